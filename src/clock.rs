@@ -1,0 +1,93 @@
+//! The time of day, as a thing that can be handed in.
+//!
+//! Nothing below `app` reads a wall clock by itself: pure code takes `now` as an argument, steps
+//! take a [`Clock`]. This is the one trait of the program that exists for its tests.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Where `now` comes from.
+pub trait Clock: Send + Sync + 'static {
+    /// The present instant.
+    fn now(&self) -> Timestamp;
+}
+
+/// A clock that several owners share.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// A clock that stands still until it is told to move.
+#[derive(Debug)]
+pub struct ManualClock(Mutex<Timestamp>);
+
+impl ManualClock {
+    /// A clock that shows `start`.
+    pub fn new(start: Timestamp) -> Self {
+        Self(Mutex::new(start))
+    }
+
+    /// Moves the hands to `to`.
+    pub fn set(&self, to: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
+    /// Moves the hands on by `by` and returns what they show then.
+    pub fn advance(&self, by: SignedDuration) -> Timestamp {
+        let mut hands = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *hands = plus(*hands, by);
+        *hands
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `instant + duration`, held at the ends of the calendar instead of overflowing.
+pub fn plus(instant: Timestamp, duration: SignedDuration) -> Timestamp {
+    instant
+        .saturating_add(duration)
+        .unwrap_or(if duration.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
+}
+
+/// `instant - duration`, held at the ends of the calendar instead of overflowing.
+pub fn minus(instant: Timestamp, duration: SignedDuration) -> Timestamp {
+    plus(instant, duration.checked_neg().unwrap_or(SignedDuration::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_stops_at_the_ends_of_the_calendar() {
+        assert_eq!(plus(Timestamp::MAX, SignedDuration::from_secs(1)), Timestamp::MAX);
+        assert_eq!(minus(Timestamp::MIN, SignedDuration::from_secs(1)), Timestamp::MIN);
+        assert_eq!(minus(Timestamp::UNIX_EPOCH, SignedDuration::MIN), Timestamp::MAX);
+        assert_eq!(
+            plus(Timestamp::UNIX_EPOCH, SignedDuration::from_secs(90)),
+            Timestamp::from_second(90).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_manual_clock_moves_only_when_told() {
+        let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
+        assert_eq!(clock.now(), clock.now());
+        let later = clock.advance(SignedDuration::from_secs(60));
+        assert_eq!(clock.now(), later);
+    }
+}

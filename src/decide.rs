@@ -1,0 +1,267 @@
+//! Ask, skip or wait: the decision on a candidate, over facts read fresh. Pure.
+//!
+//! The order of the checks is the order in which a person would want to hear the reasons: first what
+//! became of the work, then whether it was asked about, then what the customer wants, then whether the
+//! customer can be reached.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::clock::plus;
+use crate::message;
+use crate::model::{
+    AccountId, Ask, AskBody, AskId, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
+    BodyVisit, Candidate, ClientFacts, EmailAddress, Facts, Marker, Phone, Record, Rules, SkipReason, Subject,
+    Trigger, WorkRef,
+};
+use crate::plan::{Finish, finish, too_old};
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Ask.
+    Ask(Box<Ask>),
+    /// Do not ask.
+    Skip {
+        /// Why.
+        reason: SkipReason,
+        /// What the reason saw.
+        saw: BTreeMap<String, String>,
+        /// What is known now.
+        subject: Box<Subject>,
+    },
+    /// Not yet: it was finished later than the candidate says.
+    Defer {
+        /// When it was finished.
+        finished_at: Timestamp,
+        /// The new moment.
+        until: Timestamp,
+    },
+}
+
+/// The contractor, as the ask names it.
+#[derive(Debug, Clone, Copy)]
+pub struct Contractor<'a> {
+    /// Jobber's id of the account.
+    pub id: &'a AccountId,
+    /// Its name in Jobber.
+    pub name: &'a str,
+}
+
+/// Decides on `candidate`. `facts` is `None` when Jobber no longer has the work; `markers` holds those of
+/// the work and of every job behind it.
+pub fn decide(
+    contractor: Contractor<'_>,
+    candidate: &Candidate,
+    facts: Option<&Facts>,
+    markers: &BTreeMap<WorkRef, Marker>,
+    rules: &Rules,
+    now: Timestamp,
+) -> Verdict {
+    let Some(facts) = facts else {
+        return skip(SkipReason::NotFound, vec![], candidate.subject.clone());
+    };
+    let subject = subject_of(candidate, facts);
+    let no = |reason, saw| skip(reason, saw, subject.clone());
+
+    let finished_at = match finish(&facts.record, candidate.trigger, rules.include_drafts) {
+        Finish::Open => {
+            return no(SkipReason::NoLongerFinished, vec![("status", status_of(&facts.record))]);
+        }
+        Finish::Unclear { status } => return no(SkipReason::UnknownStatus, vec![("status", status)]),
+        Finish::At { at, .. } => at,
+    };
+    if let Some((work, marker)) = blocking(&candidate.work, &facts.job_ids, markers) {
+        let saw = vec![
+            ("asked_about", work.to_string()),
+            ("asked_at", marker.at.to_string()),
+            ("ask_id", marker.ask_id.to_string()),
+        ];
+        return no(SkipReason::AlreadyAsked, saw);
+    }
+    if let Some(saw) = too_old(finished_at, rules, now) {
+        return no(SkipReason::TooOld, saw);
+    }
+    let due_at = plus(finished_at, rules.delay);
+    if due_at > now {
+        return Verdict::Defer { finished_at, until: due_at };
+    }
+
+    let Some(client) = &facts.client else { return no(SkipReason::NoClient, vec![]) };
+    if client.sample_data {
+        return no(SkipReason::SampleData, vec![("sampleData", "true".into())]);
+    }
+    if client.is_archived {
+        return no(SkipReason::ClientArchived, vec![("isArchived", "true".into())]);
+    }
+    if !client.receives_review_requests {
+        return no(SkipReason::ClientOptedOut, vec![("receivesReviewRequests", "false".into())]);
+    }
+    if let Some(of) = opted_out_work(facts, candidate.trigger) {
+        return no(SkipReason::WorkOptedOut, vec![(of, "false".into())]);
+    }
+    let (phone, email) = (text_phone(&client.phones), best_email(&client.emails));
+    if phone.is_none() && email.is_none() {
+        let saw = vec![
+            ("phones", client.phones.len().to_string()),
+            ("phones_that_take_texts", "0".into()),
+            ("emails", client.emails.len().to_string()),
+        ];
+        return no(SkipReason::NoContact, saw);
+    }
+    Verdict::Ask(Box::new(Ask {
+        id: ask_id(contractor.id, candidate.trigger, &candidate.work),
+        work: candidate.work.clone(),
+        job_ids: facts.job_ids.clone(),
+        finished_at,
+        subject,
+        body: body(contractor, candidate.trigger, facts, client, phone, email, now),
+    }))
+}
+
+/// The id of the ask for this account, trigger and work: the same however often it is computed.
+pub fn ask_id(account: &AccountId, trigger: Trigger, work: &WorkRef) -> AskId {
+    let mut hash = Sha256::new();
+    for part in [account.as_str(), trigger.as_str(), work.kind.as_str(), work.id.as_str()] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    AskId::new(format!("ask_{hex}"))
+}
+
+/// The marker that forbids to ask about `work`, if there is one.
+///
+/// Its own marker always does. A job's marker does when the job was asked about by another kind of work:
+/// an ask for a visit marks its job, and that must stop the job and its invoices, but not the next visit.
+pub fn blocking<'m>(
+    work: &WorkRef,
+    job_ids: &[crate::model::EncodedId],
+    markers: &'m BTreeMap<WorkRef, Marker>,
+) -> Option<(&'m WorkRef, &'m Marker)> {
+    markers.get_key_value(work).or_else(|| {
+        job_ids
+            .iter()
+            .filter_map(|id| markers.get_key_value(&WorkRef::job(id.clone())))
+            .find(|(_, marker)| marker.by != work.kind)
+    })
+}
+
+fn skip(reason: SkipReason, saw: Vec<(&'static str, String)>, subject: Subject) -> Verdict {
+    Verdict::Skip {
+        reason,
+        saw: saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        subject: Box::new(subject),
+    }
+}
+
+fn status_of(record: &Record) -> String {
+    match record {
+        Record::Job(job) => job.status.to_string(),
+        Record::Visit(_) => "not completed".to_owned(),
+        Record::Invoice(invoice) => invoice.status.to_string(),
+    }
+}
+
+/// Jobber's switch on the record that the trigger is about.
+fn opted_out_work(facts: &Facts, trigger: Trigger) -> Option<&'static str> {
+    let allowed = match trigger {
+        Trigger::JobCompleted | Trigger::VisitCompleted => facts.job.as_ref().map(|job| job.allow_review_request),
+        Trigger::InvoiceCreated | Trigger::InvoicePaid => {
+            facts.invoice.as_ref().map(|invoice| invoice.allow_review_request)
+        }
+    };
+    let name = match trigger {
+        Trigger::JobCompleted | Trigger::VisitCompleted => "job.allowReviewRequest",
+        Trigger::InvoiceCreated | Trigger::InvoicePaid => "invoice.allowReviewRequest",
+    };
+    (allowed == Some(false)).then_some(name)
+}
+
+fn text_phone(phones: &[Phone]) -> Option<&str> {
+    let usable = || phones.iter().filter(|phone| phone.sms_allowed && !phone.number.trim().is_empty());
+    usable().find(|phone| phone.primary).or_else(|| usable().next()).map(|phone| phone.number.trim())
+}
+
+fn best_email(emails: &[EmailAddress]) -> Option<&str> {
+    let usable = || emails.iter().filter(|email| !email.address.trim().is_empty());
+    usable().find(|email| email.primary).or_else(|| usable().next()).map(|email| email.address.trim())
+}
+
+fn subject_of(candidate: &Candidate, facts: &Facts) -> Subject {
+    let known = candidate.subject.clone();
+    let client = facts.client.as_ref();
+    let job = facts.job.as_ref();
+    Subject {
+        client_id: client.map(|client| client.id.clone()).or(known.client_id),
+        client_name: client.map(|client| client.name.clone()).or(known.client_name),
+        phone: client.and_then(|client| text_phone(&client.phones)).map(str::to_owned),
+        email: client.and_then(|client| best_email(&client.emails)).map(str::to_owned),
+        job_id: job.map(|job| job.id.clone()).or(known.job_id),
+        job_number: job.map(|job| job.number).or(known.job_number),
+        job_title: job.and_then(|job| job.title.clone()).or(known.job_title),
+        invoice_number: facts
+            .invoice
+            .as_ref()
+            .map(|invoice| invoice.number.clone())
+            .or(known.invoice_number),
+    }
+}
+
+fn body(
+    contractor: Contractor<'_>,
+    trigger: Trigger,
+    facts: &Facts,
+    client: &ClientFacts,
+    phone: Option<&str>,
+    email: Option<&str>,
+    now: Timestamp,
+) -> AskBody {
+    let job = facts.job.as_ref();
+    AskBody {
+        kind: "review.requested".to_owned(),
+        timestamp: now,
+        trigger,
+        account: BodyAccount { id: contractor.id.clone(), name: contractor.name.to_owned() },
+        job: job.map(|job| BodyJob {
+            id: job.id.clone(),
+            number: job.number,
+            title: job.title.clone(),
+            status: if job.completed_at.is_some() { "completed" } else { "open" }.to_owned(),
+            jobber_status: job.status.to_string(),
+            completed_at: job.completed_at,
+            url: job.url.clone(),
+        }),
+        visit: facts.visit.as_ref().map(|visit| BodyVisit {
+            id: visit.id.clone(),
+            title: visit.title.clone(),
+            completed_at: visit.completed_at,
+        }),
+        client: BodyClient {
+            id: client.id.clone(),
+            name: client.name.clone(),
+            first_name: message::first_name(client).to_owned(),
+            phone: phone.map(str::to_owned),
+            email: email.map(str::to_owned),
+        },
+        property: facts.address.as_ref().map(|address| BodyProperty { address: address.clone() }),
+        assigned_users: facts
+            .crew
+            .iter()
+            .map(|person| BodyPerson { id: person.id.clone(), name: person.name.clone() })
+            .collect(),
+        invoice: facts.invoice.as_ref().map(|invoice| BodyInvoice {
+            id: invoice.id.clone(),
+            number: invoice.number.clone(),
+            total: invoice.total,
+            status: invoice.status.to_string(),
+        }),
+        message: message::compose(client, job.and_then(|job| job.title.as_deref()), &facts.crew),
+    }
+}
+
+#[cfg(test)]
+mod tests;

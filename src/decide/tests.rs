@@ -1,0 +1,292 @@
+use jiff::SignedDuration;
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{
+    EncodedId, InvoiceFacts, InvoiceRecord, InvoiceStatus, JobFacts, JobRecord, JobStatus, Person, VisitFacts,
+    VisitRecord, WorkKind,
+};
+
+const NOW: &str = "2026-03-10T12:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn rules(trigger: Trigger) -> Rules {
+    Rules {
+        trigger,
+        delay: SignedDuration::from_hours(2),
+        max_age: SignedDuration::from_hours(7 * 24),
+        include_drafts: false,
+        asks_from: at("2026-03-01T00:00:00Z"),
+    }
+}
+
+fn client() -> ClientFacts {
+    ClientFacts {
+        id: EncodedId::new("c1"),
+        name: "John Smith".into(),
+        first_name: "John".into(),
+        is_company: false,
+        is_archived: false,
+        sample_data: false,
+        receives_review_requests: true,
+        phones: vec![Phone { number: "+15551234567".into(), primary: true, sms_allowed: true }],
+        emails: vec![EmailAddress { address: "john@example.com".into(), primary: true }],
+    }
+}
+
+fn job_facts() -> JobFacts {
+    JobFacts {
+        id: EncodedId::new("j1"),
+        number: 112,
+        title: Some("Water Heater Installation".into()),
+        status: JobStatus::RequiresInvoicing,
+        completed_at: Some(at("2026-03-10T09:00:00Z")),
+        url: "https://secure.example.com/jobs/112".into(),
+        allow_review_request: true,
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        record: Record::Job(JobRecord {
+            id: EncodedId::new("j1"),
+            number: 112,
+            client_id: EncodedId::new("c1"),
+            updated_at: at("2026-03-10T09:00:01Z"),
+            completed_at: Some(at("2026-03-10T09:00:00Z")),
+            status: JobStatus::RequiresInvoicing,
+        }),
+        client: Some(client()),
+        job: Some(job_facts()),
+        job_ids: vec![EncodedId::new("j1")],
+        visit: None,
+        invoice: Some(InvoiceFacts {
+            id: EncodedId::new("i1"),
+            number: "77".into(),
+            total: Some(2500.0),
+            status: InvoiceStatus::AwaitingPayment,
+            allow_review_request: false,
+        }),
+        address: Some("123 Main St, Springfield".into()),
+        crew: vec![Person { id: EncodedId::new("u1"), name: "Mike".into() }],
+    }
+}
+
+fn visit_facts() -> Facts {
+    Facts {
+        record: Record::Visit(VisitRecord {
+            id: EncodedId::new("v1"),
+            job_id: EncodedId::new("j1"),
+            job_number: 112,
+            client_id: EncodedId::new("c1"),
+            completed_at: Some(at("2026-03-10T09:00:00Z")),
+        }),
+        visit: Some(VisitFacts {
+            id: EncodedId::new("v1"),
+            title: Some("John Smith".into()),
+            completed_at: Some(at("2026-03-10T09:00:00Z")),
+        }),
+        ..facts()
+    }
+}
+
+fn candidate(facts: &Facts, trigger: Trigger) -> Candidate {
+    Candidate {
+        work: facts.record.work(),
+        trigger,
+        finished_at: at("2026-03-10T09:00:00Z"),
+        due_at: at("2026-03-10T11:00:00Z"),
+        subject: Subject::default(),
+    }
+}
+
+fn decide_on(facts: &Facts, trigger: Trigger, markers: &BTreeMap<WorkRef, Marker>) -> Verdict {
+    let id = AccountId::new("acc");
+    let contractor = Contractor { id: &id, name: "Ace Plumbing" };
+    decide(contractor, &candidate(facts, trigger), Some(facts), markers, &rules(trigger), at(NOW))
+}
+
+fn job_verdict(facts: &Facts) -> Verdict {
+    decide_on(facts, Trigger::JobCompleted, &BTreeMap::new())
+}
+
+fn reason(verdict: &Verdict) -> SkipReason {
+    match verdict {
+        Verdict::Skip { reason, .. } => *reason,
+        other => panic!("not a skip: {other:?}"),
+    }
+}
+
+fn marker(by: WorkKind) -> Marker {
+    Marker { by, ask_id: AskId::new("ask_0"), at: at("2026-03-01T00:00:00Z") }
+}
+
+#[test]
+fn the_ask_of_the_design() {
+    let Verdict::Ask(ask) = job_verdict(&facts()) else { panic!("not asked") };
+    let json = serde_json::to_value(&ask.body).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "type": "review.requested",
+            "timestamp": "2026-03-10T12:00:00Z",
+            "trigger": "job_completed",
+            "account": {"id": "acc", "name": "Ace Plumbing"},
+            "job": {"id": "j1", "number": 112, "title": "Water Heater Installation", "status": "completed",
+                    "jobber_status": "requires_invoicing", "completed_at": "2026-03-10T09:00:00Z",
+                    "url": "https://secure.example.com/jobs/112"},
+            "client": {"id": "c1", "name": "John Smith", "first_name": "John", "phone": "+15551234567",
+                       "email": "john@example.com"},
+            "property": {"address": "123 Main St, Springfield"},
+            "assigned_users": [{"id": "u1", "name": "Mike"}],
+            "invoice": {"id": "i1", "number": "77", "total": 2500.0, "status": "awaiting_payment"},
+            "message": "Hi John! How was your Water Heater Installation with Mike?"
+        })
+    );
+    assert_eq!(ask.subject.client_name.as_deref(), Some("John Smith"));
+    assert_eq!(ask.job_ids, [EncodedId::new("j1")]);
+}
+
+#[test]
+fn what_jobber_no_longer_has_is_not_asked_about() {
+    let id = AccountId::new("acc");
+    let verdict = decide(
+        Contractor { id: &id, name: "Ace" },
+        &candidate(&facts(), Trigger::JobCompleted),
+        None,
+        &BTreeMap::new(),
+        &rules(Trigger::JobCompleted),
+        at(NOW),
+    );
+    assert_eq!(reason(&verdict), SkipReason::NotFound);
+}
+
+#[test]
+fn each_switch_in_jobber_stops_the_ask() {
+    type Change = fn(&mut Facts);
+    let with_client: &[(Change, SkipReason)] = &[
+        (|facts| facts.client = None, SkipReason::NoClient),
+        (|facts| facts.client.as_mut().unwrap().sample_data = true, SkipReason::SampleData),
+        (|facts| facts.client.as_mut().unwrap().is_archived = true, SkipReason::ClientArchived),
+        (
+            |facts| facts.client.as_mut().unwrap().receives_review_requests = false,
+            SkipReason::ClientOptedOut,
+        ),
+        (|facts| facts.job.as_mut().unwrap().allow_review_request = false, SkipReason::WorkOptedOut),
+    ];
+    for (change, expected) in with_client {
+        let mut facts = facts();
+        change(&mut facts);
+        assert_eq!(reason(&job_verdict(&facts)), *expected);
+    }
+}
+
+#[test]
+fn an_invoice_trigger_looks_at_the_invoices_own_switch() {
+    let facts = Facts {
+        record: Record::Invoice(InvoiceRecord {
+            id: EncodedId::new("i1"),
+            number: "77".into(),
+            client_id: None,
+            created_at: at("2026-03-10T09:00:00Z"),
+            updated_at: at("2026-03-10T09:00:00Z"),
+            issued_at: None,
+            received_at: Some(at("2026-03-10T00:00:00Z")),
+            status: InvoiceStatus::Paid,
+        }),
+        ..facts()
+    };
+    let verdict = decide_on(&facts, Trigger::InvoicePaid, &BTreeMap::new());
+    assert_eq!(reason(&verdict), SkipReason::WorkOptedOut);
+}
+
+#[test]
+fn reopened_work_is_skipped_and_work_finished_later_waits_again() {
+    let mut reopened = facts();
+    let Record::Job(job) = &mut reopened.record else { unreachable!() };
+    job.completed_at = None;
+    job.status = JobStatus::ActionRequired;
+    assert_eq!(reason(&job_verdict(&reopened)), SkipReason::NoLongerFinished);
+
+    let mut again = facts();
+    let Record::Job(job) = &mut again.record else { unreachable!() };
+    job.completed_at = Some(at("2026-03-10T11:00:00Z"));
+    assert_eq!(
+        job_verdict(&again),
+        Verdict::Defer { finished_at: at("2026-03-10T11:00:00Z"), until: at("2026-03-10T13:00:00Z") }
+    );
+}
+
+#[test]
+fn nothing_stale_is_asked_after_an_outage() {
+    let mut old = facts();
+    let Record::Job(job) = &mut old.record else { unreachable!() };
+    job.completed_at = Some(at("2026-03-02T09:00:00Z"));
+    assert_eq!(reason(&job_verdict(&old)), SkipReason::TooOld);
+}
+
+#[test]
+fn who_cannot_be_reached_is_not_asked() {
+    let mut facts = facts();
+    let client = facts.client.as_mut().unwrap();
+    client.emails.clear();
+    client.phones[0].sms_allowed = false;
+    assert_eq!(reason(&job_verdict(&facts)), SkipReason::NoContact);
+}
+
+#[test]
+fn the_primary_phone_that_takes_texts_is_preferred() {
+    let mut facts = facts();
+    let client = facts.client.as_mut().unwrap();
+    client.emails.clear();
+    client.phones = vec![
+        Phone { number: "+1555000".into(), primary: true, sms_allowed: false },
+        Phone { number: "+1555001".into(), primary: false, sms_allowed: true },
+        Phone { number: "+1555002".into(), primary: false, sms_allowed: true },
+    ];
+    let Verdict::Ask(ask) = job_verdict(&facts) else { panic!() };
+    assert_eq!(ask.body.client.phone.as_deref(), Some("+1555001"));
+    assert_eq!(ask.body.client.email, None);
+}
+
+#[test]
+fn the_job_behind_a_visit_or_invoice_is_marked_too() {
+    let job = || WorkRef::job(EncodedId::new("j1"));
+    let visit = || WorkRef::visit(EncodedId::new("v1"));
+    let markers = |work: WorkRef, by| BTreeMap::from([(work, marker(by))]);
+
+    // Asked about the visit, then the trigger is switched to jobs.
+    let verdict = decide_on(&facts(), Trigger::JobCompleted, &markers(job(), WorkKind::Visit));
+    assert_eq!(reason(&verdict), SkipReason::AlreadyAsked);
+    // Asked about the job, then the trigger is switched to visits.
+    let verdict = decide_on(&visit_facts(), Trigger::VisitCompleted, &markers(job(), WorkKind::Job));
+    assert_eq!(reason(&verdict), SkipReason::AlreadyAsked);
+    // Asked about the invoice, then the trigger is switched to visits.
+    let verdict = decide_on(&visit_facts(), Trigger::VisitCompleted, &markers(job(), WorkKind::Invoice));
+    assert_eq!(reason(&verdict), SkipReason::AlreadyAsked);
+    // The next visit of the same job is its own piece of work.
+    let verdict = decide_on(&visit_facts(), Trigger::VisitCompleted, &markers(job(), WorkKind::Visit));
+    assert!(matches!(verdict, Verdict::Ask(_)));
+    // The same visit is not.
+    let verdict = decide_on(&visit_facts(), Trigger::VisitCompleted, &markers(visit(), WorkKind::Visit));
+    assert_eq!(reason(&verdict), SkipReason::AlreadyAsked);
+}
+
+#[test]
+fn the_id_of_an_ask_is_frozen() {
+    let id = ask_id(&AccountId::new("acc"), Trigger::JobCompleted, &WorkRef::job(EncodedId::new("j1")));
+    assert_eq!(id.as_str(), "ask_9109f3ed2d656ea80002f6ee95825f58");
+}
+
+proptest! {
+    #[test]
+    fn ids_differ_when_anything_differs(a in "[a-c]{1,3}", b in "[a-c]{1,3}", c in "[a-c]{1,3}", d in "[a-c]{1,3}") {
+        let id = |account: &str, work: &str| {
+            ask_id(&AccountId::new(account), Trigger::JobCompleted, &WorkRef::job(EncodedId::new(work)))
+        };
+        prop_assert_eq!(id(&a, &b) == id(&c, &d), a == c && b == d);
+    }
+}

@@ -1,0 +1,221 @@
+//! The words of the program as types: ids, triggers, works, records, decisions, asks.
+//!
+//! Everything here is plain data. Raw API nodes become these types in `jobber::convert` and nowhere
+//! else; the store writes them, and the pure core (`plan`, `decide`, `retry`) reasons about them.
+
+mod facts;
+mod ledger;
+mod record;
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+pub use facts::{
+    ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts,
+};
+pub use ledger::{
+    Account, Ask, AskBody, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty, BodyVisit,
+    Candidate, Connection, DeadReason, Decision, Delivery, EntryState, Health, LastAttempt, Link, LinkState,
+    LostReason, Marker, Outcome, OutboxEntry, Pending, ReceiverState, SkipReason, Subject,
+};
+pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the text as it is.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// An opaque id of Jobber's: padded base64 of `gid://Jobber/Job/123` (`api-behaviour.md` §3, Formats).
+    EncodedId
+}
+text_id! {
+    /// A connected Jobber account: the `EncodedId` of GraphQL's `account.id`.
+    AccountId
+}
+text_id! {
+    /// One ask: the webhook id and idempotency key, the same for every attempt at it.
+    AskId
+}
+text_id! {
+    /// A one-time authorisation link, by the short name admins see. It is not the link's secret.
+    LinkId
+}
+
+/// Which event of a contractor's work makes a customer due for an ask.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A job was closed. Once per job.
+    #[default]
+    JobCompleted,
+    /// A visit was completed. Once per visit.
+    VisitCompleted,
+    /// An invoice was first seen. Once per invoice.
+    InvoiceCreated,
+    /// An invoice became paid. Once per invoice.
+    InvoicePaid,
+}
+
+impl Trigger {
+    /// All four, the recommended one first.
+    pub const ALL: [Self; 4] =
+        [Self::JobCompleted, Self::VisitCompleted, Self::InvoiceCreated, Self::InvoicePaid];
+
+    /// The name used in configuration, payloads and the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JobCompleted => "job_completed",
+            Self::VisitCompleted => "visit_completed",
+            Self::InvoiceCreated => "invoice_created",
+            Self::InvoicePaid => "invoice_paid",
+        }
+    }
+
+    /// The stream whose records can fire this trigger.
+    pub fn stream(self) -> Stream {
+        match self {
+            Self::JobCompleted => Stream::Jobs,
+            Self::VisitCompleted => Stream::Visits,
+            Self::InvoiceCreated | Self::InvoicePaid => Stream::Invoices,
+        }
+    }
+
+    /// The kind of work that is finished when this trigger fires.
+    pub fn work_kind(self) -> WorkKind {
+        match self.stream() {
+            Stream::Jobs => WorkKind::Job,
+            Stream::Visits => WorkKind::Visit,
+            Stream::Invoices => WorkKind::Invoice,
+        }
+    }
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Trigger {
+    type Err = UnknownTrigger;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|trigger| trigger.as_str() == text).ok_or(UnknownTrigger)
+    }
+}
+
+/// The text names no trigger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("use one of job_completed, visit_completed, invoice_created, invoice_paid")]
+pub struct UnknownTrigger;
+
+/// What a piece of work is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkKind {
+    /// A job.
+    Job,
+    /// One visit of a job.
+    Visit,
+    /// An invoice.
+    Invoice,
+}
+
+impl WorkKind {
+    /// The name used in keys and output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Visit => "visit",
+            Self::Invoice => "invoice",
+        }
+    }
+}
+
+/// One piece of work inside an account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WorkRef {
+    /// Job, visit or invoice.
+    pub kind: WorkKind,
+    /// Jobber's id of it.
+    pub id: EncodedId,
+}
+
+impl WorkRef {
+    /// Names the job `id`.
+    pub fn job(id: EncodedId) -> Self {
+        Self { kind: WorkKind::Job, id }
+    }
+
+    /// Names the visit `id`.
+    pub fn visit(id: EncodedId) -> Self {
+        Self { kind: WorkKind::Visit, id }
+    }
+
+    /// Names the invoice `id`.
+    pub fn invoice(id: EncodedId) -> Self {
+        Self { kind: WorkKind::Invoice, id }
+    }
+}
+
+impl fmt::Display for WorkRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.id)
+    }
+}
+
+/// What an account asks for, as far as the pure core needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// What fires an ask.
+    pub trigger: Trigger,
+    /// From completion to the earliest ask.
+    pub delay: SignedDuration,
+    /// Work finished longer ago than this is stale and not asked about.
+    pub max_age: SignedDuration,
+    /// Whether `invoice_created` counts drafts.
+    pub include_drafts: bool,
+    /// Work finished before this instant is never asked about: the first connection, or the day the
+    /// trigger was changed.
+    pub asks_from: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_reads_back_what_it_writes() {
+        for trigger in Trigger::ALL {
+            assert_eq!(trigger.as_str().parse(), Ok(trigger));
+            assert_eq!(serde_json::to_string(&trigger).unwrap(), format!("\"{trigger}\""));
+        }
+        assert_eq!("job_done".parse::<Trigger>(), Err(UnknownTrigger));
+    }
+}

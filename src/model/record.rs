@@ -1,0 +1,230 @@
+//! What one sweep sees: ids, times and statuses, nothing else.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{EncodedId, Subject, WorkRef};
+
+/// A list of Jobber's that the poller follows by its watermark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// Jobs, by `updatedAt`.
+    Jobs,
+    /// Visits, by `completedAt`: they have no `updatedAt` (`api-behaviour.md` §1, Visits).
+    Visits,
+    /// Invoices, by `updatedAt`.
+    Invoices,
+}
+
+macro_rules! status {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(from = "String", into = "String")]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)+
+            /// A value this version of the API did not have.
+            Unknown(String),
+        }
+
+        impl $name {
+            /// Jobber's spelling.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $text,)+
+                    Self::Unknown(text) => text,
+                }
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                match text.as_str() {
+                    $($text => Self::$variant,)+
+                    _ => Self::Unknown(text),
+                }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(status: $name) -> Self {
+                status.as_str().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+status! {
+    /// `JobStatusTypeEnum` of the schema. None of them means "completed" (`api-behaviour.md` §1, Jobs).
+    JobStatus {
+        /// Completed visits are not invoiced yet. Open jobs can have it too.
+        RequiresInvoicing = "requires_invoicing",
+        /// Closed, nothing left to invoice.
+        Archived = "archived",
+        /// Open: a visit is overdue.
+        Late = "late",
+        /// Open: a visit is today.
+        Today = "today",
+        /// Open: the next visit lies ahead.
+        Upcoming = "upcoming",
+        /// Open: somebody has to do something.
+        ActionRequired = "action_required",
+        /// Open, on hold.
+        OnHold = "on_hold",
+        /// Open, without a date.
+        Unscheduled = "unscheduled",
+        /// Open.
+        Active = "active",
+        /// Open, recurring, ends soon.
+        ExpiringWithin30Days = "expiring_within_30_days",
+    }
+}
+
+status! {
+    /// `InvoiceStatusTypeEnum` of the schema.
+    InvoiceStatus {
+        /// Not issued yet.
+        Draft = "draft",
+        /// Issued and due.
+        AwaitingPayment = "awaiting_payment",
+        /// Paid: the only status that means it (`api-behaviour.md` §1, Invoices).
+        Paid = "paid",
+        /// Issued and overdue.
+        PastDue = "past_due",
+        /// Written off.
+        BadDebt = "bad_debt",
+        /// Issued, not due yet.
+        SentNotDue = "sent_not_due",
+        /// Void.
+        Voided = "voided",
+    }
+}
+
+/// A job as a sweep sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRecord {
+    /// Jobber's id.
+    pub id: EncodedId,
+    /// The number people use. Editable and reusable: never a key.
+    pub number: i64,
+    /// Whose job it is.
+    pub client_id: EncodedId,
+    /// Last change.
+    pub updated_at: Timestamp,
+    /// Set when the job was closed.
+    pub completed_at: Option<Timestamp>,
+    /// Where it stands.
+    pub status: JobStatus,
+}
+
+/// A visit as a sweep sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VisitRecord {
+    /// Jobber's id.
+    pub id: EncodedId,
+    /// The job it belongs to.
+    pub job_id: EncodedId,
+    /// That job's number.
+    pub job_number: i64,
+    /// Whose job it is.
+    pub client_id: EncodedId,
+    /// Set when the visit was completed.
+    pub completed_at: Option<Timestamp>,
+}
+
+/// An invoice as a sweep sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvoiceRecord {
+    /// Jobber's id.
+    pub id: EncodedId,
+    /// The number people use.
+    pub number: String,
+    /// Whose invoice it is; nullable.
+    pub client_id: Option<EncodedId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Last change.
+    pub updated_at: Timestamp,
+    /// The issue date printed on it; editable, null on drafts.
+    pub issued_at: Option<Timestamp>,
+    /// The day it was marked paid; nullable.
+    pub received_at: Option<Timestamp>,
+    /// Where it stands.
+    pub status: InvoiceStatus,
+}
+
+/// One row of a sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A row of [`Stream::Jobs`].
+    Job(JobRecord),
+    /// A row of [`Stream::Visits`].
+    Visit(VisitRecord),
+    /// A row of [`Stream::Invoices`].
+    Invoice(InvoiceRecord),
+}
+
+impl Record {
+    /// The piece of work this row is about.
+    pub fn work(&self) -> WorkRef {
+        match self {
+            Self::Job(job) => WorkRef::job(job.id.clone()),
+            Self::Visit(visit) => WorkRef::visit(visit.id.clone()),
+            Self::Invoice(invoice) => WorkRef::invoice(invoice.id.clone()),
+        }
+    }
+
+    /// The instant by which its stream is ordered and its watermark moves.
+    pub fn stream_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Job(job) => Some(job.updated_at),
+            Self::Visit(visit) => visit.completed_at,
+            Self::Invoice(invoice) => Some(invoice.updated_at),
+        }
+    }
+
+    /// What `explain` can find this row by.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::Job(job) => Subject {
+                client_id: Some(job.client_id.clone()),
+                job_id: Some(job.id.clone()),
+                job_number: Some(job.number),
+                ..Subject::default()
+            },
+            Self::Visit(visit) => Subject {
+                client_id: Some(visit.client_id.clone()),
+                job_id: Some(visit.job_id.clone()),
+                job_number: Some(visit.job_number),
+                ..Subject::default()
+            },
+            Self::Invoice(invoice) => Subject {
+                client_id: invoice.client_id.clone(),
+                invoice_number: Some(invoice.number.clone()),
+                ..Subject::default()
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_status_keeps_its_spelling() {
+        let status = JobStatus::from("paused_by_weather".to_owned());
+        assert_eq!(status, JobStatus::Unknown("paused_by_weather".into()));
+        assert_eq!(serde_json::to_string(&status).unwrap(), "\"paused_by_weather\"");
+        assert_eq!(serde_json::from_str::<JobStatus>("\"late\"").unwrap(), JobStatus::Late);
+    }
+}
