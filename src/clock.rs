@@ -58,9 +58,11 @@ impl Clock for ManualClock {
 
 /// `instant + duration`, held at the ends of the calendar instead of overflowing.
 pub fn plus(instant: Timestamp, duration: SignedDuration) -> Timestamp {
-    instant
-        .saturating_add(duration)
-        .unwrap_or(if duration.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
+    instant.saturating_add(duration).unwrap_or(if duration.is_negative() {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
 }
 
 /// `instant - duration`, held at the ends of the calendar instead of overflowing.

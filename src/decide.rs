@@ -13,8 +13,8 @@ use crate::clock::plus;
 use crate::message;
 use crate::model::{
     AccountId, Ask, AskBody, AskId, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
-    BodyVisit, Candidate, ClientFacts, EmailAddress, Facts, Marker, Phone, Record, Rules, SkipReason, Subject,
-    Trigger, WorkRef,
+    BodyVisit, Candidate, ClientFacts, EmailAddress, Facts, Marker, Phone, Record, Rules, SkipReason,
+    Subject, Trigger, WorkRef,
 };
 use crate::plan::{Finish, finish, too_old};
 
@@ -169,7 +169,9 @@ fn status_of(record: &Record) -> String {
 /// Jobber's switch on the record that the trigger is about.
 fn opted_out_work(facts: &Facts, trigger: Trigger) -> Option<&'static str> {
     let allowed = match trigger {
-        Trigger::JobCompleted | Trigger::VisitCompleted => facts.job.as_ref().map(|job| job.allow_review_request),
+        Trigger::JobCompleted | Trigger::VisitCompleted => {
+            facts.job.as_ref().map(|job| job.allow_review_request)
+        }
         Trigger::InvoiceCreated | Trigger::InvoicePaid => {
             facts.invoice.as_ref().map(|invoice| invoice.allow_review_request)
         }
@@ -203,11 +205,7 @@ fn subject_of(candidate: &Candidate, facts: &Facts) -> Subject {
         job_id: job.map(|job| job.id.clone()).or(known.job_id),
         job_number: job.map(|job| job.number).or(known.job_number),
         job_title: job.and_then(|job| job.title.clone()).or(known.job_title),
-        invoice_number: facts
-            .invoice
-            .as_ref()
-            .map(|invoice| invoice.number.clone())
-            .or(known.invoice_number),
+        invoice_number: facts.invoice.as_ref().map(|invoice| invoice.number.clone()).or(known.invoice_number),
     }
 }
 

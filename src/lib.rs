@@ -6,3 +6,4 @@ pub mod message;
 pub mod model;
 pub mod plan;
 pub mod retry;
+pub mod store;

@@ -58,10 +58,7 @@ mod tests {
     }
 
     fn crew(names: &[&str]) -> Vec<Person> {
-        names
-            .iter()
-            .map(|name| Person { id: EncodedId::new(*name), name: (*name).to_owned() })
-            .collect()
+        names.iter().map(|name| Person { id: EncodedId::new(*name), name: (*name).to_owned() }).collect()
     }
 
     #[test]

@@ -259,9 +259,8 @@ pub(crate) fn too_old(
     rules: &Rules,
     now: Timestamp,
 ) -> Option<Vec<(&'static str, String)>> {
-    (plus(finished_at, rules.max_age) < now).then(|| {
-        vec![("finished_at", finished_at.to_string()), ("max_age", format!("{:#}", rules.max_age))]
-    })
+    (plus(finished_at, rules.max_age) < now)
+        .then(|| vec![("finished_at", finished_at.to_string()), ("max_age", format!("{:#}", rules.max_age))])
 }
 
 #[cfg(test)]

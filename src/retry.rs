@@ -176,10 +176,7 @@ mod tests {
     fn retry_after_is_read_in_both_forms() {
         let now = at("1999-12-31T23:58:59Z");
         assert_eq!(retry_after("120", now), Some(SignedDuration::from_secs(120)));
-        assert_eq!(
-            retry_after("Fri, 31 Dec 1999 23:59:59 GMT", now),
-            Some(SignedDuration::from_secs(60))
-        );
+        assert_eq!(retry_after("Fri, 31 Dec 1999 23:59:59 GMT", now), Some(SignedDuration::from_secs(60)));
         assert_eq!(retry_after("Fri, 31 Dec 1999 00:00:00 GMT", now), Some(SignedDuration::ZERO));
         assert_eq!(retry_after("99999999999999999999", now), Some(SignedDuration::MAX));
         assert_eq!(retry_after("soon", now), None);

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    EncodedId, InvoiceFacts, InvoiceRecord, InvoiceStatus, JobFacts, JobRecord, JobStatus, Person, VisitFacts,
-    VisitRecord, WorkKind,
+    EncodedId, InvoiceFacts, InvoiceRecord, InvoiceStatus, JobFacts, JobRecord, JobStatus, Person,
+    VisitFacts, VisitRecord, WorkKind,
 };
 
 const NOW: &str = "2026-03-10T12:00:00Z";
@@ -171,10 +171,7 @@ fn each_switch_in_jobber_stops_the_ask() {
         (|facts| facts.client = None, SkipReason::NoClient),
         (|facts| facts.client.as_mut().unwrap().sample_data = true, SkipReason::SampleData),
         (|facts| facts.client.as_mut().unwrap().is_archived = true, SkipReason::ClientArchived),
-        (
-            |facts| facts.client.as_mut().unwrap().receives_review_requests = false,
-            SkipReason::ClientOptedOut,
-        ),
+        (|facts| facts.client.as_mut().unwrap().receives_review_requests = false, SkipReason::ClientOptedOut),
         (|facts| facts.job.as_mut().unwrap().allow_review_request = false, SkipReason::WorkOptedOut),
     ];
     for (change, expected) in with_client {

@@ -477,8 +477,10 @@ pub struct OutboxEntry {
     pub body: String,
     /// When it was decided to ask.
     pub created_at: Timestamp,
-    /// Attempts begun: also the fencing number of the lease.
+    /// Attempts begun, ever: the fencing number of the lease.
     pub attempt: u32,
+    /// Attempts that failed since the entry was queued or retried by hand: where it stands in the schedule.
+    pub failures: u32,
     /// Where it stands.
     #[serde(flatten)]
     pub state: EntryState,

@@ -1,0 +1,303 @@
+//! What must survive: accounts, tokens, links, decisions, markers, the outbox. The only place that knows
+//! keys and bytes.
+//!
+//! # How a write becomes durable
+//!
+//! One thread owns all writes ([`writer`]). It drains its queue, runs each operation against the tree and
+//! applies what the operation wrote as one atomic batch, then flushes once, syncs the file once, and only
+//! then answers everybody. So an operation is all or nothing, operations are strictly one after the other
+//! (an operation may read, decide and write without anybody in between), and an answered write survives
+//! `kill -9` and, as far as the disk keeps its word, a power cut. sled's asynchronous flush is never used:
+//! several at once can deadlock the process.
+//!
+//! # What a crash leaves behind
+//!
+//! - *Before the batch was applied*: nothing happened. The caller never got an answer; it will come back to
+//!   the same work, because what it works on (a watermark, a due candidate, a due outbox entry) still stands.
+//! - *Between batch and flush*: all of the batch or nothing of it, again without an answer. Every operation
+//!   looks at the state before it writes, so doing it twice is the same as once.
+//! - *After the flush, before the answer was read*: it is done. The caller repeats and finds it done.
+//! - *With a lease out*: only one process can hold the store, so on opening every lease is void and the
+//!   entry is due at once. The receiver may have got it: the retry carries the same id.
+//!
+//! If a flush fails (a full disk), memory is ahead of the disk. The writer then refuses everything from
+//! there on with [`StoreError::Failed`], so that nothing is sent on the strength of what may be forgotten.
+//! The daemon stops and says so.
+//!
+//! Reads go to the tree directly. They may see one operation but not yet the next; whoever acts on a
+//! read does so through an operation that looks again.
+
+mod codec;
+mod key;
+mod ledger;
+mod links;
+mod outbox;
+mod seal;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::model::{Account, AccountId, Connection, Health, LostReason};
+
+pub use ledger::{AskCommit, PlanCommit};
+pub use links::{LinkRefusal, NewConnection, Start};
+pub use outbox::{OutboxCounts, QueueCount, QueueRefusal, ReceiverId};
+pub use seal::{StoreKey, StoreKeyError, Tokens};
+
+use seal::Sealer;
+use writer::{Txn, Writer};
+
+/// The schema this program reads and writes.
+const SCHEMA: u32 = 1;
+
+/// The one tree; its name carries the layout of the keys.
+const TREE: &str = "jobber-reviewd.1";
+
+/// Memory sled may use to cache pages, in bytes.
+const CACHE: u64 = 32 * 1024 * 1024;
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error(
+        "the store {path} is in use by another process: stop that process, or reach it through its control socket"
+    )]
+    Locked {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// The folder cannot be made or opened.
+    #[error(
+        "the store {path} cannot be opened: {source}; check that the folder exists and belongs to this user"
+    )]
+    Open {
+        /// The store's folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Its tokens were sealed with another key.
+    #[error("the store key does not fit the store {path}: give the key it was made with")]
+    WrongKey {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// A newer or unknown program wrote it.
+    #[error(
+        "the store {path} has schema {found}, this program reads schema {SCHEMA}: install the version that wrote it"
+    )]
+    Schema {
+        /// The store's folder.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+    },
+    /// A value does not decode.
+    #[error("a value of the store cannot be read ({family}): {detail}")]
+    Corrupt {
+        /// Which kind of value.
+        family: &'static str,
+        /// What is wrong with it; never its content.
+        detail: String,
+    },
+    /// sled failed.
+    #[error("the store failed: {0}")]
+    Sled(#[from] sled::Error),
+    /// A flush failed earlier, or the writer is gone.
+    #[error("the store no longer accepts writes: {0}")]
+    Failed(String),
+}
+
+struct Inner {
+    tree: sled::Tree,
+    writer: Writer,
+    sealer: Sealer,
+    path: PathBuf,
+}
+
+/// The store. Cheap to clone; all clones are the same store.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store in the folder `path`, making an empty one if there is none.
+    ///
+    /// Blocks: opening reads the log. Leases left by an earlier process are released.
+    pub fn open(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
+        let open_error = |source| StoreError::Open { path: path.to_owned(), source };
+        std::fs::create_dir_all(path).map_err(open_error)?;
+        let db = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).open().map_err(
+            |error| match error {
+                sled::Error::Io(source) if is_lock_failure(&source) => {
+                    StoreError::Locked { path: path.to_owned() }
+                }
+                sled::Error::Io(source) => StoreError::Open { path: path.to_owned(), source },
+                other => StoreError::Sled(other),
+            },
+        )?;
+        let tree = db.open_tree(TREE)?;
+        let file = std::fs::File::open(path.join("db")).map_err(open_error)?;
+        let sealer = Sealer::new(key);
+
+        let mut txn = Txn::new(&tree);
+        match txn.get::<u32>(&key::schema())? {
+            None => {
+                txn.put(&key::schema(), &SCHEMA);
+                txn.put_raw(key::key_check(), sealer.key_check());
+                tracing::info!(store.path = %path.display(), "made a new, empty store");
+            }
+            Some(SCHEMA) => {}
+            Some(found) => return Err(StoreError::Schema { path: path.to_owned(), found }),
+        }
+        if !txn.get_raw(&key::key_check())?.is_some_and(|check| sealer.fits(&check)) {
+            return Err(StoreError::WrongKey { path: path.to_owned() });
+        }
+        outbox::release_leases(&mut txn)?;
+        tree.apply_batch(txn.into_batch())?;
+        db.flush()?;
+        file.sync_data().map_err(open_error)?;
+
+        let writer = Writer::start(db, tree.clone(), file).map_err(open_error)?;
+        Ok(Self(Arc::new(Inner { tree, writer, sealer, path: path.to_owned() })))
+    }
+
+    /// Waits until every accepted write is durable, and gives the folder free for another process once
+    /// the last clone is dropped.
+    pub async fn close(&self) {
+        self.0.writer.stop().await;
+    }
+
+    /// The store's folder.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Bytes on disk.
+    pub fn size_on_disk(&self) -> u64 {
+        std::fs::read_dir(&self.0.path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.metadata().ok())
+            .filter(std::fs::Metadata::is_file)
+            .map(|meta| meta.len())
+            .sum()
+    }
+
+    /// Writes, flushes and reads back, as every real write does.
+    pub async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |txn| {
+            txn.put(&key::probe(), &now);
+            Ok(())
+        })
+        .await?;
+        match self.get::<Timestamp>(&key::probe())? {
+            Some(read) if read >= now => Ok(()),
+            _ => Err(StoreError::Failed("the probe did not read back what it wrote".to_owned())),
+        }
+    }
+
+    /// Every connected account, by id.
+    pub fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        self.scan(key::ACCOUNT).map(|entry| entry.map(|(_, account)| account)).collect()
+    }
+
+    /// One account.
+    pub fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError> {
+        self.get(&key::account(id))
+    }
+
+    /// How the last sweeps of an account went.
+    pub fn health(&self, id: &AccountId) -> Result<Health, StoreError> {
+        Ok(self.get(&key::health(id))?.unwrap_or_default())
+    }
+
+    /// Notes how the sweeps of several accounts went, in one commit.
+    pub async fn note_health(&self, notes: Vec<(AccountId, Health)>) -> Result<(), StoreError> {
+        self.write(move |txn| {
+            for (id, health) in &notes {
+                txn.put(&key::health(id), health);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes an account's connection; whether there was anything to change.
+    pub async fn lose_connection(
+        &self,
+        id: &AccountId,
+        reason: LostReason,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.write(move |txn| {
+            let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(false) };
+            if !account.connection.is_connected() {
+                return Ok(false);
+            }
+            account.connection = Connection::NeedsAuthorization { reason, since: now };
+            txn.put(&key::account(&id), &account);
+            Ok(true)
+        })
+        .await
+    }
+
+    /// The tokens of an account.
+    pub fn tokens(&self, id: &AccountId) -> Result<Option<Tokens>, StoreError> {
+        match self.0.tree.get(key::token(id))? {
+            Some(sealed) => Ok(Some(self.0.sealer.open(id, &sealed)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Stores the tokens of an account; durable when this returns.
+    pub async fn put_tokens(&self, id: &AccountId, tokens: &Tokens) -> Result<(), StoreError> {
+        let sealed = self.0.sealer.seal(id, tokens)?;
+        let id = id.clone();
+        self.write(move |txn| {
+            txn.put_raw(key::token(&id), sealed);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.0.writer.run(operation).await
+    }
+
+    fn get<V: codec::Stored>(&self, key: &[u8]) -> Result<Option<V>, StoreError> {
+        self.0.tree.get(key)?.map(|bytes| codec::decode(&bytes)).transpose()
+    }
+
+    fn scan<V: codec::Stored>(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(sled::IVec, V), StoreError>> + use<V> {
+        self.0.tree.scan_prefix(prefix).map(|entry| {
+            let (key, bytes) = entry?;
+            Ok((key, codec::decode(&bytes)?))
+        })
+    }
+}
+
+/// sled reports a second opener as an error of kind `Other`.
+fn is_lock_failure(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! The keys. A family name, then parts with a zero byte between: ids hold none. Instants are written so
+//! that bytes sort as time does.
+
+use jiff::Timestamp;
+
+use crate::model::{AccountId, AskId, WorkKind, WorkRef};
+
+pub(super) const ACCOUNT: &[u8] = b"account\0";
+pub(super) const DECISION: &[u8] = b"decision\0";
+pub(super) const DUE: &[u8] = b"due\0";
+pub(super) const LINK: &[u8] = b"link\0";
+pub(super) const OUTBOX: &[u8] = b"outbox\0";
+pub(super) const OUTBOX_DUE: &[u8] = b"outdue\0";
+pub(super) const PENDING: &[u8] = b"pending\0";
+
+pub(super) fn schema() -> Vec<u8> {
+    b"meta\0schema".to_vec()
+}
+
+pub(super) fn key_check() -> Vec<u8> {
+    b"meta\0key_check".to_vec()
+}
+
+pub(super) fn probe() -> Vec<u8> {
+    b"meta\0probe".to_vec()
+}
+
+pub(super) fn account(id: &AccountId) -> Vec<u8> {
+    join(ACCOUNT, &[id.as_str().as_bytes()])
+}
+
+pub(super) fn health(id: &AccountId) -> Vec<u8> {
+    join(b"health\0", &[id.as_str().as_bytes()])
+}
+
+pub(super) fn token(id: &AccountId) -> Vec<u8> {
+    join(b"token\0", &[id.as_str().as_bytes()])
+}
+
+/// `hash` is the hash of the link's secret.
+pub(super) fn link(hash: &str) -> Vec<u8> {
+    join(LINK, &[hash.as_bytes()])
+}
+
+/// `hash` is the hash of the OAuth state.
+pub(super) fn pending(hash: &str) -> Vec<u8> {
+    join(PENDING, &[hash.as_bytes()])
+}
+
+pub(super) fn decisions_of(account: &AccountId) -> Vec<u8> {
+    join(DECISION, &[account.as_str().as_bytes(), b""])
+}
+
+pub(super) fn decision(account: &AccountId, work: &WorkRef) -> Vec<u8> {
+    of_work(DECISION, account, work)
+}
+
+pub(super) fn marker(account: &AccountId, work: &WorkRef) -> Vec<u8> {
+    of_work(b"marker\0", account, work)
+}
+
+/// Index of waiting candidates by the moment they are due.
+pub(super) fn due(at: Timestamp, account: &AccountId, work: &WorkRef) -> Vec<u8> {
+    let mut key = [DUE, &instant(at)].concat();
+    key.extend(of_work(b"", account, work));
+    key
+}
+
+pub(super) fn outbox(id: &AskId) -> Vec<u8> {
+    join(OUTBOX, &[id.as_str().as_bytes()])
+}
+
+/// Index of outbox entries by the moment of their next attempt.
+pub(super) fn outbox_due(at: Timestamp, id: &AskId) -> Vec<u8> {
+    join(&[OUTBOX_DUE, &instant(at)].concat(), &[id.as_str().as_bytes()])
+}
+
+/// `hash` is the hash of the receiver's address.
+pub(super) fn receiver(hash: &str) -> Vec<u8> {
+    join(b"receiver\0", &[hash.as_bytes()])
+}
+
+/// Reads a [`due`] key back.
+pub(super) fn parse_due(key: &[u8]) -> Option<(Timestamp, AccountId, WorkRef)> {
+    let (at, rest) = parse_instant(key.strip_prefix(DUE)?)?;
+    let mut parts = rest.split(|byte| *byte == 0);
+    let account = text(parts.next()?)?;
+    let kind = match text(parts.next()?)? {
+        "job" => WorkKind::Job,
+        "visit" => WorkKind::Visit,
+        "invoice" => WorkKind::Invoice,
+        _ => return None,
+    };
+    let id = crate::model::EncodedId::new(text(parts.next()?)?);
+    Some((at, AccountId::new(account), WorkRef { kind, id }))
+}
+
+/// Reads an [`outbox_due`] key back.
+pub(super) fn parse_outbox_due(key: &[u8]) -> Option<(Timestamp, AskId)> {
+    let (at, rest) = parse_instant(key.strip_prefix(OUTBOX_DUE)?)?;
+    Some((at, AskId::new(text(rest)?)))
+}
+
+fn of_work(family: &[u8], account: &AccountId, work: &WorkRef) -> Vec<u8> {
+    join(family, &[account.as_str().as_bytes(), work.kind.as_str().as_bytes(), work.id.as_str().as_bytes()])
+}
+
+fn join(family: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = family.to_vec();
+    key.extend(parts.join(&0));
+    key
+}
+
+/// Nanoseconds since the epoch with the sign bit turned, big end first.
+fn instant(at: Timestamp) -> [u8; 16] {
+    at.as_nanosecond().cast_unsigned().wrapping_add(1 << 127).to_be_bytes()
+}
+
+fn parse_instant(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<16>()?;
+    let nanoseconds = u128::from_be_bytes(*head).wrapping_sub(1 << 127).cast_signed();
+    Some((Timestamp::from_nanosecond(nanoseconds).ok()?, rest))
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::EncodedId;
+
+    #[test]
+    fn instants_sort_as_time_does_and_read_back() {
+        let account = AccountId::new("acc");
+        let work = WorkRef::visit(EncodedId::new("v=="));
+        let mut instants: Vec<Timestamp> = [
+            "-0044-03-15T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:00:00Z",
+            "2026-03-10T12:00:00.5Z",
+        ]
+        .iter()
+        .map(|text| text.parse().unwrap_or(Timestamp::MIN))
+        .collect();
+        instants.sort();
+        let keys: Vec<_> = instants.iter().map(|at| due(*at, &account, &work)).collect();
+        assert!(keys.is_sorted());
+        for (key, at) in keys.iter().zip(instants) {
+            assert_eq!(parse_due(key), Some((at, account.clone(), work.clone())));
+        }
+        let id = AskId::new("ask_1");
+        assert_eq!(parse_outbox_due(&outbox_due(Timestamp::MAX, &id)), Some((Timestamp::MAX, id)));
+    }
+
+    #[test]
+    fn no_account_is_a_prefix_of_another() {
+        let work = WorkRef::job(EncodedId::new("j"));
+        let key = decision(&AccountId::new("ab"), &work);
+        assert!(key.starts_with(&decisions_of(&AccountId::new("ab"))));
+        assert!(!key.starts_with(&decisions_of(&AccountId::new("a"))));
+    }
+
+    #[test]
+    fn keys_are_frozen() {
+        let account = AccountId::new("acc");
+        let work = WorkRef::job(EncodedId::new("j1"));
+        assert_eq!(decision(&account, &work), b"decision\0acc\0job\0j1");
+        assert_eq!(marker(&account, &work), b"marker\0acc\0job\0j1");
+        assert_eq!(account_key_text(), "account\0acc");
+        assert_eq!(
+            due(Timestamp::UNIX_EPOCH, &account, &work),
+            b"due\0\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0acc\0job\0j1"
+        );
+    }
+
+    fn account_key_text() -> String {
+        String::from_utf8(super::account(&AccountId::new("acc"))).unwrap()
+    }
+}

@@ -1,0 +1,247 @@
+//! One-time links, authorisations under way, and the commit that connects an account.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use subtle::ConstantTimeEq;
+
+use super::writer::Txn;
+use super::{Store, StoreError, Tokens, key};
+use crate::model::{Account, AccountId, Connection, Link, LinkId, LinkState, Pending, Trigger};
+
+/// Why a link or an authorisation under way does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkRefusal {
+    /// No such link.
+    #[error("this link is not known")]
+    Unknown,
+    /// Its time is over.
+    #[error("this link has expired")]
+    Expired,
+    /// It connected an account.
+    #[error("this link was used")]
+    Used,
+    /// An admin revoked it.
+    #[error("this link was revoked")]
+    Revoked,
+    /// Somebody began with it in another browser.
+    #[error("this link is being used in another browser")]
+    Elsewhere,
+    /// The state was never issued, was used, or has expired.
+    #[error("this authorisation was not started here, was completed, or took too long")]
+    UnknownState,
+    /// The state was issued to another browser.
+    #[error("this authorisation was started in another browser")]
+    OtherBrowser,
+    /// The link mends one account, and this is another.
+    #[error("this link is for another Jobber account")]
+    OtherAccount {
+        /// The account it is for, by its name in Jobber.
+        expected: String,
+    },
+}
+
+/// What the button of a link begins.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// Hash of the link's secret.
+    pub link: String,
+    /// Hash of the OAuth state that goes to Jobber.
+    pub state: String,
+    /// Hash of the browser's cookie.
+    pub browser: String,
+    /// The trigger that was chosen.
+    pub trigger: Trigger,
+    /// After this the answer is refused.
+    pub expires_at: Timestamp,
+}
+
+/// An account that Jobber let us into.
+#[derive(Debug, Clone)]
+pub struct NewConnection {
+    /// The authorisation that led to it.
+    pub pending: Pending,
+    /// Jobber's id of the account.
+    pub account: AccountId,
+    /// Its name in Jobber.
+    pub name: String,
+    /// The first pair.
+    pub tokens: Tokens,
+    /// When, by Jobber's clock where it gave one.
+    pub at: Timestamp,
+    /// When, by ours.
+    pub now: Timestamp,
+}
+
+impl Store {
+    /// Every link, the newest first.
+    pub fn links(&self) -> Result<Vec<Link>, StoreError> {
+        let mut links: Vec<Link> =
+            self.scan(key::LINK).map(|entry| entry.map(|(_, link)| link)).collect::<Result<_, _>>()?;
+        links.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
+        Ok(links)
+    }
+
+    /// Stores a new link under the hash of its secret.
+    pub async fn put_link(&self, hash: &str, link: Link) -> Result<(), StoreError> {
+        let key = key::link(hash);
+        self.write(move |txn| {
+            txn.put(&key, &link);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Revokes a link that was not used yet.
+    pub async fn revoke_link(
+        &self,
+        id: &LinkId,
+        now: Timestamp,
+    ) -> Result<Result<Link, LinkRefusal>, StoreError> {
+        let id = id.clone();
+        self.write(move |txn| {
+            let keys: Vec<_> = txn.committed_keys(key::LINK).collect::<Result<_, _>>()?;
+            for key in keys {
+                let Some(mut link) = txn.get::<Link>(&key)? else { continue };
+                if link.id != id {
+                    continue;
+                }
+                if let LinkState::Used { .. } = link.state {
+                    return Ok(Err(LinkRefusal::Used));
+                }
+                link.state = LinkState::Revoked { at: now };
+                txn.put(&key, &link);
+                return Ok(Ok(link));
+            }
+            Ok(Err(LinkRefusal::Unknown))
+        })
+        .await
+    }
+
+    /// The link with this hash, if `browser` may press its button now.
+    pub fn usable_link(
+        &self,
+        hash: &str,
+        browser: &str,
+        now: Timestamp,
+    ) -> Result<Result<Link, LinkRefusal>, StoreError> {
+        let link: Option<Link> = self.get(&key::link(hash))?;
+        Ok(usable(link, browser, now))
+    }
+
+    /// The button: reserves the link for this browser and notes the authorisation under way. Two at once:
+    /// the first wins.
+    pub async fn start_link(
+        &self,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Result<(), LinkRefusal>, StoreError> {
+        self.write(move |txn| {
+            forget_expired(txn, now)?;
+            let link_key = key::link(&start.link);
+            let mut link = match usable(txn.get(&link_key)?, &start.browser, now) {
+                Ok(link) => link,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            link.state = LinkState::Started { browser: start.browser.clone() };
+            txn.put(&link_key, &link);
+            let Start { link, state, browser, trigger, expires_at } = start;
+            txn.put(&key::pending(&state), &Pending { link, browser, trigger, expires_at });
+            Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// Takes the authorisation that a state stands for, once. Another browser's attempt does not use it up.
+    pub async fn take_pending(
+        &self,
+        state: &str,
+        browser: &str,
+        now: Timestamp,
+    ) -> Result<Result<Pending, LinkRefusal>, StoreError> {
+        let (key, browser) = (key::pending(state), browser.to_owned());
+        self.write(move |txn| {
+            let Some(pending) = txn.get::<Pending>(&key)? else {
+                return Ok(Err(LinkRefusal::UnknownState));
+            };
+            if !bool::from(pending.browser.as_bytes().ct_eq(browser.as_bytes())) {
+                return Ok(Err(LinkRefusal::OtherBrowser));
+            }
+            txn.remove(&key);
+            if pending.expires_at <= now {
+                return Ok(Err(LinkRefusal::UnknownState));
+            }
+            Ok(usable(txn.get(&key::link(&pending.link))?, &browser, now).map(|_| pending))
+        })
+        .await
+    }
+
+    /// Connects or reconnects an account: account, tokens and used link in one commit. A known account keeps
+    /// everything it had; only work from after a changed trigger is asked about.
+    pub async fn connect(&self, new: NewConnection) -> Result<Result<Account, LinkRefusal>, StoreError> {
+        let sealed = self.0.sealer.seal(&new.account, &new.tokens)?;
+        self.write(move |txn| {
+            let link_key = key::link(&new.pending.link);
+            let mut link = match usable(txn.get(&link_key)?, &new.pending.browser, new.now) {
+                Ok(link) => link,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            if let Some(pinned) = &link.account
+                && *pinned != new.account
+            {
+                let expected = txn.get::<Account>(&key::account(pinned))?.map(|account| account.name);
+                return Ok(Err(LinkRefusal::OtherAccount {
+                    expected: expected.unwrap_or_else(|| link.label.clone()),
+                }));
+            }
+            let trigger = new.pending.trigger;
+            let account = match txn.get::<Account>(&key::account(&new.account))? {
+                Some(known) => Account {
+                    name: new.name,
+                    connection: Connection::Connected,
+                    asks_from: if known.trigger == trigger { known.asks_from } else { new.at },
+                    trigger,
+                    ..known
+                },
+                None => Account {
+                    id: new.account.clone(),
+                    name: new.name,
+                    label: link.label.clone(),
+                    trigger,
+                    connected_at: new.at,
+                    asks_from: new.at,
+                    connection: Connection::Connected,
+                    watermarks: BTreeMap::new(),
+                    reconciled_at: None,
+                },
+            };
+            link.state = LinkState::Used { by: new.account.clone(), at: new.now };
+            txn.put(&link_key, &link);
+            txn.put(&key::account(&new.account), &account);
+            txn.put_raw(key::token(&new.account), sealed);
+            Ok(Ok(account))
+        })
+        .await
+    }
+}
+
+fn usable(link: Option<Link>, browser: &str, now: Timestamp) -> Result<Link, LinkRefusal> {
+    let link = link.ok_or(LinkRefusal::Unknown)?;
+    match &link.state {
+        LinkState::Used { .. } => Err(LinkRefusal::Used),
+        LinkState::Revoked { .. } => Err(LinkRefusal::Revoked),
+        _ if link.expires_at <= now => Err(LinkRefusal::Expired),
+        LinkState::Started { browser: first } if first != browser => Err(LinkRefusal::Elsewhere),
+        LinkState::Open | LinkState::Started { .. } => Ok(link),
+    }
+}
+
+fn forget_expired(txn: &mut Txn<'_>, now: Timestamp) -> Result<(), StoreError> {
+    let keys: Vec<_> = txn.committed_keys(key::PENDING).collect::<Result<_, _>>()?;
+    for key in keys {
+        if txn.get::<Pending>(&key)?.is_none_or(|pending| pending.expires_at <= now) {
+            txn.remove(&key);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! The outbox: entries, their leases, dead letters, and receivers that said they are gone.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::writer::Txn;
+use super::{Store, StoreError, key};
+use crate::model::{AskId, Decision, Delivery, EntryState, LastAttempt, OutboxEntry, Outcome, ReceiverState};
+use crate::retry::Next;
+
+/// A receiver, by a hash of its address: addresses can hold secrets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReceiverId(String);
+
+impl ReceiverId {
+    /// The receiver at `url`.
+    pub fn of(url: &str) -> Self {
+        Self(Sha256::digest(url).iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// Why an admin's wish about the queue was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueueRefusal {
+    /// There is no such entry.
+    #[error("there is no ask {0} in the queue: `queue list` shows what is there")]
+    NoSuchAsk(AskId),
+    /// An attempt is under way.
+    #[error("ask {0} is being sent right now: try again in a minute")]
+    UnderWay(AskId),
+}
+
+impl Store {
+    /// Entries due at `now`, the longest waiting first.
+    pub fn due_entries(&self, now: Timestamp) -> Result<Vec<OutboxEntry>, StoreError> {
+        let mut due = Vec::new();
+        for (at, id) in self.outbox_index() {
+            if at > now {
+                break;
+            }
+            due.extend(self.entry(&id)?);
+        }
+        Ok(due)
+    }
+
+    /// When the next attempt is due.
+    pub fn next_entry_due(&self) -> Option<Timestamp> {
+        self.outbox_index().next().map(|(at, _)| at)
+    }
+
+    /// One entry.
+    pub fn entry(&self, id: &AskId) -> Result<Option<OutboxEntry>, StoreError> {
+        self.get(&key::outbox(id))
+    }
+
+    /// Every entry: due, leased, dead.
+    pub fn entries(&self) -> impl Iterator<Item = Result<OutboxEntry, StoreError>> + use<> {
+        self.scan(key::OUTBOX).map(|entry| entry.map(|(_, entry)| entry))
+    }
+
+    fn outbox_index(&self) -> impl Iterator<Item = (Timestamp, AskId)> + use<> {
+        self.0.tree.scan_prefix(key::OUTBOX_DUE).keys().filter_map(|key| key::parse_outbox_due(&key.ok()?))
+    }
+
+    /// What is known of a receiver.
+    pub fn receiver(&self, id: &ReceiverId) -> Result<ReceiverState, StoreError> {
+        Ok(self.get(&key::receiver(&id.0))?.unwrap_or_default())
+    }
+
+    /// Begins an attempt: counts it and leases the entry until `until`. `None` if it is not due any more.
+    /// A lease that ran out without an outcome counts as due.
+    pub async fn lease(
+        &self,
+        id: &AskId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<OutboxEntry>, StoreError> {
+        let id = id.clone();
+        self.write(move |txn| {
+            let Some(mut entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else { return Ok(None) };
+            match next_at(&entry) {
+                Some(at) if at <= now => {}
+                _ => return Ok(None),
+            }
+            take_from_index(txn, &entry);
+            entry.attempt += 1;
+            entry.state = EntryState::Leased { until };
+            put_entry(txn, &entry);
+            Ok(Some(entry))
+        })
+        .await
+    }
+
+    /// Ends attempt number `attempt` of an entry. `false` if that attempt no longer holds the lease: its
+    /// outcome is ignored.
+    pub async fn settle(
+        &self,
+        id: &AskId,
+        attempt: u32,
+        receiver: ReceiverId,
+        next: Next,
+        last: LastAttempt,
+    ) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.write(move |txn| {
+            let Some(mut entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else { return Ok(false) };
+            if entry.attempt != attempt || !matches!(entry.state, EntryState::Leased { .. }) {
+                return Ok(false);
+            }
+            take_from_index(txn, &entry);
+            match next {
+                Next::Delivered => {
+                    let delivery = Delivery::Delivered {
+                        at: last.at,
+                        status: last.status.unwrap_or(200),
+                        attempts: attempt,
+                    };
+                    note_delivery(txn, &entry, delivery)?;
+                    txn.remove(&key::outbox(&id));
+                    return Ok(true);
+                }
+                Next::DueAgain { at } => {
+                    entry.failures += 1;
+                    entry.state = EntryState::Due { at };
+                }
+                Next::Dead(reason) => {
+                    entry.failures += 1;
+                    entry.state = EntryState::Dead { at: last.at, reason };
+                    note_delivery(txn, &entry, Delivery::Dead { reason })?;
+                }
+                Next::ReceiverGone => {
+                    // The refusal was the receiver's, not the ask's: it is no failure of the ask.
+                    entry.state = EntryState::Due { at: last.at };
+                    txn.put(&key::receiver(&receiver.0), &ReceiverState { stopped_at: Some(last.at) });
+                }
+            }
+            entry.last = Some(last);
+            put_entry(txn, &entry);
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Makes an entry due at once, whether it waits or is dead, and resumes its receiver. The schedule starts
+    /// again.
+    pub async fn retry_entry(
+        &self,
+        id: &AskId,
+        receiver: ReceiverId,
+        now: Timestamp,
+    ) -> Result<Result<(), QueueRefusal>, StoreError> {
+        let id = id.clone();
+        self.write(move |txn| {
+            let Some(mut entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else {
+                return Ok(Err(QueueRefusal::NoSuchAsk(id)));
+            };
+            if is_under_way(&entry, now) {
+                return Ok(Err(QueueRefusal::UnderWay(id)));
+            }
+            take_from_index(txn, &entry);
+            note_delivery(txn, &entry, Delivery::Queued)?;
+            entry.failures = 0;
+            entry.state = EntryState::Due { at: now };
+            put_entry(txn, &entry);
+            txn.remove(&key::receiver(&receiver.0));
+            Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// Takes an entry out of the queue for good. Its markers stay: the customer is not asked again.
+    pub async fn drop_entry(
+        &self,
+        id: &AskId,
+        now: Timestamp,
+    ) -> Result<Result<(), QueueRefusal>, StoreError> {
+        let id = id.clone();
+        self.write(move |txn| {
+            let Some(entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else {
+                return Ok(Err(QueueRefusal::NoSuchAsk(id)));
+            };
+            if is_under_way(&entry, now) {
+                return Ok(Err(QueueRefusal::UnderWay(id)));
+            }
+            take_from_index(txn, &entry);
+            note_delivery(txn, &entry, Delivery::Dropped)?;
+            txn.remove(&key::outbox(&id));
+            Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// How many asks are queued, and how many are dead letters.
+    pub fn outbox_counts(&self) -> Result<OutboxCounts, StoreError> {
+        let mut counts = OutboxCounts::default();
+        for entry in self.entries() {
+            let entry = entry?;
+            let account = counts.by_account.entry(entry.account).or_default();
+            match entry.state {
+                EntryState::Dead { .. } => account.dead += 1,
+                EntryState::Due { .. } | EntryState::Leased { .. } => account.queued += 1,
+            }
+        }
+        Ok(counts)
+    }
+}
+
+/// The queue in numbers.
+#[derive(Debug, Clone, Default)]
+pub struct OutboxCounts {
+    /// For each account that has any.
+    pub by_account: BTreeMap<crate::model::AccountId, QueueCount>,
+}
+
+/// One account's queue in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueCount {
+    /// Waiting for an attempt, or in one.
+    pub queued: usize,
+    /// Dead letters.
+    pub dead: usize,
+}
+
+/// Writes an entry and its place in the index.
+pub(super) fn put_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
+    if let Some(at) = next_at(entry) {
+        txn.put_raw(key::outbox_due(at, &entry.id), vec![]);
+    }
+    txn.put(&key::outbox(&entry.id), entry);
+}
+
+fn take_from_index(txn: &mut Txn<'_>, entry: &OutboxEntry) {
+    if let Some(at) = next_at(entry) {
+        txn.remove(&key::outbox_due(at, &entry.id));
+    }
+}
+
+/// When something is to be done about an entry: its next attempt, or the end of a lease that nobody settled.
+fn next_at(entry: &OutboxEntry) -> Option<Timestamp> {
+    match entry.state {
+        EntryState::Due { at } => Some(at),
+        EntryState::Leased { until } => Some(until),
+        EntryState::Dead { .. } => None,
+    }
+}
+
+fn is_under_way(entry: &OutboxEntry, now: Timestamp) -> bool {
+    matches!(entry.state, EntryState::Leased { until } if until > now)
+}
+
+/// Makes every leased entry due: whoever leased it is gone.
+pub(super) fn release_leases(txn: &mut Txn<'_>) -> Result<(), StoreError> {
+    let keys: Vec<_> = txn.committed_keys(key::OUTBOX).collect::<Result<_, _>>()?;
+    for key in keys {
+        let Some(mut entry) = txn.get::<OutboxEntry>(&key)? else { continue };
+        if let EntryState::Leased { .. } = entry.state {
+            take_from_index(txn, &entry);
+            entry.state = EntryState::Due { at: entry.created_at };
+            put_entry(txn, &entry);
+        }
+    }
+    Ok(())
+}
+
+fn note_delivery(txn: &mut Txn<'_>, entry: &OutboxEntry, delivery: Delivery) -> Result<(), StoreError> {
+    let key = key::decision(&entry.account, &entry.work);
+    let Some(mut decision) = txn.get::<Decision>(&key)? else { return Ok(()) };
+    if matches!(&decision.outcome, Outcome::Asked { ask_id, .. } if *ask_id == entry.id) {
+        decision.outcome = Outcome::Asked { ask_id: entry.id.clone(), delivery };
+        txn.put(&key, &decision);
+    }
+    Ok(())
+}

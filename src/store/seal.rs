@@ -1,0 +1,175 @@
+//! Tokens at rest: XChaCha20-Poly1305 under a key that is not in the store. The account's id is bound in,
+//! so a sealed value moved to another account does not open.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use crate::model::AccountId;
+
+const VERSION: u8 = 1;
+const NONCE: usize = 24;
+const KEY_CHECK: &[u8] = b"jobber-reviewd store key";
+
+/// The key that seals tokens: 32 random bytes.
+#[derive(Clone)]
+pub struct StoreKey(SecretString);
+
+/// The text is no store key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it must be 32 random bytes in base64: make one with `openssl rand -base64 32`")]
+pub struct StoreKeyError;
+
+impl StoreKey {
+    /// Reads a key: 32 bytes in base64, as `openssl rand -base64 32` prints them.
+    pub fn parse(text: &SecretString) -> Result<Self, StoreKeyError> {
+        let trimmed = text.expose_secret().trim();
+        match STANDARD.decode(trimmed) {
+            Ok(bytes) if bytes.len() == 32 => Ok(Self(SecretString::from(trimmed.to_owned()))),
+            _ => Err(StoreKeyError),
+        }
+    }
+}
+
+impl std::fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreKey(…)")
+    }
+}
+
+/// An account's pair of tokens.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// Opens the API until `expires_at`.
+    pub access: SecretString,
+    /// Buys the next pair, once.
+    pub refresh: SecretString,
+    /// When the access token stops working, by Jobber's clock.
+    pub expires_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Plain<'a> {
+    access: std::borrow::Cow<'a, str>,
+    refresh: std::borrow::Cow<'a, str>,
+    expires_at: Timestamp,
+}
+
+pub(super) struct Sealer(XChaCha20Poly1305);
+
+impl Sealer {
+    pub(super) fn new(key: &StoreKey) -> Self {
+        let bytes = STANDARD.decode(key.0.expose_secret()).unwrap_or_default();
+        let mut sized = [0; 32];
+        for (to, from) in sized.iter_mut().zip(bytes) {
+            *to = from;
+        }
+        Self(XChaCha20Poly1305::new(Key::from_slice(&sized)))
+    }
+
+    pub(super) fn key_check(&self) -> Vec<u8> {
+        self.seal_bytes(b"", KEY_CHECK).unwrap_or_default()
+    }
+
+    pub(super) fn fits(&self, key_check: &[u8]) -> bool {
+        self.open_bytes(b"", key_check).is_some_and(|plain| plain == KEY_CHECK)
+    }
+
+    pub(super) fn seal(&self, account: &AccountId, tokens: &Tokens) -> Result<Vec<u8>, StoreError> {
+        let plain = Plain {
+            access: tokens.access.expose_secret().into(),
+            refresh: tokens.refresh.expose_secret().into(),
+            expires_at: tokens.expires_at,
+        };
+        serde_json::to_vec(&plain)
+            .ok()
+            .and_then(|plain| self.seal_bytes(account.as_str().as_bytes(), &plain))
+            .ok_or_else(|| StoreError::Failed("tokens could not be sealed".to_owned()))
+    }
+
+    pub(super) fn open(&self, account: &AccountId, sealed: &[u8]) -> Result<Tokens, StoreError> {
+        let corrupt =
+            || StoreError::Corrupt { family: "token pair", detail: "the seal does not open".to_owned() };
+        let plain = self.open_bytes(account.as_str().as_bytes(), sealed).ok_or_else(corrupt)?;
+        let plain: Plain<'_> = serde_json::from_slice(&plain).map_err(|_| corrupt())?;
+        Ok(Tokens {
+            access: SecretString::from(plain.access.into_owned()),
+            refresh: SecretString::from(plain.refresh.into_owned()),
+            expires_at: plain.expires_at,
+        })
+    }
+
+    fn seal_bytes(&self, bound: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).ok()?;
+        let sealed = self.0.encrypt(XNonce::from_slice(&nonce), Payload { msg: plain, aad: bound }).ok()?;
+        Some([&[VERSION][..], &nonce, &sealed].concat())
+    }
+
+    fn open_bytes(&self, bound: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (version, rest) = sealed.split_first()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
+        if *version != VERSION {
+            return None;
+        }
+        self.0.decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad: bound }).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> StoreKey {
+        StoreKey::parse(&STANDARD.encode([byte; 32]).into()).unwrap()
+    }
+
+    fn tokens() -> Tokens {
+        Tokens { access: "acc".into(), refresh: "ref".into(), expires_at: Timestamp::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn tokens_open_for_their_account_and_key_only() {
+        let sealer = Sealer::new(&key(1));
+        let (one, other) = (AccountId::new("1"), AccountId::new("2"));
+        let sealed = sealer.seal(&one, &tokens()).unwrap();
+        assert_eq!(sealer.open(&one, &sealed).unwrap().refresh.expose_secret(), "ref");
+        assert!(sealer.open(&other, &sealed).is_err());
+        assert!(Sealer::new(&key(2)).open(&one, &sealed).is_err());
+        assert!(!sealed.windows(3).any(|window| window == b"ref"));
+        for end in 0..sealed.len() {
+            assert!(sealer.open(&one, &sealed[..end]).is_err());
+        }
+    }
+
+    #[test]
+    fn the_same_tokens_never_look_the_same() {
+        let sealer = Sealer::new(&key(1));
+        let id = AccountId::new("1");
+        assert_ne!(sealer.seal(&id, &tokens()).unwrap(), sealer.seal(&id, &tokens()).unwrap());
+    }
+
+    #[test]
+    fn a_sealed_value_of_an_earlier_version_still_opens() {
+        let sealed = STANDARD.decode(SAMPLE).unwrap();
+        let tokens = Sealer::new(&key(7)).open(&AccountId::new("Z2lk"), &sealed).unwrap();
+        assert_eq!(tokens.access.expose_secret(), "acc");
+        assert_eq!(tokens.expires_at, Timestamp::UNIX_EPOCH);
+    }
+
+    const SAMPLE: &str = "AQmE2UkCK+vy7cJ12DRx298vIwE/7LW8fskZUvnYMCE9KxNPAIpWgwj9KyAwPDz24958hMD03j4/kGfvnDkSg0tSohIIQUP/Lo/4fjQ734SpSBk8WV8XaiEZ6adkVlnsNpXWxvaYiEotMov1iw==";
+
+    #[test]
+    fn a_key_is_32_bytes_in_base64() {
+        for text in ["", "c2hvcnQ=", "not base64!", &STANDARD.encode([0; 33])] {
+            assert_eq!(StoreKey::parse(&text.to_owned().into()).unwrap_err(), StoreKeyError);
+        }
+        assert!(StoreKey::parse(&format!("{}\n", STANDARD.encode([0; 32])).into()).is_ok());
+        assert_eq!(format!("{:?}", key(1)), "StoreKey(…)");
+    }
+}

@@ -1,0 +1,505 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::clock::plus;
+use crate::decide::ask_id;
+use crate::model::{
+    Ask, AskBody, BodyAccount, BodyClient, Candidate, DeadReason, Delivery, EncodedId, EntryState,
+    LastAttempt, Link, LinkId, Outcome, Pending, SkipReason, Stream, Subject, Trigger, WorkKind, WorkRef,
+};
+use crate::plan::Plan;
+use crate::retry::Next;
+
+fn key(byte: u8) -> StoreKey {
+    StoreKey::parse(&STANDARD.encode([byte; 32]).into()).unwrap()
+}
+
+fn at(minute: i64) -> Timestamp {
+    plus("2026-03-10T12:00:00Z".parse().unwrap(), SignedDuration::from_mins(minute))
+}
+
+fn id() -> AccountId {
+    AccountId::new("acc")
+}
+
+fn job(name: &str) -> WorkRef {
+    WorkRef::job(EncodedId::new(name))
+}
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    store: Store,
+}
+
+impl Fixture {
+    fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store"), &key(1)).unwrap();
+        Self { folder, store }
+    }
+
+    async fn connected() -> Self {
+        let fixture = Self::empty();
+        fixture.link("hash", None).await;
+        fixture.connect("hash", "state", id(), Trigger::JobCompleted).await.unwrap();
+        fixture
+    }
+
+    async fn link(&self, hash: &str, account: Option<AccountId>) {
+        let link = Link {
+            id: LinkId::new(format!("lnk_{hash}")),
+            label: "Ace".into(),
+            trigger: Trigger::JobCompleted,
+            account,
+            created_at: at(0),
+            expires_at: at(60),
+            state: crate::model::LinkState::Open,
+        };
+        self.store.put_link(hash, link).await.unwrap();
+    }
+
+    fn start(link: &str, state: &str, browser: &str) -> Start {
+        Start {
+            link: link.into(),
+            state: state.into(),
+            browser: browser.into(),
+            trigger: Trigger::JobCompleted,
+            expires_at: at(15),
+        }
+    }
+
+    async fn connect(
+        &self,
+        link: &str,
+        state: &str,
+        account: AccountId,
+        trigger: Trigger,
+    ) -> Result<Account, LinkRefusal> {
+        let start = Start { trigger, ..Self::start(link, state, "browser") };
+        self.store.start_link(start, at(0)).await.unwrap()?;
+        let pending = self.store.take_pending(state, "browser", at(1)).await.unwrap()?;
+        self.store.connect(new_connection(pending, account)).await.unwrap()
+    }
+
+    async fn plan(&self, plan: Plan) -> usize {
+        let commit =
+            PlanCommit { account: id(), stream: Stream::Jobs, plan, reconciled_at: None, now: at(0) };
+        self.store.commit_plan(commit).await.unwrap()
+    }
+
+    async fn ask(&self, work: &WorkRef) -> AskCommit {
+        self.store.commit_ask(&id(), ask(work), "{}".into(), at(5)).await.unwrap()
+    }
+
+    async fn asked(&self, name: &str) -> crate::model::AskId {
+        self.plan(candidates(&[name])).await;
+        assert_eq!(self.ask(&job(name)).await, AskCommit::Stored);
+        ask(&job(name)).id
+    }
+
+    async fn reopen(self) -> Self {
+        let Self { folder, store } = self;
+        store.close().await;
+        drop(store);
+        let store = Store::open(&folder.path().join("store"), &key(1)).unwrap();
+        Self { folder, store }
+    }
+}
+
+fn new_connection(pending: Pending, account: AccountId) -> NewConnection {
+    NewConnection {
+        pending,
+        account,
+        name: "Ace Plumbing".into(),
+        tokens: Tokens { access: "acc".into(), refresh: "ref".into(), expires_at: at(60) },
+        at: at(1),
+        now: at(1),
+    }
+}
+
+fn candidates(names: &[&str]) -> Plan {
+    let candidates = names
+        .iter()
+        .map(|name| Candidate {
+            work: job(name),
+            trigger: Trigger::JobCompleted,
+            finished_at: at(0),
+            due_at: at(5),
+            subject: Subject::default(),
+        })
+        .collect();
+    Plan { candidates, skipped: vec![], watermark: None }
+}
+
+fn ask(work: &WorkRef) -> Ask {
+    Ask {
+        id: ask_id(&id(), Trigger::JobCompleted, work),
+        work: work.clone(),
+        job_ids: vec![work.id.clone()],
+        finished_at: at(0),
+        subject: Subject::default(),
+        body: AskBody {
+            kind: "review.requested".into(),
+            timestamp: at(5),
+            trigger: Trigger::JobCompleted,
+            account: BodyAccount { id: id(), name: "Ace".into() },
+            job: None,
+            visit: None,
+            client: BodyClient {
+                id: EncodedId::new("c"),
+                name: "N".into(),
+                first_name: "N".into(),
+                phone: None,
+                email: Some("n@example.com".into()),
+            },
+            property: None,
+            assigned_users: vec![],
+            invoice: None,
+            message: "Hi".into(),
+        },
+    }
+}
+
+fn last(minute: i64, status: u16) -> LastAttempt {
+    LastAttempt { at: at(minute), status: Some(status), error: format!("HTTP {status}") }
+}
+
+fn receiver() -> ReceiverId {
+    ReceiverId::of("https://platform.example.com/hook")
+}
+
+#[tokio::test]
+async fn a_second_opener_is_told_who_is_in_the_way() {
+    let fixture = Fixture::empty();
+    let error = Store::open(&fixture.folder.path().join("store"), &key(1)).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    fixture.reopen().await;
+}
+
+#[tokio::test]
+async fn another_key_does_not_open_the_store() {
+    let fixture = Fixture::connected().await;
+    let path = fixture.folder.path().join("store");
+    fixture.store.close().await;
+    drop(fixture.store);
+    assert!(matches!(Store::open(&path, &key(2)).unwrap_err(), StoreError::WrongKey { .. }));
+    assert!(Store::open(&path, &key(1)).is_ok());
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_reopening() {
+    let fixture = Fixture::connected().await;
+    let asked = fixture.asked("j1").await;
+    fixture.store.probe(at(6)).await.unwrap();
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.store.accounts().unwrap().len(), 1);
+    assert_eq!(fixture.store.entry(&asked).unwrap().unwrap().body, "{}");
+    assert_eq!(fixture.store.tokens(&id()).unwrap().unwrap().refresh.expose_secret(), "ref");
+}
+
+#[tokio::test]
+async fn after_closing_nothing_is_written_and_the_caller_hears_it() {
+    let fixture = Fixture::connected().await;
+    fixture.store.close().await;
+    assert!(matches!(fixture.store.probe(at(0)).await, Err(StoreError::Failed(_))));
+}
+
+#[tokio::test]
+async fn an_operation_that_panics_writes_nothing_and_the_next_one_works() {
+    let fixture = Fixture::empty();
+    let result: Result<(), _> = fixture
+        .store
+        .write(|txn| {
+            txn.put(&key::probe(), &at(0));
+            panic!("on purpose")
+        })
+        .await;
+    assert!(matches!(result, Err(StoreError::Failed(_))));
+    assert_eq!(fixture.store.get::<Timestamp>(&key::probe()).unwrap(), None);
+    fixture.store.probe(at(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn operations_in_one_group_see_each_other() {
+    let fixture = Fixture::empty();
+    let count = |store: Store| async move {
+        store
+            .write(|txn| {
+                let old: u32 = txn.get(b"count")?.unwrap_or(0);
+                txn.put(b"count", &(old + 1));
+                Ok(old)
+            })
+            .await
+            .unwrap()
+    };
+    let all: Vec<_> = (0..200).map(|_| tokio::spawn(count(fixture.store.clone()))).collect();
+    let mut seen = Vec::new();
+    for one in all {
+        seen.push(one.await.unwrap());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_plan_is_stored_once() {
+    let fixture = Fixture::connected().await;
+    let plan = Plan { watermark: Some(at(3)), ..candidates(&["j1", "j2"]) };
+    assert_eq!(fixture.plan(plan.clone()).await, 2);
+    assert_eq!(fixture.plan(plan).await, 0);
+    assert_eq!(fixture.store.account(&id()).unwrap().unwrap().watermarks[&Stream::Jobs], at(3));
+    assert_eq!(fixture.store.due_candidates(at(4)).unwrap().len(), 0);
+    assert_eq!(fixture.store.due_candidates(at(5)).unwrap().len(), 2);
+    assert_eq!(fixture.store.next_candidate_due(), Some(at(5)));
+}
+
+#[tokio::test]
+async fn the_watermark_never_goes_back() {
+    let fixture = Fixture::connected().await;
+    for (minute, expected) in [(3, 3), (1, 3), (7, 7)] {
+        fixture.plan(Plan { watermark: Some(at(minute)), ..Plan::default() }).await;
+        assert_eq!(fixture.store.account(&id()).unwrap().unwrap().watermarks[&Stream::Jobs], at(expected));
+    }
+}
+
+#[tokio::test]
+async fn an_ask_is_stored_once_whoever_comes_second() {
+    let fixture = Fixture::connected().await;
+    fixture.plan(candidates(&["j1"])).await;
+    assert_eq!(fixture.ask(&job("j1")).await, AskCommit::Stored);
+    assert_eq!(fixture.ask(&job("j1")).await, AskCommit::Superseded);
+    assert_eq!(fixture.ask(&job("never seen")).await, AskCommit::Superseded);
+    assert_eq!(fixture.store.entries().count(), 1);
+    assert_eq!(fixture.store.next_candidate_due(), None);
+    assert_eq!(fixture.plan(candidates(&["j1"])).await, 0, "an asked work gets no candidate again");
+}
+
+#[tokio::test]
+async fn two_visits_of_a_job_may_be_asked_about_but_not_the_job_as_well() {
+    let fixture = Fixture::connected().await;
+    let visit = |name: &str| WorkRef::visit(EncodedId::new(name));
+    let as_visit = |name: &str| Ask { job_ids: vec![EncodedId::new("j1")], ..ask(&visit(name)) };
+    let mut plan = candidates(&["j1"]);
+    for name in ["v1", "v2"] {
+        plan.candidates.push(Candidate {
+            work: visit(name),
+            trigger: Trigger::VisitCompleted,
+            ..plan.candidates[0].clone()
+        });
+    }
+    fixture.plan(plan).await;
+    for name in ["v1", "v2"] {
+        let stored = fixture.store.commit_ask(&id(), as_visit(name), "{}".into(), at(5)).await.unwrap();
+        assert_eq!(stored, AskCommit::Stored);
+    }
+    assert_eq!(fixture.ask(&job("j1")).await, AskCommit::Superseded);
+    let markers = fixture.store.markers(&id(), &visit("v1"), &[EncodedId::new("j1")]).unwrap();
+    assert_eq!(markers.len(), 2);
+    assert!(markers.values().all(|marker| marker.by == WorkKind::Visit));
+}
+
+#[tokio::test]
+async fn skip_and_defer_move_the_candidate() {
+    let fixture = Fixture::connected().await;
+    fixture.plan(candidates(&["j1", "j2"])).await;
+    assert!(fixture.store.commit_defer(&id(), &job("j1"), at(2), at(9)).await.unwrap());
+    for still_waiting in [true, false] {
+        let (saw, subject) = (std::collections::BTreeMap::new(), Subject::default());
+        let skipped =
+            fixture.store.commit_skip(&id(), &job("j2"), SkipReason::NoContact, saw, subject, at(5)).await;
+        assert_eq!(skipped.unwrap(), still_waiting);
+    }
+    assert_eq!(fixture.store.next_candidate_due(), Some(at(9)));
+    assert_eq!(fixture.store.candidates().unwrap().len(), 1);
+    let decision = fixture.store.decision(&id(), &job("j2")).unwrap().unwrap();
+    assert_eq!(decision.outcome, Outcome::Skipped { reason: SkipReason::NoContact });
+}
+
+#[tokio::test]
+async fn a_lease_is_held_by_one_attempt_and_a_late_outcome_is_ignored() {
+    let fixture = Fixture::connected().await;
+    let ask = fixture.asked("j1").await;
+    let store = &fixture.store;
+    let first = store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
+    assert_eq!(first.attempt, 1);
+    assert!(store.lease(&ask, at(5), at(6)).await.unwrap().is_none(), "it is out");
+    assert!(store.due_entries(at(5)).unwrap().is_empty());
+    assert_eq!(
+        store.retry_entry(&ask, receiver(), at(5)).await.unwrap(),
+        Err(QueueRefusal::UnderWay(ask.clone()))
+    );
+
+    let second = store.lease(&ask, at(6), at(7)).await.unwrap().expect("the lease ran out");
+    assert_eq!(second.attempt, 2);
+    assert!(!store.settle(&ask, 1, receiver(), Next::Delivered, last(6, 200)).await.unwrap());
+    assert!(store.settle(&ask, 2, receiver(), Next::DueAgain { at: at(9) }, last(6, 503)).await.unwrap());
+    let entry = store.entry(&ask).unwrap().unwrap();
+    assert_eq!((entry.failures, entry.state), (1, EntryState::Due { at: at(9) }));
+    assert_eq!(store.next_entry_due(), Some(at(9)));
+}
+
+#[tokio::test]
+async fn opening_voids_every_lease() {
+    let fixture = Fixture::connected().await;
+    let ask = fixture.asked("j1").await;
+    fixture.store.lease(&ask, at(5), at(600)).await.unwrap().unwrap();
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.store.due_entries(at(5)).unwrap().len(), 1);
+    let again = fixture.store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
+    assert_eq!(again.attempt, 2, "attempts are counted across a crash");
+}
+
+#[tokio::test]
+async fn delivery_is_noted_on_the_decision_and_clears_the_outbox() {
+    let fixture = Fixture::connected().await;
+    let ask = fixture.asked("j1").await;
+    fixture.store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
+    assert!(fixture.store.settle(&ask, 1, receiver(), Next::Delivered, last(6, 202)).await.unwrap());
+    assert_eq!(fixture.store.entry(&ask).unwrap(), None);
+    assert_eq!(fixture.store.next_entry_due(), None);
+    let decision = fixture.store.decision(&id(), &job("j1")).unwrap().unwrap();
+    let delivery = Delivery::Delivered { at: at(6), status: 202, attempts: 1 };
+    assert_eq!(decision.outcome, Outcome::Asked { ask_id: ask, delivery });
+}
+
+#[tokio::test]
+async fn a_dead_letter_can_be_retried_or_dropped() {
+    let fixture = Fixture::connected().await;
+    let store = &fixture.store;
+    let (retried, dropped) = (fixture.asked("j1").await, fixture.asked("j2").await);
+    for ask in [&retried, &dropped] {
+        store.lease(ask, at(5), at(6)).await.unwrap().unwrap();
+        store.settle(ask, 1, receiver(), Next::Dead(DeadReason::Refused), last(6, 422)).await.unwrap();
+    }
+    assert_eq!(store.outbox_counts().unwrap().by_account[&id()], QueueCount { queued: 0, dead: 2 });
+    assert_eq!(store.next_entry_due(), None);
+
+    assert_eq!(store.retry_entry(&retried, receiver(), at(7)).await.unwrap(), Ok(()));
+    let entry = store.entry(&retried).unwrap().unwrap();
+    assert_eq!((entry.failures, entry.state), (0, EntryState::Due { at: at(7) }));
+
+    assert_eq!(store.drop_entry(&dropped, at(7)).await.unwrap(), Ok(()));
+    assert_eq!(
+        store.drop_entry(&dropped, at(7)).await.unwrap(),
+        Err(QueueRefusal::NoSuchAsk(dropped.clone()))
+    );
+    let decision = store.decision(&id(), &job("j2")).unwrap().unwrap();
+    assert_eq!(decision.outcome, Outcome::Asked { ask_id: dropped, delivery: Delivery::Dropped });
+    assert_eq!(fixture.plan(candidates(&["j2"])).await, 0, "a dropped ask is not asked again");
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_stops_and_keeps_its_ask() {
+    let fixture = Fixture::connected().await;
+    let ask = fixture.asked("j1").await;
+    let store = &fixture.store;
+    store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
+    store.settle(&ask, 1, receiver(), Next::ReceiverGone, last(6, 410)).await.unwrap();
+    assert_eq!(store.receiver(&receiver()).unwrap().stopped_at, Some(at(6)));
+    let entry = store.entry(&ask).unwrap().unwrap();
+    assert_eq!((entry.failures, entry.state), (0, EntryState::Due { at: at(6) }));
+    assert_eq!(store.retry_entry(&ask, receiver(), at(7)).await.unwrap(), Ok(()));
+    assert_eq!(store.receiver(&receiver()).unwrap().stopped_at, None);
+}
+
+#[tokio::test]
+async fn a_link_connects_once() {
+    let fixture = Fixture::connected().await;
+    let refused = fixture.connect("hash", "state2", AccountId::new("other"), Trigger::JobCompleted).await;
+    assert_eq!(refused, Err(LinkRefusal::Used));
+    assert_eq!(fixture.store.accounts().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn of_two_browsers_at_once_the_first_has_the_link() {
+    let fixture = Fixture::empty();
+    fixture.link("hash", None).await;
+    let store = &fixture.store;
+    let (one, two) = tokio::join!(
+        store.start_link(Fixture::start("hash", "s1", "b1"), at(0)),
+        store.start_link(Fixture::start("hash", "s2", "b2"), at(0)),
+    );
+    let outcomes = [one.unwrap(), two.unwrap()];
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    assert!(outcomes.contains(&Err(LinkRefusal::Elsewhere)));
+    // The first may press again, after a denial say.
+    let winner = if outcomes[0].is_ok() { "b1" } else { "b2" };
+    assert_eq!(store.start_link(Fixture::start("hash", "s3", winner), at(0)).await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn a_link_that_ran_out_or_was_revoked_starts_nothing() {
+    let fixture = Fixture::empty();
+    fixture.link("hash", None).await;
+    let store = &fixture.store;
+    let start = |link: &str| store.start_link(Fixture::start(link, "s", "b"), at(60));
+    assert_eq!(start("hash").await.unwrap(), Err(LinkRefusal::Expired));
+    assert_eq!(start("nonsense").await.unwrap(), Err(LinkRefusal::Unknown));
+    store.revoke_link(&LinkId::new("lnk_hash"), at(1)).await.unwrap().unwrap();
+    assert_eq!(start("hash").await.unwrap(), Err(LinkRefusal::Revoked));
+    let unknown = store.revoke_link(&LinkId::new("lnk_nonsense"), at(1)).await.unwrap();
+    assert_eq!(unknown, Err(LinkRefusal::Unknown));
+}
+
+#[tokio::test]
+async fn a_state_counts_once_and_for_its_own_browser() {
+    let fixture = Fixture::empty();
+    fixture.link("hash", None).await;
+    let store = &fixture.store;
+    store.start_link(Fixture::start("hash", "s", "b"), at(0)).await.unwrap().unwrap();
+    assert_eq!(store.take_pending("forged", "b", at(1)).await.unwrap(), Err(LinkRefusal::UnknownState));
+    assert_eq!(store.take_pending("s", "thief", at(1)).await.unwrap(), Err(LinkRefusal::OtherBrowser));
+    assert!(store.take_pending("s", "b", at(1)).await.unwrap().is_ok());
+    assert_eq!(store.take_pending("s", "b", at(1)).await.unwrap(), Err(LinkRefusal::UnknownState));
+
+    store.start_link(Fixture::start("hash", "late", "b"), at(0)).await.unwrap().unwrap();
+    assert_eq!(store.take_pending("late", "b", at(15)).await.unwrap(), Err(LinkRefusal::UnknownState));
+}
+
+#[tokio::test]
+async fn a_link_for_a_known_account_refuses_another_one() {
+    let fixture = Fixture::connected().await;
+    fixture.link("mend", Some(id())).await;
+    let refused = fixture.connect("mend", "s2", AccountId::new("other"), Trigger::JobCompleted).await;
+    assert_eq!(refused, Err(LinkRefusal::OtherAccount { expected: "Ace Plumbing".into() }));
+    assert_eq!(fixture.store.tokens(&AccountId::new("other")).unwrap().map(|_| ()), None);
+}
+
+#[tokio::test]
+async fn reconnecting_keeps_everything_and_a_new_trigger_starts_from_now() {
+    let fixture = Fixture::connected().await;
+    fixture.plan(Plan { watermark: Some(at(3)), ..Plan::default() }).await;
+    let lost = fixture.store.lose_connection(&id(), LostReason::DisconnectedInJobber, at(4)).await.unwrap();
+    assert!(lost);
+    let again = fixture.store.lose_connection(&id(), LostReason::NoToken, at(5)).await.unwrap();
+    assert!(!again, "the first reason stays");
+
+    fixture.link("mend", Some(id())).await;
+    let account = fixture.connect("mend", "s2", id(), Trigger::JobCompleted).await.unwrap();
+    assert!(account.connection.is_connected());
+    assert_eq!(account.watermarks[&Stream::Jobs], at(3));
+    assert_eq!(account.asks_from, at(1));
+
+    fixture.link("switch", Some(id())).await;
+    let mut pending = Pending {
+        link: "switch".into(),
+        browser: "browser".into(),
+        trigger: Trigger::InvoicePaid,
+        expires_at: at(30),
+    };
+    let switched = Start {
+        link: "switch".into(),
+        state: "s3".into(),
+        browser: "browser".into(),
+        trigger: Trigger::InvoicePaid,
+        expires_at: at(30),
+    };
+    fixture.store.start_link(switched, at(0)).await.unwrap().unwrap();
+    pending.trigger = Trigger::InvoicePaid;
+    let new = NewConnection { at: at(20), now: at(20), ..new_connection(pending, id()) };
+    let account = fixture.store.connect(new).await.unwrap().unwrap();
+    assert_eq!((account.connected_at, account.asks_from), (at(1), at(20)));
+}

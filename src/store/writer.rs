@@ -1,0 +1,209 @@
+//! The one thread that writes: drain, apply, flush, sync, answer. Why is told in the module above.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::StoreError;
+use super::codec::{self, Stored};
+
+/// Operations that share one flush, at most.
+const GROUP: usize = 512;
+
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// Takes the tree, or why there is none to write to any more.
+type Operation = Box<dyn FnOnce(Result<&sled::Tree, StoreError>) -> (Option<sled::Batch>, Answer) + Send>;
+
+enum Message {
+    Run(Operation),
+    Stop(oneshot::Sender<()>),
+}
+
+/// What one operation reads and writes: its own writes over the tree.
+pub(super) struct Txn<'t> {
+    tree: &'t sled::Tree,
+    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl<'t> Txn<'t> {
+    pub(super) fn new(tree: &'t sled::Tree) -> Self {
+        Self { tree, writes: BTreeMap::new() }
+    }
+
+    pub(super) fn get<V: Stored>(&self, key: &[u8]) -> Result<Option<V>, StoreError> {
+        self.get_raw(key)?.map(|bytes| codec::decode(&bytes)).transpose()
+    }
+
+    pub(super) fn get_raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.writes.get(key) {
+            Some(written) => Ok(written.clone()),
+            None => Ok(self.tree.get(key)?.map(|bytes| bytes.to_vec())),
+        }
+    }
+
+    /// The keys under `prefix` as they were before this operation.
+    pub(super) fn committed_keys(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<sled::IVec, StoreError>> {
+        self.tree.scan_prefix(prefix).keys().map(|key| key.map_err(StoreError::from))
+    }
+
+    pub(super) fn put<V: Stored>(&mut self, key: &[u8], value: &V) {
+        self.put_raw(key.to_vec(), codec::encode(value));
+    }
+
+    pub(super) fn put_raw(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.writes.insert(key, Some(value));
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.writes.insert(key.to_vec(), None);
+    }
+
+    pub(super) fn into_batch(self) -> sled::Batch {
+        let mut batch = sled::Batch::default();
+        for (key, value) in self.writes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        batch
+    }
+}
+
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub(super) fn start(db: sled::Db, tree: sled::Tree, file: File) -> std::io::Result<Self> {
+        let (queue, messages) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || Loop { db, tree, file, failed: None }.run(&messages))?;
+        Ok(Self { queue, thread: std::sync::Mutex::new(Some(thread)) })
+    }
+
+    /// Runs `operation` on the writer's thread. When this returns `Ok`, what it wrote is durable; when it
+    /// returns an error of the operation's own, it wrote nothing.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let run: Operation = Box::new(move |tree| {
+            let ran = tree.and_then(|tree| {
+                let mut txn = Txn::new(tree);
+                let value = operation(&mut txn)?;
+                Ok((value, (!txn.writes.is_empty()).then(|| txn.into_batch())))
+            });
+            let (result, batch) = match ran {
+                Ok((value, batch)) => (Ok(value), batch),
+                Err(error) => (Err(error), None),
+            };
+            let answer: Answer = Box::new(move |flushed| {
+                // The caller may be gone; the write is done all the same.
+                let _gone = answer.send(flushed.and(result));
+            });
+            (batch, answer)
+        });
+        let gone = || StoreError::Failed("it was closed".to_owned());
+        self.queue.send(Message::Run(run)).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Ends the thread after everything queued so far.
+    pub(super) async fn stop(&self) {
+        let (done, is_done) = oneshot::channel();
+        if self.queue.send(Message::Stop(done)).is_ok() {
+            let _gone = is_done.await;
+        }
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // It has said goodbye: there is nothing left to wait for but its return.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+struct Loop {
+    db: sled::Db,
+    tree: sled::Tree,
+    file: File,
+    failed: Option<String>,
+}
+
+impl Loop {
+    fn run(mut self, messages: &mpsc::Receiver<Message>) {
+        while let Ok(first) = messages.recv() {
+            let mut stop = None;
+            let mut answers = Vec::new();
+            let mut dirty = false;
+            let group =
+                std::iter::once(first).chain(std::iter::from_fn(|| messages.try_recv().ok()).take(GROUP - 1));
+            for message in group {
+                match message {
+                    Message::Run(operation) => self.apply(operation, &mut answers, &mut dirty),
+                    Message::Stop(done) => {
+                        stop = Some(done);
+                        break;
+                    }
+                }
+            }
+            if dirty && let Err(error) = self.flush() {
+                self.failed = Some(error);
+            }
+            for answer in answers {
+                answer(match &self.failed {
+                    Some(error) => Err(StoreError::Failed(error.clone())),
+                    None => Ok(()),
+                });
+            }
+            if let Some(done) = stop {
+                let _gone = done.send(());
+                return;
+            }
+        }
+    }
+
+    fn apply(&mut self, operation: Operation, answers: &mut Vec<Answer>, dirty: &mut bool) {
+        let tree = match &self.failed {
+            Some(error) => Err(StoreError::Failed(error.clone())),
+            None => Ok(&self.tree),
+        };
+        match catch_unwind(AssertUnwindSafe(|| operation(tree))) {
+            Ok((batch, answer)) => {
+                if let Some(batch) = batch {
+                    match self.tree.apply_batch(batch) {
+                        Ok(()) => *dirty = true,
+                        Err(error) => self.failed = Some(error.to_string()),
+                    }
+                }
+                answers.push(answer);
+            }
+            // The operation wrote nothing and its answer is dropped: the caller sees an error.
+            Err(panic) => tracing::error!(panic = describe(panic.as_ref()), "a store operation panicked"),
+        }
+    }
+
+    fn flush(&self) -> Result<(), String> {
+        self.db.flush().map_err(|error| error.to_string())?;
+        self.file.sync_data().map_err(|error| error.to_string())
+    }
+}
+
+fn describe(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("of unknown cause")
+}
