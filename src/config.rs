@@ -1,0 +1,479 @@
+//! Settings: one TOML file, every key also as an environment variable, secrets from neither.
+//!
+//! What a key is called, what it defaults to and what it means stands once, in [`KEYS`]; the README's table,
+//! the example file and the types below are held against it by a test.
+
+mod secret;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+use reqwest::Url;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::Trigger;
+
+pub use secret::{SecretName, SecretSource, Secrets, find_secret};
+
+/// Where the file is looked for when nobody says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/jobber-reviewd/config.toml";
+
+/// Beginning of every environment variable that sets a key.
+pub const ENV_PREFIX: &str = "JOBBER_REVIEWD__";
+
+/// The name an environment variable has for `key`.
+pub fn env_name(key: &str) -> String {
+    format!("{ENV_PREFIX}{}", key.replace('.', "__").to_uppercase())
+}
+
+/// What a key is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// `section.key`.
+    pub name: &'static str,
+    /// The value when it is not set, as TOML; `None` where it must be set or is simply absent.
+    pub default: Option<&'static str>,
+    /// Whether it must be set.
+    pub required: bool,
+    /// One sentence.
+    pub about: &'static str,
+}
+
+const fn key(name: &'static str, default: Option<&'static str>, about: &'static str) -> Key {
+    Key { name, default, required: false, about }
+}
+
+const fn required(name: &'static str, about: &'static str) -> Key {
+    Key { name, default: None, required: true, about }
+}
+
+/// Every key there is, in the order of the file.
+pub const KEYS: &[Key] = &[
+    required("jobber.client_id", "Client id of your app in Jobber's developer centre."),
+    key("jobber.client_secret_file", None, "File that holds the app's client secret."),
+    key(
+        "jobber.api_base",
+        Some("\"https://api.getjobber.com/api\""),
+        "Where Jobber's API is; `/oauth/authorize`, `/oauth/token` and `/graphql` are below it.",
+    ),
+    key(
+        "http.listen",
+        Some("\"127.0.0.1:8787\""),
+        "Address and port of the connect pages, the OAuth callback and `/healthz`.",
+    ),
+    required(
+        "http.public_url",
+        "How browsers reach `http.listen`; the redirect URI is this plus `/oauth/callback`.",
+    ),
+    key(
+        "control.socket",
+        Some("\"/run/jobber-reviewd/control.sock\""),
+        "Socket through which the command line reaches a running daemon.",
+    ),
+    key("store.path", Some("\"/var/lib/jobber-reviewd/store\""), "Folder of the store."),
+    key("store.key_file", None, "File that holds the key which seals tokens: 32 random bytes in base64."),
+    key(
+        "poll.schedule",
+        Some("\"0 */5 * * * *\""),
+        "When to sweep: cron in UTC with six fields, seconds first.",
+    ),
+    key("poll.concurrency", Some("16"), "Accounts that are swept or rechecked at the same time."),
+    key(
+        "review.trigger",
+        Some("\"job_completed\""),
+        "What fires an ask: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`. A link can choose another.",
+    ),
+    key(
+        "review.include_drafts",
+        Some("false"),
+        "Whether `invoice_created` counts drafts.",
+    ),
+    required("review.webhook_url", "Where asks are posted: the review platform's webhook."),
+    key(
+        "review.webhook_secret_file",
+        None,
+        "File that holds the secret which signs asks: `whsec_` and base64 (Standard Webhooks).",
+    ),
+    key("review.delay", Some("\"2h\""), "From completion to the ask."),
+    key("review.max_age", Some("\"7d\""), "Work finished longer ago than this is not asked about."),
+];
+
+/// The effective settings, without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Jobber's side.
+    pub jobber: JobberSection,
+    /// The listener that browsers reach.
+    pub http: HttpSection,
+    /// The listener that the command line reaches.
+    pub control: ControlSection,
+    /// What survives.
+    pub store: StoreSection,
+    /// The sweep.
+    pub poll: PollSection,
+    /// Whom to ask, when, and how; shared by all accounts.
+    pub review: ReviewSection,
+}
+
+/// `[jobber]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobberSection {
+    /// See [`KEYS`].
+    pub client_id: String,
+    /// See [`KEYS`].
+    pub client_secret_file: Option<PathBuf>,
+    /// See [`KEYS`].
+    pub api_base: HttpsUrl,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSection {
+    /// See [`KEYS`].
+    pub listen: SocketAddr,
+    /// See [`KEYS`].
+    pub public_url: HttpsUrl,
+}
+
+/// `[control]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlSection {
+    /// See [`KEYS`].
+    pub socket: PathBuf,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSection {
+    /// See [`KEYS`].
+    pub path: PathBuf,
+    /// See [`KEYS`].
+    pub key_file: Option<PathBuf>,
+}
+
+/// `[poll]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PollSection {
+    /// See [`KEYS`].
+    pub schedule: Schedule,
+    /// See [`KEYS`].
+    pub concurrency: Concurrency,
+}
+
+/// `[review]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewSection {
+    /// See [`KEYS`].
+    pub trigger: Trigger,
+    /// See [`KEYS`].
+    pub include_drafts: bool,
+    /// See [`KEYS`].
+    pub webhook_url: HttpsUrl,
+    /// See [`KEYS`].
+    pub webhook_secret_file: Option<PathBuf>,
+    /// See [`KEYS`].
+    pub delay: Period,
+    /// See [`KEYS`].
+    pub max_age: Period,
+}
+
+/// Why the settings cannot be used: the key, what is wrong with it, what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}; {remedy}")]
+pub struct ConfigError {
+    /// `section.key`, or the file.
+    pub key: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl ConfigError {
+    fn new(key: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { key: key.into(), problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
+impl Config {
+    /// Reads the file at `path` (none is fine where `path` is the default one) and the environment over it.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = match path {
+            Some(path) if !path.is_file() => {
+                return Err(ConfigError::new(
+                    path.display().to_string(),
+                    "there is no such file",
+                    "give the right path with --config",
+                ));
+            }
+            Some(path) => Toml::file_exact(path),
+            None => Toml::file_exact(DEFAULT_PATH),
+        };
+        let secrets: Vec<String> = SecretName::ALL.iter().map(|name| name.env_key().replace('.', "__")).collect();
+        let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+        let figment = Figment::from(Serialized::defaults(defaults()))
+            .merge(file)
+            .merge(Env::prefixed(ENV_PREFIX).ignore(&secrets).split("__"));
+        let config: Self = figment.extract().map_err(|error| explain(&error))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What types alone cannot say.
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.jobber.client_id.trim().is_empty() {
+            return Err(ConfigError::new(
+                "jobber.client_id",
+                "it is empty",
+                "copy it from your app's page in Jobber's developer centre",
+            ));
+        }
+        let public = &self.http.public_url.0;
+        if public.path() != "/" || public.query().is_some() || public.fragment().is_some() {
+            return Err(ConfigError::new(
+                "http.public_url",
+                "it has a path",
+                "give only scheme, host and port, such as https://reviews.example.com",
+            ));
+        }
+        if self.review.delay.0 >= self.review.max_age.0 {
+            return Err(ConfigError::new(
+                "review.delay",
+                format!("{} is not shorter than review.max_age, {}", self.review.delay, self.review.max_age),
+                "every ask would be stale before it is due: shorten the delay or raise max_age",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Where Jobber sends the browser back to.
+    pub fn redirect_uri(&self) -> String {
+        format!("{}oauth/callback", self.http.public_url.0)
+    }
+}
+
+/// The values of [`KEYS`] as figment wants them.
+fn defaults() -> serde_json::Value {
+    let mut root = serde_json::Map::new();
+    for key in KEYS {
+        let (Some((section, name)), Some(text)) = (key.name.split_once('.'), key.default) else { continue };
+        let value = serde_json::from_str(text).unwrap_or(serde_json::Value::Null);
+        if let serde_json::Value::Object(section) =
+            root.entry(section).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()))
+        {
+            section.insert(name.to_owned(), value);
+        }
+    }
+    serde_json::Value::Object(root)
+}
+
+/// Turns figment's error into key, problem and remedy.
+fn explain(error: &figment::Error) -> ConfigError {
+    use figment::error::Kind;
+
+    let path = error.path.join(".");
+    let whence = error
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.source.as_ref())
+        .and_then(figment::Source::file_path)
+        .map(|file| file.display().to_string());
+    let at = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    let about = |key: &str| KEYS.iter().find(|known| known.name == key).map_or("", |known| known.about);
+    match &error.kind {
+        Kind::MissingField(field) => {
+            let key = at(field);
+            // A whole section is missing when none of its keys is set: name the key that is needed.
+            let key = KEYS
+                .iter()
+                .find(|known| known.required && known.name.starts_with(&format!("{key}.")))
+                .map_or(key, |known| known.name.to_owned());
+            let env = env_name(&key);
+            ConfigError::new(
+                key.clone(),
+                "it is not set",
+                format!("set it in the configuration file or as {env}: {}", about(&key)),
+            )
+        }
+        Kind::UnknownField(field, known) => {
+            let key = if path.ends_with(field.as_str()) { path.clone() } else { at(field) };
+            let secret = SecretName::ALL.iter().find(|name| name.env_key() == key);
+            let remedy = match secret {
+                Some(name) => format!("secrets do not belong in this file: use {}", name.file_key()),
+                None => format!("remove it or use one of {}", known.join(", ")),
+            };
+            let source = whence.unwrap_or_else(|| "the environment".to_owned());
+            ConfigError::new(key, format!("there is no such key ({source})"), remedy)
+        }
+        Kind::UnknownVariant(found, known) => {
+            ConfigError::new(path, format!("`{found}` is not known"), format!("use one of {}", known.join(", ")))
+        }
+        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            let remedy = format!("write {expected}: {}", about(&path));
+            ConfigError::new(path, format!("it is {found}"), remedy)
+        }
+        Kind::Message(message) if path.is_empty() => {
+            let file = whence.unwrap_or_else(|| "the configuration".to_owned());
+            let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+            ConfigError::new(file, format!("it is not valid TOML ({message})"), "mend that line")
+        }
+        // Our own types below: "problem; remedy".
+        Kind::Message(message) => {
+            let (problem, remedy) = message.split_once("; ").unwrap_or((message, "mend it"));
+            ConfigError::new(path, problem, remedy)
+        }
+        other => ConfigError::new(path, other.to_string(), "mend it"),
+    }
+}
+
+/// A length of time: `90s`, `30m`, `2h`, `7d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub SignedDuration);
+
+impl Period {
+    /// Reads a period. A day is 24 hours.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no length of time; write one such as 90s, 30m, 2h or 7d");
+        let span: Span = text.trim().parse().map_err(|_| wrong())?;
+        let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+        if duration.is_negative() { Err(wrong()) } else { Ok(Self(duration)) }
+    }
+}
+
+impl std::fmt::Display for Period {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (days, rest) = (self.0.as_hours() / 24, self.0.as_secs() % 86_400);
+        match (days, rest) {
+            (1.., 0) => write!(f, "{days}d"),
+            _ => write!(f, "{:#}", self.0),
+        }
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// An address that is https, or http on this very machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpsUrl(pub Url);
+
+impl HttpsUrl {
+    /// Reads an address.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text)
+            .map_err(|_| format!("`{text}` is no address; write one such as https://example.com/path"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("it holds a user name or password; take them out".to_owned());
+        }
+        match url.scheme() {
+            "https" => Ok(Self(url)),
+            "http" if is_loopback(&url) => Ok(Self(url)),
+            _ => Err(format!("`{text}` is not https; only addresses on this machine may do without")),
+        }
+    }
+}
+
+/// Whether an address names this very machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback()),
+        None => false,
+    }
+}
+
+impl std::fmt::Display for HttpsUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for HttpsUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpsUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A cron expression with six fields, in UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule(String);
+
+impl Schedule {
+    /// Reads a schedule, the way the scheduler will.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let fields = text.split_whitespace().count();
+        if fields != 6 {
+            return Err(format!(
+                "`{text}` has {fields} fields; write six, seconds first, such as `0 */5 * * * *` for every five minutes"
+            ));
+        }
+        match tokio_cron_scheduler::Job::new(text, |_, _| {}) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err(format!(
+                "`{text}` is no schedule; write second, minute, hour, day, month and weekday, such as `0 */5 * * * *`"
+            )),
+        }
+    }
+
+    /// The expression.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Schedule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Schedule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// How many at once: 1 to 256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Concurrency(pub usize);
+
+impl<'de> Deserialize<'de> for Concurrency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match i64::deserialize(deserializer)? {
+            number @ 1..=256 => Ok(Self(usize::try_from(number).unwrap_or(1))),
+            number => Err(serde::de::Error::custom(format!("{number} is out of range; write 1 to 256"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

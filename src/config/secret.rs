@@ -1,0 +1,156 @@
+//! Secrets: from the environment, a file that only we can read, or a systemd credential. In that order.
+
+use std::fmt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Config, ConfigError, env_name};
+use crate::store::StoreKey;
+use crate::webhook::WebhookSecret;
+
+/// A secret the daemon needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretName {
+    /// The app's client secret.
+    JobberClientSecret,
+    /// The key that seals tokens.
+    StoreKey,
+    /// The secret that signs asks.
+    WebhookSecret,
+}
+
+impl SecretName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::JobberClientSecret, Self::StoreKey, Self::WebhookSecret];
+
+    /// The name of its systemd credential.
+    pub fn credential(self) -> &'static str {
+        match self {
+            Self::JobberClientSecret => "jobber_client_secret",
+            Self::StoreKey => "store_key",
+            Self::WebhookSecret => "webhook_secret",
+        }
+    }
+
+    /// The key that would hold it, if secrets were kept in the file; names the environment variable.
+    pub fn env_key(self) -> &'static str {
+        match self {
+            Self::JobberClientSecret => "jobber.client_secret",
+            Self::StoreKey => "store.key",
+            Self::WebhookSecret => "review.webhook_secret",
+        }
+    }
+
+    /// The key that names its file.
+    pub fn file_key(self) -> &'static str {
+        match self {
+            Self::JobberClientSecret => "jobber.client_secret_file",
+            Self::StoreKey => "store.key_file",
+            Self::WebhookSecret => "review.webhook_secret_file",
+        }
+    }
+}
+
+/// Where a secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// An environment variable.
+    Environment(String),
+    /// A file named by a `*_file` key.
+    File(PathBuf),
+    /// A systemd credential.
+    Credential(PathBuf),
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Credential(path) => write!(f, "credential {}", path.display()),
+        }
+    }
+}
+
+/// Finds one secret: its text and where it came from.
+pub fn find_secret(config: &Config, name: SecretName) -> Result<(SecretString, SecretSource), ConfigError> {
+    let variable = env_name(name.env_key());
+    if let Ok(text) = std::env::var(&variable) {
+        return Ok((text.into(), SecretSource::Environment(variable)));
+    }
+    let file = match name {
+        SecretName::JobberClientSecret => &config.jobber.client_secret_file,
+        SecretName::StoreKey => &config.store.key_file,
+        SecretName::WebhookSecret => &config.review.webhook_secret_file,
+    };
+    if let Some(path) = file {
+        return Ok((read_private(name, path)?, SecretSource::File(path.clone())));
+    }
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
+        .map(|folder| Path::new(&folder).join(name.credential()))
+        .filter(|path| path.exists());
+    match credential {
+        Some(path) => Ok((read_private(name, &path)?, SecretSource::Credential(path))),
+        None => Err(ConfigError::new(
+            name.file_key(),
+            "the secret is not given",
+            format!("name a file there, load the credential {}, or set {variable}", name.credential()),
+        )),
+    }
+}
+
+/// Reads a secret's file, unless everybody can.
+fn read_private(name: SecretName, path: &Path) -> Result<SecretString, ConfigError> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| {
+        ConfigError::new(
+            name.file_key(),
+            format!("{shown} cannot be read ({})", error.kind()),
+            "check the path and that this user may read it",
+        )
+    };
+    let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
+    if mode & 0o007 != 0 {
+        return Err(ConfigError::new(
+            name.file_key(),
+            format!("{shown} is open to every user of this machine (mode {:03o})", mode & 0o777),
+            format!("run: chmod 600 {shown}"),
+        ));
+    }
+    std::fs::read_to_string(path).map(SecretString::from).map_err(unreadable)
+}
+
+/// Everything secret, read and checked.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    /// The app's client secret.
+    pub client_secret: SecretString,
+    /// The key that seals tokens.
+    pub store_key: StoreKey,
+    /// The secret that signs asks.
+    pub webhook_secret: WebhookSecret,
+}
+
+impl Secrets {
+    /// Reads all secrets.
+    pub fn load(config: &Config) -> Result<Self, ConfigError> {
+        let wrong = |name: SecretName, source: &SecretSource, remedy: String| {
+            ConfigError::new(name.file_key(), format!("the secret from {source} cannot be used"), remedy)
+        };
+        let (client_secret, source) = find_secret(config, SecretName::JobberClientSecret)?;
+        let client_secret = SecretString::from(client_secret.expose_secret().trim().to_owned());
+        if client_secret.expose_secret().is_empty() {
+            let remedy = "it is empty: copy the client secret from Jobber's developer centre".to_owned();
+            return Err(wrong(SecretName::JobberClientSecret, &source, remedy));
+        }
+        let (text, source) = find_secret(config, SecretName::StoreKey)?;
+        let store_key = StoreKey::parse(&text)
+            .map_err(|error| wrong(SecretName::StoreKey, &source, error.to_string()))?;
+        let (text, source) = find_secret(config, SecretName::WebhookSecret)?;
+        let webhook_secret = WebhookSecret::parse(&text)
+            .map_err(|error| wrong(SecretName::WebhookSecret, &source, error.to_string()))?;
+        Ok(Self { client_secret, store_key, webhook_secret })
+    }
+}

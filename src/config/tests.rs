@@ -1,0 +1,151 @@
+use std::io::Write as _;
+
+use super::*;
+
+const GOOD: &str = r#"
+[jobber]
+client_id = "id"
+[http]
+public_url = "https://reviews.example.com"
+[review]
+webhook_url = "https://platform.example.com/hook"
+"#;
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    Config::load(Some(file.path()))
+}
+
+fn error(text: &str) -> String {
+    load(text).unwrap_err().to_string()
+}
+
+fn changed(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    GOOD.replace(from, to)
+}
+
+#[test]
+fn the_least_that_is_needed() {
+    let config = load(GOOD).unwrap();
+    assert_eq!(config.redirect_uri(), "https://reviews.example.com/oauth/callback");
+    assert_eq!(config.poll.concurrency, Concurrency(16));
+    assert_eq!(config.review.delay, Period(SignedDuration::from_hours(2)));
+    assert_eq!(config.review.max_age, Period(SignedDuration::from_hours(168)));
+    assert_eq!(config.jobber.api_base.0.as_str(), "https://api.getjobber.com/api");
+}
+
+#[test]
+fn the_keys_are_those_of_the_type() {
+    let json = serde_json::to_value(load(GOOD).unwrap()).unwrap();
+    let mut of_type: Vec<String> = Vec::new();
+    for (section, keys) in json.as_object().unwrap() {
+        of_type.extend(keys.as_object().unwrap().keys().map(|key| format!("{section}.{key}")));
+    }
+    of_type.sort();
+    let mut listed: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+    listed.sort_unstable();
+    assert_eq!(of_type, listed);
+}
+
+#[test]
+fn every_error_names_its_key_and_the_remedy() {
+    let review = "webhook_url = \"https://platform.example.com/hook\"";
+    let with = |line: &str| changed(review, &format!("{review}\n{line}"));
+    let cases = [
+        (
+            changed("client_id = \"id\"", ""),
+            "jobber.client_id: it is not set; set it in the configuration file or as JOBBER_REVIEWD__JOBBER__CLIENT_ID: Client id of your app in Jobber's developer centre.",
+        ),
+        (changed("client_id = \"id\"", "client_id = \" \""), "jobber.client_id: it is empty; "),
+        (changed("[http]\npublic_url = \"https://reviews.example.com\"", ""), "http.public_url: it is not set; "),
+        (
+            with("colour = \"red\""),
+            "review.colour: there is no such key (",
+        ),
+        (
+            changed("client_id", "client_secret = \"hunter2\"\nclient_id"),
+            "jobber.client_secret: there is no such key (",
+        ),
+        (with("delay = \"soon\""), "review.delay: `soon` is no length of time; write one such as 90s, 30m, 2h or 7d"),
+        (with("delay = \"-2h\""), "review.delay: `-2h` is no length of time; "),
+        (with("delay = \"8d\""), "review.delay: 8d is not shorter than review.max_age, 7d; "),
+        (with("trigger = \"job_done\""), "review.trigger: `job_done` is not known; use one of job_completed, visit_completed, "),
+        (with("include_drafts = \"yes\""), "review.include_drafts: it is "),
+        (
+            with("[poll]\nschedule = \"*/5 * * * *\""),
+            "poll.schedule: `*/5 * * * *` has 5 fields; write six, seconds first, such as `0 */5 * * * *` for every five minutes",
+        ),
+        (with("[poll]\nschedule = \"0 99 * * * *\""), "poll.schedule: `0 99 * * * *` is no schedule; "),
+        (with("[poll]\nconcurrency = 0"), "poll.concurrency: 0 is out of range; write 1 to 256"),
+        (
+            changed(review, "webhook_url = \"http://platform.example.com/hook\""),
+            "review.webhook_url: `http://platform.example.com/hook` is not https; only addresses on this machine may do without",
+        ),
+        (changed(review, "webhook_url = \"platform\""), "review.webhook_url: `platform` is no address; "),
+        (changed(review, "webhook_url = \"https://me:pw@example.com/\""), "review.webhook_url: it holds a user name or password; "),
+        (changed("https://reviews.example.com", "https://example.com/reviews"), "http.public_url: it has a path; "),
+        (changed("https://reviews.example.com", "http://reviews.example.com"), "http.public_url: `http://reviews.example.com` is not https; "),
+        (with("[http"), "it is not valid TOML ("),
+    ];
+    for (text, expected) in cases {
+        let error = error(&text);
+        assert!(error.contains(expected), "expected: {expected}\n   found: {error}");
+        assert!(!error.contains("hunter2"));
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_was_named_must_exist() {
+    let error = Config::load(Some(Path::new("/nonexistent/config.toml"))).unwrap_err().to_string();
+    assert_eq!(error, "/nonexistent/config.toml: there is no such file; give the right path with --config");
+}
+
+#[test]
+fn http_is_fine_on_this_machine_only() {
+    for good in ["http://127.0.0.1:9000/hook", "http://localhost/x", "http://[::1]:80/", "https://example.com"] {
+        assert!(HttpsUrl::parse(good).is_ok(), "{good}");
+    }
+    for bad in ["http://127.0.0.1.example.com/", "http://10.0.0.1/", "ftp://localhost/", "http://localhost.evil/"] {
+        assert!(HttpsUrl::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn periods_read_back_what_they_write() {
+    for text in ["0s", "90s", "30m", "2h", "7d", "180d", "1h 30m"] {
+        let period = Period::parse(text).unwrap();
+        assert_eq!(Period::parse(&period.to_string()), Ok(period), "{text}");
+    }
+    assert_eq!(Period::parse("7d").unwrap().to_string(), "7d");
+    assert_eq!(Period::parse("2h").unwrap().to_string(), "2h");
+}
+
+#[test]
+fn a_secret_that_everybody_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let config = load(&changed(
+        "client_id = \"id\"",
+        &format!("client_id = \"id\"\nclient_secret_file = {:?}", path.display().to_string()),
+    ))
+    .unwrap();
+    let find = || find_secret(&config, SecretName::JobberClientSecret);
+
+    assert!(find().unwrap_err().to_string().contains("cannot be read (entity not found)"));
+    std::fs::write(&path, "s3cret").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = find().unwrap_err().to_string();
+    assert!(error.contains("is open to every user of this machine (mode 644); run: chmod 600"), "{error}");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(find().unwrap().1, SecretSource::File(path));
+    let missing = find_secret(&config, SecretName::StoreKey).unwrap_err().to_string();
+    assert_eq!(
+        missing,
+        "store.key_file: the secret is not given; name a file there, load the credential store_key, or set JOBBER_REVIEWD__STORE__KEY"
+    );
+}

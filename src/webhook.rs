@@ -1,0 +1,175 @@
+//! One attempt at a review platform's webhook: sign, post, sort the answer (Standard Webhooks).
+//!
+//! The status is the answer; the body is read only as far as needed to use the connection again, and never
+//! looked at. Redirects are not followed: a signed request is for one address.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use jiff::Timestamp;
+use reqwest::Url;
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
+use sha2::Sha256;
+
+use crate::model::{AskBody, AskId};
+use crate::retry::{self, Reply};
+
+/// From the first byte of the connection to the last of the answer. A lease is longer.
+pub const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How much of an answer's body is read before the connection is thrown away.
+const DRAINED_AT_MOST: usize = 64 * 1024;
+
+/// The key that signs asks.
+#[derive(Clone)]
+pub struct WebhookSecret(Arc<SecretBox<Vec<u8>>>);
+
+/// The text is no signing secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it must be `whsec_` and 24 to 64 bytes in base64: make one with `echo whsec_$(openssl rand -base64 32)`")]
+pub struct WebhookSecretError;
+
+impl WebhookSecret {
+    /// Reads `whsec_…`.
+    pub fn parse(text: &SecretString) -> Result<Self, WebhookSecretError> {
+        let encoded = text.expose_secret().trim().strip_prefix("whsec_").ok_or(WebhookSecretError)?;
+        match STANDARD.decode(encoded) {
+            Ok(bytes) if (24..=64).contains(&bytes.len()) => Ok(Self(Arc::new(SecretBox::new(Box::new(bytes))))),
+            _ => Err(WebhookSecretError),
+        }
+    }
+
+    /// The `webhook-signature` of a message: HMAC-SHA256 over id, time in seconds and body.
+    pub fn sign(&self, id: &AskId, at: Timestamp, body: &str) -> String {
+        // HMAC takes a key of any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()) else { return String::new() };
+        mac.update(format!("{id}.{}.{body}", at.as_second()).as_bytes());
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    }
+}
+
+impl std::fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WebhookSecret(…)")
+    }
+}
+
+/// The bytes of an ask, frozen from here on.
+pub fn freeze(body: &AskBody) -> String {
+    // Plain data with text keys and finite numbers: it always encodes.
+    serde_json::to_string(body).unwrap_or_default()
+}
+
+/// What an attempt brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempted {
+    /// As far as policy needs to know.
+    pub reply: Reply,
+    /// In a few words, for people. Holds nothing of the payload or the address.
+    pub note: String,
+}
+
+/// Posts to receivers.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    http: reqwest::Client,
+}
+
+impl Sender {
+    /// A sender over `http`, which must not follow redirects.
+    pub fn new(http: reqwest::Client) -> Self {
+        Self { http }
+    }
+
+    /// Makes one attempt.
+    pub async fn post(
+        &self,
+        url: &Url,
+        secret: &WebhookSecret,
+        id: &AskId,
+        body: &str,
+        now: Timestamp,
+    ) -> Attempted {
+        let sent = self
+            .http
+            .post(url.clone())
+            .timeout(TIMEOUT)
+            .header(CONTENT_TYPE, "application/json")
+            .header("webhook-id", id.as_str())
+            .header("webhook-timestamp", now.as_second())
+            .header("webhook-signature", secret.sign(id, now, body))
+            .header("idempotency-key", id.as_str())
+            .body(body.to_owned())
+            .send()
+            .await;
+        match sent {
+            Ok(mut response) => {
+                let status = response.status().as_u16();
+                let retry_after = response
+                    .headers()
+                    .get(RETRY_AFTER)
+                    .and_then(|value| value.to_str().ok())
+                    .and_then(|value| retry::retry_after(value, now));
+                drain(&mut response).await;
+                Attempted { reply: Reply::from_status(status, retry_after), note: format!("HTTP {status}") }
+            }
+            Err(error) => Attempted {
+                reply: Reply::Failed { status: None, retry_after: None },
+                note: describe(&error).to_owned(),
+            },
+        }
+    }
+}
+
+/// Reads what is left of an answer, so that its connection can be used again. A long or broken one is
+/// dropped instead: the status has been read.
+async fn drain(response: &mut reqwest::Response) {
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        read += chunk.len();
+        if read > DRAINED_AT_MOST {
+            return;
+        }
+    }
+}
+
+/// Names a transport failure without its address.
+pub(crate) fn describe(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "no answer in time"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "the connection broke"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_what_the_standards_own_library_verifies() {
+        let text = format!("whsec_{}", STANDARD.encode([7; 32]));
+        let secret = WebhookSecret::parse(&text.clone().into()).unwrap();
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        let theirs = standardwebhooks::Webhook::new(&text).unwrap();
+        let signature = secret.sign(&AskId::new("ask_1"), now, "{\"a\":1}");
+        assert_eq!(signature, theirs.sign("ask_1", now.as_second(), b"{\"a\":1}").unwrap());
+    }
+
+    #[test]
+    fn a_secret_has_its_prefix_and_length_and_is_never_shown() {
+        for text in ["", "whsec_", "whsec_c2hvcnQ=", &STANDARD.encode([7; 32]), "whsec_not base64"] {
+            assert!(WebhookSecret::parse(&text.to_owned().into()).is_err(), "{text}");
+        }
+        let long = format!("whsec_{}", STANDARD.encode([7; 65]));
+        assert!(WebhookSecret::parse(&long.into()).is_err());
+        let good = format!("whsec_{}\n", STANDARD.encode([7; 24]));
+        assert_eq!(format!("{:?}", WebhookSecret::parse(&good.into()).unwrap()), "WebhookSecret(…)");
+    }
+}
