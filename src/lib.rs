@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod decide;
+pub mod jobber;
 pub mod message;
 pub mod model;
 pub mod plan;

@@ -1,0 +1,299 @@
+//! Jobber's GraphQL API: typed queries in, model types out.
+//!
+//! An answer is sorted by the table of `api-behaviour.md` §3, in its order, and each kind is one variant of
+//! [`ApiError`]: as many as callers have branches, no more. An answer that fits nothing documented is a
+//! failed read. It is never taken for an empty page, and never for a deleted record.
+
+mod answer;
+mod convert;
+pub mod queries;
+
+use std::time::Duration;
+
+use graphql_client::GraphQLQuery;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Url;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::model::{Facts, InvoiceFacts, Person, Record, Stream, WorkRef};
+
+pub use answer::{Cost, Refusal};
+use queries::{ConnectedAccount, Details, Extras, Invoices, Jobs, Visits};
+
+/// The version of the API this program is written against; the schema file carries the same date. It is sent
+/// with every request, and an answer served in another version is refused (`api-behaviour.md` §3, Version).
+pub const API_VERSION: &str = "2026-07-27";
+
+/// Header that asks for a version.
+const VERSION_HEADER: &str = "x-jobber-graphql-version";
+
+/// From the first byte of the connection to the last of the answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An answer longer than this is not Jobber's.
+const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+
+/// Rows of a sweep's first page: an idle sweep reads no more.
+const FIRST_PAGE: i64 = 20;
+
+/// Rows of every further page: the most that Jobber gives (`api-behaviour.md` §3, Paging).
+const NEXT_PAGE: i64 = 100;
+
+/// Why there is no answer to work with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// 401: the access token does not count.
+    #[error("Jobber refused the access token ({0})")]
+    Unauthorized(Refusal),
+    /// The budget of points is used up; `wait` is how long the answer says it takes to refill.
+    #[error("Jobber throttled the query, {requested} points asked, {available} left")]
+    Throttled {
+        /// Points the query would cost.
+        requested: u64,
+        /// Points left.
+        available: u64,
+        /// Until there are enough.
+        wait: SignedDuration,
+    },
+    /// Network, 429, 5xx, a waiting room: heals itself.
+    #[error("Jobber did not answer ({detail})")]
+    Unavailable {
+        /// What happened; never a body.
+        detail: String,
+        /// How long Jobber wants to be left alone, if it said so.
+        retry_after: Option<SignedDuration>,
+    },
+    /// The app lacks a scope.
+    #[error("Jobber hides data from this app: {detail}; give the app the scopes read_clients read_jobs read_scheduled_items read_invoices read_users")]
+    Hidden {
+        /// Jobber's sentence.
+        detail: String,
+    },
+    /// Jobber does not accept the query, or served it in another version than asked for.
+    #[error("Jobber did not accept the query: {detail}")]
+    Rejected {
+        /// What it said.
+        detail: String,
+    },
+    /// The answer fits nothing documented.
+    #[error("Jobber's answer is not understood: {detail}")]
+    Unexpected {
+        /// What does not fit; never a body.
+        detail: String,
+    },
+}
+
+/// An answer, and what came with it.
+#[derive(Debug, Clone)]
+pub struct Answer<T> {
+    /// What was asked for.
+    pub data: T,
+    /// Jobber's clock at the time of the answer.
+    pub date: Option<Timestamp>,
+    /// What it cost.
+    pub cost: Option<Cost>,
+    /// What Jobber hid from this app; only in answers to queries that can do without.
+    pub hidden: Option<String>,
+}
+
+impl<T> Answer<T> {
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
+        Answer { data: change(self.data), date: self.date, cost: self.cost, hidden: self.hidden }
+    }
+}
+
+/// Who an access token belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Jobber's id of the account.
+    pub id: crate::model::AccountId,
+    /// Its name.
+    pub name: String,
+}
+
+/// Which page of which list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    /// The list.
+    pub list: List,
+    /// The page cursor of the page before; `None` for the first page.
+    pub after: Option<String>,
+}
+
+/// A list that a sweep reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum List {
+    /// All jobs, the last changed first.
+    ChangedJobs,
+    /// Jobs completed after an instant, the last changed first.
+    CompletedJobs(Timestamp),
+    /// Visits completed after an instant.
+    CompletedVisits(Timestamp),
+    /// Invoices changed after an instant, the last changed first.
+    ChangedInvoices(Timestamp),
+}
+
+impl List {
+    /// The stream its rows belong to.
+    pub fn stream(&self) -> Stream {
+        match self {
+            Self::ChangedJobs | Self::CompletedJobs(_) => Stream::Jobs,
+            Self::CompletedVisits(_) => Stream::Visits,
+            Self::ChangedInvoices(_) => Stream::Invoices,
+        }
+    }
+}
+
+/// One page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Its rows.
+    pub records: Vec<Record>,
+    /// The page cursor for the next one, if there is one. Valid inside this sweep only.
+    pub next: Option<String>,
+}
+
+/// What makes an ask nicer and may be missing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ExtraFacts {
+    /// Who did the work.
+    pub crew: Vec<Person>,
+    /// The job's newest invoice.
+    pub invoice: Option<InvoiceFacts>,
+}
+
+/// A client of the API. Knows no accounts: every call takes a token.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    graphql: Url,
+}
+
+impl Client {
+    /// A client for the API under `api_base`.
+    pub fn new(http: reqwest::Client, api_base: &Url) -> Self {
+        Self { http, graphql: below(api_base, "graphql") }
+    }
+
+    /// Whose account `token` opens.
+    pub async fn identity(&self, token: &SecretString) -> Result<Answer<Identity>, ApiError> {
+        let answer = self.whole::<ConnectedAccount>(token, queries::connected_account::Variables).await?;
+        convert::identity(answer)
+    }
+
+    /// One page of a list.
+    pub async fn page(&self, token: &SecretString, page: &PageRequest) -> Result<Answer<Page>, ApiError> {
+        let first = if page.after.is_some() { NEXT_PAGE } else { FIRST_PAGE };
+        let after = page.after.clone();
+        match page.list {
+            List::ChangedJobs => {
+                let variables = queries::jobs::Variables { filter: None, first, after };
+                Ok(self.whole::<Jobs>(token, variables).await?.map(convert::jobs))
+            }
+            List::CompletedJobs(since) => {
+                let filter = Some(convert::completed_after(since));
+                let variables = queries::jobs::Variables { filter, first, after };
+                Ok(self.whole::<Jobs>(token, variables).await?.map(convert::jobs))
+            }
+            List::CompletedVisits(since) => {
+                let variables = queries::visits::Variables { since, first, after };
+                Ok(self.whole::<Visits>(token, variables).await?.map(convert::visits))
+            }
+            List::ChangedInvoices(since) => {
+                let variables = queries::invoices::Variables { since, first, after };
+                Ok(self.whole::<Invoices>(token, variables).await?.map(convert::invoices))
+            }
+        }
+    }
+
+    /// Everything that decides about one piece of work; `None` if Jobber no longer has it.
+    pub async fn details(
+        &self,
+        token: &SecretString,
+        work: &WorkRef,
+    ) -> Result<Answer<Option<Facts>>, ApiError> {
+        let answer = self.whole::<Details>(token, convert::details_variables(work)).await?;
+        Ok(answer.map(|data| convert::facts(data, work)))
+    }
+
+    /// What makes an ask nicer. What Jobber hides from this app is left out.
+    pub async fn extras(
+        &self,
+        token: &SecretString,
+        work: &WorkRef,
+    ) -> Result<Answer<ExtraFacts>, ApiError> {
+        match self.query::<Extras>(token, convert::extras_variables(work)).await {
+            Ok(answer) => Ok(answer.map(convert::extras)),
+            Err(ApiError::Hidden { detail }) => Ok(Answer {
+                data: ExtraFacts::default(),
+                date: None,
+                cost: None,
+                hidden: Some(detail),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An answer of which nothing is hidden.
+    async fn whole<Q: GraphQLQuery>(
+        &self,
+        token: &SecretString,
+        variables: Q::Variables,
+    ) -> Result<Answer<Q::ResponseData>, ApiError> {
+        let answer = self.query::<Q>(token, variables).await?;
+        match answer.hidden {
+            Some(detail) => Err(ApiError::Hidden { detail }),
+            None => Ok(answer),
+        }
+    }
+
+    async fn query<Q: GraphQLQuery>(
+        &self,
+        token: &SecretString,
+        variables: Q::Variables,
+    ) -> Result<Answer<Q::ResponseData>, ApiError> {
+        let body = serde_json::to_vec(&Q::build_query(variables))
+            .map_err(|error| ApiError::Unexpected { detail: format!("the query does not encode: {error}") })?;
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
+            .map_err(|_| ApiError::Unauthorized(Refusal::Unrecognised))?;
+        bearer.set_sensitive(true);
+        let response = self
+            .http
+            .post(self.graphql.clone())
+            .timeout(TIMEOUT)
+            .header(AUTHORIZATION, bearer)
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json")
+            .header(VERSION_HEADER, API_VERSION)
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let head = answer::Head::of(&response);
+        let body = read(response).await?;
+        answer::sort(&head, &body)
+    }
+}
+
+/// `base` with `name` as one more segment of its path.
+pub(crate) fn below(base: &Url, name: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{name}", base.path().trim_end_matches('/')));
+    url
+}
+
+async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ApiError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unavailable(&error))? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LONGEST_ANSWER {
+            return Err(ApiError::Unexpected { detail: "the answer is too long".to_owned() });
+        }
+    }
+    Ok(body)
+}
+
+fn unavailable(error: &reqwest::Error) -> ApiError {
+    ApiError::Unavailable { detail: crate::webhook::describe(error).to_owned(), retry_after: None }
+}
