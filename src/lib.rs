@@ -6,6 +6,7 @@ pub mod decide;
 pub mod jobber;
 pub mod message;
 pub mod model;
+pub mod oauth;
 pub mod plan;
 pub mod retry;
 pub mod store;

@@ -51,6 +51,8 @@ pub struct Tokens {
     pub refresh: SecretString,
     /// When the access token stops working, by Jobber's clock.
     pub expires_at: Timestamp,
+    /// When the pair arrived, by ours.
+    pub obtained_at: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,6 +60,7 @@ struct Plain<'a> {
     access: std::borrow::Cow<'a, str>,
     refresh: std::borrow::Cow<'a, str>,
     expires_at: Timestamp,
+    obtained_at: Timestamp,
 }
 
 pub(super) struct Sealer(XChaCha20Poly1305);
@@ -85,6 +88,7 @@ impl Sealer {
             access: tokens.access.expose_secret().into(),
             refresh: tokens.refresh.expose_secret().into(),
             expires_at: tokens.expires_at,
+            obtained_at: tokens.obtained_at,
         };
         serde_json::to_vec(&plain)
             .ok()
@@ -101,6 +105,7 @@ impl Sealer {
             access: SecretString::from(plain.access.into_owned()),
             refresh: SecretString::from(plain.refresh.into_owned()),
             expires_at: plain.expires_at,
+            obtained_at: plain.obtained_at,
         })
     }
 
@@ -130,7 +135,12 @@ mod tests {
     }
 
     fn tokens() -> Tokens {
-        Tokens { access: "acc".into(), refresh: "ref".into(), expires_at: Timestamp::UNIX_EPOCH }
+        Tokens {
+            access: "acc".into(),
+            refresh: "ref".into(),
+            expires_at: Timestamp::UNIX_EPOCH,
+            obtained_at: Timestamp::UNIX_EPOCH,
+        }
     }
 
     #[test]
@@ -162,7 +172,7 @@ mod tests {
         assert_eq!(tokens.expires_at, Timestamp::UNIX_EPOCH);
     }
 
-    const SAMPLE: &str = "AQmE2UkCK+vy7cJ12DRx298vIwE/7LW8fskZUvnYMCE9KxNPAIpWgwj9KyAwPDz24958hMD03j4/kGfvnDkSg0tSohIIQUP/Lo/4fjQ734SpSBk8WV8XaiEZ6adkVlnsNpXWxvaYiEotMov1iw==";
+    const SAMPLE: &str = "AZkGcE9G6yPyAQ9zROyou3Dwsc43NPpGvIlRZRzjayiEOdWw7QWO+fT7xzf1dDQF+EpVYP/emJioKkLEA2SPBtGJHQdKeLq6Qp0ZrvzsoWnYNslLhzHEA5KqVdbvFfEIUqlXMIkSsoQWjRm2k4NulJFiMN4z8INsJ7PV9xs4RvoiA8ae59rbDg5mWAiJy9ClM78=";
 
     #[test]
     fn a_key_is_32_bytes_in_base64() {

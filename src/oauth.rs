@@ -1,0 +1,470 @@
+//! OAuth with Jobber, and one source of access tokens for each account.
+//!
+//! # Rotation
+//!
+//! Jobber's refresh tokens are spent by use (`api-behaviour.md` §2): a refresh gives a new pair, and the old
+//! refresh token is dead from that moment. Three rules follow.
+//!
+//! - **Single flight**: an account's refreshes stand in a line. Whoever gets to the front reads the store
+//!   again first and leaves at once if somebody else has refreshed meanwhile.
+//! - **Store before use**: the new pair is written, flushed and synced before anybody sees the new access token.
+//! - **A refusal is believed only when it is one**: a grant counts as dead when Jobber says that the refresh
+//!   token is not valid, or answers `invalid_grant`. An outage, a proxy's page, a wrong client secret or an
+//!   answer that fits nothing leave the pair where it is.
+//!
+//! # Crash points
+//!
+//! - *Before the request left*: the old pair stands and works.
+//! - *After Jobber rotated, before the new pair was flushed*: the one window that cannot be closed. The old
+//!   refresh token is spent, the new one is lost. The next refresh is refused and the account needs
+//!   authorization, with one link; markers and candidates are untouched.
+//! - *After the flush*: the new pair stands and works.
+//!
+//! The library's own error for an answer that it cannot parse prints the answer, tokens included. So answers
+//! are sorted before the library sees them, and it is shown only what it understands.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use oauth2::basic::{
+    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+    BasicTokenType,
+};
+use oauth2::{
+    AccessToken, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet,
+    EndpointSet, HttpRequest, HttpResponse, RedirectUrl, RefreshToken, RequestTokenError, Scope,
+    StandardRevocableToken, TokenResponse, TokenUrl,
+};
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{SharedClock, minus, plus};
+use crate::jobber::below;
+use crate::model::{AccountId, LostReason};
+use crate::store::{Store, StoreError, Tokens};
+use crate::webhook::describe;
+
+/// From the first byte of the connection to the last of the answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A token answer longer than this is none.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// How long an access token lives when nothing says so (`api-behaviour.md` §2).
+const ASSUMED_LIFE: SignedDuration = SignedDuration::from_mins(60);
+
+/// A token is refreshed this long before it runs out, or a quarter of its life if that is less.
+const EARLY: SignedDuration = SignedDuration::from_mins(5);
+
+/// Why there is no access token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// Only the contractor can mend it.
+    #[error("the connection needs authorization: {0}")]
+    NeedsAuthorization(LostReason),
+    /// Jobber does not accept the app itself: client id or secret.
+    #[error("Jobber refused the app ({detail}): check jobber.client_id and the client secret")]
+    AppRefused {
+        /// Jobber's error code.
+        detail: String,
+    },
+    /// Jobber did not answer, or not in a way that means anything. Heals itself.
+    #[error("Jobber gave no token ({detail})")]
+    Unavailable {
+        /// What happened; never a body.
+        detail: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The settings cannot be made into an OAuth client.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is no usable address")]
+pub struct BadEndpoint(&'static str);
+
+type JobberOAuth = oauth2::Client<
+    BasicErrorResponse,
+    JobberTokens,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+/// Jobber's token answer: no `token_type`, no `expires_in` (`api-behaviour.md` §2).
+#[derive(Debug, Serialize, Deserialize)]
+struct JobberTokens {
+    access_token: AccessToken,
+    #[serde(default = "bearer")]
+    token_type: BasicTokenType,
+    refresh_token: Option<RefreshToken>,
+    expires_at: Option<String>,
+    warning: Option<String>,
+}
+
+fn bearer() -> BasicTokenType {
+    BasicTokenType::Bearer
+}
+
+impl TokenResponse for JobberTokens {
+    type TokenType = BasicTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &BasicTokenType {
+        &self.token_type
+    }
+
+    fn expires_in(&self) -> Option<Duration> {
+        None
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh_token.as_ref()
+    }
+
+    fn scopes(&self) -> Option<&Vec<Scope>> {
+        None
+    }
+}
+
+/// What an answer was that is not for the library.
+#[derive(Debug, thiserror::Error)]
+enum Sorted {
+    #[error("the refresh token is not valid")]
+    GrantRefused,
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Where access tokens come from.
+pub struct OAuth {
+    client: JobberOAuth,
+    http: reqwest::Client,
+    store: Store,
+    clock: SharedClock,
+    lines: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl std::fmt::Debug for OAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OAuth").finish_non_exhaustive()
+    }
+}
+
+impl OAuth {
+    /// A token source for the app `client_id` at `api_base`.
+    pub fn new(
+        http: reqwest::Client,
+        api_base: &Url,
+        client_id: &str,
+        client_secret: &SecretString,
+        redirect_uri: String,
+        store: Store,
+        clock: SharedClock,
+    ) -> Result<Self, BadEndpoint> {
+        let authorize = AuthUrl::new(below(api_base, "oauth/authorize").into())
+            .map_err(|_| BadEndpoint("jobber.api_base"))?;
+        let token =
+            TokenUrl::new(below(api_base, "oauth/token").into()).map_err(|_| BadEndpoint("jobber.api_base"))?;
+        let redirect = RedirectUrl::new(redirect_uri).map_err(|_| BadEndpoint("http.public_url"))?;
+        let client = oauth2::Client::new(ClientId::new(client_id.to_owned()))
+            .set_client_secret(ClientSecret::new(client_secret.expose_secret().to_owned()))
+            .set_auth_type(AuthType::RequestBody)
+            .set_auth_uri(authorize)
+            .set_token_uri(token)
+            .set_redirect_uri(redirect);
+        Ok(Self { client, http, store, clock, lines: Mutex::default() })
+    }
+
+    /// Where a browser goes to authorise us; Jobber sends `state` back.
+    pub fn authorize_url(&self, state: &SecretString) -> Url {
+        let state = state.expose_secret().to_owned();
+        self.client.authorize_url(|| CsrfToken::new(state)).url().0
+    }
+
+    /// Turns the code of a callback into the first pair.
+    pub async fn exchange(&self, code: &SecretString) -> Result<Tokens, TokenError> {
+        let code = AuthorizationCode::new(code.expose_secret().to_owned());
+        let send = |request| self.send(request);
+        let answer = self.client.exchange_code(code).request_async(&send).await;
+        let answer = answer.map_err(|error| token_error(&error))?;
+        let Some(refresh) = answer.refresh_token() else {
+            return Err(TokenError::Unavailable { detail: "an answer without a refresh token".to_owned() });
+        };
+        let refresh = SecretString::from(refresh.secret().clone());
+        Ok(self.pair(&answer, refresh))
+    }
+
+    /// An access token for `account`, refreshed early.
+    pub async fn access_token(&self, account: &AccountId) -> Result<SecretString, TokenError> {
+        let tokens = self.stored(account).await?;
+        if !is_stale(&tokens, self.clock.now()) {
+            return Ok(tokens.access);
+        }
+        self.refresh(account, &tokens.access).await
+    }
+
+    /// Another access token than `refused`, which Jobber did not accept.
+    pub async fn renew(
+        &self,
+        account: &AccountId,
+        refused: &SecretString,
+    ) -> Result<SecretString, TokenError> {
+        self.refresh(account, refused).await
+    }
+
+    /// Notes that only the contractor can mend the connection.
+    pub async fn lose(&self, account: &AccountId, reason: LostReason) -> Result<TokenError, StoreError> {
+        if self.store.lose_connection(account, reason, self.clock.now()).await? {
+            tracing::warn!(account.id = %account, %reason, "the connection needs authorization: make a link and send it to the contractor");
+        }
+        Ok(TokenError::NeedsAuthorization(reason))
+    }
+
+    async fn stored(&self, account: &AccountId) -> Result<Tokens, TokenError> {
+        match self.store.tokens(account)? {
+            Some(tokens) => Ok(tokens),
+            None => Err(self.lose(account, LostReason::NoToken).await?),
+        }
+    }
+
+    /// Refreshes, unless somebody has replaced `known` while we stood in line.
+    async fn refresh(&self, account: &AccountId, known: &SecretString) -> Result<SecretString, TokenError> {
+        let line = {
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(lines.entry(account.clone()).or_default())
+        };
+        let _front = line.lock().await;
+        let tokens = self.stored(account).await?;
+        if tokens.access.expose_secret() != known.expose_secret() {
+            return Ok(tokens.access);
+        }
+        let refresh = RefreshToken::new(tokens.refresh.expose_secret().to_owned());
+        let send = |request| self.send(request);
+        let answer = match self.client.exchange_refresh_token(&refresh).request_async(&send).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                return Err(match token_error(&error) {
+                    TokenError::NeedsAuthorization(reason) => self.lose(account, reason).await?,
+                    other => other,
+                });
+            }
+        };
+        if answer.warning.is_some() {
+            tracing::debug!(account.id = %account, "Jobber warns that refresh tokens of this app do not rotate");
+        }
+        let kept = tokens.refresh;
+        let refresh =
+            answer.refresh_token().map_or(kept, |refresh| SecretString::from(refresh.secret().clone()));
+        let pair = self.pair(&answer, refresh);
+        self.store.put_tokens(account, &pair).await?;
+        tracing::debug!(account.id = %account, token.expires_at = %pair.expires_at, "refreshed");
+        Ok(pair.access)
+    }
+
+    fn pair(&self, answer: &JobberTokens, refresh: SecretString) -> Tokens {
+        let now = self.clock.now();
+        let access = answer.access_token.secret();
+        let expires_at = jwt_expiry(access)
+            .or_else(|| answer.expires_at.as_deref().and_then(stated_expiry))
+            .unwrap_or_else(|| plus(now, ASSUMED_LIFE));
+        Tokens { access: SecretString::from(access.clone()), refresh, expires_at, obtained_at: now }
+    }
+
+    /// Sends a token request and sorts what comes back.
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Sorted> {
+        let unavailable = |error: reqwest::Error| Sorted::Unavailable(describe(&error).to_owned());
+        let mut request = reqwest::Request::try_from(request).map_err(unavailable)?;
+        *request.timeout_mut() = Some(TIMEOUT);
+        let mut response = self.http.execute(request).await.map_err(unavailable)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > LONGEST_ANSWER {
+                return Err(Sorted::Unavailable("an answer that is too long".to_owned()));
+            }
+        }
+        match sort(status.as_u16(), &body) {
+            Kind::ForTheLibrary(status) => {
+                let mut response = HttpResponse::new(body);
+                *response.status_mut() = status;
+                Ok(response)
+            }
+            Kind::GrantRefused => Err(Sorted::GrantRefused),
+            Kind::Meaningless => Err(Sorted::Unavailable(format!("HTTP {} without a token", status.as_u16()))),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    /// Tokens, or an error of RFC 6749, with the status that the library expects of it.
+    ForTheLibrary(reqwest::StatusCode),
+    /// The documented refusal of a refresh token.
+    GrantRefused,
+    /// Anything else.
+    Meaningless,
+}
+
+/// Sorts an answer of the token endpoint (`api-behaviour.md` §2). Success is 2xx and a JSON object and a
+/// string `access_token`.
+fn sort(status: u16, body: &[u8]) -> Kind {
+    #[derive(Deserialize)]
+    struct Shape {
+        access_token: Option<String>,
+        error: Option<String>,
+    }
+
+    if status == 401
+        && std::str::from_utf8(body)
+            .is_ok_and(|text| text.to_lowercase().contains("refresh token is not valid"))
+    {
+        return Kind::GrantRefused;
+    }
+    let shape = serde_json::from_slice::<Shape>(body).ok();
+    match shape {
+        Some(Shape { access_token: Some(_), .. }) if (200..300).contains(&status) => {
+            Kind::ForTheLibrary(reqwest::StatusCode::OK)
+        }
+        Some(Shape { error: Some(_), .. }) if (400..500).contains(&status) && status != 429 => {
+            Kind::ForTheLibrary(reqwest::StatusCode::BAD_REQUEST)
+        }
+        _ => Kind::Meaningless,
+    }
+}
+
+fn token_error(error: &RequestTokenError<Sorted, BasicErrorResponse>) -> TokenError {
+    match error {
+        RequestTokenError::Request(Sorted::GrantRefused) => {
+            TokenError::NeedsAuthorization(LostReason::RefreshTokenRefused)
+        }
+        RequestTokenError::Request(Sorted::Unavailable(detail)) => {
+            TokenError::Unavailable { detail: detail.clone() }
+        }
+        RequestTokenError::ServerResponse(answer) => match answer.error() {
+            BasicErrorResponseType::InvalidGrant => {
+                TokenError::NeedsAuthorization(LostReason::RefreshTokenRefused)
+            }
+            BasicErrorResponseType::InvalidClient | BasicErrorResponseType::UnauthorizedClient => {
+                TokenError::AppRefused { detail: answer.error().to_string() }
+            }
+            other => TokenError::Unavailable { detail: other.to_string() },
+        },
+        // The parse error holds the body: only its kind is told.
+        RequestTokenError::Parse(..) => TokenError::Unavailable { detail: "an answer of another shape".to_owned() },
+        RequestTokenError::Other(_) => TokenError::Unavailable { detail: "an empty answer".to_owned() },
+    }
+}
+
+/// Whether it is time to refresh. A pair that was old when it came says that one of the clocks is wrong:
+/// it is used until Jobber refuses it.
+fn is_stale(tokens: &Tokens, now: Timestamp) -> bool {
+    let life = tokens.expires_at.duration_since(tokens.obtained_at);
+    life.is_positive() && now >= minus(tokens.expires_at, EARLY.min(life / 4))
+}
+
+/// The `exp` of a JWT. The signature is Jobber's business: nothing is granted on the strength of it.
+fn jwt_expiry(token: &str) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: i64,
+    }
+
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
+    let claims: Claims = serde_json::from_slice(&payload).ok()?;
+    Timestamp::from_second(claims.exp).ok()
+}
+
+/// Jobber's `2024-04-09 21:04:31 UTC`.
+fn stated_expiry(text: &str) -> Option<Timestamp> {
+    let civil = DateTime::strptime("%Y-%m-%d %H:%M:%S UTC", text).ok()?;
+    Some(civil.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn jwt(claims: &str) -> String {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    #[test]
+    fn the_expiry_is_the_jwts() {
+        assert_eq!(jwt_expiry(&jwt(r#"{"sub":1,"exp":1655140617}"#)), Some(at(1_655_140_617)));
+        for token in ["", "a.b", "a.!!.c", &jwt("{}"), &jwt(r#"{"exp":"soon"}"#), &jwt("[]")] {
+            assert_eq!(jwt_expiry(token), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn the_stated_expiry_is_jobbers_own_format() {
+        assert_eq!(stated_expiry("2024-04-09 21:04:31 UTC"), Some("2024-04-09T21:04:31Z".parse().unwrap()));
+        assert_eq!(stated_expiry("2024-04-09T21:04:31Z"), None);
+    }
+
+    #[test]
+    fn a_pair_is_refreshed_early_but_not_all_the_time() {
+        let pair = |obtained: i64, expires: i64| Tokens {
+            access: "a".into(),
+            refresh: "r".into(),
+            expires_at: at(expires),
+            obtained_at: at(obtained),
+        };
+        let hour = pair(0, 3600);
+        assert!(!is_stale(&hour, at(3299)));
+        assert!(is_stale(&hour, at(3300)));
+        let minute = pair(0, 60);
+        assert!(!is_stale(&minute, at(44)));
+        assert!(is_stale(&minute, at(45)));
+        let born_old = pair(7200, 3600);
+        assert!(!is_stale(&born_old, at(7200)), "our clock is ahead: wait for a 401");
+    }
+
+    #[test]
+    fn only_a_refusal_is_a_refusal() {
+        let refusal: &[u8] = b"The provided refresh token is not valid";
+        assert_eq!(sort(401, refusal), Kind::GrantRefused);
+        let for_the_library = |status, body: &str| matches!(sort(status, body.as_bytes()), Kind::ForTheLibrary(_));
+        assert!(for_the_library(200, r#"{"access_token":"a","refresh_token":"r"}"#));
+        assert!(for_the_library(201, r#"{"access_token":"a"}"#));
+        assert!(for_the_library(400, r#"{"error":"invalid_grant"}"#));
+        assert!(for_the_library(401, r#"{"error":"invalid_client"}"#));
+        for (status, body) in [
+            (200, ""),
+            (200, "<html>waiting room</html>"),
+            (200, "{}"),
+            (200, r#"{"access_token":7}"#),
+            (200, "[]"),
+            (401, "Unauthorized"),
+            (401, r#"{"message":"no"}"#),
+            (429, r#"{"error":"slow down"}"#),
+            (500, r#"{"error":"invalid_grant"}"#),
+            (503, "The provided refresh token is not valid"),
+            (302, ""),
+        ] {
+            assert_eq!(sort(status, body.as_bytes()), Kind::Meaningless, "{status} {body}");
+        }
+    }
+}
