@@ -1,13 +1,18 @@
 //! Asks a contractor's customers for a review when a job in Jobber is done: once, at a good moment.
 
+pub mod asker;
 pub mod clock;
 pub mod config;
+pub mod connection;
 pub mod decide;
+pub mod dispatcher;
 pub mod jobber;
 pub mod message;
 pub mod model;
 pub mod oauth;
 pub mod plan;
+pub mod poller;
 pub mod retry;
+pub mod step;
 pub mod store;
 pub mod webhook;

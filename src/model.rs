@@ -204,6 +204,30 @@ pub struct Rules {
     pub asks_from: Timestamp,
 }
 
+/// The rules that all accounts share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedRules {
+    /// From completion to the ask.
+    pub delay: SignedDuration,
+    /// Work finished longer ago is stale.
+    pub max_age: SignedDuration,
+    /// Whether `invoice_created` counts drafts.
+    pub include_drafts: bool,
+}
+
+impl SharedRules {
+    /// The rules of one account.
+    pub fn of(&self, account: &Account) -> Rules {
+        Rules {
+            trigger: account.trigger,
+            delay: self.delay,
+            max_age: self.max_age,
+            include_drafts: self.include_drafts,
+            asks_from: account.asks_from,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

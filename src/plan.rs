@@ -24,9 +24,10 @@ pub const OVERLAP: SignedDuration = SignedDuration::from_mins(10);
 /// `receivedDate` is a day: the invoice was paid somewhere inside it (`api-behaviour.md` §1, Invoices).
 const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Where a stream's sweep starts.
+/// Where a stream's sweep starts. What lies before `asks_from` is of no interest, even where the watermark is
+/// older: the trigger was changed since.
 pub fn start_of(watermark: Option<Timestamp>, rules: &Rules) -> Timestamp {
-    minus(watermark.unwrap_or(rules.asks_from), OVERLAP)
+    minus(watermark.map_or(rules.asks_from, |at| at.max(rules.asks_from)), OVERLAP)
 }
 
 /// Where the reconcile sweep starts: everything that can still be asked about.

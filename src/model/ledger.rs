@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, AskId, EncodedId, LinkId, Rules, Stream, Trigger, WorkKind, WorkRef};
+use super::{AccountId, AskId, EncodedId, LinkId, Stream, Trigger, WorkKind, WorkRef};
 
 /// A connected Jobber account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,18 +31,6 @@ pub struct Account {
     /// When the look-back over the whole `max_age` window last succeeded.
     #[serde(default)]
     pub reconciled_at: Option<Timestamp>,
-}
-
-impl Account {
-    /// This account's rules, on top of the settings that all accounts share.
-    pub fn rules(
-        &self,
-        delay: jiff::SignedDuration,
-        max_age: jiff::SignedDuration,
-        include_drafts: bool,
-    ) -> Rules {
-        Rules { trigger: self.trigger, delay, max_age, include_drafts, asks_from: self.asks_from }
-    }
 }
 
 /// Whether Jobber still lets us in.

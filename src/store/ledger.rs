@@ -111,18 +111,9 @@ impl Store {
         .await
     }
 
-    /// Candidates due at `now`, the longest waiting first.
-    pub fn due_candidates(&self, now: Timestamp) -> Result<Vec<(AccountId, Candidate)>, StoreError> {
-        let mut due = Vec::new();
-        for (at, account, work) in self.due_index() {
-            if at > now {
-                break;
-            }
-            if let Some(candidate) = self.candidate(&account, &work)? {
-                due.push((account, candidate));
-            }
-        }
-        Ok(due)
+    /// Works whose candidates are due at `now`, the longest waiting first.
+    pub fn due_works(&self, now: Timestamp) -> impl Iterator<Item = (AccountId, WorkRef)> + use<> {
+        self.due_index().take_while(move |(at, ..)| *at <= now).map(|(_, account, work)| (account, work))
     }
 
     /// When the next candidate is due.
@@ -132,7 +123,13 @@ impl Store {
 
     /// Every waiting candidate, the first due first.
     pub fn candidates(&self) -> Result<Vec<(AccountId, Candidate)>, StoreError> {
-        self.due_candidates(Timestamp::MAX)
+        let mut candidates = Vec::new();
+        for (_, account, work) in self.due_index() {
+            if let Some(candidate) = self.candidate(&account, &work)? {
+                candidates.push((account, candidate));
+            }
+        }
+        Ok(candidates)
     }
 
     /// One waiting candidate.

@@ -251,8 +251,8 @@ async fn a_plan_is_stored_once() {
     assert_eq!(fixture.plan(plan.clone()).await, 2);
     assert_eq!(fixture.plan(plan).await, 0);
     assert_eq!(fixture.store.account(&id()).unwrap().unwrap().watermarks[&Stream::Jobs], at(3));
-    assert_eq!(fixture.store.due_candidates(at(4)).unwrap().len(), 0);
-    assert_eq!(fixture.store.due_candidates(at(5)).unwrap().len(), 2);
+    assert_eq!(fixture.store.due_works(at(4)).count(), 0);
+    assert_eq!(fixture.store.due_works(at(5)).count(), 2);
     assert_eq!(fixture.store.next_candidate_due(), Some(at(5)));
 }
 

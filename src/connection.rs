@@ -1,0 +1,125 @@
+//! An account's line to Jobber: a query with the right token, once more after a refresh, and patience when
+//! the account's budget of points is used up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use secrecy::SecretString;
+
+use crate::jobber::{Answer, ApiError, Client, ExtraFacts, Page, PageRequest, Refusal};
+use crate::model::{AccountId, Facts, LostReason, WorkRef};
+use crate::oauth::{OAuth, TokenError};
+use crate::store::StoreError;
+
+/// How often one query waits for points before the read counts as failed.
+const WAITS: u32 = 4;
+
+/// The longest single wait for points. A full bucket refills in 20 s (`api-behaviour.md` §3, Cost).
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(25);
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Only the contractor can mend it. The account says so from now on.
+    #[error("the connection needs authorization: {0}")]
+    NeedsAuthorization(LostReason),
+    /// This read failed; a later one may not.
+    #[error("{detail}")]
+    Failed {
+        /// What happened, in a sentence.
+        detail: String,
+        /// How long Jobber wants to be left alone, if it said so.
+        retry_after: Option<SignedDuration>,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Reads for connected accounts.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    client: Client,
+    oauth: Arc<OAuth>,
+}
+
+impl Connection {
+    /// Reads through `client` with tokens from `oauth`.
+    pub fn new(client: Client, oauth: Arc<OAuth>) -> Self {
+        Self { client, oauth }
+    }
+
+    /// One page of a list.
+    pub async fn page(&self, account: &AccountId, page: &PageRequest) -> Result<Answer<Page>, ReadError> {
+        self.ask(account, async |token| self.client.page(token, page).await).await
+    }
+
+    /// Everything that decides about one piece of work; `None` if Jobber no longer has it.
+    pub async fn details(
+        &self,
+        account: &AccountId,
+        work: &WorkRef,
+    ) -> Result<Answer<Option<Facts>>, ReadError> {
+        self.ask(account, async |token| self.client.details(token, work).await).await
+    }
+
+    /// What makes an ask nicer.
+    pub async fn extras(&self, account: &AccountId, work: &WorkRef) -> Result<Answer<ExtraFacts>, ReadError> {
+        self.ask(account, async |token| self.client.extras(token, work).await).await
+    }
+
+    async fn ask<T>(
+        &self,
+        account: &AccountId,
+        query: impl AsyncFn(&SecretString) -> Result<Answer<T>, ApiError>,
+    ) -> Result<Answer<T>, ReadError> {
+        let mut token = self.oauth.access_token(account).await.map_err(from_token)?;
+        let mut renewed = false;
+        let mut waits = 0;
+        loop {
+            let error = match query(&token).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let lost = match error {
+                ApiError::Unauthorized(Refusal::Expired | Refusal::Unrecognised) if !renewed => {
+                    token = self.oauth.renew(account, &token).await.map_err(from_token)?;
+                    renewed = true;
+                    continue;
+                }
+                ApiError::Throttled { wait, .. } if waits < WAITS && wait <= LONGEST_WAIT => {
+                    tracing::debug!(account.id = %account, wait_ms = wait.as_millis(), "waiting for points");
+                    tokio::time::sleep(Duration::try_from(wait).unwrap_or_default()).await;
+                    waits += 1;
+                    continue;
+                }
+                ApiError::Unauthorized(Refusal::Expired | Refusal::Unrecognised) => {
+                    LostReason::AccessTokenRefused
+                }
+                ApiError::Unauthorized(Refusal::Disconnected) => LostReason::DisconnectedInJobber,
+                ApiError::Unauthorized(Refusal::Inactive) => LostReason::AccountInactive,
+                ApiError::Unavailable { retry_after, .. } => {
+                    return Err(ReadError::Failed { detail: error.to_string(), retry_after });
+                }
+                ApiError::Throttled { wait, .. } => {
+                    return Err(ReadError::Failed { detail: error.to_string(), retry_after: Some(wait) });
+                }
+                ApiError::Hidden { .. } | ApiError::Rejected { .. } | ApiError::Unexpected { .. } => {
+                    return Err(ReadError::Failed { detail: error.to_string(), retry_after: None });
+                }
+            };
+            return Err(from_token(self.oauth.lose(account, lost).await?));
+        }
+    }
+}
+
+fn from_token(error: TokenError) -> ReadError {
+    match error {
+        TokenError::NeedsAuthorization(reason) => ReadError::NeedsAuthorization(reason),
+        TokenError::Store(error) => ReadError::Store(error),
+        TokenError::AppRefused { .. } | TokenError::Unavailable { .. } => {
+            ReadError::Failed { detail: error.to_string(), retry_after: None }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! From the outbox to the receiver: lease, post, sort the answer, settle.
+//!
+//! # Crash points
+//!
+//! - *Before the lease was stored*: the entry is due, nothing was sent.
+//! - *Between lease and answer*: the receiver may have the ask or not. On the next start every lease is void and
+//!   the entry is due again; the retry carries the same id and the same bytes, so a receiver that honours the
+//!   id sees it once.
+//! - *After the answer, before it was settled*: as above. An accepted ask may be sent once more, under its id.
+//! - *After the settlement*: done.
+//!
+//! A lease is longer than a request can take, and the number of the attempt is its fencing number: an outcome
+//! that comes after its lease ran out and the entry was leased again is ignored.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Url;
+use tokio::sync::Semaphore;
+
+use crate::clock::{SharedClock, plus};
+use crate::model::{AskId, LastAttempt, OutboxEntry};
+use crate::retry::{self, Next};
+use crate::step::InFlight;
+use crate::store::{ReceiverId, Store, StoreError};
+use crate::webhook::{Attempted, Sender, TIMEOUT, WebhookSecret};
+
+/// Requests to the receiver at the same time.
+const POSTS: usize = 8;
+
+/// From taking an entry to the latest moment at which its outcome counts: longer than a request can take.
+const LEASE: SignedDuration = SignedDuration::from_secs(60);
+const _: () = assert!(TIMEOUT.as_secs() + 30 <= Duration::from_secs(60).as_secs());
+
+/// Where asks go.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    /// The webhook.
+    pub url: Url,
+    /// What signs for it.
+    pub secret: WebhookSecret,
+}
+
+impl Receiver {
+    /// What the store calls it.
+    pub fn id(&self) -> ReceiverId {
+        ReceiverId::of(self.url.as_str())
+    }
+}
+
+/// What became of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dispatched {
+    /// The ask.
+    pub ask: AskId,
+    /// What follows; `None` if somebody else had it.
+    pub next: Option<Next>,
+}
+
+/// Sends what is in the outbox.
+#[derive(Debug)]
+pub struct Dispatcher {
+    store: Store,
+    sender: Sender,
+    clock: SharedClock,
+    receiver: Receiver,
+    posts: Semaphore,
+    in_flight: InFlight<AskId>,
+}
+
+impl Dispatcher {
+    /// A dispatcher to `receiver`.
+    pub fn new(store: Store, sender: Sender, clock: SharedClock, receiver: Receiver) -> Self {
+        Self { store, sender, clock, receiver, posts: Semaphore::new(POSTS), in_flight: InFlight::new() }
+    }
+
+    /// Where asks go.
+    pub fn receiver(&self) -> &Receiver {
+        &self.receiver
+    }
+
+    /// One attempt at every entry that is due and not under way. May run while an earlier one still waits for
+    /// an answer: each entry is taken by one of them.
+    pub async fn dispatch_once(&self) -> Result<Vec<Dispatched>, StoreError> {
+        if self.store.receiver(&self.receiver.id())?.stopped_at.is_some() {
+            return Ok(vec![]);
+        }
+        let due = self.store.due_entries(self.clock.now())?;
+        let dispatched: Vec<Result<Option<Dispatched>, StoreError>> = stream::iter(due)
+            .map(async |entry| self.dispatch(&entry.id).await)
+            .buffer_unordered(POSTS)
+            .collect()
+            .await;
+        dispatched.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    async fn dispatch(&self, id: &AskId) -> Result<Option<Dispatched>, StoreError> {
+        let Some(_entered) = self.in_flight.enter(id) else { return Ok(None) };
+        // Never closed: a permit always comes.
+        let _permit = self.posts.acquire().await;
+        if self.store.receiver(&self.receiver.id())?.stopped_at.is_some() {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let Some(entry) = self.store.lease(id, now, plus(now, LEASE)).await? else { return Ok(None) };
+        let attempted =
+            self.sender.post(&self.receiver.url, &self.receiver.secret, id, &entry.body, now).await;
+        let now = self.clock.now();
+        let next = retry::next(entry.failures + 1, &attempted.reply, now, entropy(&entry));
+        tell(&entry, &attempted, &next);
+        let last = last_attempt(&attempted, now);
+        let settled = self.store.settle(id, entry.attempt, self.receiver.id(), next.clone(), last).await?;
+        Ok(Some(Dispatched { ask: id.clone(), next: settled.then_some(next) }))
+    }
+}
+
+fn last_attempt(attempted: &Attempted, at: Timestamp) -> LastAttempt {
+    use retry::Reply;
+
+    let status = match attempted.reply {
+        Reply::Accepted { status } | Reply::Refused { status } => Some(status),
+        Reply::Gone => Some(410),
+        Reply::Failed { status, .. } => status,
+    };
+    LastAttempt { at, status, error: attempted.note.clone() }
+}
+
+/// Spreads what failed together. The same attempt always waits the same: a crash changes nothing.
+fn entropy(entry: &OutboxEntry) -> u64 {
+    // FNV-1a.
+    entry
+        .id
+        .as_str()
+        .bytes()
+        .chain(entry.attempt.to_be_bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn tell(entry: &OutboxEntry, attempted: &Attempted, next: &Next) {
+    let (key, attempt, note) = (&entry.id, entry.attempt, attempted.note.as_str());
+    match next {
+        Next::Delivered => tracing::info!(ask.key = %key, attempt, note, "delivered"),
+        Next::DueAgain { at } => {
+            tracing::warn!(ask.key = %key, attempt, note, next_attempt = %at, "not delivered yet");
+        }
+        Next::Dead(reason) => tracing::error!(ask.key = %key, attempt, note, %reason, "dead letter"),
+        Next::ReceiverGone => {
+            tracing::error!(
+                ask.key = %key, attempt, note,
+                "the receiver says it is gone: nothing is sent until an ask is retried by hand (queue retry)"
+            );
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! One sweep: read what changed, plan, store.
+//!
+//! An idle account costs one request: the first page of its stream, whose rows are all older than the
+//! watermark. Once an hour the sweep looks back over the whole window of `max_age` as well, for what a moving
+//! watermark cannot see: completions that were dated back, and rows that slipped between two pages.
+//!
+//! # Crash points
+//!
+//! - *While pages are read*: nothing was stored, the watermark stands, the next sweep reads the same again.
+//! - *After the commit*: candidates, skips and watermark are stored together. Reading the same rows again
+//!   plans nothing.
+//!
+//! A read that fails ends the account's sweep without a trace in its watermark; other accounts go on.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::{SharedClock, plus};
+use crate::connection::{Connection, ReadError};
+use crate::jobber::{List, PageRequest};
+use crate::model::{
+    Account, AccountId, Candidate, Decision, Health, LostReason, Record, SharedRules, Stream,
+};
+use crate::plan::{plan, reconcile_start, start_of};
+use crate::step::{Effect, InFlight};
+use crate::store::{PlanCommit, Store, StoreError};
+
+/// How often a sweep looks back over the whole window.
+const RECONCILE_EVERY: SignedDuration = SignedDuration::from_hours(1);
+
+/// A list with more pages than this is a broken answer: 50,000 rows.
+const PAGES_AT_MOST: u32 = 500;
+
+/// How one account's sweep went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Swept {
+    /// Whose sweep.
+    pub account: Account,
+    /// How it went.
+    pub outcome: SweepOutcome,
+}
+
+/// How a sweep went.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SweepOutcome {
+    /// It read everything it wanted.
+    Polled(Polled),
+    /// The account needs authorization; nothing was read.
+    Lost(LostReason),
+    /// An earlier sweep of this account is still running.
+    Busy,
+    /// Jobber asked to be left alone until then.
+    Resting(Timestamp),
+    /// Something could not be read.
+    Failed(String),
+}
+
+/// What a sweep found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Polled {
+    /// Requests it took.
+    pub requests: u32,
+    /// New candidates.
+    pub candidates: Vec<Candidate>,
+    /// New skips.
+    pub skipped: Vec<Decision>,
+    /// Whether it looked back over the whole window.
+    pub reconciled: bool,
+}
+
+/// Sweeps accounts.
+#[derive(Debug)]
+pub struct Poller {
+    store: Store,
+    connection: Connection,
+    clock: SharedClock,
+    rules: SharedRules,
+    concurrency: usize,
+    in_flight: InFlight<AccountId>,
+    resting: Mutex<HashMap<AccountId, Timestamp>>,
+}
+
+impl Poller {
+    /// A poller that sweeps up to `concurrency` accounts at a time.
+    pub fn new(
+        store: Store,
+        connection: Connection,
+        clock: SharedClock,
+        rules: SharedRules,
+        concurrency: usize,
+    ) -> Self {
+        Self {
+            store,
+            connection,
+            clock,
+            rules,
+            concurrency,
+            in_flight: InFlight::new(),
+            resting: Mutex::default(),
+        }
+    }
+
+    /// One sweep over `accounts`. Ends when all are done; a slow one keeps no other one waiting.
+    pub async fn poll_once(
+        &self,
+        accounts: Vec<Account>,
+        effect: Effect,
+    ) -> Result<Vec<Swept>, StoreError> {
+        let swept: Vec<Result<Swept, StoreError>> = stream::iter(accounts)
+            .map(async |account| {
+                let outcome = self.poll_account(&account, effect).await?;
+                Ok(Swept { account, outcome })
+            })
+            .buffer_unordered(self.concurrency)
+            .collect()
+            .await;
+        let swept: Vec<Swept> = swept.into_iter().collect::<Result<_, _>>()?;
+        if effect == Effect::Apply {
+            self.note(&swept).await?;
+        }
+        Ok(swept)
+    }
+
+    /// One sweep of one account.
+    pub async fn poll_account(
+        &self,
+        account: &Account,
+        effect: Effect,
+    ) -> Result<SweepOutcome, StoreError> {
+        if let crate::model::Connection::NeedsAuthorization { reason, .. } = account.connection {
+            return Ok(SweepOutcome::Lost(reason));
+        }
+        let Some(_entered) = self.in_flight.enter(&account.id) else { return Ok(SweepOutcome::Busy) };
+        if let Some(until) = self.rests_until(&account.id) {
+            return Ok(SweepOutcome::Resting(until));
+        }
+        match self.sweep(account, effect).await {
+            Ok(polled) => Ok(SweepOutcome::Polled(polled)),
+            Err(ReadError::NeedsAuthorization(reason)) => Ok(SweepOutcome::Lost(reason)),
+            Err(ReadError::Failed { detail, retry_after }) => {
+                if let Some(rest) = retry_after {
+                    let until = plus(self.clock.now(), rest);
+                    self.resting
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(account.id.clone(), until);
+                }
+                Ok(SweepOutcome::Failed(detail))
+            }
+            Err(ReadError::Store(error)) => Err(error),
+        }
+    }
+
+    async fn sweep(&self, account: &Account, effect: Effect) -> Result<Polled, ReadError> {
+        let now = self.clock.now();
+        let rules = self.rules.of(account);
+        let stream = rules.trigger.stream();
+        let watermark = account.watermarks.get(&stream).copied();
+        let start = start_of(watermark, &rules);
+        let reconcile =
+            account.reconciled_at.is_none_or(|last| now.duration_since(last) >= RECONCILE_EVERY);
+        let window = reconcile.then(|| reconcile_start(now, &rules));
+
+        let mut reading = Reading { records: Vec::new(), requests: 0, observed_at: None };
+        for list in lists(stream, start, window) {
+            self.read(account, list, start, &mut reading).await?;
+        }
+        let Reading { records, requests, observed_at } = reading;
+
+        let works: Vec<_> = records.iter().map(Record::work).collect();
+        let known = self.store.known(&account.id, &works)?;
+        let plan = plan(&records, &known, &rules, watermark, observed_at.unwrap_or(now), now);
+        let polled = Polled {
+            requests,
+            candidates: plan.candidates.clone(),
+            skipped: plan.skipped.clone(),
+            reconciled: reconcile,
+        };
+        if effect == Effect::Apply && (reconcile || !plan.is_empty()) {
+            let reconciled_at = reconcile.then_some(now);
+            let commit = PlanCommit { account: account.id.clone(), stream, plan, reconciled_at, now };
+            self.store.commit_plan(commit).await?;
+        }
+        Ok(polled)
+    }
+
+    /// Reads a list to its end, or, where it is sorted by change and not filtered, down to `start`.
+    async fn read(
+        &self,
+        account: &Account,
+        list: List,
+        start: Timestamp,
+        reading: &mut Reading,
+    ) -> Result<(), ReadError> {
+        let until = matches!(list, List::ChangedJobs).then_some(start);
+        let mut request = PageRequest { list, after: None };
+        for _ in 0..PAGES_AT_MOST {
+            let answer = self.connection.page(&account.id, &request).await?;
+            reading.requests += 1;
+            if reading.observed_at.is_none() {
+                reading.observed_at = answer.date;
+            }
+            let page = answer.data;
+            let is_old = |record: &Record| record.stream_at() < until;
+            let reached = until.is_some() && page.records.iter().any(is_old);
+            reading.records.extend(page.records.into_iter().filter(|record| !is_old(record)));
+            match page.next {
+                Some(next) if !reached => {
+                    if request.after.as_ref() == Some(&next) {
+                        break;
+                    }
+                    request.after = Some(next);
+                }
+                _ => return Ok(()),
+            }
+        }
+        Err(ReadError::Failed { detail: "Jobber's pages do not end".to_owned(), retry_after: None })
+    }
+
+    fn rests_until(&self, account: &AccountId) -> Option<Timestamp> {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = resting.get(account).copied()?;
+        if until > self.clock.now() {
+            return Some(until);
+        }
+        resting.remove(account);
+        None
+    }
+
+    /// Notes how the accounts fare, in one commit, and says it once when that changes.
+    async fn note(&self, swept: &[Swept]) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut notes = Vec::new();
+        for Swept { account, outcome } in swept {
+            let before = self.store.health(&account.id)?;
+            let after = match outcome {
+                SweepOutcome::Polled(_) => Health {
+                    last_success: Some(now),
+                    failing_since: None,
+                    last_error: None,
+                    last_event: before.last_event,
+                },
+                SweepOutcome::Failed(detail) => Health {
+                    failing_since: before.failing_since.or(Some(now)),
+                    last_error: Some(detail.clone()),
+                    ..before.clone()
+                },
+                SweepOutcome::Lost(_) | SweepOutcome::Busy | SweepOutcome::Resting(_) => continue,
+            };
+            tell(account, &before, &after);
+            notes.push((account.id.clone(), after));
+        }
+        if notes.is_empty() { Ok(()) } else { self.store.note_health(notes).await }
+    }
+}
+
+struct Reading {
+    records: Vec<Record>,
+    requests: u32,
+    /// Jobber's clock when the first page was read: what changed later is left to the next sweep.
+    observed_at: Option<Timestamp>,
+}
+
+fn lists(stream: Stream, start: Timestamp, window: Option<Timestamp>) -> Vec<List> {
+    let since = window.map_or(start, |window| window.min(start));
+    match stream {
+        // Jobs have no filter by change, so the look-back is a list of its own (`api-behaviour.md` §1).
+        Stream::Jobs => {
+            std::iter::once(List::ChangedJobs).chain(window.map(List::CompletedJobs)).collect()
+        }
+        Stream::Visits => vec![List::CompletedVisits(since)],
+        Stream::Invoices => vec![List::ChangedInvoices(since)],
+    }
+}
+
+fn tell(account: &Account, before: &Health, after: &Health) {
+    let id = &account.id;
+    match (&before.last_error, &after.last_error) {
+        (None, Some(error)) => {
+            tracing::warn!(account.id = %id, %error, "a sweep failed; it will be tried again with every sweep");
+        }
+        (Some(_), Some(error)) => tracing::debug!(account.id = %id, %error, "a sweep failed again"),
+        (Some(_), None) => tracing::info!(account.id = %id, "sweeps work again"),
+        (None, None) => {}
+    }
+}
