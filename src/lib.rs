@@ -13,6 +13,8 @@ pub mod oauth;
 pub mod plan;
 pub mod poller;
 pub mod retry;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 pub mod step;
 pub mod store;
 pub mod webhook;
