@@ -22,9 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::{SharedClock, plus};
 use crate::connection::{Connection, ReadError};
 use crate::decide::{Contractor, Verdict, decide};
-use crate::model::{
-    Account, AccountId, Ask, AskId, Candidate, Facts, SharedRules, SkipReason, WorkRef,
-};
+use crate::model::{Account, AccountId, Ask, AskId, Candidate, Facts, SharedRules, SkipReason, WorkRef};
 use crate::step::{Effect, InFlight};
 use crate::store::{AskCommit, Store, StoreError};
 use crate::webhook::freeze;

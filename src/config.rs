@@ -86,11 +86,7 @@ pub const KEYS: &[Key] = &[
         Some("\"job_completed\""),
         "What fires an ask: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`. A link can choose another.",
     ),
-    key(
-        "review.include_drafts",
-        Some("false"),
-        "Whether `invoice_created` counts drafts.",
-    ),
+    key("review.include_drafts", Some("false"), "Whether `invoice_created` counts drafts."),
     required("review.webhook_url", "Where asks are posted: the review platform's webhook."),
     key(
         "review.webhook_secret_file",
@@ -219,7 +215,8 @@ impl Config {
             Some(path) => Toml::file_exact(path),
             None => Toml::file_exact(DEFAULT_PATH),
         };
-        let secrets: Vec<String> = SecretName::ALL.iter().map(|name| name.env_key().replace('.', "__")).collect();
+        let secrets: Vec<String> =
+            SecretName::ALL.iter().map(|name| name.env_key().replace('.', "__")).collect();
         let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
         let figment = Figment::from(Serialized::defaults(defaults()))
             .merge(file)
@@ -315,9 +312,11 @@ fn explain(error: &figment::Error) -> ConfigError {
             let source = whence.unwrap_or_else(|| "the environment".to_owned());
             ConfigError::new(key, format!("there is no such key ({source})"), remedy)
         }
-        Kind::UnknownVariant(found, known) => {
-            ConfigError::new(path, format!("`{found}` is not known"), format!("use one of {}", known.join(", ")))
-        }
+        Kind::UnknownVariant(found, known) => ConfigError::new(
+            path,
+            format!("`{found}` is not known"),
+            format!("use one of {}", known.join(", ")),
+        ),
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
             let remedy = format!("write {expected}: {}", about(&path));
             ConfigError::new(path, format!("it is {found}"), remedy)

@@ -65,7 +65,9 @@ pub enum ApiError {
         retry_after: Option<SignedDuration>,
     },
     /// The app lacks a scope.
-    #[error("Jobber hides data from this app: {detail}; give the app the scopes read_clients read_jobs read_scheduled_items read_invoices read_users")]
+    #[error(
+        "Jobber hides data from this app: {detail}; give the app the scopes read_clients read_jobs read_scheduled_items read_invoices read_users"
+    )]
     Hidden {
         /// Jobber's sentence.
         detail: String,
@@ -218,19 +220,12 @@ impl Client {
     }
 
     /// What makes an ask nicer. What Jobber hides from this app is left out.
-    pub async fn extras(
-        &self,
-        token: &SecretString,
-        work: &WorkRef,
-    ) -> Result<Answer<ExtraFacts>, ApiError> {
+    pub async fn extras(&self, token: &SecretString, work: &WorkRef) -> Result<Answer<ExtraFacts>, ApiError> {
         match self.query::<Extras>(token, convert::extras_variables(work)).await {
             Ok(answer) => Ok(answer.map(convert::extras)),
-            Err(ApiError::Hidden { detail }) => Ok(Answer {
-                data: ExtraFacts::default(),
-                date: None,
-                cost: None,
-                hidden: Some(detail),
-            }),
+            Err(ApiError::Hidden { detail }) => {
+                Ok(Answer { data: ExtraFacts::default(), date: None, cost: None, hidden: Some(detail) })
+            }
             Err(error) => Err(error),
         }
     }
@@ -253,8 +248,9 @@ impl Client {
         token: &SecretString,
         variables: Q::Variables,
     ) -> Result<Answer<Q::ResponseData>, ApiError> {
-        let body = serde_json::to_vec(&Q::build_query(variables))
-            .map_err(|error| ApiError::Unexpected { detail: format!("the query does not encode: {error}") })?;
+        let body = serde_json::to_vec(&Q::build_query(variables)).map_err(|error| ApiError::Unexpected {
+            detail: format!("the query does not encode: {error}"),
+        })?;
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
             .map_err(|_| ApiError::Unauthorized(Refusal::Unrecognised))?;
         bearer.set_sensitive(true);

@@ -3,9 +3,11 @@
 pub mod asker;
 pub mod clock;
 pub mod config;
+pub mod connect;
 pub mod connection;
 pub mod decide;
 pub mod dispatcher;
+pub mod engine;
 pub mod jobber;
 pub mod message;
 pub mod model;

@@ -33,8 +33,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use oauth2::basic::{
-    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-    BasicTokenType,
+    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
+    BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
     AccessToken, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet,
@@ -180,8 +180,8 @@ impl OAuth {
     ) -> Result<Self, BadEndpoint> {
         let authorize = AuthUrl::new(below(api_base, "oauth/authorize").into())
             .map_err(|_| BadEndpoint("jobber.api_base"))?;
-        let token =
-            TokenUrl::new(below(api_base, "oauth/token").into()).map_err(|_| BadEndpoint("jobber.api_base"))?;
+        let token = TokenUrl::new(below(api_base, "oauth/token").into())
+            .map_err(|_| BadEndpoint("jobber.api_base"))?;
         let redirect = RedirectUrl::new(redirect_uri).map_err(|_| BadEndpoint("http.public_url"))?;
         let client = oauth2::Client::new(ClientId::new(client_id.to_owned()))
             .set_client_secret(ClientSecret::new(client_secret.expose_secret().to_owned()))
@@ -308,7 +308,9 @@ impl OAuth {
                 Ok(response)
             }
             Kind::GrantRefused => Err(Sorted::GrantRefused),
-            Kind::Meaningless => Err(Sorted::Unavailable(format!("HTTP {} without a token", status.as_u16()))),
+            Kind::Meaningless => {
+                Err(Sorted::Unavailable(format!("HTTP {} without a token", status.as_u16())))
+            }
         }
     }
 }
@@ -368,7 +370,9 @@ fn token_error(error: &RequestTokenError<Sorted, BasicErrorResponse>) -> TokenEr
             other => TokenError::Unavailable { detail: other.to_string() },
         },
         // The parse error holds the body: only its kind is told.
-        RequestTokenError::Parse(..) => TokenError::Unavailable { detail: "an answer of another shape".to_owned() },
+        RequestTokenError::Parse(..) => {
+            TokenError::Unavailable { detail: "an answer of another shape".to_owned() }
+        }
         RequestTokenError::Other(_) => TokenError::Unavailable { detail: "an empty answer".to_owned() },
     }
 }
@@ -446,7 +450,8 @@ mod tests {
     fn only_a_refusal_is_a_refusal() {
         let refusal: &[u8] = b"The provided refresh token is not valid";
         assert_eq!(sort(401, refusal), Kind::GrantRefused);
-        let for_the_library = |status, body: &str| matches!(sort(status, body.as_bytes()), Kind::ForTheLibrary(_));
+        let for_the_library =
+            |status, body: &str| matches!(sort(status, body.as_bytes()), Kind::ForTheLibrary(_));
         assert!(for_the_library(200, r#"{"access_token":"a","refresh_token":"r"}"#));
         assert!(for_the_library(201, r#"{"access_token":"a"}"#));
         assert!(for_the_library(400, r#"{"error":"invalid_grant"}"#));

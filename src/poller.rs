@@ -26,7 +26,7 @@ use crate::model::{
     Account, AccountId, Candidate, Decision, Health, LostReason, Record, SharedRules, Stream,
 };
 use crate::plan::{plan, reconcile_start, start_of};
-use crate::step::{Effect, InFlight};
+use crate::step::{Effect, InFlight, Progress};
 use crate::store::{PlanCommit, Store, StoreError};
 
 /// How often a sweep looks back over the whole window.
@@ -109,16 +109,20 @@ impl Poller {
         &self,
         accounts: Vec<Account>,
         effect: Effect,
+        progress: &Progress,
     ) -> Result<Vec<Swept>, StoreError> {
-        let swept: Vec<Result<Swept, StoreError>> = stream::iter(accounts)
+        let total = accounts.len();
+        let mut sweeps = stream::iter(accounts)
             .map(async |account| {
                 let outcome = self.poll_account(&account, effect).await?;
-                Ok(Swept { account, outcome })
+                Ok::<_, StoreError>(Swept { account, outcome })
             })
-            .buffer_unordered(self.concurrency)
-            .collect()
-            .await;
-        let swept: Vec<Swept> = swept.into_iter().collect::<Result<_, _>>()?;
+            .buffer_unordered(self.concurrency);
+        let mut swept = Vec::with_capacity(total);
+        while let Some(outcome) = sweeps.next().await {
+            swept.push(outcome?);
+            progress(swept.len(), total);
+        }
         if effect == Effect::Apply {
             self.note(&swept).await?;
         }
@@ -126,11 +130,7 @@ impl Poller {
     }
 
     /// One sweep of one account.
-    pub async fn poll_account(
-        &self,
-        account: &Account,
-        effect: Effect,
-    ) -> Result<SweepOutcome, StoreError> {
+    pub async fn poll_account(&self, account: &Account, effect: Effect) -> Result<SweepOutcome, StoreError> {
         if let crate::model::Connection::NeedsAuthorization { reason, .. } = account.connection {
             return Ok(SweepOutcome::Lost(reason));
         }
@@ -161,8 +161,7 @@ impl Poller {
         let stream = rules.trigger.stream();
         let watermark = account.watermarks.get(&stream).copied();
         let start = start_of(watermark, &rules);
-        let reconcile =
-            account.reconciled_at.is_none_or(|last| now.duration_since(last) >= RECONCILE_EVERY);
+        let reconcile = account.reconciled_at.is_none_or(|last| now.duration_since(last) >= RECONCILE_EVERY);
         let window = reconcile.then(|| reconcile_start(now, &rules));
 
         let mut reading = Reading { records: Vec::new(), requests: 0, observed_at: None };
@@ -269,9 +268,7 @@ fn lists(stream: Stream, start: Timestamp, window: Option<Timestamp>) -> Vec<Lis
     let since = window.map_or(start, |window| window.min(start));
     match stream {
         // Jobs have no filter by change, so the look-back is a list of its own (`api-behaviour.md` §1).
-        Stream::Jobs => {
-            std::iter::once(List::ChangedJobs).chain(window.map(List::CompletedJobs)).collect()
-        }
+        Stream::Jobs => std::iter::once(List::ChangedJobs).chain(window.map(List::CompletedJobs)).collect(),
         Stream::Visits => vec![List::CompletedVisits(since)],
         Stream::Invoices => vec![List::ChangedInvoices(since)],
     }

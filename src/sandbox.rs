@@ -80,7 +80,8 @@ impl Sandbox {
         let router = serve::router(Arc::clone(&shared));
         let stopped = stop.clone();
         tokio::spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned()).await;
+            let served =
+                axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned()).await;
             if let Err(error) = served {
                 tracing::error!(%error, "the sandbox stopped");
             }

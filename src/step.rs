@@ -13,6 +13,12 @@ pub enum Effect {
     DryRun,
 }
 
+/// Told how much of a long step is done: so many of so many.
+pub type Progress = dyn Fn(usize, usize) + Send + Sync;
+
+/// For whoever does not want to know.
+pub fn no_progress(_done: usize, _of: usize) {}
+
 /// A set of keys that are being worked on, so that none is begun twice.
 #[derive(Debug)]
 pub(crate) struct InFlight<K: Eq + Hash>(Mutex<HashSet<K>>);

@@ -30,7 +30,9 @@ pub struct WebhookSecret(Arc<SecretBox<Vec<u8>>>);
 
 /// The text is no signing secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it must be `whsec_` and 24 to 64 bytes in base64: make one with `echo whsec_$(openssl rand -base64 32)`")]
+#[error(
+    "it must be `whsec_` and 24 to 64 bytes in base64: make one with `echo whsec_$(openssl rand -base64 32)`"
+)]
 pub struct WebhookSecretError;
 
 impl WebhookSecret {
@@ -38,7 +40,9 @@ impl WebhookSecret {
     pub fn parse(text: &SecretString) -> Result<Self, WebhookSecretError> {
         let encoded = text.expose_secret().trim().strip_prefix("whsec_").ok_or(WebhookSecretError)?;
         match STANDARD.decode(encoded) {
-            Ok(bytes) if (24..=64).contains(&bytes.len()) => Ok(Self(Arc::new(SecretBox::new(Box::new(bytes))))),
+            Ok(bytes) if (24..=64).contains(&bytes.len()) => {
+                Ok(Self(Arc::new(SecretBox::new(Box::new(bytes)))))
+            }
             _ => Err(WebhookSecretError),
         }
     }
@@ -46,7 +50,9 @@ impl WebhookSecret {
     /// The `webhook-signature` of a message: HMAC-SHA256 over id, time in seconds and body.
     pub fn sign(&self, id: &AskId, at: Timestamp, body: &str) -> String {
         // HMAC takes a key of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()) else { return String::new() };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()) else {
+            return String::new();
+        };
         mac.update(format!("{id}.{}.{body}", at.as_second()).as_bytes());
         format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
     }

@@ -59,19 +59,25 @@ fn every_error_names_its_key_and_the_remedy() {
             "jobber.client_id: it is not set; set it in the configuration file or as JOBBER_REVIEWD__JOBBER__CLIENT_ID: Client id of your app in Jobber's developer centre.",
         ),
         (changed("client_id = \"id\"", "client_id = \" \""), "jobber.client_id: it is empty; "),
-        (changed("[http]\npublic_url = \"https://reviews.example.com\"", ""), "http.public_url: it is not set; "),
         (
-            with("colour = \"red\""),
-            "review.colour: there is no such key (",
+            changed("[http]\npublic_url = \"https://reviews.example.com\"", ""),
+            "http.public_url: it is not set; ",
         ),
+        (with("colour = \"red\""), "review.colour: there is no such key ("),
         (
             changed("client_id", "client_secret = \"hunter2\"\nclient_id"),
             "jobber.client_secret: there is no such key (",
         ),
-        (with("delay = \"soon\""), "review.delay: `soon` is no length of time; write one such as 90s, 30m, 2h or 7d"),
+        (
+            with("delay = \"soon\""),
+            "review.delay: `soon` is no length of time; write one such as 90s, 30m, 2h or 7d",
+        ),
         (with("delay = \"-2h\""), "review.delay: `-2h` is no length of time; "),
         (with("delay = \"8d\""), "review.delay: 8d is not shorter than review.max_age, 7d; "),
-        (with("trigger = \"job_done\""), "review.trigger: `job_done` is not known; use one of job_completed, visit_completed, "),
+        (
+            with("trigger = \"job_done\""),
+            "review.trigger: `job_done` is not known; use one of job_completed, visit_completed, ",
+        ),
         (with("include_drafts = \"yes\""), "review.include_drafts: it is "),
         (
             with("[poll]\nschedule = \"*/5 * * * *\""),
@@ -84,9 +90,18 @@ fn every_error_names_its_key_and_the_remedy() {
             "review.webhook_url: `http://platform.example.com/hook` is not https; only addresses on this machine may do without",
         ),
         (changed(review, "webhook_url = \"platform\""), "review.webhook_url: `platform` is no address; "),
-        (changed(review, "webhook_url = \"https://me:pw@example.com/\""), "review.webhook_url: it holds a user name or password; "),
-        (changed("https://reviews.example.com", "https://example.com/reviews"), "http.public_url: it has a path; "),
-        (changed("https://reviews.example.com", "http://reviews.example.com"), "http.public_url: `http://reviews.example.com` is not https; "),
+        (
+            changed(review, "webhook_url = \"https://me:pw@example.com/\""),
+            "review.webhook_url: it holds a user name or password; ",
+        ),
+        (
+            changed("https://reviews.example.com", "https://example.com/reviews"),
+            "http.public_url: it has a path; ",
+        ),
+        (
+            changed("https://reviews.example.com", "http://reviews.example.com"),
+            "http.public_url: `http://reviews.example.com` is not https; ",
+        ),
         (with("[http"), "it is not valid TOML ("),
     ];
     for (text, expected) in cases {
@@ -105,10 +120,14 @@ fn a_file_that_was_named_must_exist() {
 
 #[test]
 fn http_is_fine_on_this_machine_only() {
-    for good in ["http://127.0.0.1:9000/hook", "http://localhost/x", "http://[::1]:80/", "https://example.com"] {
+    for good in
+        ["http://127.0.0.1:9000/hook", "http://localhost/x", "http://[::1]:80/", "https://example.com"]
+    {
         assert!(HttpsUrl::parse(good).is_ok(), "{good}");
     }
-    for bad in ["http://127.0.0.1.example.com/", "http://10.0.0.1/", "ftp://localhost/", "http://localhost.evil/"] {
+    for bad in
+        ["http://127.0.0.1.example.com/", "http://10.0.0.1/", "ftp://localhost/", "http://localhost.evil/"]
+    {
         assert!(HttpsUrl::parse(bad).is_err(), "{bad}");
     }
 }

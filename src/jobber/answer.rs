@@ -145,7 +145,9 @@ pub(super) fn sort<T: DeserializeOwned>(head: &Head, body: &[u8]) -> Result<Answ
 
     let words = rest.as_ref().ok().and_then(|rest| match (&rest.message, &rest.error) {
         (Some(message), _) => Some(quote(message)),
-        (None, Some(TopLevelError::Object { message })) => Some(quote(message.as_deref().unwrap_or_default())),
+        (None, Some(TopLevelError::Object { message })) => {
+            Some(quote(message.as_deref().unwrap_or_default()))
+        }
         (None, Some(TopLevelError::Text(text))) => Some(quote(text)),
         (None, None) => None,
     });
@@ -225,7 +227,8 @@ fn throttled(cost: Option<Cost>) -> ApiError {
     let (requested, budget) = (cost.requested_query_cost, cost.throttle_status);
     let available = budget.currently_available;
     if requested > budget.maximum_available {
-        let detail = format!("it costs {requested} points, more than the {} there can be", budget.maximum_available);
+        let detail =
+            format!("it costs {requested} points, more than the {} there can be", budget.maximum_available);
         return ApiError::Rejected { detail };
     }
     let missing = requested.saturating_sub(available).max(1);
@@ -287,7 +290,11 @@ mod tests {
         let refused = [
             (401, json!({"message": "Access token expired"}), Expired),
             (401, json!({"message": "Token not recognized"}), Unrecognised),
-            (401, json!({"message": "User has disconnected this app from their account. Please delete this token"}), Disconnected),
+            (
+                401,
+                json!({"message": "User has disconnected this app from their account. Please delete this token"}),
+                Disconnected,
+            ),
             (200, json!({"message": "User has disconnected this app from their account."}), Disconnected),
             (200, json!({"error": {"message": "This account is not active"}}), Inactive),
             (403, json!({"error": {"message": "This account is not active"}}), Inactive),
@@ -298,22 +305,33 @@ mod tests {
         }
         let hidden = json!({"data": null, "errors": [{"message": "The field jobs on an object of type Query was hidden due to permissions"}]});
         assert!(matches!(error(200, &hidden), ApiError::Hidden { .. }));
-        let variable = json!({"errors": [{"message": "Variable $first is invalid", "extensions": {"problems": []}}]});
+        let variable =
+            json!({"errors": [{"message": "Variable $first is invalid", "extensions": {"problems": []}}]});
         assert!(matches!(error(200, &variable), ApiError::Rejected { .. }));
-        let document = json!({"data": null, "errors": [{"message": "Field 'updatedAt' doesn't exist on type 'Task'"}]});
+        let document =
+            json!({"data": null, "errors": [{"message": "Field 'updatedAt' doesn't exist on type 'Task'"}]});
         assert!(matches!(error(200, &document), ApiError::Rejected { .. }));
         for status in [429, 500, 502, 503] {
-            assert!(matches!(error(status, &json!({"message": "Service temporarily unavailable"})), ApiError::Unavailable { .. }));
+            assert!(matches!(
+                error(status, &json!({"message": "Service temporarily unavailable"})),
+                ApiError::Unavailable { .. }
+            ));
         }
-        assert!(matches!(error(200, &json!({"message": "Service temporarily unavailable"})), ApiError::Unavailable { .. }));
+        assert!(matches!(
+            error(200, &json!({"message": "Service temporarily unavailable"})),
+            ApiError::Unavailable { .. }
+        ));
     }
 
     #[test]
     fn what_fits_nothing_documented_is_a_failed_read_never_an_empty_one() {
-        for body in [json!({}), json!({"data": null}), json!({"data": {"job": "seven"}}), json!({"errors": []})] {
+        for body in
+            [json!({}), json!({"data": null}), json!({"data": {"job": "seven"}}), json!({"errors": []})]
+        {
             assert!(matches!(error(200, &body), ApiError::Unexpected { .. }), "{body}");
         }
-        for (body, is_html) in [("", false), ("{\"data\":{\"jo", false), ("<html>", false), ("<html>", true)] {
+        for (body, is_html) in [("", false), ("{\"data\":{\"jo", false), ("<html>", false), ("<html>", true)]
+        {
             let head = Head { status: 200, is_html, ..Head::default() };
             let result = sort::<Data>(&head, body.as_bytes());
             assert!(matches!(result, Err(ApiError::Unavailable { .. })), "{body} {result:?}");
@@ -328,18 +346,16 @@ mod tests {
             json!({"errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}],
                    "extensions": {"cost": budget(requested, available)}})
         };
-        let expected = ApiError::Throttled {
-            requested: 1500,
-            available: 250,
-            wait: SignedDuration::from_millis(2500),
-        };
+        let expected =
+            ApiError::Throttled { requested: 1500, available: 250, wait: SignedDuration::from_millis(2500) };
         assert_eq!(error(200, &body(1500, 250)), expected);
         assert!(matches!(error(200, &body(10_001, 10_000)), ApiError::Rejected { .. }), "it will never run");
     }
 
     #[test]
     fn an_answer_in_another_version_is_refused() {
-        let body = |version: &str| json!({"data": {"job": 7}, "extensions": {"versioning": {"version": version}}});
+        let body =
+            |version: &str| json!({"data": {"job": 7}, "extensions": {"versioning": {"version": version}}});
         assert!(sort_json(200, &body(API_VERSION)).is_ok());
         let error = error(200, &body("2022-09-01")).to_string();
         assert!(error.contains("2022-09-01"), "{error}");

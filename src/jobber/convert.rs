@@ -5,18 +5,17 @@ use jiff::Timestamp;
 use super::queries::{connected_account, details, extras, invoices, jobs, visits};
 use super::{Answer, ApiError, ExtraFacts, Identity, Page};
 use crate::model::{
-    AccountId, ClientFacts, EmailAddress, Facts, InvoiceFacts, InvoiceRecord, JobFacts, JobRecord, Person, Phone,
-    Record, VisitFacts, VisitRecord, WorkKind, WorkRef,
+    AccountId, ClientFacts, EmailAddress, Facts, InvoiceFacts, InvoiceRecord, JobFacts, JobRecord, Person,
+    Phone, Record, VisitFacts, VisitRecord, WorkKind, WorkRef,
 };
 
 pub(super) fn identity(
     answer: Answer<connected_account::ResponseData>,
 ) -> Result<Answer<Identity>, ApiError> {
     match answer.data.account.clone() {
-        Some(account) => Ok(answer.map(|_| Identity {
-            id: AccountId::new(account.id.as_str()),
-            name: account.name,
-        })),
+        Some(account) => {
+            Ok(answer.map(|_| Identity { id: AccountId::new(account.id.as_str()), name: account.name }))
+        }
         None => Err(ApiError::Unexpected { detail: "an access token without an account".to_owned() }),
     }
 }
@@ -204,8 +203,10 @@ fn client(client: details::ClientDetails) -> ClientFacts {
         primary: phone.primary,
         sms_allowed: phone.sms_allowed,
     });
-    let emails =
-        client.emails.into_iter().map(|email| EmailAddress { address: email.address, primary: email.primary });
+    let emails = client
+        .emails
+        .into_iter()
+        .map(|email| EmailAddress { address: email.address, primary: email.primary });
     ClientFacts {
         id: client.id,
         name: client.name,

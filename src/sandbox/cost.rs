@@ -40,10 +40,12 @@ impl Reckoner<'_> {
                 match selection {
                     Selection::Field(field) => Box::new(std::iter::once(&**field)),
                     Selection::InlineFragment(inline) => self.fields(&inline.selection_set),
-                    Selection::FragmentSpread(spread) => match self.document.fragments.get(&spread.fragment_name) {
-                        Some(fragment) => self.fields(&fragment.selection_set),
-                        None => Box::new(std::iter::empty()),
-                    },
+                    Selection::FragmentSpread(spread) => {
+                        match self.document.fragments.get(&spread.fragment_name) {
+                            Some(fragment) => self.fields(&fragment.selection_set),
+                            None => Box::new(std::iter::empty()),
+                        }
+                    }
                 }
             },
         ))

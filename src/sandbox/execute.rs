@@ -109,8 +109,9 @@ impl Prepared {
 
     /// What it costs before it runs.
     pub(super) fn requested(&self, page_info_per_row: bool) -> u64 {
-        self.operation()
-            .map_or(0, |operation| cost::requested(&self.document, operation, &self.variables, page_info_per_row))
+        self.operation().map_or(0, |operation| {
+            cost::requested(&self.document, operation, &self.variables, page_info_per_row)
+        })
     }
 
     /// The first field it selects that is hidden from this app, as Jobber would say it.
@@ -143,7 +144,9 @@ impl Prepared {
 /// Runs a document for `account`; the answer, and what it cost.
 pub(super) fn run(shared: &Shared, account: u64, viewer: u64, prepared: &Prepared) -> (Value, u64) {
     let Some(operation) = prepared.operation() else { return (json!({"errors": []}), 0) };
-    let Some(snapshot) = snapshot(&shared.world(), account, viewer) else { return (json!({"errors": []}), 0) };
+    let Some(snapshot) = snapshot(&shared.world(), account, viewer) else {
+        return (json!({"errors": []}), 0);
+    };
     let execution = Execution::new(&shared.executor.schema, &prepared.document)
         .operation(operation)
         .coerced_variable_values(&prepared.variables)
@@ -266,7 +269,8 @@ mod tests {
     fn the_documented_examples_of_cost() {
         let executor = Executor::new().unwrap();
         let cost = |query: &str, variables: Value| {
-            let request = Request { query: query.to_owned(), variables: Some(variables), operation_name: None };
+            let request =
+                Request { query: query.to_owned(), variables: Some(variables), operation_name: None };
             executor.prepare(&request).map(|prepared| prepared.requested(true)).unwrap()
         };
         let five = "edges { node { id title cost quoteNumber quoteStatus } }";
@@ -300,7 +304,9 @@ mod tests {
             executor.prepare(&request).err().map(|answer| answer["errors"][0]["message"].to_string())
         };
         assert!(refused("{ jobs(frist: 1) { nodes { id } } }").unwrap().contains("frist"));
-        assert!(refused("{ jobs(sort: [{key: NOT_A_KEY, direction: ASCENDING}]) { nodes { id } } }").is_some());
+        assert!(
+            refused("{ jobs(sort: [{key: NOT_A_KEY, direction: ASCENDING}]) { nodes { id } } }").is_some()
+        );
         assert!(refused("query ($id: EncodedId!) { job(id: $id) { id } }").is_some(), "a missing variable");
         assert!(refused("{ __schema { queryType { name } } }").is_none());
     }

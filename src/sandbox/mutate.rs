@@ -64,13 +64,7 @@ pub(super) fn mutate(
     numbers.reverse();
     let Some(account) = world.accounts.get_mut(&account) else { return Err("no such account".to_owned()) };
     let reopen_clears = account.switches.reopen_clears_completed_at;
-    let mut desk = Desk {
-        data: Arc::make_mut(&mut account.data),
-        arguments,
-        now,
-        numbers,
-        reopen_clears,
-    };
+    let mut desk = Desk { data: Arc::make_mut(&mut account.data), arguments, now, numbers, reopen_clears };
     match desk.carry_out(name) {
         Ok(fields) => Ok(Payload { fields, user_errors: vec![] }),
         Err(Refusal::User { message, path }) => Ok(Payload {
@@ -257,12 +251,21 @@ impl Desk<'_> {
         }
         for (name, value) in input {
             match name.as_str() {
-                "firstName" | "lastName" | "companyName" | "isCompany" | "receivesReviewRequests"
-                | "receivesReminders" | "receivesFollowUps" | "receivesInvoiceFollowUps"
-                | "receivesQuoteFollowUps" | "title" => {
+                "firstName"
+                | "lastName"
+                | "companyName"
+                | "isCompany"
+                | "receivesReviewRequests"
+                | "receivesReminders"
+                | "receivesFollowUps"
+                | "receivesInvoiceFollowUps"
+                | "receivesQuoteFollowUps"
+                | "title" => {
                     row.insert(name, value);
                 }
-                _ => return Err(Refusal::Unmodelled(format!("the sandbox does not model clientEdit.{name}"))),
+                _ => {
+                    return Err(Refusal::Unmodelled(format!("the sandbox does not model clientEdit.{name}")));
+                }
             }
         }
         let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -390,8 +393,8 @@ impl Desk<'_> {
         if self.row(Kind::Job, job)?.get("completedAt").is_some_and(|at| !at.is_null()) {
             return user("Job is already closed", &["jobId"]);
         }
-        let complete_past =
-            self.input().get("modifyIncompleteVisitsBy").and_then(Value::as_str) == Some("COMPLETE_PAST_DESTROY_FUTURE");
+        let complete_past = self.input().get("modifyIncompleteVisitsBy").and_then(Value::as_str)
+            == Some("COMPLETE_PAST_DESTROY_FUTURE");
         let now = self.now;
         let open: Vec<(u64, bool)> = self
             .data
@@ -475,7 +478,8 @@ impl Desk<'_> {
 
     fn visit_complete(&mut self) -> Done {
         let visit = self.target(Kind::Visit, "visitId")?;
-        let at = self.input().get("completedAt").and_then(Value::as_str).map_or(instant(self.now), str::to_owned);
+        let at =
+            self.input().get("completedAt").and_then(Value::as_str).map_or(instant(self.now), str::to_owned);
         self.row(Kind::Visit, visit)?.insert("completedAt".to_owned(), at.into());
         Ok(vec![("visit", Target::One(Kind::Visit, Some(visit)))])
     }
@@ -570,7 +574,9 @@ impl Desk<'_> {
                 "subject" | "message" | "invoiceNumber" | "issuedDate" | "allowReviewRequest" => {
                     row.insert(name, value);
                 }
-                _ => return Err(Refusal::Unmodelled(format!("the sandbox does not model invoiceEdit.{name}"))),
+                _ => {
+                    return Err(Refusal::Unmodelled(format!("the sandbox does not model invoiceEdit.{name}")));
+                }
             }
         }
         Ok(vec![("invoice", Target::One(Kind::Invoice, Some(invoice)))])
@@ -624,7 +630,9 @@ fn edit_list(row: &mut Row, field: &str, add: Vec<Value>, edit: &[Value], delete
         for item in list.iter_mut().filter(|item| item.get("id") == change.get("id")) {
             if let (Value::Object(item), Value::Object(change)) = (item, change) {
                 item.extend(change.iter().map(|(name, value)| (name.clone(), value.clone())));
-                if field == "phones" && let Some(number) = change.get("number").and_then(Value::as_str) {
+                if field == "phones"
+                    && let Some(number) = change.get("number").and_then(Value::as_str)
+                {
                     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
                     item.insert("normalizedPhoneNumber".to_owned(), format!("+1{digits}").into());
                 }

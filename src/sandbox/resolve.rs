@@ -117,7 +117,8 @@ impl Snapshot {
             }
             let field = match (kind, name.as_str()) {
                 (_, "ids") => {
-                    let ids: Vec<_> = wanted.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                    let ids: Vec<_> =
+                        wanted.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
                     if !ids.iter().any(|id| self.data.find(kind, id) == Some(number)) {
                         return Ok(false);
                     }
@@ -132,7 +133,8 @@ impl Snapshot {
                 }
                 (
                     _,
-                    "createdAt" | "startAt" | "endAt" | "completedAt" | "updatedAt" | "issuedDate" | "dueDate",
+                    "createdAt" | "startAt" | "endAt" | "completedAt" | "updatedAt" | "issuedDate"
+                    | "dueDate",
                 ) => {
                     if !self.in_range(row.get(name.as_str()), wanted)? {
                         return Ok(false);
@@ -251,7 +253,9 @@ impl Record<'_> {
             (Kind::Job | Kind::Visit | Kind::Invoice | Kind::Property, "client") => {
                 snapshot.one(Kind::Client, reference(row, "_client"))
             }
-            (Kind::Job | Kind::Visit, "property") => snapshot.one(Kind::Property, reference(row, "_property")),
+            (Kind::Job | Kind::Visit, "property") => {
+                snapshot.one(Kind::Property, reference(row, "_property"))
+            }
             (Kind::Visit, "job") => snapshot.one(Kind::Job, reference(row, "_job")),
             (Kind::Visit, "invoice") => {
                 let invoice = snapshot

@@ -59,8 +59,10 @@ fn demo(world: &mut World) {
     plumbing(world);
     let cleaning = add_account(world, "Sparkle Home Cleaning", "America/Denver");
     let crew = [hire(world, cleaning, "Rosa", "Lund")];
-    let clients =
-        [person("Nadia", "Klein", Some("3035550142"), "9 Aspen Ct"), person("Tom", "Reyes", None, "77 Quarry Rd")];
+    let clients = [
+        person("Nadia", "Klein", Some("3035550142"), "9 Aspen Ct"),
+        person("Tom", "Reyes", None, "77 Quarry Rd"),
+    ];
     for client in clients {
         let (property, _) = customer(world, cleaning, &client, "Boulder", "CO");
         job(world, cleaning, &property, "Biweekly Cleaning", 140.0, &crew);
@@ -131,9 +133,13 @@ fn hire(world: &mut World, account: u64, first: &str, last: &str) -> String {
 /// A client with a property; the property's id and the client's.
 fn customer(world: &mut World, account: u64, person: &Person, city: &str, state: &str) -> (String, String) {
     let email = format!("{}.{}@example.com", person.first.to_lowercase(), person.last.to_lowercase());
-    let phones: Vec<Value> =
-        person.phone.iter().map(|number| json!({"number": number, "smsAllowed": true, "primary": true})).collect();
-    let emails = if person.phone.is_some() { vec![json!({"address": email, "primary": true})] } else { vec![] };
+    let phones: Vec<Value> = person
+        .phone
+        .iter()
+        .map(|number| json!({"number": number, "smsAllowed": true, "primary": true}))
+        .collect();
+    let emails =
+        if person.phone.is_some() { vec![json!({"address": email, "primary": true})] } else { vec![] };
     let made = run(
         world,
         account,

@@ -106,7 +106,8 @@ async fn token(State(shared): App, Form(form): Form<TokenForm>) -> Response {
         let response = match authorize::token(&mut world, &form) {
             TokenAnswer::Pair(pair) => axum::Json(pair).into_response(),
             TokenAnswer::Refused(words) => {
-                (StatusCode::UNAUTHORIZED, [(CONTENT_TYPE, "text/plain; charset=utf-8")], words).into_response()
+                (StatusCode::UNAUTHORIZED, [(CONTENT_TYPE, "text/plain; charset=utf-8")], words)
+                    .into_response()
             }
             TokenAnswer::Error(status, code) => json_answer(status, &json!({ "error": code })),
         };
@@ -340,7 +341,9 @@ async fn disturbed(fault: Option<FaultKind>, answer: impl FnOnce() -> Response) 
             }
             response
         }
-        Some(FaultKind::WaitingRoom) => Html("<html><body>You are now in line.</body></html>").into_response(),
+        Some(FaultKind::WaitingRoom) => {
+            Html("<html><body>You are now in line.</body></html>").into_response()
+        }
         Some(FaultKind::Nonsense) => json_answer(200, &json!({"unexpected": true})),
     }
 }

@@ -12,7 +12,10 @@ pub(super) enum Time {
 }
 
 impl Time {
-    #[expect(clippy::disallowed_methods, reason = "the sandbox is a world of its own, with a clock of its own")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the sandbox is a world of its own, with a clock of its own"
+    )]
     pub(super) fn now(self) -> Timestamp {
         match self {
             Self::Running(offset) => Timestamp::now().saturating_add(offset).unwrap_or(Timestamp::MAX),

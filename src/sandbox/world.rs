@@ -124,7 +124,8 @@ impl Bucket {
 
     /// What is available at `now`.
     pub(super) fn available(&mut self, switches: &Switches, now: Timestamp) -> f64 {
-        let refilled = now.duration_since(self.at).max(SignedDuration::ZERO).as_secs_f64() * switches.bucket_refill;
+        let refilled =
+            now.duration_since(self.at).max(SignedDuration::ZERO).as_secs_f64() * switches.bucket_refill;
         self.available = (self.available + refilled).min(switches.bucket_size);
         self.at = now;
         self.available

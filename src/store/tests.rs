@@ -114,7 +114,12 @@ fn new_connection(pending: Pending, account: AccountId) -> NewConnection {
         pending,
         account,
         name: "Ace Plumbing".into(),
-        tokens: Tokens { access: "acc".into(), refresh: "ref".into(), expires_at: at(60), obtained_at: at(1) },
+        tokens: Tokens {
+            access: "acc".into(),
+            refresh: "ref".into(),
+            expires_at: at(60),
+            obtained_at: at(1),
+        },
         at: at(1),
         now: at(1),
     }

@@ -1,0 +1,268 @@
+//! The parts, put together: what the daemon runs in loops and the command line runs once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::asker::{AskOutcome, Asker, Considered};
+use crate::clock::SharedClock;
+use crate::config::{Config, Secrets};
+use crate::connect::Connect;
+use crate::connection::Connection;
+use crate::dispatcher::{Dispatcher, Receiver};
+use crate::jobber::Client;
+use crate::model::{Account, AccountId, Candidate, EntryState, SharedRules};
+use crate::oauth::{BadEndpoint, OAuth};
+use crate::poller::{Poller, SweepOutcome, Swept};
+use crate::retry::Next;
+use crate::step::{Effect, Progress};
+use crate::store::{Store, StoreError};
+use crate::webhook::Sender;
+
+/// Why the parts do not fit together.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// TLS or the resolver could not be set up.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Http(#[from] reqwest::Error),
+    /// An address of the settings.
+    #[error(transparent)]
+    Endpoint(#[from] BadEndpoint),
+}
+
+/// The parts.
+#[derive(Debug)]
+pub struct Engine {
+    /// The settings they were made with.
+    pub config: Config,
+    /// What survives.
+    pub store: Store,
+    /// What time it is.
+    pub clock: SharedClock,
+    /// Links and authorisations.
+    pub connect: Connect,
+    /// Reads what changed.
+    pub poller: Poller,
+    /// Decides about what is due.
+    pub asker: Asker,
+    /// Delivers.
+    pub dispatcher: Dispatcher,
+}
+
+impl Engine {
+    /// Puts the parts together over an open store.
+    pub fn new(
+        config: Config,
+        secrets: &Secrets,
+        store: Store,
+        clock: SharedClock,
+    ) -> Result<Self, EngineError> {
+        // reqwest brings no TLS provider of its own. A second call finds the first one's and changes nothing.
+        let _already = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("jobber-reviewd/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(std::time::Duration::from_secs(10))
+            .build()?;
+        let api_base = &config.jobber.api_base.0;
+        let client = Client::new(http.clone(), api_base);
+        let oauth = Arc::new(OAuth::new(
+            http.clone(),
+            api_base,
+            &config.jobber.client_id,
+            &secrets.client_secret,
+            config.redirect_uri(),
+            store.clone(),
+            Arc::clone(&clock),
+        )?);
+        let connection = Connection::new(client.clone(), Arc::clone(&oauth));
+        let rules = SharedRules {
+            delay: config.review.delay.0,
+            max_age: config.review.max_age.0,
+            include_drafts: config.review.include_drafts,
+        };
+        let concurrency = config.poll.concurrency.0;
+        let receiver =
+            Receiver { url: config.review.webhook_url.0.clone(), secret: secrets.webhook_secret.clone() };
+        Ok(Self {
+            connect: Connect::new(
+                store.clone(),
+                oauth,
+                client,
+                Arc::clone(&clock),
+                config.http.public_url.0.clone(),
+            ),
+            poller: Poller::new(store.clone(), connection.clone(), Arc::clone(&clock), rules, concurrency),
+            asker: Asker::new(store.clone(), connection, Arc::clone(&clock), rules, concurrency),
+            dispatcher: Dispatcher::new(store.clone(), Sender::new(http), Arc::clone(&clock), receiver),
+            config,
+            store,
+            clock,
+        })
+    }
+
+    /// One sweep: poll, ask what is due, deliver what is due, report.
+    pub async fn once(
+        &self,
+        only: Option<&AccountId>,
+        effect: Effect,
+        progress: &Progress,
+    ) -> Result<OnceReport, StoreError> {
+        let swept = self.poller.poll_once(self.accounts(only)?, effect, progress).await?;
+        // Again: a sweep can find that a connection is lost.
+        let accounts = self.accounts(only)?;
+        let considered = match effect {
+            Effect::Apply => self.asker.ask_once(accounts.clone()).await?,
+            Effect::DryRun => self.rehearse(&accounts, &swept).await?,
+        };
+        let dispatched = match effect {
+            Effect::Apply => self.dispatcher.dispatch_once().await?,
+            Effect::DryRun => vec![],
+        };
+        let delivered = dispatched.iter().filter(|attempt| attempt.next == Some(Next::Delivered)).count();
+        self.report(&accounts, &swept, &considered, delivered)
+    }
+
+    fn accounts(&self, only: Option<&AccountId>) -> Result<Vec<Account>, StoreError> {
+        match only {
+            Some(id) => Ok(self.store.account(id)?.into_iter().collect()),
+            None => self.store.accounts(),
+        }
+    }
+
+    /// Considers what is due, and what the sweep found that would be, without a trace.
+    async fn rehearse(&self, accounts: &[Account], swept: &[Swept]) -> Result<Vec<Considered>, StoreError> {
+        let now = self.clock.now();
+        let stored = self.store.candidates()?;
+        let mut considered = Vec::new();
+        for account in accounts.iter().filter(|account| account.connection.is_connected()) {
+            let old = stored.iter().filter(|(id, _)| *id == account.id).map(|(_, candidate)| candidate);
+            let new = swept.iter().filter(|swept| swept.account.id == account.id).flat_map(|swept| {
+                match &swept.outcome {
+                    SweepOutcome::Polled(polled) => polled.candidates.as_slice(),
+                    _ => &[],
+                }
+            });
+            let due: Vec<&Candidate> = old.chain(new).filter(|candidate| candidate.due_at <= now).collect();
+            for candidate in due {
+                let outcome = self.asker.consider(account, candidate, Effect::DryRun).await?;
+                let work = candidate.work.clone();
+                considered.push(Considered { account: account.id.clone(), work, outcome });
+            }
+        }
+        Ok(considered)
+    }
+
+    fn report(
+        &self,
+        accounts: &[Account],
+        swept: &[Swept],
+        considered: &[Considered],
+        delivered: usize,
+    ) -> Result<OnceReport, StoreError> {
+        let mut report = OnceReport { delivered, ..OnceReport::default() };
+        let mut rows: BTreeMap<AccountId, AccountReport> = BTreeMap::new();
+        for account in accounts {
+            rows.insert(
+                account.id.clone(),
+                AccountReport {
+                    id: account.id.clone(),
+                    name: account.name.clone(),
+                    state: account.connection.as_str().to_owned(),
+                    polled: false,
+                    candidates: 0,
+                    asked: 0,
+                    skipped: 0,
+                    deferred: 0,
+                },
+            );
+        }
+        let mut error = |account: &AccountId, error: &str| {
+            report.errors.push(ErrorReport { account: account.clone(), error: error.to_owned() });
+        };
+        for Swept { account, outcome } in swept {
+            let Some(row) = rows.get_mut(&account.id) else { continue };
+            match outcome {
+                SweepOutcome::Polled(polled) => {
+                    row.polled = true;
+                    row.candidates = polled.candidates.len();
+                    row.skipped = polled.skipped.len();
+                }
+                SweepOutcome::Failed(detail) => error(&account.id, detail),
+                SweepOutcome::Lost(reason) => error(&account.id, reason.describe()),
+                SweepOutcome::Busy => error(&account.id, "another sweep of this account is running"),
+                SweepOutcome::Resting(until) => {
+                    error(&account.id, &format!("Jobber asked to be left alone until {until}"));
+                }
+            }
+        }
+        for Considered { account, work, outcome } in considered {
+            let Some(row) = rows.get_mut(account) else { continue };
+            match outcome {
+                AskOutcome::Asked(_) => row.asked += 1,
+                AskOutcome::Skipped(_) => row.skipped += 1,
+                AskOutcome::Deferred(_) => row.deferred += 1,
+                AskOutcome::Superseded => {}
+                AskOutcome::Failed(detail) => error(account, &format!("{work}: {detail}")),
+            }
+        }
+        report.accounts = rows.into_values().collect();
+        for entry in self.store.entries() {
+            let entry = entry?;
+            if !accounts.iter().any(|account| account.id == entry.account) {
+                continue;
+            }
+            match entry.state {
+                EntryState::Due { .. } | EntryState::Leased { .. } => report.retrying += 1,
+                EntryState::Dead { .. } => report.dead += 1,
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// What one sweep did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnceReport {
+    /// One row for each account.
+    pub accounts: Vec<AccountReport>,
+    /// Asks that a receiver took during this sweep.
+    pub delivered: usize,
+    /// Asks that wait for another attempt after it.
+    pub retrying: usize,
+    /// Dead letters after it.
+    pub dead: usize,
+    /// What could not be done.
+    pub errors: Vec<ErrorReport>,
+}
+
+/// What one sweep did for one account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountReport {
+    /// Jobber's id of it.
+    pub id: AccountId,
+    /// Its name in Jobber.
+    pub name: String,
+    /// `connected` or `needs_authorization`.
+    pub state: String,
+    /// Whether everything was read.
+    pub polled: bool,
+    /// New candidates.
+    pub candidates: usize,
+    /// Asks made; in a dry run, those that would be made.
+    pub asked: usize,
+    /// Works found not to be asked about.
+    pub skipped: usize,
+    /// Candidates that wait longer.
+    pub deferred: usize,
+}
+
+/// What could not be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// For which account.
+    pub account: AccountId,
+    /// What happened.
+    pub error: String,
+}

@@ -1,0 +1,4 @@
+//! The program against a local Jobber and a real receiver.
+
+mod asking;
+mod support;

@@ -1,0 +1,455 @@
+//! What the tests stand on: a sandbox, a receiver, an engine, and one clock for all three.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use jobber_reviewd::clock::{Clock, ManualClock, SharedClock};
+use jobber_reviewd::config::{Config, Secrets};
+use jobber_reviewd::connect::{NewLink, random};
+use jobber_reviewd::engine::{Engine, OnceReport};
+use jobber_reviewd::model::{AccountId, Decision, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::sandbox::{CLIENT_ID, CLIENT_SECRET, Fault, FaultKind, Op, Sandbox, Seed};
+use jobber_reviewd::step::{Effect, no_progress};
+use jobber_reviewd::store::{Store, StoreKey};
+use jobber_reviewd::webhook::WebhookSecret;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+/// When every test begins.
+pub const START: &str = "2026-03-10T12:00:00Z";
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub fn minutes(minutes: i64) -> SignedDuration {
+    SignedDuration::from_mins(minutes)
+}
+
+pub fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}
+
+pub fn local() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// What the receiver got.
+#[derive(Debug, Clone)]
+pub struct Got {
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Got {
+    pub fn id(&self) -> &str {
+        self.headers["webhook-id"].to_str().unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+#[derive(Default)]
+struct Inbox {
+    got: Vec<Got>,
+    /// Statuses to answer with, the next one last; then 200.
+    answers: Vec<(u16, Option<String>)>,
+}
+
+/// A review platform.
+pub struct Receiver {
+    address: SocketAddr,
+    inbox: Arc<Mutex<Inbox>>,
+}
+
+impl Receiver {
+    pub async fn start() -> Self {
+        let inbox = Arc::new(Mutex::new(Inbox::default()));
+        let router = axum::Router::new().fallback(receive).with_state(Arc::clone(&inbox));
+        let listener = tokio::net::TcpListener::bind(local()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, inbox }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    /// Answers the next requests with these statuses, in this order.
+    pub fn answers(&self, statuses: &[u16]) {
+        let mut inbox = self.inbox.lock().unwrap();
+        inbox.answers = statuses.iter().rev().map(|status| (*status, None)).collect();
+    }
+
+    pub fn answers_once_with(&self, status: u16, retry_after: &str) {
+        self.inbox.lock().unwrap().answers = vec![(status, Some(retry_after.to_owned()))];
+    }
+
+    /// Everything that came so far.
+    pub fn got(&self) -> Vec<Got> {
+        self.inbox.lock().unwrap().got.clone()
+    }
+
+    /// The ids of what came, each as often as it came.
+    pub fn ids(&self) -> Vec<String> {
+        self.got().iter().map(|got| got.id().to_owned()).collect()
+    }
+}
+
+async fn receive(State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, body: Bytes) -> Response {
+    let mut inbox = inbox.lock().unwrap();
+    inbox.got.push(Got { headers, body });
+    let (status, retry_after) = inbox.answers.pop().unwrap_or((200, None));
+    let mut response = StatusCode::from_u16(status).unwrap().into_response();
+    if let Some(value) = retry_after {
+        response.headers_mut().insert("retry-after", HeaderValue::from_str(&value).unwrap());
+    }
+    if status == 302 {
+        response.headers_mut().insert("location", HeaderValue::from_static("/elsewhere"));
+    }
+    response
+}
+
+pub fn webhook_secret() -> String {
+    format!("whsec_{}", STANDARD.encode([7; 32]))
+}
+
+pub fn secrets() -> Secrets {
+    Secrets {
+        client_secret: CLIENT_SECRET.into(),
+        store_key: StoreKey::parse(&STANDARD.encode([1; 32]).into()).unwrap(),
+        webhook_secret: WebhookSecret::parse(&webhook_secret().into()).unwrap(),
+    }
+}
+
+/// Settings for an engine between `sandbox` and `receiver`.
+pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -> Config {
+    let text = json!({
+        "jobber": {"client_id": CLIENT_ID, "client_secret_file": null, "api_base": sandbox.api_base()},
+        "http": {"listen": "127.0.0.1:0", "public_url": "http://127.0.0.1:1"},
+        "control": {"socket": folder.join("control.sock")},
+        "store": {"path": folder.join("store"), "key_file": null},
+        "poll": {"schedule": "0 */5 * * * *", "concurrency": 16},
+        "review": {
+            "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
+            "webhook_secret_file": null, "delay": "2h", "max_age": "7d",
+        },
+    });
+    serde_json::from_value(text).unwrap()
+}
+
+/// Everything, with one clock.
+pub struct TestApp {
+    pub sandbox: Sandbox,
+    pub receiver: Receiver,
+    pub clock: Arc<ManualClock>,
+    pub engine: Engine,
+    pub folder: tempfile::TempDir,
+    config: Config,
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let sandbox = Sandbox::start(local(), Seed::Empty).await.unwrap();
+        let receiver = Receiver::start().await;
+        let clock = Arc::new(ManualClock::new(at(START)));
+        sandbox.control(Op::StopClock { at: at(START) }).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(&sandbox, &receiver.url(), folder.path());
+        change(&mut config);
+        let engine = engine(&config, &clock);
+        Self { sandbox, receiver, clock, engine, folder, config }
+    }
+
+    /// A contractor, connected with `trigger`.
+    pub async fn connected(trigger: Trigger) -> (Self, Contractor) {
+        let app = Self::start().await;
+        let contractor = app.contractor("Ace Plumbing");
+        app.connect(&contractor, trigger).await;
+        (app, contractor)
+    }
+
+    /// Another contractor in Jobber, not connected.
+    pub fn contractor(&self, name: &str) -> Contractor {
+        let made = self
+            .sandbox
+            .control(Op::AddAccount { name: name.to_owned(), timezone: "America/New_York".to_owned() })
+            .unwrap();
+        let number = made["account"].as_u64().unwrap();
+        Contractor { number, id: AccountId::new(made["id"].as_str().unwrap()) }
+    }
+
+    /// Walks a contractor through link and consent.
+    pub async fn connect(&self, contractor: &Contractor, trigger: Trigger) {
+        let new = NewLink { label: "link".into(), trigger, account: None, lives: hours(24) };
+        let (_, url) = self.engine.connect.create_link(new).await.unwrap();
+        let token = SecretString::from(
+            secrecy::ExposeSecret::expose_secret(&url).rsplit('/').next().unwrap().to_owned(),
+        );
+        let browser = random().unwrap();
+        let jobber = self.engine.connect.begin(&token, &browser, trigger).await.unwrap();
+        let state = jobber.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+        let code = self.sandbox.control(Op::MarketplaceCode { account: contractor.number }).unwrap();
+        let code = code["code"].as_str().unwrap().to_owned();
+        let account = self.engine.connect.finish(&state.into(), &code.into(), &browser).await.unwrap();
+        assert_eq!(account.id, contractor.id);
+    }
+
+    /// Moves the clock of daemon and sandbox.
+    pub fn pass(&self, time: SignedDuration) {
+        let now = self.clock.advance(time);
+        self.sandbox.control(Op::StopClock { at: now }).unwrap();
+    }
+
+    pub async fn once(&self) -> OnceReport {
+        self.engine.once(None, Effect::Apply, &no_progress).await.unwrap()
+    }
+
+    /// One sweep that must not have any trouble.
+    pub async fn sweep(&self) -> OnceReport {
+        let report = self.once().await;
+        assert_eq!(report.errors, [], "a sweep without trouble");
+        report
+    }
+
+    pub fn fault(&self, contractor: &Contractor, kind: FaultKind, times: u32, operation: Option<&str>) {
+        let fault = Fault { kind, times, operation: operation.map(str::to_owned) };
+        self.sandbox.control(Op::Fault { account: contractor.number, fault }).unwrap();
+    }
+
+    pub fn switch(&self, contractor: &Contractor, set: Value) {
+        self.sandbox.control(Op::Switches { account: Some(contractor.number), set }).unwrap();
+    }
+
+    pub fn decision(&self, contractor: &Contractor, work: &WorkRef) -> Option<Decision> {
+        self.engine.store.decision(&contractor.id, work).unwrap()
+    }
+
+    pub fn skip_reason(&self, contractor: &Contractor, work: &WorkRef) -> SkipReason {
+        match self.decision(contractor, work).map(|decision| decision.outcome) {
+            Some(Outcome::Skipped { reason }) => reason,
+            other => panic!("{work} was not skipped: {other:?}"),
+        }
+    }
+
+    pub fn waits(&self, contractor: &Contractor, work: &WorkRef) -> bool {
+        matches!(
+            self.decision(contractor, work).map(|decision| decision.outcome),
+            Some(Outcome::Waiting { .. })
+        )
+    }
+
+    /// The daemon dies and comes back.
+    pub async fn restart(self) -> Self {
+        let Self { sandbox, receiver, clock, engine, folder, config } = self;
+        engine.store.close().await;
+        drop(engine);
+        let engine = self::engine(&config, &clock);
+        Self { sandbox, receiver, clock, engine, folder, config }
+    }
+
+    /// Nothing may be left over: no queued ask, no dead letter, no candidate that is due, nothing sent twice.
+    pub fn finish(self) {
+        let store = &self.engine.store;
+        assert_eq!(store.entries().count(), 0, "something is left in the outbox");
+        assert_eq!(store.due_works(self.clock.now()).count(), 0, "a candidate is left behind");
+        let mut ids = self.receiver.ids();
+        let all = ids.len();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), all, "something was delivered twice");
+    }
+}
+
+fn engine(config: &Config, clock: &Arc<ManualClock>) -> Engine {
+    let secrets = secrets();
+    let store = Store::open(&config.store.path, &secrets.store_key).unwrap();
+    let clock: SharedClock = Arc::clone(clock) as SharedClock;
+    Engine::new(config.clone(), &secrets, store, clock).unwrap()
+}
+
+/// A contractor in the sandbox.
+#[derive(Debug, Clone)]
+pub struct Contractor {
+    pub number: u64,
+    pub id: AccountId,
+}
+
+/// A customer in the sandbox.
+#[derive(Debug, Clone)]
+pub struct Customer {
+    pub id: String,
+    pub property: String,
+}
+
+impl Contractor {
+    fn run(&self, app: &TestApp, query: &str, variables: Value) -> Value {
+        let answer = app.sandbox.graphql(self.number, query, variables);
+        assert!(answer.get("errors").is_none(), "{answer}");
+        let payload = answer["data"].as_object().unwrap().values().next().unwrap().clone();
+        assert_eq!(payload["userErrors"], json!([]), "{payload}");
+        payload
+    }
+
+    pub fn worker(&self, app: &TestApp, first: &str) -> String {
+        let op = Op::AddUser { account: self.number, first: first.to_owned(), last: "Torres".to_owned() };
+        app.sandbox.control(op).unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    pub fn customer(&self, app: &TestApp) -> Customer {
+        self.customer_with(app, json!({}))
+    }
+
+    /// A customer with these fields changed.
+    pub fn customer_with(&self, app: &TestApp, changes: Value) -> Customer {
+        let mut input = json!({
+            "firstName": "John", "lastName": "Smith",
+            "phones": [{"number": "5551234567", "smsAllowed": true, "primary": true}],
+            "emails": [{"address": "john@example.com", "primary": true}],
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            input[name] = value.clone();
+        }
+        let made = self.run(
+            app,
+            "mutation ($input: ClientCreateInput!) { clientCreate(input: $input) { client { id } userErrors { message path } } }",
+            json!({ "input": input }),
+        );
+        let id = made["client"]["id"].as_str().unwrap().to_owned();
+        let address =
+            json!({"street1": "123 Main St", "city": "Springfield", "province": "IL", "postalCode": "62704"});
+        let made = self.run(
+            app,
+            "mutation ($id: EncodedId!, $input: PropertyCreateInput!) { propertyCreate(clientId: $id, input: $input) { properties { id } userErrors { message path } } }",
+            json!({"id": id, "input": {"properties": [{"address": address}]}}),
+        );
+        let property = made["properties"][0]["id"].as_str().unwrap().to_owned();
+        Customer { id, property }
+    }
+
+    pub fn job(&self, app: &TestApp, customer: &Customer, title: &str, crew: &[String]) -> WorkRef {
+        let made = self.run(
+            app,
+            "mutation ($input: JobCreateAttributes!) { jobCreate(input: $input) { job { id } userErrors { message path } } }",
+            json!({"input": {
+                "propertyId": customer.property, "title": title,
+                "invoicing": {"invoicingType": "FIXED_PRICE", "invoicingSchedule": "ON_COMPLETION"},
+                "scheduling": {"createVisits": true, "notifyTeam": false, "assignedTo": crew},
+            }}),
+        );
+        WorkRef::job(id(&made["job"]))
+    }
+
+    /// A job that is closed right away, with a crew of one.
+    pub fn closed_job(&self, app: &TestApp) -> WorkRef {
+        let customer = self.customer(app);
+        let crew = [self.worker(app, "Mike")];
+        let job = self.job(app, &customer, "Water Heater Installation", &crew);
+        self.close(app, &job);
+        job
+    }
+
+    pub fn close(&self, app: &TestApp, job: &WorkRef) {
+        self.run(
+            app,
+            "mutation ($id: EncodedId!) { jobClose(jobId: $id, input: {modifyIncompleteVisitsBy: COMPLETE_PAST_DESTROY_FUTURE}) { job { id completedAt } userErrors { message path } } }",
+            json!({"id": job.id}),
+        );
+    }
+
+    pub fn reopen(&self, app: &TestApp, job: &WorkRef) {
+        self.run(
+            app,
+            "mutation ($id: EncodedId!) { jobReopen(jobId: $id) { job { id } userErrors { message path } } }",
+            json!({"id": job.id}),
+        );
+    }
+
+    /// The visits of a job.
+    pub fn visits(&self, app: &TestApp, job: &WorkRef) -> Vec<WorkRef> {
+        let answer = app.sandbox.graphql(
+            self.number,
+            "query ($id: EncodedId!) { job(id: $id) { visits(first: 50) { nodes { id } } } }",
+            json!({"id": job.id}),
+        );
+        let visits = answer["data"]["job"]["visits"]["nodes"].as_array().unwrap().clone();
+        visits.iter().map(|visit| WorkRef::visit(id(visit))).collect()
+    }
+
+    pub fn another_visit(&self, app: &TestApp, job: &WorkRef) -> WorkRef {
+        let made = self.run(
+            app,
+            "mutation ($id: EncodedId!) { visitCreate(jobId: $id, input: {visits: [{title: \"Again\"}]}) { createdVisits { id } userErrors { message path } } }",
+            json!({"id": job.id}),
+        );
+        WorkRef::visit(id(&made["createdVisits"][0]))
+    }
+
+    pub fn complete(&self, app: &TestApp, visit: &WorkRef, completed_at: Option<Timestamp>) {
+        self.run(
+            app,
+            "mutation ($id: EncodedId!, $at: ISO8601DateTime) { visitComplete(visitId: $id, input: {completedAt: $at}) { visit { id } userErrors { message path } } }",
+            match completed_at {
+                Some(at) => json!({"id": visit.id, "at": at}),
+                None => json!({"id": visit.id}),
+            },
+        );
+    }
+
+    pub fn uncomplete(&self, app: &TestApp, visit: &WorkRef) {
+        self.run(
+            app,
+            "mutation ($id: EncodedId!) { visitUncomplete(visitId: $id) { visit { id } userErrors { message path } } }",
+            json!({"id": visit.id}),
+        );
+    }
+
+    pub fn invoice(&self, app: &TestApp, customer: &Customer, job: Option<&WorkRef>, sent: bool) -> WorkRef {
+        let jobs: Vec<_> = job.iter().map(|job| job.id.clone()).collect();
+        let made = self.run(
+            app,
+            "mutation ($input: InvoiceCreateInput!) { invoiceCreate(input: $input) { invoice { id } userErrors { message path } } }",
+            json!({"input": {
+                "clientId": customer.id, "jobIds": jobs, "markSent": sent, "dueDetails": {},
+                "tax": {"taxCalculationMethod": "EXCLUSIVE"},
+                "lineItems": [{"name": "Work", "unitPrice": 2500.0, "quantity": 1.0}],
+            }}),
+        );
+        WorkRef::invoice(id(&made["invoice"]))
+    }
+
+    pub fn pay(&self, app: &TestApp, invoice: &WorkRef) {
+        let op =
+            Op::PayInvoice { account: self.number, invoice: invoice.id.to_string(), received_date: None };
+        app.sandbox.control(op).unwrap();
+    }
+
+    pub fn set(&self, app: &TestApp, id: &str, field: &str, value: Value) {
+        let op = Op::SetField {
+            account: self.number,
+            id: id.to_owned(),
+            field: field.to_owned(),
+            value,
+            touch: true,
+        };
+        app.sandbox.control(op).unwrap();
+    }
+}
+
+fn id(record: &Value) -> jobber_reviewd::model::EncodedId {
+    jobber_reviewd::model::EncodedId::new(record["id"].as_str().unwrap())
+}
