@@ -8,6 +8,7 @@ pub mod connection;
 pub mod decide;
 pub mod dispatcher;
 pub mod engine;
+pub mod http;
 pub mod jobber;
 pub mod message;
 pub mod model;

@@ -24,6 +24,7 @@
 //! are sorted before the library sees them, and it is shown only what it understands.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,9 +38,9 @@ use oauth2::basic::{
     BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
-    AccessToken, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet,
-    EndpointSet, HttpRequest, HttpResponse, RedirectUrl, RefreshToken, RequestTokenError, Scope,
-    StandardRevocableToken, TokenResponse, TokenUrl,
+    AccessToken, AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
+    EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, RedirectUrl, RefreshToken, RequestTokenError,
+    Scope, StandardRevocableToken, TokenResponse, TokenUrl,
 };
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
@@ -155,7 +156,7 @@ enum Sorted {
 /// Where access tokens come from.
 pub struct OAuth {
     client: JobberOAuth,
-    http: reqwest::Client,
+    transport: Transport,
     store: Store,
     clock: SharedClock,
     lines: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>,
@@ -189,7 +190,7 @@ impl OAuth {
             .set_auth_uri(authorize)
             .set_token_uri(token)
             .set_redirect_uri(redirect);
-        Ok(Self { client, http, store, clock, lines: Mutex::default() })
+        Ok(Self { client, transport: Transport(http), store, clock, lines: Mutex::default() })
     }
 
     /// Where a browser goes to authorise us; Jobber sends `state` back.
@@ -201,8 +202,7 @@ impl OAuth {
     /// Turns the code of a callback into the first pair.
     pub async fn exchange(&self, code: &SecretString) -> Result<Tokens, TokenError> {
         let code = AuthorizationCode::new(code.expose_secret().to_owned());
-        let send = |request| self.send(request);
-        let answer = self.client.exchange_code(code).request_async(&send).await;
+        let answer = self.client.exchange_code(code).request_async(&self.transport).await;
         let answer = answer.map_err(|error| token_error(&error))?;
         let Some(refresh) = answer.refresh_token() else {
             return Err(TokenError::Unavailable { detail: "an answer without a refresh token".to_owned() });
@@ -256,8 +256,7 @@ impl OAuth {
             return Ok(tokens.access);
         }
         let refresh = RefreshToken::new(tokens.refresh.expose_secret().to_owned());
-        let send = |request| self.send(request);
-        let answer = match self.client.exchange_refresh_token(&refresh).request_async(&send).await {
+        let answer = match self.client.exchange_refresh_token(&refresh).request_async(&self.transport).await {
             Ok(answer) => answer,
             Err(error) => {
                 return Err(match token_error(&error) {
@@ -286,13 +285,27 @@ impl OAuth {
             .unwrap_or_else(|| plus(now, ASSUMED_LIFE));
         Tokens { access: SecretString::from(access.clone()), refresh, expires_at, obtained_at: now }
     }
+}
 
+/// Sends token requests for the library.
+struct Transport(reqwest::Client);
+
+impl<'c> AsyncHttpClient<'c> for Transport {
+    type Error = Sorted;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Sorted>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
+    }
+}
+
+impl Transport {
     /// Sends a token request and sorts what comes back.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Sorted> {
         let unavailable = |error: reqwest::Error| Sorted::Unavailable(describe(&error).to_owned());
         let mut request = reqwest::Request::try_from(request).map_err(unavailable)?;
         *request.timeout_mut() = Some(TIMEOUT);
-        let mut response = self.http.execute(request).await.map_err(unavailable)?;
+        let mut response = self.0.execute(request).await.map_err(unavailable)?;
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unavailable)? {

@@ -575,7 +575,9 @@ impl Desk<'_> {
                     row.insert(name, value);
                 }
                 _ => {
-                    return Err(Refusal::Unmodelled(format!("the sandbox does not model invoiceEdit.{name}")));
+                    return Err(Refusal::Unmodelled(format!(
+                        "the sandbox does not model invoiceEdit.{name}"
+                    )));
                 }
             }
         }
