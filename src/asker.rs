@@ -13,17 +13,15 @@
 //! a dead Jobber is not asked in a loop.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{SharedClock, plus};
 use crate::connection::{Connection, ReadError};
 use crate::decide::{Contractor, Verdict, decide};
 use crate::model::{Account, AccountId, Ask, AskId, Candidate, Facts, SharedRules, SkipReason, WorkRef};
-use crate::step::{Effect, InFlight};
+use crate::step::{Effect, Entered, InFlight, pool};
 use crate::store::{AskCommit, Store, StoreError};
 use crate::webhook::freeze;
 
@@ -88,21 +86,32 @@ impl Asker {
         }
     }
 
-    /// Considers every candidate of `accounts` that is due, in the order in which they became due.
-    pub async fn ask_once(&self, accounts: Vec<Account>) -> Result<Vec<Considered>, StoreError> {
+    /// Considers every candidate of `accounts` that is due, each account's in the order in which they became due.
+    /// May run while an earlier one is still at work: accounts that are under way are left to it.
+    pub async fn ask_once(self: &Arc<Self>, accounts: Vec<Account>) -> Result<Vec<Considered>, StoreError> {
         let mut due: BTreeMap<AccountId, Vec<WorkRef>> = BTreeMap::new();
         for (account, work) in self.store.due_works(self.clock.now()) {
             due.entry(account).or_default().push(work);
         }
-        let accounts = accounts.into_iter().filter_map(|account| {
-            let works = due.remove(&account.id)?;
-            account.connection.is_connected().then_some((account, works))
-        });
-        let considered: Vec<Result<Vec<Considered>, StoreError>> = stream::iter(accounts)
-            .map(async |(account, works)| self.ask_account(&account, works).await)
-            .buffer_unordered(self.concurrency)
-            .collect()
-            .await;
+        let queue: Vec<_> = accounts
+            .into_iter()
+            .filter(|account| account.connection.is_connected() && !self.rests(&account.id))
+            .filter_map(|account| {
+                let works = due.remove(&account.id)?;
+                let entered = self.in_flight.enter(&account.id)?;
+                Some((entered, account, works))
+            })
+            .collect();
+        let work = |(entered, account, works): (Entered<AccountId>, Account, Vec<WorkRef>)| {
+            let asker = Arc::clone(self);
+            async move {
+                let considered = asker.ask_account(&account, works).await;
+                drop(entered);
+                considered
+            }
+        };
+        let mut considered: Vec<Result<Vec<Considered>, StoreError>> = Vec::new();
+        pool(self.concurrency, queue, work, |outcome| considered.push(outcome)).await;
         Ok(considered.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 
@@ -111,7 +120,6 @@ impl Asker {
         account: &Account,
         works: Vec<WorkRef>,
     ) -> Result<Vec<Considered>, StoreError> {
-        let Some(_entered) = self.in_flight.enter(&account.id) else { return Ok(vec![]) };
         let mut considered = Vec::new();
         for work in works {
             if self.rests(&account.id) {

@@ -4,6 +4,7 @@
 //! take a [`Clock`]. This is the one trait of the program that exists for its tests.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,6 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
     /// The present instant.
     fn now(&self) -> Timestamp;
+
+    /// How long to sleep until this clock shows `at`; zero if it does already.
+    fn sleep_until(&self, at: Timestamp) -> Duration {
+        Duration::try_from(at.duration_since(self.now())).unwrap_or(Duration::ZERO)
+    }
 }
 
 /// A clock that several owners share.

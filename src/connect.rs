@@ -28,7 +28,7 @@ use crate::oauth::{OAuth, TokenError};
 use crate::store::{LinkRefusal, NewConnection, Start, Store, StoreError};
 
 /// How long somebody may take on Jobber's consent page.
-const CONSENT: SignedDuration = SignedDuration::from_mins(30);
+const CONSENT: SignedDuration = SignedDuration::from_mins(60);
 
 /// Why nobody was connected.
 #[derive(Debug, thiserror::Error)]

@@ -52,7 +52,7 @@ impl Connection {
 
     /// One page of a list.
     pub async fn page(&self, account: &AccountId, page: &PageRequest) -> Result<Answer<Page>, ReadError> {
-        self.ask(account, async |token| self.client.page(token, page).await).await
+        self.ask(account, page).await
     }
 
     /// Everything that decides about one piece of work; `None` if Jobber no longer has it.
@@ -61,24 +61,24 @@ impl Connection {
         account: &AccountId,
         work: &WorkRef,
     ) -> Result<Answer<Option<Facts>>, ReadError> {
-        self.ask(account, async |token| self.client.details(token, work).await).await
+        self.ask(account, &DetailsOf(work)).await
     }
 
     /// What makes an ask nicer.
     pub async fn extras(&self, account: &AccountId, work: &WorkRef) -> Result<Answer<ExtraFacts>, ReadError> {
-        self.ask(account, async |token| self.client.extras(token, work).await).await
+        self.ask(account, &ExtrasOf(work)).await
     }
 
-    async fn ask<T>(
+    async fn ask<Q: Question>(
         &self,
         account: &AccountId,
-        query: impl AsyncFn(&SecretString) -> Result<Answer<T>, ApiError>,
-    ) -> Result<Answer<T>, ReadError> {
+        question: &Q,
+    ) -> Result<Answer<Q::Answer>, ReadError> {
         let mut token = self.oauth.access_token(account).await.map_err(from_token)?;
         let mut renewed = false;
         let mut waits = 0;
         loop {
-            let error = match query(&token).await {
+            let error = match question.put(&self.client, &token).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -111,6 +111,45 @@ impl Connection {
             };
             return Err(from_token(self.oauth.lose(account, lost).await?));
         }
+    }
+}
+
+/// Something to ask Jobber, once or again.
+trait Question: Sync {
+    type Answer: Send;
+
+    fn put(
+        &self,
+        client: &Client,
+        token: &SecretString,
+    ) -> impl Future<Output = Result<Answer<Self::Answer>, ApiError>> + Send;
+}
+
+impl Question for PageRequest {
+    type Answer = Page;
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Page>, ApiError> {
+        client.page(token, self).await
+    }
+}
+
+struct DetailsOf<'w>(&'w WorkRef);
+
+impl Question for DetailsOf<'_> {
+    type Answer = Option<Facts>;
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Option<Facts>>, ApiError> {
+        client.details(token, self.0).await
+    }
+}
+
+struct ExtrasOf<'w>(&'w WorkRef);
+
+impl Question for ExtrasOf<'_> {
+    type Answer = ExtraFacts;
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<ExtraFacts>, ApiError> {
+        client.extras(token, self.0).await
     }
 }
 

@@ -12,10 +12,9 @@
 //! A lease is longer than a request can take, and the number of the attempt is its fencing number: an outcome
 //! that comes after its lease ran out and the entry was leased again is ignored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
 use tokio::sync::Semaphore;
@@ -23,7 +22,7 @@ use tokio::sync::Semaphore;
 use crate::clock::{SharedClock, plus};
 use crate::model::{AskId, LastAttempt, OutboxEntry};
 use crate::retry::{self, Next};
-use crate::step::InFlight;
+use crate::step::{InFlight, pool};
 use crate::store::{ReceiverId, Store, StoreError};
 use crate::webhook::{Attempted, Sender, TIMEOUT, WebhookSecret};
 
@@ -83,16 +82,17 @@ impl Dispatcher {
 
     /// One attempt at every entry that is due and not under way. May run while an earlier one still waits for
     /// an answer: each entry is taken by one of them.
-    pub async fn dispatch_once(&self) -> Result<Vec<Dispatched>, StoreError> {
+    pub async fn dispatch_once(self: &Arc<Self>) -> Result<Vec<Dispatched>, StoreError> {
         if self.store.receiver(&self.receiver.id())?.stopped_at.is_some() {
             return Ok(vec![]);
         }
         let due = self.store.due_entries(self.clock.now())?;
-        let dispatched: Vec<Result<Option<Dispatched>, StoreError>> = stream::iter(due)
-            .map(async |entry| self.dispatch(&entry.id).await)
-            .buffer_unordered(POSTS)
-            .collect()
-            .await;
+        let post = |entry: OutboxEntry| {
+            let dispatcher = Arc::clone(self);
+            async move { dispatcher.dispatch(&entry.id).await }
+        };
+        let mut dispatched: Vec<Result<Option<Dispatched>, StoreError>> = Vec::new();
+        pool(POSTS, due, post, |outcome| dispatched.push(outcome)).await;
         dispatched.into_iter().filter_map(Result::transpose).collect()
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::asker::{AskOutcome, Asker, Considered};
 use crate::clock::SharedClock;
@@ -31,6 +32,17 @@ pub enum EngineError {
     Endpoint(#[from] BadEndpoint),
 }
 
+/// What makes the daemon's loops look before their time.
+#[derive(Debug, Default)]
+pub struct Bells {
+    /// A sweep.
+    pub sweep: Notify,
+    /// What is due.
+    pub ask: Notify,
+    /// The outbox.
+    pub dispatch: Notify,
+}
+
 /// The parts.
 #[derive(Debug)]
 pub struct Engine {
@@ -43,11 +55,13 @@ pub struct Engine {
     /// Links and authorisations.
     pub connect: Connect,
     /// Reads what changed.
-    pub poller: Poller,
+    pub poller: Arc<Poller>,
     /// Decides about what is due.
-    pub asker: Asker,
+    pub asker: Arc<Asker>,
     /// Delivers.
-    pub dispatcher: Dispatcher,
+    pub dispatcher: Arc<Dispatcher>,
+    /// Rung by whoever made something due; only the daemon listens.
+    pub bells: Bells,
 }
 
 impl Engine {
@@ -93,9 +107,21 @@ impl Engine {
                 Arc::clone(&clock),
                 config.http.public_url.0.clone(),
             ),
-            poller: Poller::new(store.clone(), connection.clone(), Arc::clone(&clock), rules, concurrency),
-            asker: Asker::new(store.clone(), connection, Arc::clone(&clock), rules, concurrency),
-            dispatcher: Dispatcher::new(store.clone(), Sender::new(http), Arc::clone(&clock), receiver),
+            poller: Arc::new(Poller::new(
+                store.clone(),
+                connection.clone(),
+                Arc::clone(&clock),
+                rules,
+                concurrency,
+            )),
+            asker: Arc::new(Asker::new(store.clone(), connection, Arc::clone(&clock), rules, concurrency)),
+            dispatcher: Arc::new(Dispatcher::new(
+                store.clone(),
+                Sender::new(http),
+                Arc::clone(&clock),
+                receiver,
+            )),
+            bells: Bells::default(),
             config,
             store,
             clock,

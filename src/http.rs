@@ -63,10 +63,9 @@ pub struct Http {
 }
 
 impl Http {
-    /// Binds `http.listen`.
-    pub async fn bind(engine: Arc<Engine>) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(engine.config.http.listen).await?;
-        Ok(Self { listener, router: router(engine) })
+    /// Pages on `listener`.
+    pub fn new(listener: TcpListener, engine: Arc<Engine>) -> Self {
+        Self { listener, router: router(engine) }
     }
 
     /// Where it listens.
@@ -202,7 +201,10 @@ async fn callback(
     };
     let Some(browser) = browser_of(&headers) else { return notice(Notice::NO_COOKIE) };
     match site.engine.connect.finish(&state, &code, &browser).await {
-        Ok(account) => Html(pages::connected(&account, site.engine.config.review.delay)).into_response(),
+        Ok(account) => {
+            site.engine.bells.sweep.notify_one();
+            Html(pages::connected(&account, site.engine.config.review.delay)).into_response()
+        }
         Err(error) => failed(&error),
     }
 }

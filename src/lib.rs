@@ -1,11 +1,17 @@
 //! Asks a contractor's customers for a review when a job in Jobber is done: once, at a good moment.
 
+pub mod admin;
+pub mod app;
 pub mod asker;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod connection;
+pub mod control;
 pub mod decide;
+#[cfg(feature = "sandbox")]
+mod demo;
 pub mod dispatcher;
 pub mod engine;
 pub mod http;

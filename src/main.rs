@@ -1,1 +1,7 @@
-fn main() {}
+//! Asks a contractor's customers for a review when a job in Jobber is done: once, at a good moment.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jobber_reviewd::cli::main()
+}

@@ -13,10 +13,8 @@
 //! A read that fails ends the account's sweep without a trace in its watermark; other accounts go on.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{SharedClock, plus};
@@ -26,7 +24,7 @@ use crate::model::{
     Account, AccountId, Candidate, Decision, Health, LostReason, Record, SharedRules, Stream,
 };
 use crate::plan::{plan, reconcile_start, start_of};
-use crate::step::{Effect, InFlight, Progress};
+use crate::step::{Effect, Entered, InFlight, Progress, pool};
 use crate::store::{PlanCommit, Store, StoreError};
 
 /// How often a sweep looks back over the whole window.
@@ -104,25 +102,37 @@ impl Poller {
         }
     }
 
-    /// One sweep over `accounts`. Ends when all are done; a slow one keeps no other one waiting.
+    /// One sweep over `accounts`. It ends when all are done, but another one may begin before: accounts that are
+    /// still under way are left out of it, so that a slow one keeps no other one waiting.
     pub async fn poll_once(
-        &self,
+        self: &Arc<Self>,
         accounts: Vec<Account>,
         effect: Effect,
         progress: &Progress,
     ) -> Result<Vec<Swept>, StoreError> {
         let total = accounts.len();
-        let mut sweeps = stream::iter(accounts)
-            .map(async |account| {
-                let outcome = self.poll_account(&account, effect).await?;
-                Ok::<_, StoreError>(Swept { account, outcome })
-            })
-            .buffer_unordered(self.concurrency);
-        let mut swept = Vec::with_capacity(total);
-        while let Some(outcome) = sweeps.next().await {
-            swept.push(outcome?);
+        // An account counts as under way from here on, not only when its turn comes: a second sweep that begins
+        // meanwhile leaves it alone.
+        let queue: Vec<_> =
+            accounts.into_iter().map(|account| (self.in_flight.enter(&account.id), account)).collect();
+        let sweep = |(entered, account): (Option<Entered<AccountId>>, Account)| {
+            let poller = Arc::clone(self);
+            async move {
+                let outcome = match entered {
+                    Some(_) => poller.poll_account(&account, effect).await?,
+                    None => SweepOutcome::Busy,
+                };
+                drop(entered);
+                Ok(Swept { account, outcome })
+            }
+        };
+        let mut swept: Vec<Result<Swept, StoreError>> = Vec::with_capacity(total);
+        pool(self.concurrency, queue, sweep, |outcome| {
+            swept.push(outcome);
             progress(swept.len(), total);
-        }
+        })
+        .await;
+        let swept: Vec<Swept> = swept.into_iter().collect::<Result<_, _>>()?;
         if effect == Effect::Apply {
             self.note(&swept).await?;
         }
@@ -134,7 +144,6 @@ impl Poller {
         if let crate::model::Connection::NeedsAuthorization { reason, .. } = account.connection {
             return Ok(SweepOutcome::Lost(reason));
         }
-        let Some(_entered) = self.in_flight.enter(&account.id) else { return Ok(SweepOutcome::Busy) };
         if let Some(until) = self.rests_until(&account.id) {
             return Ok(SweepOutcome::Resting(until));
         }

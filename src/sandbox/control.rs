@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -117,10 +117,14 @@ pub enum Op {
         /// The instant.
         at: Timestamp,
     },
-    /// Lets the clock run, so many seconds ahead of the machine's.
+    /// Lets the clock run.
     RunClock {
-        /// Seconds, may be negative.
-        offset_seconds: i64,
+        /// From this instant; from the machine's time when absent.
+        #[serde(default)]
+        from: Option<Timestamp>,
+        /// So many times as fast as the machine's.
+        #[serde(default = "real_time")]
+        speed: u32,
     },
     /// What happened to an account so far.
     Stats {
@@ -131,6 +135,10 @@ pub enum Op {
 
 fn default_zone() -> String {
     "America/New_York".to_owned()
+}
+
+fn real_time() -> u32 {
+    1
 }
 
 /// What happened to an account.
@@ -233,8 +241,8 @@ pub(super) fn carry_out(world: &mut World, op: Op) -> Result<Value, String> {
             world.time = Time::Stopped(at);
             Ok(json!({}))
         }
-        Op::RunClock { offset_seconds } => {
-            world.time = Time::Running(SignedDuration::from_secs(offset_seconds));
+        Op::RunClock { from, speed } => {
+            world.time = Time::running(from.unwrap_or_else(Time::machine), speed);
             Ok(json!({}))
         }
         Op::Stats { account } => {

@@ -1,24 +1,39 @@
-//! The sandbox's own clock: the machine's, moved by an offset, or standing still.
+//! The sandbox's own clock: the machine's, moved and hastened, or standing still.
+
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
 /// What the sandbox's clock shows.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Time {
-    /// The machine's time plus an offset.
-    Running(SignedDuration),
+    /// It showed `base` at the moment `since`, and runs `speed` times as fast as the machine's.
+    Running { base: Timestamp, since: Instant, speed: u32 },
     /// Always this.
     Stopped(Timestamp),
 }
 
 impl Time {
+    /// A clock that shows `base` now.
+    pub(super) fn running(base: Timestamp, speed: u32) -> Self {
+        Self::Running { base, since: Instant::now(), speed }
+    }
+
+    /// The machine's.
     #[expect(
         clippy::disallowed_methods,
         reason = "the sandbox is a world of its own, with a clock of its own"
     )]
+    pub(super) fn machine() -> Timestamp {
+        Timestamp::now()
+    }
+
     pub(super) fn now(self) -> Timestamp {
         match self {
-            Self::Running(offset) => Timestamp::now().saturating_add(offset).unwrap_or(Timestamp::MAX),
+            Self::Running { base, since, speed } => {
+                let passed = SignedDuration::try_from(since.elapsed() * speed).unwrap_or(SignedDuration::MAX);
+                base.saturating_add(passed).unwrap_or(Timestamp::MAX)
+            }
             Self::Stopped(at) => at,
         }
     }

@@ -184,7 +184,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new() -> Self {
         Self {
-            time: Time::Running(SignedDuration::ZERO),
+            time: Time::running(Time::machine(), 1),
             accounts: BTreeMap::new(),
             codes: HashMap::new(),
             access: HashMap::new(),

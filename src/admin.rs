@@ -1,0 +1,497 @@
+//! What admins ask of the program, as data: the same requests whether a daemon answers them through its control
+//! socket or the command line carries them out on the store itself.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::minus;
+use crate::connect::NewLink;
+use crate::engine::{Engine, OnceReport};
+use crate::model::{
+    Account, AccountId, AskId, Candidate, Connection, Decision, EntryState, Link, LinkId, OutboxEntry,
+    Outcome, SkipReason, Subject, Trigger, WorkRef,
+};
+use crate::step::{Effect, Progress};
+use crate::store::StoreError;
+
+/// How far `status` counts back.
+const STATUS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// What an admin wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub enum Request {
+    /// One sweep.
+    Once {
+        /// Id or name; all when absent.
+        account: Option<String>,
+        /// Without a trace.
+        dry_run: bool,
+    },
+    /// A new link.
+    LinkCreate {
+        /// Whom it is for.
+        name: String,
+        /// The trigger the page proposes; the configured one when absent.
+        trigger: Option<Trigger>,
+        /// Id or name of the account it is to mend.
+        account: Option<String>,
+        /// How long it can be used.
+        expires_seconds: i64,
+    },
+    /// Every link.
+    LinkList,
+    /// Takes a link back.
+    LinkRevoke {
+        /// Its short name.
+        id: LinkId,
+    },
+    /// Every account.
+    AccountList,
+    /// How everything stands.
+    Status,
+    /// Why somebody was or was not asked.
+    Explain {
+        /// A client, job, invoice, phone, e-mail or ask.
+        what: String,
+    },
+    /// Candidates, asks on their way, dead letters.
+    QueueList,
+    /// One ask, with its body.
+    QueueShow {
+        /// The ask.
+        id: AskId,
+    },
+    /// Tries an ask again now.
+    QueueRetry {
+        /// The ask.
+        id: AskId,
+    },
+    /// Gives an ask up.
+    QueueDrop {
+        /// The ask.
+        id: AskId,
+    },
+}
+
+/// What an admin gets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "value", rename_all = "snake_case")]
+pub enum Reply {
+    /// To `Once`.
+    Once(OnceReport),
+    /// To `LinkCreate`.
+    LinkCreated(NewLinkReply),
+    /// To `LinkList`.
+    Links(Vec<Link>),
+    /// To `AccountList`.
+    Accounts(Vec<Account>),
+    /// To `Status`.
+    Status(StatusReport),
+    /// To `Explain`.
+    Explained(Vec<Explained>),
+    /// To `QueueList`.
+    Queue(Vec<QueueRow>),
+    /// To `QueueShow`.
+    Ask(Box<OutboxEntry>),
+    /// Done, in a sentence.
+    Done(String),
+    /// Not done, in a sentence that names the remedy: the request was at fault.
+    Refused(String),
+    /// Not done: the program or its store was at fault.
+    Failed(String),
+}
+
+/// A new link. The address is shown this once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewLinkReply {
+    /// Its short name.
+    pub id: LinkId,
+    /// What to send to the contractor.
+    pub url: String,
+    /// Until when it can be used.
+    pub expires_at: Timestamp,
+}
+
+/// How everything stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// Whether a daemon answered.
+    pub running: bool,
+    /// Since when nothing is sent because the receiver said it is gone.
+    pub receiver_stopped_at: Option<Timestamp>,
+    /// One row for each account.
+    pub accounts: Vec<AccountStatus>,
+}
+
+/// How an account stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountStatus {
+    /// Jobber's id of it.
+    pub id: AccountId,
+    /// Its name in Jobber.
+    pub name: String,
+    /// What fires an ask.
+    pub trigger: Trigger,
+    /// `connected` or `needs_authorization`.
+    pub state: String,
+    /// Why it needs authorization.
+    pub reason: Option<String>,
+    /// The last sweep that read everything.
+    pub last_success: Option<Timestamp>,
+    /// Since when sweeps fail.
+    pub failing_since: Option<Timestamp>,
+    /// The last failure.
+    pub last_error: Option<String>,
+    /// The last finished work that was seen.
+    pub last_event: Option<Timestamp>,
+    /// Asks in the last seven days.
+    pub asked_7d: usize,
+    /// Skips in the last seven days, by reason.
+    pub skipped_7d: BTreeMap<SkipReason, usize>,
+    /// Candidates that wait for their moment.
+    pub waiting: usize,
+    /// Asks on their way.
+    pub queued: usize,
+    /// Dead letters.
+    pub dead: usize,
+    /// What to do, if anything.
+    pub next_action: Option<String>,
+}
+
+impl AccountStatus {
+    /// Whether a human has to do something.
+    pub fn needs_human(&self) -> bool {
+        self.next_action.is_some()
+    }
+}
+
+/// A decision, and whose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// Jobber's id of the account.
+    pub account: AccountId,
+    /// Its name.
+    pub account_name: String,
+    /// The decision.
+    #[serde(flatten)]
+    pub decision: Decision,
+}
+
+/// Something that is waiting.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum QueueRow {
+    /// Finished work that waits for its moment.
+    Candidate {
+        /// Whose.
+        account: AccountId,
+        /// The work.
+        work: WorkRef,
+        /// What it fired.
+        trigger: Trigger,
+        /// When it is decided about.
+        due_at: Timestamp,
+        /// What is known of it.
+        subject: Subject,
+    },
+    /// An ask on its way, or a dead letter.
+    Ask {
+        /// Its id.
+        id: AskId,
+        /// Whose.
+        account: AccountId,
+        /// The work.
+        work: WorkRef,
+        /// Attempts so far.
+        attempts: u32,
+        /// Where it stands.
+        #[serde(flatten)]
+        state: EntryState,
+        /// What the last attempt brought.
+        last_error: Option<String>,
+    },
+}
+
+/// Carries out a request. `running` says whether a daemon does it.
+pub async fn carry_out(engine: &Engine, request: Request, running: bool, progress: &Progress) -> Reply {
+    match attempt(engine, request, running, progress).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            tracing::error!(%error, "a request of an admin failed");
+            Reply::Failed(error.to_string())
+        }
+    }
+}
+
+async fn attempt(
+    engine: &Engine,
+    request: Request,
+    running: bool,
+    progress: &Progress,
+) -> Result<Reply, StoreError> {
+    let store = &engine.store;
+    let now = engine.clock.now();
+    match request {
+        Request::Once { account, dry_run } => {
+            let only = match account {
+                Some(name) => match find_account(engine, &name)? {
+                    Ok(account) => Some(account.id),
+                    Err(refusal) => return Ok(Reply::Refused(refusal)),
+                },
+                None => None,
+            };
+            let effect = if dry_run { Effect::DryRun } else { Effect::Apply };
+            Ok(Reply::Once(engine.once(only.as_ref(), effect, progress).await?))
+        }
+        Request::LinkCreate { name, trigger, account, expires_seconds } => {
+            let account = match account {
+                Some(name) => match find_account(engine, &name)? {
+                    Ok(account) => Some(account),
+                    Err(refusal) => return Ok(Reply::Refused(refusal)),
+                },
+                None => None,
+            };
+            // A link that mends an account proposes what the account has.
+            let present = account.as_ref().map(|account| account.trigger);
+            let new = NewLink {
+                label: name,
+                trigger: trigger.or(present).unwrap_or(engine.config.review.trigger),
+                account: account.map(|account| account.id),
+                lives: SignedDuration::from_secs(expires_seconds),
+            };
+            let (link, url) = engine.connect.create_link(new).await?;
+            Ok(Reply::LinkCreated(NewLinkReply {
+                id: link.id,
+                url: url.expose_secret().to_owned(),
+                expires_at: link.expires_at,
+            }))
+        }
+        Request::LinkList => Ok(Reply::Links(store.links()?)),
+        Request::LinkRevoke { id } => Ok(match store.revoke_link(&id, now).await? {
+            Ok(link) => Reply::Done(format!("link {} for {} is revoked", link.id, link.label)),
+            Err(refusal) => Reply::Refused(format!("{id}: {refusal}; `link list` shows what there is")),
+        }),
+        Request::AccountList => Ok(Reply::Accounts(store.accounts()?)),
+        Request::Status => Ok(Reply::Status(status(engine, running, now)?)),
+        Request::Explain { what } => Ok(Reply::Explained(explain(engine, &what)?)),
+        Request::QueueList => Ok(Reply::Queue(queue(engine)?)),
+        Request::QueueShow { id } => Ok(match store.entry(&id)? {
+            Some(entry) => Reply::Ask(Box::new(entry)),
+            None => {
+                Reply::Refused(format!("there is no ask {id} in the queue: `queue list` shows what is there"))
+            }
+        }),
+        Request::QueueRetry { id } => {
+            let receiver = engine.dispatcher.receiver().id();
+            Ok(match store.retry_entry(&id, receiver, now).await? {
+                Ok(()) => {
+                    engine.bells.dispatch.notify_one();
+                    Reply::Done(format!("ask {id} is due now"))
+                }
+                Err(refusal) => Reply::Refused(refusal.to_string()),
+            })
+        }
+        Request::QueueDrop { id } => Ok(match store.drop_entry(&id, now).await? {
+            Ok(()) => Reply::Done(format!("ask {id} is dropped; its customer is not asked again")),
+            Err(refusal) => Reply::Refused(refusal.to_string()),
+        }),
+    }
+}
+
+/// The account with this id, or the only one with this name or label.
+fn find_account(engine: &Engine, text: &str) -> Result<Result<Account, String>, StoreError> {
+    let accounts = engine.store.accounts()?;
+    if let Some(account) = accounts.iter().find(|account| account.id.as_str() == text) {
+        return Ok(Ok(account.clone()));
+    }
+    let wanted = text.to_lowercase();
+    let named: Vec<&Account> = accounts
+        .iter()
+        .filter(|account| account.name.to_lowercase() == wanted || account.label.to_lowercase() == wanted)
+        .collect();
+    Ok(match named.as_slice() {
+        [only] => Ok((*only).clone()),
+        [] => Err(format!("there is no account `{text}`: `account list` shows those there are")),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|account| account.id.as_str()).collect();
+            Err(format!("`{text}` names {} accounts: use one of the ids {}", ids.len(), ids.join(", ")))
+        }
+    })
+}
+
+fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport, StoreError> {
+    let store = &engine.store;
+    let receiver = store.receiver(&engine.dispatcher.receiver().id())?;
+    let counts = store.outbox_counts()?;
+    let since = minus(now, STATUS_WINDOW);
+    let mut accounts = Vec::new();
+    for account in store.accounts()? {
+        let (mut asked, mut waiting, mut skipped) = (0, 0, BTreeMap::new());
+        for decision in store.decisions(&account.id) {
+            let decision = decision?;
+            match decision.outcome {
+                Outcome::Waiting { .. } => waiting += 1,
+                Outcome::Asked { .. } if decision.at >= since => asked += 1,
+                Outcome::Skipped { reason } if decision.at >= since => {
+                    *skipped.entry(reason).or_default() += 1
+                }
+                Outcome::Asked { .. } | Outcome::Skipped { .. } => {}
+            }
+        }
+        let health = store.health(&account.id)?;
+        let count = counts.by_account.get(&account.id).copied().unwrap_or_default();
+        let stopped = receiver.stopped_at.is_some() && count.queued > 0;
+        accounts.push(AccountStatus {
+            next_action: next_action(&account, count.dead, stopped),
+            state: account.connection.as_str().to_owned(),
+            reason: match &account.connection {
+                Connection::Connected => None,
+                Connection::NeedsAuthorization { reason, .. } => Some(reason.describe().to_owned()),
+            },
+            id: account.id,
+            name: account.name,
+            trigger: account.trigger,
+            last_success: health.last_success,
+            failing_since: health.failing_since,
+            last_error: health.last_error,
+            last_event: health.last_event,
+            asked_7d: asked,
+            skipped_7d: skipped,
+            waiting,
+            queued: count.queued,
+            dead: count.dead,
+        });
+    }
+    Ok(StatusReport { running, receiver_stopped_at: receiver.stopped_at, accounts })
+}
+
+fn next_action(account: &Account, dead: usize, receiver_stopped: bool) -> Option<String> {
+    if !account.connection.is_connected() {
+        let Account { id, label, .. } = account;
+        return Some(format!("send a new link: jobber-reviewd link create '{label}' --account {id}"));
+    }
+    if receiver_stopped {
+        return Some("the receiver says it is gone: mend it, then jobber-reviewd queue retry ASK".to_owned());
+    }
+    (dead > 0).then(|| "look at the dead letters: jobber-reviewd queue list".to_owned())
+}
+
+fn queue(engine: &Engine) -> Result<Vec<QueueRow>, StoreError> {
+    let mut rows = Vec::new();
+    for (account, candidate) in engine.store.candidates()? {
+        let Candidate { work, trigger, due_at, subject, .. } = candidate;
+        rows.push(QueueRow::Candidate { account, work, trigger, due_at, subject });
+    }
+    for entry in engine.store.entries() {
+        let OutboxEntry { id, account, work, attempt, state, last, .. } = entry?;
+        let last_error = last.map(|last| last.error);
+        rows.push(QueueRow::Ask { id, account, work, attempts: attempt, state, last_error });
+    }
+    Ok(rows)
+}
+
+/// Every decision that `what` names, the newest first.
+fn explain(engine: &Engine, what: &str) -> Result<Vec<Explained>, StoreError> {
+    let wanted = Wanted::new(what);
+    let mut explained = Vec::new();
+    for account in engine.store.accounts()? {
+        let decisions: Vec<Decision> = engine.store.decisions(&account.id).collect::<Result<_, _>>()?;
+        // A sweep knows clients by id only: once one decision names the client, all of that client's are meant.
+        let clients: Vec<_> = decisions
+            .iter()
+            .filter(|decision| wanted.is_person(&decision.subject))
+            .filter_map(|decision| decision.subject.client_id.clone())
+            .collect();
+        for decision in decisions {
+            let of_client =
+                decision.subject.client_id.as_ref().is_some_and(|client| clients.contains(client));
+            if of_client || wanted.is_meant(&decision) {
+                explained.push(Explained {
+                    account: account.id.clone(),
+                    account_name: account.name.clone(),
+                    decision,
+                });
+            }
+        }
+    }
+    explained.sort_by_key(|explained| std::cmp::Reverse(explained.decision.finished_at));
+    Ok(explained)
+}
+
+/// What `explain` was asked about.
+struct Wanted {
+    text: String,
+    digits: String,
+    number: Option<i64>,
+}
+
+impl Wanted {
+    fn new(text: &str) -> Self {
+        let text = text.trim().to_lowercase();
+        let digits = text.chars().filter(char::is_ascii_digit).collect();
+        let number = text.trim_start_matches('#').parse().ok();
+        Self { text, digits, number }
+    }
+
+    /// Whether the customer is meant: by id, name, phone or e-mail.
+    fn is_person(&self, subject: &Subject) -> bool {
+        let is = |known: Option<&str>| known.is_some_and(|known| known.to_lowercase() == self.text);
+        let name = subject.client_name.as_ref().map(|name| name.to_lowercase());
+        let named = !self.text.is_empty()
+            && name.is_some_and(|name| {
+                name == self.text || name.split_whitespace().any(|word| word == self.text)
+            });
+        let phone = subject.phone.as_ref().is_some_and(|phone| {
+            let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
+            self.digits.len() >= 7 && digits.ends_with(&self.digits)
+        });
+        named
+            || phone
+            || is(subject.email.as_deref())
+            || is(subject.client_id.as_ref().map(crate::model::EncodedId::as_str))
+    }
+
+    fn is_meant(&self, decision: &Decision) -> bool {
+        let Decision { work, subject, outcome, .. } = decision;
+        let is_text = |known: &str| known.to_lowercase() == self.text;
+        is_text(work.id.as_str())
+            || subject.job_id.as_ref().is_some_and(|id| is_text(id.as_str()))
+            || (self.number.is_some() && subject.job_number == self.number)
+            || subject
+                .invoice_number
+                .as_deref()
+                .is_some_and(|number| number == self.text.trim_start_matches('#'))
+            || matches!(outcome, Outcome::Asked { ask_id, .. } if is_text(ask_id.as_str()))
+            || self.is_person(subject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject() -> Subject {
+        Subject {
+            client_name: Some("John Smith".into()),
+            phone: Some("+1 (555) 123-4567".into()),
+            email: Some("John@Example.com".into()),
+            ..Subject::default()
+        }
+    }
+
+    #[test]
+    fn a_person_is_found_by_name_phone_or_email() {
+        for meant in
+            ["John Smith", "smith", " JOHN ", "555-123-4567", "+15551234567", "1234567", "john@example.com"]
+        {
+            assert!(Wanted::new(meant).is_person(&subject()), "{meant}");
+        }
+        for other in ["", "Smit", "4567", "jane@example.com", "5551234568", "112"] {
+            assert!(!Wanted::new(other).is_person(&subject()), "{other}");
+        }
+    }
+}

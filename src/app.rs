@@ -1,0 +1,247 @@
+//! The daemon: parts, listeners, loops, signals.
+//!
+//! The scheduler and the listeners only ring bells. Each loop waits for its bell or for the next thing that is due,
+//! and then starts the step in a task of its own: a step leaves alone what an earlier one is still working on, so
+//! a slow account or receiver keeps nobody waiting and nothing is begun twice.
+//!
+//! A failure of the store ends the daemon: it must not act on what it may forget. Everything else is a step's own
+//! business.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use jiff::Timestamp;
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+use tokio_cron_scheduler::{Job, JobScheduler};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::SharedClock;
+use crate::config::{Config, Secrets};
+use crate::control::Control;
+use crate::engine::Engine;
+use crate::http::Http;
+use crate::step::{Effect, no_progress};
+use crate::store::{Store, StoreError};
+
+/// How long steps may take to end after the signal. A request to Jobber takes 30 s at most, one to a receiver 15.
+const GOODBYE: Duration = Duration::from_secs(40);
+
+/// How long a loop waits when nothing is due: a missed bell costs no more than this.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long a loop waits when what is due was left over: its account rests, or its receiver is gone.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A daemon whose store is open and whose listeners are bound, but which does nothing yet.
+#[derive(Debug)]
+pub struct Daemon {
+    engine: Arc<Engine>,
+    http: Http,
+    control: Control,
+    scheduler: Schedule,
+}
+
+struct Schedule(JobScheduler);
+
+impl std::fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Schedule")
+    }
+}
+
+/// Opens the store on a thread that may block.
+pub async fn open_store(config: &Config, secrets: &Secrets) -> anyhow::Result<Result<Store, StoreError>> {
+    let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
+    Ok(tokio::task::spawn_blocking(move || Store::open(&path, &key)).await?)
+}
+
+impl Daemon {
+    /// Opens the store and binds the listeners. A listener that is bound already is taken instead of
+    /// `http.listen`.
+    pub async fn prepare(
+        config: Config,
+        secrets: &Secrets,
+        clock: SharedClock,
+        listener: Option<TcpListener>,
+    ) -> anyhow::Result<Self> {
+        let store = open_store(&config, secrets).await??;
+        let engine = Arc::new(Engine::new(config, secrets, store, clock)?);
+        let listener = match listener {
+            Some(listener) => listener,
+            None => {
+                let address = engine.config.http.listen;
+                TcpListener::bind(address).await.with_context(|| {
+                    format!("http.listen: {address} cannot be bound; free the port or choose another address")
+                })?
+            }
+        };
+        let http = Http::new(listener, Arc::clone(&engine));
+        let socket = &engine.config.control.socket;
+        let control = Control::bind(socket).with_context(|| {
+            format!(
+                "control.socket: {} cannot be made; check that its folder exists and belongs to this user",
+                socket.display()
+            )
+        })?;
+        let scheduler = schedule(&engine).await.context("the scheduler cannot be set up")?;
+        Ok(Self { engine, http, control, scheduler: Schedule(scheduler) })
+    }
+
+    /// Where browsers reach it.
+    pub fn http_address(&self) -> std::io::Result<SocketAddr> {
+        self.http.address()
+    }
+
+    /// The parts.
+    pub fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
+    }
+
+    /// Runs until `stop`, then ends what is under way and closes the store.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { engine, http, control, scheduler: Schedule(mut scheduler) } = self;
+        let tasks = TaskTracker::new();
+        let (fail, mut failed) = mpsc::unbounded_channel();
+        let loops = Loops { engine: Arc::clone(&engine), stop: stop.clone(), tasks: tasks.clone(), fail };
+
+        tasks.spawn(http.run(stop.clone()));
+        tasks.spawn({
+            let (engine, stop, tasks) = (Arc::clone(&engine), stop.clone(), tasks.clone());
+            async move { control.run(engine, stop, &tasks).await }
+        });
+        tasks.spawn(loops.clone().sweep());
+        tasks.spawn(loops.clone().ask());
+        tasks.spawn(loops.dispatch());
+        scheduler.start().await?;
+        engine.bells.sweep.notify_one();
+        tell_systemd(&[NotifyState::Ready, NotifyState::Status("watching")]);
+        tracing::info!(
+            http.listen = %engine.config.http.listen,
+            poll.schedule = engine.config.poll.schedule.as_str(),
+            accounts = engine.store.accounts()?.len(),
+            "running"
+        );
+
+        let failure = tokio::select! {
+            () = stop.cancelled() => None,
+            error = failed.recv() => error,
+        };
+        tell_systemd(&[NotifyState::Stopping]);
+        stop.cancel();
+        scheduler.shutdown().await?;
+        tasks.close();
+        if tokio::time::timeout(GOODBYE, tasks.wait()).await.is_err() {
+            tracing::warn!(seconds = GOODBYE.as_secs(), "something was still under way and was cut off");
+        }
+        engine.store.close().await;
+        match failure {
+            Some(error) => Err(anyhow!(error).context("the store failed; nothing more was sent")),
+            None => {
+                tracing::info!("stopped");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Cron in UTC that only rings a bell.
+async fn schedule(engine: &Arc<Engine>) -> anyhow::Result<JobScheduler> {
+    let scheduler = JobScheduler::new().await?;
+    let ringer = Arc::clone(engine);
+    let bell = Job::new(engine.config.poll.schedule.as_str(), move |_, _| ringer.bells.sweep.notify_one())?;
+    scheduler.add(bell).await?;
+    Ok(scheduler)
+}
+
+/// Tells systemd, if it is there. A socket that does not take the message is systemd's to notice.
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "systemd was not told");
+    }
+}
+
+/// The loops.
+#[derive(Clone)]
+struct Loops {
+    engine: Arc<Engine>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    fail: mpsc::UnboundedSender<StoreError>,
+}
+
+impl Loops {
+    async fn sweep(self) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.engine.bells.sweep.notified() => {}
+            }
+            self.start(|engine| async move {
+                let accounts = engine.store.accounts()?;
+                let swept = engine.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
+                tracing::debug!(accounts = swept.len(), "swept");
+                engine.bells.ask.notify_one();
+                Ok(())
+            });
+        }
+    }
+
+    async fn ask(self) {
+        while self.due(&self.engine.bells.ask, |store| store.next_candidate_due()).await {
+            self.start(|engine| async move {
+                engine.asker.ask_once(engine.store.accounts()?).await?;
+                engine.bells.dispatch.notify_one();
+                Ok(())
+            });
+        }
+    }
+
+    async fn dispatch(self) {
+        while self.due(&self.engine.bells.dispatch, |store| store.next_entry_due()).await {
+            self.start(|engine| async move {
+                engine.dispatcher.dispatch_once().await?;
+                Ok(())
+            });
+        }
+    }
+
+    /// Waits for the bell or for what is due next, and until something is due; `false` when it is time to stop.
+    async fn due(&self, bell: &Notify, next: impl Fn(&Store) -> Option<Timestamp>) -> bool {
+        let mut wait = LOOK_AGAIN;
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return false,
+                () = bell.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = LOOK;
+            if let Some(at) = next(&self.engine.store) {
+                let until = self.engine.clock.sleep_until(at);
+                if until.is_zero() {
+                    return true;
+                }
+                wait = LOOK.min(until);
+            }
+        }
+    }
+
+    /// Starts a step in a task of its own; a failure of the store ends the daemon.
+    fn start<F>(&self, step: impl Fn(Arc<Engine>) -> F)
+    where
+        F: Future<Output = Result<(), StoreError>> + Send + 'static,
+    {
+        let (step, fail) = (step(Arc::clone(&self.engine)), self.fail.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = step.await {
+                tracing::error!(%error, "a step failed");
+                // Nobody listens any more when the daemon is ending already.
+                let _ending = fail.send(error);
+            }
+        });
+    }
+}

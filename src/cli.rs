@@ -1,0 +1,539 @@
+//! The command line: what was asked, whether a daemon or this process does it, and how it is told.
+
+mod render;
+
+#[cfg(feature = "sandbox")]
+pub(crate) use render::table;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::{self, Reply, Request};
+use crate::app::{Daemon, open_store};
+use crate::clock::SystemClock;
+use crate::config::{Config, KEYS, Period, SecretName, Secrets, find_secret};
+use crate::control::{self, CallError};
+use crate::engine::Engine;
+use crate::model::{AskId, LinkId, Trigger};
+use crate::step::Progress;
+use crate::store::StoreError;
+
+/// How often a store that is in use is tried again: its daemon may be starting or ending.
+const TRIES: u32 = 20;
+
+/// How long between two tries.
+const BETWEEN: Duration = Duration::from_millis(150);
+
+/// How long a link works when nobody says otherwise.
+const LINK_LIVES: &str = "7d";
+
+/// What a run came to, as the exit status says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    /// 0
+    Fine,
+    /// 1
+    Failed,
+    /// 2
+    Usage,
+    /// 3
+    NeedsHuman,
+    /// 4
+    Partly,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(match status {
+            Status::Fine => 0,
+            Status::Failed => 1,
+            Status::Usage => 2,
+            Status::NeedsHuman => 3,
+            Status::Partly => 4,
+        })
+    }
+}
+
+/// Why a run came to nothing: a sentence and an exit status.
+#[derive(Debug)]
+struct Stop {
+    status: Status,
+    message: String,
+}
+
+impl Stop {
+    fn usage(error: impl std::fmt::Display) -> Self {
+        Self { status: Status::Usage, message: error.to_string() }
+    }
+
+    fn failed(error: impl std::fmt::Display) -> Self {
+        Self { status: Status::Failed, message: error.to_string() }
+    }
+}
+
+/// Asks a contractor's customers for a review when a job in Jobber is done.
+///
+/// Without a verb it runs the daemon. While a daemon runs, every verb reaches it through its control socket;
+/// otherwise the verb opens the store itself.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jobber-reviewd",
+    version,
+    after_help = "Exit status: 0 fine, 1 failed, 2 usage or configuration, 3 needs a human (dead connection, dead \
+                  letters), 4 partly done.\nLogging: JOBBER_REVIEWD_LOG=debug, or as in tracing's filters; logs go to stderr."
+)]
+struct Cli {
+    /// The configuration file [default: /etc/jobber-reviewd/config.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE", env = "JOBBER_REVIEWD_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print one JSON object or array instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// One sweep: poll, ask what is due, deliver what is due, report
+    #[arg(long)]
+    once: bool,
+    /// With --once: send nothing and store nothing, except a token that Jobber rotates
+    #[arg(long, requires = "once")]
+    dry_run: bool,
+    /// With --once: only this account, by id or name
+    #[arg(long, requires = "once", value_name = "ACCOUNT")]
+    account: Option<String>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// One-time authorisation links
+    #[command(subcommand)]
+    Link(LinkVerb),
+    /// Connected Jobber accounts
+    #[command(subcommand)]
+    Account(AccountVerb),
+    /// How every account stands, and what to do
+    Status,
+    /// Why a customer was or was not asked
+    Explain {
+        /// A client, job or invoice by number, name or id; a phone, an e-mail, or the id of an ask
+        what: String,
+    },
+    /// Candidates, asks on their way, dead letters
+    #[command(subcommand)]
+    Queue(QueueVerb),
+    /// The effective settings
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Run a local Jobber to try things on
+    #[cfg(feature = "sandbox")]
+    Sandbox(SandboxArgs),
+    /// Tell the whole story on a local Jobber, in one command
+    #[cfg(feature = "sandbox")]
+    Demo {
+        /// Leave everything running and print the addresses to click
+        #[arg(long)]
+        keep: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum LinkVerb {
+    /// Make a link for a contractor; it is shown this once
+    Create(LinkArgs),
+    /// Every link and where it stands
+    List,
+    /// Take a link back
+    Revoke {
+        /// The link's short name, lnk_…
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct LinkArgs {
+    /// Whom it is for
+    name: String,
+    /// The trigger its page proposes: job_completed, visit_completed, invoice_created or invoice_paid
+    #[arg(long, value_name = "TRIGGER")]
+    trigger: Option<Trigger>,
+    /// How long it works: 90m, 12h, 7d
+    #[arg(long, value_name = "PERIOD", default_value = LINK_LIVES, value_parser = Period::parse)]
+    expires: Period,
+    /// Mend the connection of this account, by id or name; no other account is accepted
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountVerb {
+    /// Every account
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueVerb {
+    /// What waits, what is on its way, what was given up
+    List,
+    /// One ask, with the body that is sent
+    Show {
+        /// The ask, ask_…
+        id: String,
+    },
+    /// Try an ask again now; resumes a receiver that said it is gone
+    Retry {
+        /// The ask, ask_…
+        id: String,
+    },
+    /// Give an ask up; its customer is not asked again
+    Drop {
+        /// The ask, ask_…
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Every key with its value, and where each secret comes from
+    Show,
+    /// Read everything, secrets too, and say what is wrong
+    Check,
+}
+
+#[cfg(feature = "sandbox")]
+#[derive(Debug, Args)]
+struct SandboxArgs {
+    /// The port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 9100)]
+    port: u16,
+    /// Fill it with a few contractors and their week
+    #[arg(long, value_name = "NAME", value_parser = ["demo"], conflicts_with_all = ["accounts", "jobs"])]
+    seed: Option<String>,
+    /// Fill it with so many accounts
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    accounts: usize,
+    /// With --accounts: so many jobs each
+    #[arg(long, value_name = "M", default_value_t = 10)]
+    jobs: usize,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // --help and --version come here too; clap knows where each goes.
+            let _printed = error.print();
+            return if error.use_stderr() { Status::Usage } else { Status::Fine }.into();
+        }
+    };
+    start_logging(&cli);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return give_up(&Stop::failed(error)),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(status) => status.into(),
+        Err(stop) => give_up(&stop),
+    }
+}
+
+fn give_up(stop: &Stop) -> ExitCode {
+    // A closed stderr leaves the exit status to speak.
+    let _written = writeln!(std::io::stderr(), "jobber-reviewd: {}", stop.message);
+    stop.status.into()
+}
+
+/// Logs go to stderr: the daemon's for people on a terminal and as JSON elsewhere. A verb is quiet unless something
+/// is wrong, and the demo tells its troubles itself.
+fn start_logging(cli: &Cli) {
+    let is_daemon = cli.verb.is_none() && !cli.once;
+    let usual = match &cli.verb {
+        None if is_daemon => "warn,jobber_reviewd=info",
+        #[cfg(feature = "sandbox")]
+        Some(Verb::Demo { .. }) => "error",
+        _ => "warn",
+    };
+    let filter = match std::env::var("JOBBER_REVIEWD_LOG") {
+        Ok(text) if !text.is_empty() => EnvFilter::new(text),
+        _ => EnvFilter::new(usual),
+    };
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_terminal = std::io::stderr().is_terminal();
+    // Only a second subscriber could fail; there is none.
+    let _first = if is_terminal || !is_daemon {
+        logs.with_ansi(is_terminal).with_target(false).try_init()
+    } else {
+        logs.json().flatten_event(true).with_target(false).try_init()
+    };
+}
+
+async fn run(cli: Cli) -> Result<Status, Stop> {
+    if cli.once && cli.verb.is_some() {
+        return Err(Stop::usage("--once is a verb of its own: leave the other one out"));
+    }
+    let output = Output { json: cli.json };
+    let request = match cli.verb {
+        None if cli.once => Request::Once { account: cli.account, dry_run: cli.dry_run },
+        None => return daemon(cli.config).await,
+        Some(Verb::Config(ConfigVerb::Show)) => return show_config(cli.config, &output),
+        Some(Verb::Config(ConfigVerb::Check)) => return check_config(cli.config, &output),
+        #[cfg(feature = "sandbox")]
+        Some(Verb::Sandbox(args)) => return sandbox(args, &output).await,
+        #[cfg(feature = "sandbox")]
+        Some(Verb::Demo { keep }) => {
+            crate::demo::run(keep).await.map_err(|error| Stop::failed(format!("{error:#}")))?;
+            return Ok(Status::Fine);
+        }
+        Some(Verb::Link(LinkVerb::Create(args))) => Request::LinkCreate {
+            name: args.name,
+            trigger: args.trigger,
+            account: args.account,
+            expires_seconds: args.expires.0.as_secs(),
+        },
+        Some(Verb::Link(LinkVerb::List)) => Request::LinkList,
+        Some(Verb::Link(LinkVerb::Revoke { id })) => Request::LinkRevoke { id: LinkId::new(id) },
+        Some(Verb::Account(AccountVerb::List)) => Request::AccountList,
+        Some(Verb::Status) => Request::Status,
+        Some(Verb::Explain { what }) => Request::Explain { what },
+        Some(Verb::Queue(QueueVerb::List)) => Request::QueueList,
+        Some(Verb::Queue(QueueVerb::Show { id })) => Request::QueueShow { id: AskId::new(id) },
+        Some(Verb::Queue(QueueVerb::Retry { id })) => Request::QueueRetry { id: AskId::new(id) },
+        Some(Verb::Queue(QueueVerb::Drop { id })) => Request::QueueDrop { id: AskId::new(id) },
+    };
+    let reply = admin_request(cli.config, request).await?;
+    output.reply(&reply)
+}
+
+async fn daemon(config: Option<PathBuf>) -> Result<Status, Stop> {
+    let (config, secrets) = load(config)?;
+    let daemon = Daemon::prepare(config, &secrets, Arc::new(SystemClock), None)
+        .await
+        .map_err(|error| Stop::usage(format!("{error:#}")))?;
+    let stop = CancellationToken::new();
+    stop_on_signal(stop.clone()).map_err(Stop::failed)?;
+    daemon.run(stop).await.map_err(|error| Stop::failed(format!("{error:#}")))?;
+    Ok(Status::Fine)
+}
+
+/// Cancels `stop` when the system or a person asks us to end.
+pub(crate) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+fn load(config: Option<PathBuf>) -> Result<(Config, Secrets), Stop> {
+    let config = Config::load(config.as_deref()).map_err(Stop::usage)?;
+    let secrets = Secrets::load(&config).map_err(Stop::usage)?;
+    Ok((config, secrets))
+}
+
+/// Has the daemon do it, or does it on the store itself.
+async fn admin_request(config: Option<PathBuf>, request: Request) -> Result<Reply, Stop> {
+    let config = Config::load(config.as_deref()).map_err(Stop::usage)?;
+    let bar = progress_bar();
+    let progress: Box<Progress> = Box::new({
+        let bar = bar.clone();
+        move |done, of| {
+            bar.set_length(of as u64);
+            bar.set_position(done as u64);
+        }
+    });
+    let reply = reach(config, &request, &progress).await;
+    bar.finish_and_clear();
+    reply
+}
+
+async fn reach(config: Config, request: &Request, progress: &Progress) -> Result<Reply, Stop> {
+    let mut secrets = None;
+    for _ in 0..TRIES {
+        match control::call(&config.control.socket, request, progress).await {
+            Ok(reply) => return Ok(reply),
+            Err(CallError::NoDaemon(_)) => {}
+            Err(error @ CallError::Forbidden(_)) => return Err(Stop::usage(error)),
+            Err(error @ CallError::Broken(_)) => return Err(Stop::failed(error)),
+        }
+        let secrets = match &secrets {
+            Some(secrets) => secrets,
+            None => secrets.insert(Secrets::load(&config).map_err(Stop::usage)?),
+        };
+        match open_store(&config, secrets).await.map_err(Stop::failed)? {
+            Ok(store) => {
+                let engine = Engine::new(config.clone(), secrets, store.clone(), Arc::new(SystemClock))
+                    .map_err(Stop::failed)?;
+                let reply = admin::carry_out(&engine, request.clone(), false, progress).await;
+                store.close().await;
+                return Ok(reply);
+            }
+            // A daemon holds it that does not listen yet, or not any more.
+            Err(StoreError::Locked { .. }) => tokio::time::sleep(BETWEEN).await,
+            Err(error) => return Err(Stop::usage(error)),
+        }
+    }
+    Err(Stop::usage(format!(
+        "{}, and nobody answers on control.socket {}: is it another daemon's store?",
+        StoreError::Locked { path: config.store.path },
+        config.control.socket.display()
+    )))
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress_bar() -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(None, target);
+    match ProgressStyle::with_template("sweeping {wide_bar} {pos}/{len} accounts") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn show_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
+    let config = Config::load(path.as_deref()).map_err(Stop::usage)?;
+    let mut value = serde_json::to_value(&config).map_err(Stop::failed)?;
+    let secrets: serde_json::Map<String, Value> = SecretName::ALL
+        .into_iter()
+        .map(|name| {
+            let from = match find_secret(&config, name) {
+                Ok((_, source)) => source.to_string(),
+                Err(error) => format!("missing: {error}"),
+            };
+            (name.credential().to_owned(), from.into())
+        })
+        .collect();
+    if output.json {
+        value["secrets"] = Value::Object(secrets);
+        return output.json(&value);
+    }
+    let mut rows: Vec<[String; 2]> = KEYS
+        .iter()
+        .map(|key| {
+            let value = key
+                .name
+                .split_once('.')
+                .and_then(|(section, name)| value.get(section)?.get(name))
+                .filter(|value| !value.is_null())
+                .map_or_else(|| "(not set)".to_owned(), ToString::to_string);
+            [key.name.to_owned(), value]
+        })
+        .collect();
+    rows.extend(
+        secrets
+            .into_iter()
+            .map(|(name, from)| [format!("secret {name}"), from.as_str().unwrap_or_default().to_owned()]),
+    );
+    output.text(&render::plain(&["key", "value"], rows))
+}
+
+fn check_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
+    load(path)?;
+    if output.json { output.json(&json!({"ok": true})) } else { output.text("the configuration is fine") }
+}
+
+#[cfg(feature = "sandbox")]
+async fn sandbox(args: SandboxArgs, output: &Output) -> Result<Status, Stop> {
+    use crate::sandbox::{CLIENT_ID, CLIENT_SECRET, Sandbox, Seed};
+
+    let seed = match (args.seed, args.accounts) {
+        (Some(_), _) => Seed::Demo,
+        (None, 0) => Seed::Empty,
+        (None, accounts) => Seed::Large { accounts, jobs: args.jobs },
+    };
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], args.port));
+    let sandbox = Sandbox::start(address, seed).await.map_err(|error| {
+        Stop::usage(format!("--port: {address} cannot be bound: {error}; choose another port"))
+    })?;
+    let (home, api) = (format!("http://{}/", sandbox.address()), sandbox.api_base());
+    if output.json {
+        output.json(
+            &json!({"home": home, "api_base": api, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}),
+        )?;
+    } else {
+        output.text(&format!(
+            "A local Jobber runs at {home}\n  jobber.api_base   {api}\n  jobber.client_id  {CLIENT_ID}\n  client secret     {CLIENT_SECRET}\n  control           POST {home}control\nCtrl-C ends it."
+        ))?;
+    }
+    let stop = CancellationToken::new();
+    stop_on_signal(stop.clone()).map_err(Stop::failed)?;
+    stop.cancelled().await;
+    Ok(Status::Fine)
+}
+
+/// Prints to stdout, as text or JSON.
+struct Output {
+    json: bool,
+}
+
+impl Output {
+    fn text(&self, text: &str) -> Result<Status, Stop> {
+        match writeln!(std::io::stdout(), "{text}") {
+            // Whoever reads has enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Status::Fine),
+            Err(error) => Err(Stop::failed(error)),
+            Ok(()) => Ok(Status::Fine),
+        }
+    }
+
+    fn json(&self, value: &impl serde::Serialize) -> Result<Status, Stop> {
+        self.text(&serde_json::to_string_pretty(value).map_err(Stop::failed)?)
+    }
+
+    fn reply(&self, reply: &Reply) -> Result<Status, Stop> {
+        match reply {
+            Reply::Refused(message) => return Err(Stop::usage(message)),
+            Reply::Failed(message) => return Err(Stop::failed(message)),
+            Reply::Done(message) if self.json => self.json(&json!({"done": message}))?,
+            Reply::Once(value) if self.json => self.json(value)?,
+            Reply::LinkCreated(value) if self.json => self.json(value)?,
+            Reply::Links(value) if self.json => self.json(value)?,
+            Reply::Accounts(value) if self.json => self.json(value)?,
+            Reply::Status(value) if self.json => self.json(value)?,
+            Reply::Explained(value) if self.json => self.json(value)?,
+            Reply::Queue(value) if self.json => self.json(value)?,
+            Reply::Ask(value) if self.json => self.json(value)?,
+            other => self.text(&render::reply(other))?,
+        };
+        Ok(status_of(reply))
+    }
+}
+
+fn status_of(reply: &Reply) -> Status {
+    match reply {
+        Reply::Once(report) => {
+            let lost = report.accounts.iter().any(|account| account.state != "connected");
+            let worked = report.delivered > 0 || report.accounts.iter().any(|account| account.polled);
+            if lost || report.dead > 0 {
+                Status::NeedsHuman
+            } else if report.errors.is_empty() {
+                Status::Fine
+            } else if worked {
+                Status::Partly
+            } else {
+                Status::Failed
+            }
+        }
+        Reply::Status(report) if report.accounts.iter().any(admin::AccountStatus::needs_human) => {
+            Status::NeedsHuman
+        }
+        Reply::Explained(explained) if explained.is_empty() => Status::Failed,
+        _ => Status::Fine,
+    }
+}

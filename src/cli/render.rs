@@ -1,0 +1,236 @@
+//! Replies as text for people.
+
+use std::fmt::Write as _;
+
+use comfy_table::{ContentArrangement, Table};
+use jiff::Timestamp;
+
+use crate::admin::{Explained, QueueRow, Reply, StatusReport};
+use crate::engine::OnceReport;
+use crate::model::{
+    Account, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject,
+};
+
+/// A reply as text.
+pub(super) fn reply(reply: &Reply) -> String {
+    match reply {
+        Reply::Once(report) => once(report),
+        Reply::LinkCreated(link) => format!(
+            "{}\n\nSend this to the contractor. It works once, until {}; it is not shown again. Its short name is {}.",
+            link.url,
+            instant(link.expires_at),
+            link.id
+        ),
+        Reply::Links(links) => table(&["link", "for", "trigger", "state", "expires"], links.iter().map(link)),
+        Reply::Accounts(accounts) => table(
+            &["account", "name", "link's name", "trigger", "state", "connected"],
+            accounts.iter().map(account),
+        ),
+        Reply::Status(report) => status(report),
+        Reply::Explained(explained) => explain(explained),
+        Reply::Queue(rows) => {
+            table(&["what", "work", "account", "state", "when", "last answer"], rows.iter().map(queue_row))
+        }
+        Reply::Ask(entry) => ask(entry),
+        Reply::Done(message) | Reply::Refused(message) | Reply::Failed(message) => message.clone(),
+    }
+}
+
+/// A table; says so when there is nothing in it.
+pub(crate) fn table<const N: usize>(header: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return "There is nothing.".to_owned();
+    }
+    plain(header, rows)
+}
+
+/// A table without lines, as wide as its content or the terminal.
+pub(crate) fn plain<const N: usize>(header: &[&str; N], rows: Vec<[String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.iter().map(|name| name.to_uppercase()));
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+fn instant(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+fn maybe(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "-".to_owned(), instant)
+}
+
+fn once(report: &OnceReport) -> String {
+    let rows = report.accounts.iter().map(|account| {
+        [
+            account.name.clone(),
+            account.state.clone(),
+            if account.polled { "yes" } else { "no" }.to_owned(),
+            account.candidates.to_string(),
+            account.asked.to_string(),
+            account.skipped.to_string(),
+            account.deferred.to_string(),
+        ]
+    });
+    let header = ["account", "state", "polled", "candidates", "asked", "skipped", "deferred"];
+    let mut text = table(&header, rows);
+    let OnceReport { delivered, retrying, dead, .. } = report;
+    let _ok = write!(text, "\n\n{delivered} delivered, {retrying} to be tried again, {dead} dead letters");
+    for error in &report.errors {
+        let _ok = write!(text, "\nnot done for {}: {}", error.account, error.error);
+    }
+    text
+}
+
+fn link(link: &Link) -> [String; 5] {
+    let state = match &link.state {
+        LinkState::Open => "open".to_owned(),
+        LinkState::Started { .. } => "begun".to_owned(),
+        LinkState::Used { at, .. } => format!("used {}", instant(*at)),
+        LinkState::Revoked { at } => format!("revoked {}", instant(*at)),
+    };
+    [link.id.to_string(), link.label.clone(), link.trigger.to_string(), state, instant(link.expires_at)]
+}
+
+fn account(account: &Account) -> [String; 6] {
+    let state = match &account.connection {
+        Connection::Connected => "connected".to_owned(),
+        Connection::NeedsAuthorization { reason, .. } => format!("needs authorization: {reason}"),
+    };
+    [
+        account.id.to_string(),
+        account.name.clone(),
+        account.label.clone(),
+        account.trigger.to_string(),
+        state,
+        instant(account.connected_at),
+    ]
+}
+
+fn status(report: &StatusReport) -> String {
+    let rows = report.accounts.iter().map(|account| {
+        let state = match (&account.reason, &account.failing_since) {
+            (Some(reason), _) => format!("needs authorization: {reason}"),
+            (None, Some(since)) => format!("retrying since {}", instant(*since)),
+            (None, None) => account.state.clone(),
+        };
+        let skipped: usize = account.skipped_7d.values().sum();
+        [
+            account.name.clone(),
+            state,
+            maybe(account.last_success),
+            maybe(account.last_event),
+            account.asked_7d.to_string(),
+            skipped.to_string(),
+            format!("{} waiting, {} queued, {} dead", account.waiting, account.queued, account.dead),
+            account.next_action.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    });
+    let header =
+        ["account", "state", "last success", "last event", "asked 7d", "skipped 7d", "queue", "next action"];
+    let mut text = if report.running { "The daemon is running." } else { "No daemon is running." }.to_owned();
+    if let Some(since) = report.receiver_stopped_at {
+        let _ok = write!(text, "\nThe receiver said it is gone at {}: nothing is sent.", instant(since));
+    }
+    let _ok = write!(text, "\n\n{}", table(&header, rows));
+    text
+}
+
+fn explain(explained: &[Explained]) -> String {
+    if explained.is_empty() {
+        return "No finished work is known that fits.".to_owned();
+    }
+    let rows = explained.iter().map(|Explained { account_name, decision, .. }| {
+        [
+            subject(&decision.subject),
+            decision.work.kind.as_str().to_owned(),
+            account_name.clone(),
+            decision.trigger.to_string(),
+            instant(decision.finished_at),
+            outcome(&decision.outcome),
+            decision
+                .saw
+                .iter()
+                .map(|(name, value)| format!("{name} = {value}"))
+                .collect::<Vec<_>>()
+                .join(", "),
+        ]
+    });
+    table(&["about", "work", "account", "trigger", "finished", "what became of it", "seen"], rows)
+}
+
+fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Waiting { due_at } => format!("waits until {}", instant(*due_at)),
+        Outcome::Skipped { reason } => format!("not asked: {}", reason.describe()),
+        Outcome::Asked { ask_id, delivery } => format!("asked ({ask_id}), {}", delivered(delivery)),
+    }
+}
+
+fn delivered(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Queued => "on its way".to_owned(),
+        Delivery::Delivered { at, status, attempts } => {
+            let attempts = if *attempts == 1 { String::new() } else { format!(", attempt {attempts}") };
+            format!("delivered {} (HTTP {status}{attempts})", instant(*at))
+        }
+        Delivery::Dead { reason } => format!("dead letter: {reason}"),
+        Delivery::Dropped => "dropped by hand".to_owned(),
+    }
+}
+
+fn subject(subject: &Subject) -> String {
+    let job = subject.job_number.map(|number| format!("#{number}"));
+    let parts = [job, subject.job_title.clone(), subject.client_name.clone()];
+    let known: Vec<String> = parts.into_iter().flatten().collect();
+    if known.is_empty() { "-".to_owned() } else { known.join(" ") }
+}
+
+fn queue_row(row: &QueueRow) -> [String; 6] {
+    match row {
+        QueueRow::Candidate { account, work, due_at, subject, .. } => [
+            self::subject(subject),
+            work.to_string(),
+            account.to_string(),
+            "waits for its moment".to_owned(),
+            instant(*due_at),
+            "-".to_owned(),
+        ],
+        QueueRow::Ask { id, account, work, attempts, state, last_error } => {
+            let (state, when) = entry_state(state, *attempts);
+            let last = last_error.clone().unwrap_or_else(|| "-".to_owned());
+            [id.to_string(), work.to_string(), account.to_string(), state, when, last]
+        }
+    }
+}
+
+fn entry_state(state: &EntryState, attempts: u32) -> (String, String) {
+    match state {
+        EntryState::Due { at } if attempts == 0 => ("to be sent".to_owned(), instant(*at)),
+        EntryState::Due { at } => (format!("to be tried again, {attempts} attempts so far"), instant(*at)),
+        EntryState::Leased { until } => ("being sent".to_owned(), instant(*until)),
+        EntryState::Dead { at, reason } => (format!("dead letter: {reason}"), instant(*at)),
+    }
+}
+
+fn ask(entry: &OutboxEntry) -> String {
+    let (state, when) = entry_state(&entry.state, entry.attempt);
+    let last = entry.last.as_ref().map_or_else(|| "-".to_owned(), |last| last.error.clone());
+    format!(
+        "{}\n  account      {}\n  work         {}\n  decided      {}\n  state        {state}, {when}\n  last answer  {last}\n  body         {}",
+        entry.id,
+        entry.account,
+        entry.work,
+        instant(entry.created_at),
+        entry.body
+    )
+}

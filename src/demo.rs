@@ -1,0 +1,559 @@
+//! The whole story in one process: a local Jobber, a review platform, the daemon, and people who use them.
+//!
+//! Everything is real: the link and its pages, the consent, the GraphQL, the signed requests, the retry schedule.
+//! Only the clock is not: one second here is ten minutes, so that nobody waits two hours for the end.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, bail};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::Daemon;
+use crate::cli::{stop_on_signal, table};
+use crate::clock::{Clock, SharedClock, SystemClock, plus};
+use crate::config::{Config, Secrets};
+use crate::connect::NewLink;
+use crate::engine::Engine;
+use crate::model::{AccountId, AskId, Decision, EncodedId, Outcome, SkipReason, Trigger, WorkRef};
+use crate::sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
+use crate::store::StoreKey;
+use crate::webhook::WebhookSecret;
+
+/// How fast the clock runs while the story is told: ten minutes a second.
+const SPEED: u32 = 600;
+
+/// How fast it runs when everything is left running: a minute a second.
+const SPEED_AFTERWARDS: u32 = 60;
+
+/// How long any one thing may take before the demo counts as broken.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Tells the story; with `keep`, leaves everything running afterwards.
+pub(crate) async fn run(keep: bool) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let stage = Stage::set().await?;
+    let stop = CancellationToken::new();
+    let daemon = tokio::spawn(stage.daemon_task(stop.clone())?);
+    let played = Play { stage: &stage }.tell().await;
+    if let Err(error) = played {
+        stop.cancel();
+        let _ended = daemon.await;
+        return Err(error);
+    }
+    tell("")?;
+    tell(&format!(
+        "Told in {:.1} seconds; the clock ran {SPEED} times as fast.",
+        begun.elapsed().as_secs_f64()
+    ))?;
+    if keep {
+        stage.slow_down();
+        stage.invite().await?;
+        stop_on_signal(stop.clone())?;
+        stop.cancelled().await;
+    }
+    stop.cancel();
+    daemon.await?
+}
+
+fn tell(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("nobody listens")
+}
+
+/// A clock that runs faster than the machine's.
+#[derive(Debug)]
+struct FastClock(Mutex<(Timestamp, Instant, u32)>);
+
+impl FastClock {
+    fn start(at: Timestamp, speed: u32) -> Self {
+        Self(Mutex::new((at, Instant::now(), speed)))
+    }
+
+    fn set_speed(&self, speed: u32) {
+        let now = self.now();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (now, Instant::now(), speed);
+    }
+}
+
+impl Clock for FastClock {
+    fn now(&self) -> Timestamp {
+        let (base, since, speed) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        plus(base, SignedDuration::try_from(since.elapsed() * speed).unwrap_or(SignedDuration::MAX))
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> Duration {
+        let (_, _, speed) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Duration::try_from(at.duration_since(self.now())).unwrap_or(Duration::ZERO) / speed
+    }
+}
+
+/// A review platform that checks signatures and honours ids.
+#[derive(Debug)]
+struct Platform {
+    secret: WebhookSecret,
+    /// Requests it still answers with 503.
+    failures: u32,
+    requests: u32,
+    asks: BTreeMap<AskId, Value>,
+}
+
+async fn receive(
+    State(platform): State<Arc<Mutex<Platform>>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let mut platform = platform.lock().unwrap_or_else(PoisonError::into_inner);
+    platform.requests += 1;
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (Ok(seconds), Ok(text)) = (header("webhook-timestamp").parse(), std::str::from_utf8(&body)) else {
+        return StatusCode::BAD_REQUEST;
+    };
+    let id = AskId::new(header("webhook-id"));
+    let at = Timestamp::from_second(seconds).unwrap_or_default();
+    if platform.secret.sign(&id, at, text) != header("webhook-signature") {
+        return StatusCode::UNAUTHORIZED;
+    }
+    if platform.failures > 0 {
+        platform.failures -= 1;
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let Ok(ask) = serde_json::from_str(text) else { return StatusCode::BAD_REQUEST };
+    platform.asks.insert(id, ask);
+    StatusCode::OK
+}
+
+/// Everything the story needs.
+struct Stage {
+    sandbox: Sandbox,
+    platform: Arc<Mutex<Platform>>,
+    clock: Arc<FastClock>,
+    engine: Arc<Engine>,
+    daemon: Mutex<Option<Daemon>>,
+    public_url: String,
+    browser: reqwest::Client,
+    /// Where the store and the socket are until the demo ends.
+    folder: Folder,
+}
+
+/// A folder that goes when this does.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn make() -> anyhow::Result<Self> {
+        let mut name = [0; 8];
+        getrandom::fill(&mut name).map_err(|error| anyhow!("no random bytes: {error}"))?;
+        let path =
+            std::env::temp_dir().join(format!("jobber-reviewd-demo-{:016x}", u64::from_le_bytes(name)));
+        std::fs::create_dir(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It lies in the folder for temporary files: what stays is the system's to clear.
+        let _left = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Stage {
+    async fn set() -> anyhow::Result<Self> {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let folder = Folder::make()?;
+        let sandbox = Sandbox::start(anywhere, Seed::Demo).await?;
+        let key: [u8; 32] = [0x5a; 32];
+        let webhook_secret = WebhookSecret::parse(&format!("whsec_{}", STANDARD.encode(key)).into())?;
+        let platform = Arc::new(Mutex::new(Platform {
+            secret: webhook_secret.clone(),
+            failures: 2,
+            requests: 0,
+            asks: BTreeMap::new(),
+        }));
+        let receiver = TcpListener::bind(anywhere).await?;
+        let receiver_url = format!("http://{}/api/webhooks/trigger-review", receiver.local_addr()?);
+        let router = axum::Router::new().fallback(receive).with_state(Arc::clone(&platform));
+        tokio::spawn(async move { axum::serve(receiver, router).await });
+
+        let http = TcpListener::bind(anywhere).await?;
+        let public_url = format!("http://{}", http.local_addr()?);
+        let config: Config = serde_json::from_value(json!({
+            "jobber": {"client_id": CLIENT_ID, "api_base": sandbox.api_base()},
+            "http": {"listen": http.local_addr()?, "public_url": public_url},
+            "control": {"socket": folder.0.join("control.sock")},
+            "store": {"path": folder.0.join("store")},
+            "poll": {"schedule": "* * * * * *", "concurrency": 4},
+            "review": {
+                "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
+                "delay": "30m", "max_age": "7d",
+            },
+        }))?;
+        let secrets = Secrets {
+            client_secret: CLIENT_SECRET.into(),
+            store_key: StoreKey::parse(&STANDARD.encode(key).into())?,
+            webhook_secret,
+        };
+        let start = SystemClock.now();
+        let clock = Arc::new(FastClock::start(start, SPEED));
+        sandbox.control(Op::RunClock { from: Some(start), speed: SPEED }).map_err(|error| anyhow!(error))?;
+        let shared: SharedClock = Arc::clone(&clock) as SharedClock;
+        let daemon = Daemon::prepare(config, &secrets, shared, Some(http)).await?;
+        let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+        Ok(Self {
+            sandbox,
+            platform,
+            clock,
+            engine: daemon.engine(),
+            daemon: Mutex::new(Some(daemon)),
+            public_url,
+            browser,
+            folder,
+        })
+    }
+
+    fn daemon_task(
+        &self,
+        stop: CancellationToken,
+    ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
+        let daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let daemon = daemon.context("the daemon runs already")?;
+        Ok(daemon.run(stop))
+    }
+
+    fn platform(&self) -> std::sync::MutexGuard<'_, Platform> {
+        self.platform.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slow_down(&self) {
+        self.clock.set_speed(SPEED_AFTERWARDS);
+        let op = Op::RunClock { from: Some(self.clock.now()), speed: SPEED_AFTERWARDS };
+        // The operation has nothing to refuse.
+        let _done = self.sandbox.control(op);
+    }
+
+    async fn invite(&self) -> anyhow::Result<()> {
+        let url = self.new_link("Sparkle Home Cleaning", Trigger::JobCompleted).await?;
+        tell("")?;
+        tell(
+            "Everything is left running; a minute passes in a second now, and asks go out half a minute after the close.",
+        )?;
+        tell(&format!("  close and reopen jobs  http://{}/", self.sandbox.address()))?;
+        tell(&format!("  connect a contractor   {url}"))?;
+        tell(&format!("  is it well?            {}/healthz", self.public_url))?;
+        let socket = self.folder.0.join("control.sock");
+        tell(&format!("  ask the daemon         JOBBER_REVIEWD__CONTROL__SOCKET={} \\", socket.display()))?;
+        tell(&format!(
+            "                         JOBBER_REVIEWD__JOBBER__CLIENT_ID={CLIENT_ID} JOBBER_REVIEWD__HTTP__PUBLIC_URL={} \\",
+            self.public_url
+        ))?;
+        tell(
+            "                         JOBBER_REVIEWD__REVIEW__WEBHOOK_URL=http://127.0.0.1 cargo run --features sandbox -- status",
+        )?;
+        tell("Ctrl-C ends it.")
+    }
+
+    async fn new_link(&self, name: &str, trigger: Trigger) -> anyhow::Result<String> {
+        let lives = SignedDuration::from_hours(7 * 24);
+        let new = NewLink { label: name.to_owned(), trigger, account: None, lives };
+        let (_, url) = self.engine.connect.create_link(new).await?;
+        Ok(url.expose_secret().to_owned())
+    }
+
+    /// Opens a link, presses its button, allows access in Jobber, and comes back: what a browser does.
+    async fn walk_through(&self, url: &str, account: u64, trigger: Trigger) -> anyhow::Result<()> {
+        let page = self.browser.get(url).send().await?.error_for_status()?;
+        let cookie = page.headers().get(SET_COOKIE).context("no cookie")?.to_str()?.to_owned();
+        let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+        let page = page.text().await?;
+        let csrf = between(&page, "name=\"csrf\" value=\"", "\"").context("no form")?;
+        let form = [("csrf", csrf), ("trigger", trigger.as_str())];
+        let pressed = self.browser.post(url).header(COOKIE, &cookie).form(&form).send().await?;
+        let jobber = location(&pressed)?;
+        let consent = self.browser.get(&jobber).send().await?.error_for_status()?.text().await?;
+        if !consent.contains("Allow access") {
+            bail!("Jobber shows no consent page");
+        }
+        let hidden =
+            |name: &str| between(&consent, &format!("name=\"{name}\" value=\""), "\"").unwrap_or_default();
+        let account = account.to_string();
+        let form = [
+            ("redirect_uri", hidden("redirect_uri")),
+            ("state", hidden("state")),
+            ("account", &account),
+            ("decision", "allow"),
+        ];
+        let decide = format!("http://{}/api/oauth/decide", self.sandbox.address());
+        let allowed = self.browser.post(decide).form(&form).send().await?;
+        let back = self.browser.get(location(&allowed)?).header(COOKIE, &cookie).send().await?;
+        let page = back.error_for_status()?.text().await?;
+        if page.contains("is connected") { Ok(()) } else { bail!("the last page does not say so") }
+    }
+}
+
+fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
+    let rest = text.split_once(before)?.1;
+    Some(rest.split_once(after)?.0)
+}
+
+fn location(response: &reqwest::Response) -> anyhow::Result<String> {
+    let location = response.headers().get(LOCATION).context("the browser is sent nowhere")?;
+    Ok(location.to_str()?.to_owned())
+}
+
+/// The people in the story.
+struct Play<'s> {
+    stage: &'s Stage,
+}
+
+/// One customer's job.
+struct Customer {
+    name: String,
+    client: String,
+    job: WorkRef,
+    title: String,
+}
+
+impl Play<'_> {
+    async fn tell(&self) -> anyhow::Result<()> {
+        let Stage { sandbox, public_url, .. } = self.stage;
+        tell("Three programs run in this process, each on a port of its own:")?;
+        tell(&format!("  a local Jobber     http://{}/", sandbox.address()))?;
+        tell(&format!("  the daemon         {public_url}/"))?;
+        tell(&format!(
+            "  a review platform  {} (it will fail twice)",
+            self.stage.engine.config.review.webhook_url
+        ))?;
+        tell("")?;
+
+        let account = self.account("Ace Plumbing")?;
+        let [john, maria, peter, aisha, walter, grace] = self.customers(account)?;
+        self.close(account, &walter)?;
+        tell(&format!(
+            "Ace Plumbing closes a job: {} for {}. Nobody is connected yet.",
+            walter.title, walter.name
+        ))?;
+        // A clock of seconds: what happens in the same second as the connection would count as before it.
+        self.minutes_pass(10).await;
+
+        let url = self.stage.new_link("Ace Plumbing", Trigger::JobCompleted).await?;
+        tell(
+            "The admin makes a one-time link. The contractor opens it, presses the button, and allows access in Jobber:",
+        )?;
+        self.stage.walk_through(&url, account, Trigger::JobCompleted).await?;
+        let id = self.connected().await?;
+        tell("  connected; customers are asked half an hour after a job is closed.")?;
+        self.until("the first sweep", || {
+            Ok(self.skipped(&id, &walter, SkipReason::BeforeConnection)?.then_some(()))
+        })
+        .await?;
+        tell(&format!("  {}’s job was finished before that: never asked about.", walter.name))?;
+        tell("")?;
+
+        self.edit_client(account, &maria, "receivesReviewRequests: false")?;
+        for customer in [&john, &maria, &peter, &aisha, &grace] {
+            self.close(account, customer)?;
+        }
+        tell("Five jobs are closed:")?;
+        tell(&format!("  {} ({}) and {} ({}): all is well", john.name, john.title, grace.name, grace.title))?;
+        tell(&format!("  {}: wants no review requests", maria.name))?;
+        tell(&format!("  {}: has neither a phone that takes texts nor an e-mail address", aisha.name))?;
+        tell(&format!("  {}: nothing wrong yet", peter.name))?;
+        let all = [&john, &maria, &peter, &aisha, &grace];
+        self.until("all five seen", || {
+            let mut seen = true;
+            for customer in all {
+                seen &= self.decision(&id, &customer.job)?.is_some();
+            }
+            Ok(seen.then_some(()))
+        })
+        .await?;
+        tell("The daemon has seen them and waits half an hour.")?;
+        self.reopen(account, &peter)?;
+        tell(&format!("  Meanwhile {}’s job is reopened: the drain is blocked again.", peter.name))?;
+        self.until("every decision", || {
+            let done = self.skipped(&id, &peter, SkipReason::NoLongerFinished)?
+                && self.skipped(&id, &maria, SkipReason::ClientOptedOut)?
+                && self.skipped(&id, &aisha, SkipReason::NoContact)?;
+            Ok(done.then_some(()))
+        })
+        .await?;
+        tell("It is time. Everything is read fresh, and decided:")?;
+        tell(&format!("  {}, {} and {} are not asked.", maria.name, aisha.name, peter.name))?;
+        self.until("two asks", || Ok((self.stage.platform().asks.len() == 2).then_some(()))).await?;
+        let requests = self.stage.platform().requests;
+        tell(&format!(
+            "  {} and {} are asked. The platform failed twice and got {requests} requests, each ask under one id.",
+            john.name, grace.name
+        ))?;
+        tell("")?;
+
+        let url = self.stage.new_link("Ace Plumbing", Trigger::InvoicePaid).await?;
+        self.stage.walk_through(&url, account, Trigger::InvoicePaid).await?;
+        tell("Ace Plumbing changes its mind, through another link: from now on, when an invoice is paid.")?;
+        self.minutes_pass(10).await;
+        let invoice = self.pay(account, &john)?;
+        tell(&format!("  {} pays for the {}, the work he was asked about.", john.name, john.title))?;
+        self.until("the last decision", || {
+            let skipped = matches!(
+                self.decision(&id, &invoice)?.map(|decision| decision.outcome),
+                Some(Outcome::Skipped { reason: SkipReason::AlreadyAsked })
+            );
+            Ok(skipped.then_some(()))
+        })
+        .await?;
+        tell("  He is not asked again.")?;
+        self.stage.engine.bells.ask.notify_one();
+        let stats = self.stage.sandbox.stats(account);
+        tell(&format!(
+            "Jobber answered {} requests for {} points of the account’s budget.",
+            stats.requests, stats.points
+        ))?;
+        self.tables(&id)
+    }
+
+    fn tables(&self, id: &AccountId) -> anyhow::Result<()> {
+        let platform = self.stage.platform();
+        let asked = platform.asks.iter().map(|(ask, body)| {
+            let text =
+                |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
+            [text("/client/name"), text("/client/phone"), text("/message"), ask.to_string()]
+        });
+        tell("\nASKED\n")?;
+        tell(&table(&["customer", "phone", "message", "id"], asked))?;
+        let decisions = self.stage.engine.store.decisions(id).collect::<Result<Vec<_>, _>>()?;
+        let clients: BTreeMap<EncodedId, String> = self.client_names(id)?;
+        let skipped = decisions.iter().filter_map(|decision| {
+            let Outcome::Skipped { reason } = decision.outcome else { return None };
+            let client = decision.subject.client_id.as_ref().and_then(|client| clients.get(client));
+            let name = client.cloned().unwrap_or_else(|| "-".to_owned());
+            Some([
+                name,
+                decision.work.kind.as_str().to_owned(),
+                reason.to_string(),
+                reason.describe().to_owned(),
+            ])
+        });
+        tell("\nNOT ASKED\n")?;
+        tell(&table(&["customer", "work", "reason", "in words"], skipped))
+    }
+
+    async fn minutes_pass(&self, minutes: i64) {
+        let at = plus(self.stage.clock.now(), SignedDuration::from_mins(minutes));
+        tokio::time::sleep(self.stage.clock.sleep_until(at)).await;
+    }
+
+    /// Waits until `look` finds something.
+    async fn until<T>(&self, what: &str, look: impl Fn() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = look()? {
+                return Ok(found);
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("the story got stuck waiting for {what}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn connected(&self) -> anyhow::Result<AccountId> {
+        let store = &self.stage.engine.store;
+        self.until("the connection", || Ok(store.accounts()?.into_iter().next().map(|account| account.id)))
+            .await
+    }
+
+    fn decision(&self, id: &AccountId, work: &WorkRef) -> anyhow::Result<Option<Decision>> {
+        Ok(self.stage.engine.store.decision(id, work)?)
+    }
+
+    fn skipped(&self, id: &AccountId, customer: &Customer, reason: SkipReason) -> anyhow::Result<bool> {
+        let outcome = self.decision(id, &customer.job)?.map(|decision| decision.outcome);
+        Ok(outcome == Some(Outcome::Skipped { reason }))
+    }
+
+    // In Jobber
+
+    fn account(&self, name: &str) -> anyhow::Result<u64> {
+        let state = self.stage.sandbox.control(Op::State).map_err(|error| anyhow!(error))?;
+        let accounts = state["accounts"].as_array().cloned().unwrap_or_default();
+        let found =
+            accounts.iter().find(|account| account["name"]["name"] == name || account["name"] == name);
+        found.and_then(|account| account["account"].as_u64()).context("no such contractor")
+    }
+
+    fn jobber(&self, account: u64, document: &str, variables: Value) -> anyhow::Result<Value> {
+        let answer = self.stage.sandbox.graphql(account, document, variables);
+        match answer.get("errors") {
+            None => Ok(answer["data"].clone()),
+            Some(errors) => bail!("Jobber refused: {errors}"),
+        }
+    }
+
+    fn customers<const N: usize>(&self, account: u64) -> anyhow::Result<[Customer; N]> {
+        let document = "{ jobs(first: 50, sort: [{key: JOB_NUMBER, direction: ASCENDING}]) { nodes { id title client { id name } } } }";
+        let data = self.jobber(account, document, Value::Null)?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let jobs = data["jobs"]["nodes"].as_array().cloned().unwrap_or_default();
+        let customers: Vec<Customer> = jobs
+            .iter()
+            .map(|job| Customer {
+                name: text(&job["client"]["name"]),
+                client: text(&job["client"]["id"]),
+                job: WorkRef::job(EncodedId::new(text(&job["id"]))),
+                title: text(&job["title"]),
+            })
+            .collect();
+        customers.try_into().map_err(|_| anyhow!("the seed has another cast"))
+    }
+
+    fn client_names(&self, id: &AccountId) -> anyhow::Result<BTreeMap<EncodedId, String>> {
+        let account = self.account(&self.stage.engine.store.account(id)?.context("no account")?.name)?;
+        let data = self.jobber(account, "{ clients(first: 100) { nodes { id name } } }", Value::Null)?;
+        let clients = data["clients"]["nodes"].as_array().cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(clients
+            .iter()
+            .map(|client| (EncodedId::new(text(&client["id"])), text(&client["name"])))
+            .collect())
+    }
+
+    fn close(&self, account: u64, customer: &Customer) -> anyhow::Result<()> {
+        let document = "mutation ($id: EncodedId!) { jobClose(jobId: $id, input: {modifyIncompleteVisitsBy: COMPLETE_PAST_DESTROY_FUTURE}) { userErrors { message } } }";
+        self.jobber(account, document, json!({"id": customer.job.id})).map(drop)
+    }
+
+    fn reopen(&self, account: u64, customer: &Customer) -> anyhow::Result<()> {
+        let document = "mutation ($id: EncodedId!) { jobReopen(jobId: $id) { userErrors { message } } }";
+        self.jobber(account, document, json!({"id": customer.job.id})).map(drop)
+    }
+
+    fn edit_client(&self, account: u64, customer: &Customer, change: &str) -> anyhow::Result<()> {
+        let document = format!(
+            "mutation ($id: EncodedId!) {{ clientEdit(clientId: $id, input: {{{change}}}) {{ userErrors {{ message }} }} }}"
+        );
+        self.jobber(account, &document, json!({"id": customer.client})).map(drop)
+    }
+
+    /// Sends an invoice for a customer's job and has it paid.
+    fn pay(&self, account: u64, customer: &Customer) -> anyhow::Result<WorkRef> {
+        let document = "mutation ($client: EncodedId!, $job: EncodedId!) { invoiceCreate(input: {clientId: $client, jobIds: [$job], markSent: true, dueDetails: {}, tax: {taxCalculationMethod: EXCLUSIVE}, lineItems: [{name: \"Work\", unitPrice: 2500, quantity: 1}]}) { invoice { id } userErrors { message } } }";
+        let data =
+            self.jobber(account, document, json!({"client": customer.client, "job": customer.job.id}))?;
+        let invoice = data["invoiceCreate"]["invoice"]["id"].as_str().context("no invoice")?.to_owned();
+        let op = Op::PayInvoice { account, invoice: invoice.clone(), received_date: None };
+        self.stage.sandbox.control(op).map_err(|error| anyhow!(error))?;
+        Ok(WorkRef::invoice(EncodedId::new(invoice)))
+    }
+}
