@@ -215,6 +215,25 @@ impl TestApp {
         self.sandbox.control(Op::StopClock { at: now }).unwrap();
     }
 
+    pub fn clock_now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Everything that a step could have left in the store, as text.
+    pub fn everything_stored(&self) -> String {
+        let store = &self.engine.store;
+        let accounts = store.accounts().unwrap();
+        let of_each: Vec<_> = accounts
+            .iter()
+            .map(|account| {
+                let decisions: Vec<_> = store.decisions(&account.id).collect::<Result<_, _>>().unwrap();
+                (decisions, store.health(&account.id).unwrap())
+            })
+            .collect();
+        let entries: Vec<_> = store.entries().collect::<Result<_, _>>().unwrap();
+        format!("{accounts:?}{of_each:?}{entries:?}{:?}", store.links().unwrap())
+    }
+
     pub async fn once(&self) -> OnceReport {
         self.engine.once(None, Effect::Apply, &no_progress).await.unwrap()
     }
@@ -436,6 +455,26 @@ impl Contractor {
         let op =
             Op::PayInvoice { account: self.number, invoice: invoice.id.to_string(), received_date: None };
         app.sandbox.control(op).unwrap();
+    }
+
+    pub fn mark_sent(&self, app: &TestApp, invoice: &WorkRef) {
+        self.run(
+            app,
+            "mutation ($id: EncodedId!) { invoiceMarkAsSent(id: $id) { invoice { id } userErrors { message path } } }",
+            json!({"id": invoice.id}),
+        );
+    }
+
+    pub fn reopen_invoice(&self, app: &TestApp, invoice: &WorkRef) {
+        self.run(
+            app,
+            "mutation ($id: EncodedId!) { invoiceReopen(id: $id) { invoice { id } userErrors { message path } } }",
+            json!({"id": invoice.id}),
+        );
+    }
+
+    pub fn delete(&self, app: &TestApp, work: &WorkRef) {
+        app.sandbox.control(Op::Delete { account: self.number, id: work.id.to_string() }).unwrap();
     }
 
     pub fn set(&self, app: &TestApp, id: &str, field: &str, value: Value) {
