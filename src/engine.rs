@@ -54,6 +54,8 @@ pub struct Engine {
     pub clock: SharedClock,
     /// Links and authorisations.
     pub connect: Connect,
+    /// Every account's line to Jobber.
+    pub connection: Connection,
     /// Reads what changed.
     pub poller: Arc<Poller>,
     /// Decides about what is due.
@@ -114,7 +116,14 @@ impl Engine {
                 rules,
                 concurrency,
             )),
-            asker: Arc::new(Asker::new(store.clone(), connection, Arc::clone(&clock), rules, concurrency)),
+            asker: Arc::new(Asker::new(
+                store.clone(),
+                connection.clone(),
+                Arc::clone(&clock),
+                rules,
+                concurrency,
+            )),
+            connection,
             dispatcher: Arc::new(Dispatcher::new(
                 store.clone(),
                 Sender::new(http),

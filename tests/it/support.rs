@@ -156,6 +156,8 @@ pub struct TestApp {
     pub engine: Engine,
     pub folder: tempfile::TempDir,
     config: Config,
+    /// How far the sandbox's clock is ahead of the daemon's.
+    skew: std::cell::Cell<SignedDuration>,
 }
 
 impl TestApp {
@@ -171,8 +173,8 @@ impl TestApp {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(&sandbox, &receiver.url(), folder.path());
         change(&mut config);
-        let engine = engine(&config, &clock);
-        Self { sandbox, receiver, clock, engine, folder, config }
+        let engine = engine(&config, &clock, secrets());
+        Self { sandbox, receiver, clock, engine, folder, config, skew: SignedDuration::ZERO.into() }
     }
 
     /// A contractor, connected with `trigger`.
@@ -212,7 +214,18 @@ impl TestApp {
     /// Moves the clock of daemon and sandbox.
     pub fn pass(&self, time: SignedDuration) {
         let now = self.clock.advance(time);
-        self.sandbox.control(Op::StopClock { at: now }).unwrap();
+        self.sandbox.control(Op::StopClock { at: now + self.skew.get() }).unwrap();
+    }
+
+    /// Sets Jobber's clock off from the daemon's.
+    pub fn skew(&self, skew: SignedDuration) {
+        self.skew.set(skew);
+        self.pass(SignedDuration::ZERO);
+    }
+
+    /// Lets Jobber's clock run from here, for what refills with time.
+    pub fn let_the_clocks_run(&self) {
+        self.sandbox.control(Op::RunClock { from: Some(self.clock.now()), speed: 1 }).unwrap();
     }
 
     pub fn clock_now(&self) -> Timestamp {
@@ -274,28 +287,40 @@ impl TestApp {
 
     /// The daemon dies and comes back.
     pub async fn restart(self) -> Self {
-        let Self { sandbox, receiver, clock, engine, folder, config } = self;
+        self.restart_with(secrets()).await
+    }
+
+    pub async fn restart_with_client_secret(self, client_secret: &str) -> Self {
+        self.restart_with(Secrets { client_secret: client_secret.to_owned().into(), ..secrets() }).await
+    }
+
+    async fn restart_with(self, secrets: Secrets) -> Self {
+        let Self { sandbox, receiver, clock, engine, folder, config, skew } = self;
         engine.store.close().await;
         drop(engine);
-        let engine = self::engine(&config, &clock);
-        Self { sandbox, receiver, clock, engine, folder, config }
+        let engine = self::engine(&config, &clock, secrets);
+        Self { sandbox, receiver, clock, engine, folder, config, skew }
     }
 
     /// Nothing may be left over: no queued ask, no dead letter, no candidate that is due, nothing sent twice.
     pub fn finish(self) {
-        let store = &self.engine.store;
-        assert_eq!(store.entries().count(), 0, "something is left in the outbox");
-        assert_eq!(store.due_works(self.clock.now()).count(), 0, "a candidate is left behind");
         let mut ids = self.receiver.ids();
         let all = ids.len();
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), all, "something was delivered twice");
+        self.finish_with_repeats();
+    }
+
+    /// As [`TestApp::finish`], where the receiver itself asked for repeats.
+    pub fn finish_with_repeats(self) {
+        let store = &self.engine.store;
+        assert_eq!(store.entries().count(), 0, "something is left in the outbox");
+        assert_eq!(store.due_works(self.clock.now()).count(), 0, "a candidate is left behind");
     }
 }
 
-fn engine(config: &Config, clock: &Arc<ManualClock>) -> Engine {
-    let secrets = secrets();
+fn engine(config: &Config, clock: &Arc<ManualClock>, secrets: Secrets) -> Engine {
     let store = Store::open(&config.store.path, &secrets.store_key).unwrap();
     let clock: SharedClock = Arc::clone(clock) as SharedClock;
     Engine::new(config.clone(), &secrets, store, clock).unwrap()

@@ -1,0 +1,194 @@
+//! From the outbox to the receiver.
+
+use jobber_reviewd::admin::{self, Reply, Request};
+use jobber_reviewd::model::{AskId, DeadReason, EntryState, Trigger};
+use jobber_reviewd::retry::SCHEDULE;
+use jobber_reviewd::step::no_progress;
+
+use crate::support::*;
+
+/// An app with one ask in the outbox, not sent yet.
+async fn with_an_ask() -> (TestApp, AskId) {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    ace.closed_job(&app);
+    app.sweep().await;
+    app.pass(hours(2));
+    app.engine.asker.ask_once(app.engine.store.accounts().unwrap()).await.unwrap();
+    let entry = app.engine.store.entries().next().unwrap().unwrap();
+    (app, entry.id)
+}
+
+async fn admin(app: &TestApp, request: Request) -> Reply {
+    admin::carry_out(&app.engine, request, false, &no_progress).await
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_repeated_with_the_same_id_and_bytes_and_a_fresh_signature() {
+    let (app, ask) = with_an_ask().await;
+    app.receiver.answers(&[503, 401, 404]);
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    for wait in &SCHEDULE[1..4] {
+        app.engine.dispatcher.dispatch_once().await.unwrap();
+        app.pass(*wait * 11 / 10);
+        app.engine.dispatcher.dispatch_once().await.unwrap();
+    }
+    let got = app.receiver.got();
+    assert_eq!(got.len(), 4, "never before its time");
+    for attempt in &got {
+        assert_eq!(attempt.id(), ask.as_str());
+        assert_eq!(attempt.body, got[0].body);
+    }
+    assert_ne!(got[0].headers["webhook-signature"], got[1].headers["webhook-signature"]);
+    assert_eq!(app.engine.store.entries().count(), 0);
+}
+
+#[tokio::test]
+async fn a_receivers_retry_after_is_honoured() {
+    let (app, _) = with_an_ask().await;
+    app.receiver.answers_once_with(429, "7200");
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    app.pass(minutes(119));
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    assert_eq!(app.receiver.got().len(), 1);
+    app.pass(minutes(1));
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    assert_eq!(app.receiver.got().len(), 2);
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_down_for_days_gets_ten_attempts_and_then_a_dead_letter_is_kept() {
+    let (app, ask) = with_an_ask().await;
+    app.receiver.answers(&[500; 10]);
+    for wait in SCHEDULE {
+        app.pass(wait * 11 / 10);
+        app.engine.dispatcher.dispatch_once().await.unwrap();
+    }
+    app.pass(hours(100));
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    assert_eq!(app.receiver.got().len(), 10);
+    let entry = app.engine.store.entry(&ask).unwrap().unwrap();
+    assert!(matches!(entry.state, EntryState::Dead { reason: DeadReason::Exhausted, .. }));
+
+    let reply = admin(&app, Request::QueueRetry { id: ask.clone() }).await;
+    assert_eq!(reply, Reply::Done(format!("ask {ask} is due now")));
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    assert_eq!(app.receiver.got().len(), 11);
+    assert_eq!(app.engine.store.entries().count(), 0);
+}
+
+#[tokio::test]
+async fn a_payload_that_will_never_do_is_a_dead_letter_at_once_and_can_be_dropped() {
+    for status in [400, 413, 415, 422] {
+        let (app, ask) = with_an_ask().await;
+        app.receiver.answers(&[status]);
+        app.engine.dispatcher.dispatch_once().await.unwrap();
+        app.pass(hours(100));
+        let report = app.once().await;
+        assert_eq!((app.receiver.got().len(), report.dead), (1, 1), "{status}");
+        let Reply::Ask(entry) = admin(&app, Request::QueueShow { id: ask.clone() }).await else { panic!() };
+        assert_eq!(entry.last.unwrap().error, format!("HTTP {status}"));
+        let reply = admin(&app, Request::QueueDrop { id: ask.clone() }).await;
+        assert!(matches!(reply, Reply::Done(_)));
+        let reply = admin(&app, Request::QueueDrop { id: ask.clone() }).await;
+        assert!(matches!(reply, Reply::Refused(_)));
+        app.once().await;
+        assert_eq!(app.receiver.got().len(), 1, "dropped is dropped");
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_gets_nothing_until_an_ask_is_retried() {
+    let (app, ask) = with_an_ask().await;
+    app.receiver.answers(&[410]);
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    app.pass(hours(100));
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    assert_eq!(app.receiver.got().len(), 1);
+    let Reply::Status(status) = admin(&app, Request::Status).await else { panic!() };
+    assert!(status.receiver_stopped_at.is_some());
+    assert!(status.accounts[0].next_action.as_ref().unwrap().contains("queue retry"));
+
+    admin(&app, Request::QueueRetry { id: ask }).await;
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    assert_eq!(app.receiver.got().len(), 2);
+    app.finish_with_repeats();
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (app, _) = with_an_ask().await;
+    app.receiver.answers(&[302]);
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    assert_eq!(app.receiver.got().len(), 1);
+    assert_eq!(app.engine.store.entries().count(), 1, "and not counted as delivered");
+}
+
+#[tokio::test]
+async fn a_closed_port_is_an_attempt_that_failed() {
+    let app = TestApp::start_with(|config| {
+        // Port 9 is the discard service: nobody listens.
+        config.review.webhook_url = serde_json::from_str("\"http://127.0.0.1:9/hook\"").unwrap();
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    ace.closed_job(&app);
+    app.sweep().await;
+    app.pass(hours(2));
+    let report = app.sweep().await;
+    assert_eq!((report.delivered, report.retrying), (0, 1));
+    let entry = app.engine.store.entries().next().unwrap().unwrap();
+    assert_eq!(entry.last.unwrap().error, "no connection");
+}
+
+#[tokio::test]
+async fn a_crash_between_lease_and_outcome_sends_again_under_the_same_id() {
+    let (app, ask) = with_an_ask().await;
+    let now = app.clock_now();
+    app.engine.store.lease(&ask, now, now + minutes(1)).await.unwrap().unwrap();
+    let app = app.restart().await;
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    assert_eq!(app.receiver.ids(), [ask.to_string()]);
+    app.finish();
+}
+
+#[tokio::test]
+async fn a_crash_at_any_point_of_the_way_loses_nothing() {
+    let (mut app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app = app.restart().await;
+    app.pass(minutes(10));
+    let job = ace.closed_job(&app);
+    app.sweep().await;
+    app = app.restart().await;
+    assert!(app.waits(&ace, &job));
+    app.pass(hours(2));
+    app.engine.asker.ask_once(app.engine.store.accounts().unwrap()).await.unwrap();
+    app = app.restart().await;
+    app.engine.dispatcher.dispatch_once().await.unwrap();
+    app = app.restart().await;
+    app.pass(hours(3));
+    app.sweep().await;
+    assert_eq!(app.receiver.got().len(), 1);
+    app.finish();
+}
+
+#[tokio::test]
+async fn many_asks_leave_side_by_side_and_each_once() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    let customer = ace.customer(&app);
+    for number in 0..40 {
+        let job = ace.job(&app, &customer, &format!("Job {number}"), &[]);
+        ace.close(&app, &job);
+    }
+    app.sweep().await;
+    app.pass(hours(2));
+    app.engine.asker.ask_once(app.engine.store.accounts().unwrap()).await.unwrap();
+    let dispatcher = &app.engine.dispatcher;
+    let (one, two) = tokio::join!(dispatcher.dispatch_once(), dispatcher.dispatch_once());
+    assert_eq!(one.unwrap().len() + two.unwrap().len(), 40);
+    assert_eq!(app.receiver.got().len(), 40);
+    app.finish();
+}

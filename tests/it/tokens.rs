@@ -1,0 +1,176 @@
+//! Refreshing, rotation, and connections that end.
+
+use jobber_reviewd::model::{Connection, EncodedId, LostReason, Trigger, WorkRef};
+use jobber_reviewd::poller::SweepOutcome;
+use jobber_reviewd::sandbox::{FaultKind, Op};
+use jobber_reviewd::step::{Effect, no_progress};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use crate::support::*;
+
+fn lost(app: &TestApp, contractor: &Contractor) -> Option<LostReason> {
+    match app.engine.store.account(&contractor.id).unwrap().unwrap().connection {
+        Connection::Connected => None,
+        Connection::NeedsAuthorization { reason, .. } => Some(reason),
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_refreshed_before_it_runs_out_and_rotates() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    let first = app.engine.store.tokens(&ace.id).unwrap().unwrap();
+    app.pass(minutes(54));
+    app.sweep().await;
+    assert_eq!(app.sandbox.stats(ace.number).refreshes, 0);
+    app.pass(minutes(2));
+    app.sweep().await;
+    let stats = app.sandbox.stats(ace.number);
+    assert_eq!((stats.refreshes, stats.spent_refresh_uses), (1, 0));
+    let second = app.engine.store.tokens(&ace.id).unwrap().unwrap();
+    assert_ne!(first.refresh.expose_secret(), second.refresh.expose_secret());
+    for _ in 0..30 {
+        app.pass(minutes(40));
+        app.sweep().await;
+    }
+    assert_eq!(app.sandbox.stats(ace.number).spent_refresh_uses, 0);
+    assert_eq!(lost(&app, &ace), None);
+}
+
+#[tokio::test]
+async fn without_rotation_the_same_refresh_token_is_kept() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.switch(&ace, json!({"rotation": false}));
+    for _ in 0..3 {
+        app.pass(hours(2));
+        app.sweep().await;
+    }
+    assert_eq!(app.sandbox.stats(ace.number).refreshes, 3);
+}
+
+#[tokio::test]
+async fn ten_at_once_refresh_once() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.pass(hours(2));
+    let connection = &app.engine.connection;
+    let work = WorkRef::job(EncodedId::new("bm9uZQ=="));
+    let reads = (0..10).map(|_| connection.details(&ace.id, &work));
+    for read in futures_util::future::join_all(reads).await {
+        assert!(read.unwrap().data.is_none());
+    }
+    let stats = app.sandbox.stats(ace.number);
+    assert_eq!((stats.refreshes, stats.spent_refresh_uses), (1, 0));
+}
+
+#[tokio::test]
+async fn a_token_that_ran_out_early_is_replaced_in_the_middle_of_a_sweep() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.sandbox.control(Op::ExpireTokens { account: ace.number }).unwrap();
+    app.sweep().await;
+    assert_eq!(app.sandbox.stats(ace.number).refreshes, 1);
+    assert_eq!(lost(&app, &ace), None);
+}
+
+#[tokio::test]
+async fn an_outage_of_the_token_endpoint_costs_no_grant() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    for kind in [
+        FaultKind::Http { status: 500, retry_after: None },
+        FaultKind::Http { status: 401, retry_after: None },
+        FaultKind::Http { status: 429, retry_after: Some("30".into()) },
+        FaultKind::WaitingRoom,
+        FaultKind::Nonsense,
+        FaultKind::Reset,
+    ] {
+        app.fault(&ace, kind.clone(), 1, Some("token"));
+        app.pass(hours(2));
+        let report = app.once().await;
+        assert_eq!(report.errors.len(), 1, "{kind:?}");
+        assert_eq!(lost(&app, &ace), None, "{kind:?}");
+        app.sweep().await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_client_secret_costs_no_grant_and_names_the_key() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    let app = app.restart_with_client_secret("rolled").await;
+    app.pass(hours(2));
+    let report = app.once().await;
+    assert!(report.errors[0].error.contains("jobber.client_id"), "{}", report.errors[0].error);
+    assert_eq!(lost(&app, &ace), None);
+    let app = app.restart().await;
+    app.sweep().await;
+}
+
+#[tokio::test]
+async fn a_refused_refresh_token_pauses_its_account_and_nobody_else() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    let green = app.contractor("Green Acre");
+    app.connect(&green, Trigger::JobCompleted).await;
+    app.sandbox.control(Op::RevokeTokens { account: ace.number }).unwrap();
+    app.pass(hours(2));
+    let report = app.once().await;
+    assert_eq!(report.errors.len(), 1);
+    assert_eq!(lost(&app, &ace), Some(LostReason::RefreshTokenRefused));
+    assert_eq!(lost(&app, &green), None);
+
+    let before = app.sandbox.stats(ace.number);
+    app.pass(hours(2));
+    app.once().await;
+    assert_eq!(app.sandbox.stats(ace.number), before, "Jobber is not bothered any more");
+}
+
+#[tokio::test]
+async fn every_end_of_a_connection_is_told_apart() {
+    for (op, expected) in [
+        (Op::Disconnect { account: 0 }, LostReason::DisconnectedInJobber),
+        (Op::CloseAccount { account: 0 }, LostReason::AccountInactive),
+        (Op::RevokeTokens { account: 0 }, LostReason::RefreshTokenRefused),
+    ] {
+        for status in [401, 200, 403] {
+            let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+            app.switch(&ace, json!({"inactive_status": status}));
+            let account = ace.number;
+            let op = match op {
+                Op::Disconnect { .. } => Op::Disconnect { account },
+                Op::CloseAccount { .. } => Op::CloseAccount { account },
+                _ => Op::RevokeTokens { account },
+            };
+            app.sandbox.control(op).unwrap();
+            app.once().await;
+            assert_eq!(lost(&app, &ace), Some(expected), "{status}");
+        }
+    }
+}
+
+/// Jobber rotated, and its answer never came: the one window that cannot be closed.
+#[tokio::test]
+async fn a_rotation_that_got_lost_is_mended_with_one_link_and_nobody_is_asked_twice() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    ace.closed_job(&app);
+    app.sweep().await;
+    let waiting = ace.closed_job(&app);
+    app.pass(minutes(5));
+    app.sweep().await;
+    app.pass(hours(2));
+    app.fault(&ace, FaultKind::ResetAfter, 1, Some("token"));
+    let poller = &app.engine.poller;
+    let accounts = app.engine.store.accounts().unwrap();
+    let swept = poller.poll_once(accounts, Effect::Apply, &no_progress).await.unwrap();
+    assert!(matches!(swept[0].outcome, SweepOutcome::Failed(_)));
+    assert_eq!(lost(&app, &ace), None, "a broken connection proves nothing");
+    let report = app.once().await;
+    assert_eq!(lost(&app, &ace), Some(LostReason::RefreshTokenRefused));
+    assert_eq!(report.accounts[0].asked, 0);
+    assert!(app.waits(&ace, &waiting), "what waits is kept");
+
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.sweep().await;
+    assert_eq!(app.receiver.got().len(), 2);
+    app.pass(hours(3));
+    app.sweep().await;
+    assert_eq!(app.receiver.got().len(), 2);
+    app.finish();
+}

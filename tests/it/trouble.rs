@@ -1,0 +1,154 @@
+//! Jobber misbehaves.
+
+use jobber_reviewd::model::Trigger;
+use jobber_reviewd::sandbox::FaultKind;
+use serde_json::json;
+
+use crate::support::*;
+
+/// A failed read stores nothing and moves nothing; the next sweep finds everything.
+async fn survives(app: &TestApp, ace: &Contractor, what: &str, trouble: impl Fn(), relief: impl Fn()) {
+    app.pass(minutes(10));
+    let before = app.receiver.got().len();
+    let job = ace.closed_job(app);
+    let watermarks = app.engine.store.account(&ace.id).unwrap().unwrap().watermarks;
+    trouble();
+    let report = app.once().await;
+    assert_eq!(report.errors.len(), 1, "{what}");
+    assert!(!report.accounts[0].polled, "{what}");
+    assert_eq!(app.engine.store.account(&ace.id).unwrap().unwrap().watermarks, watermarks, "{what}");
+    assert_eq!(app.decision(ace, &job), None, "{what}");
+    relief();
+    app.pass(minutes(5));
+    app.sweep().await;
+    assert!(app.waits(ace, &job), "{what}");
+    app.pass(hours(2));
+    app.sweep().await;
+    assert_eq!(app.receiver.got().len(), before + 1, "{what}");
+}
+
+#[tokio::test]
+async fn a_failed_read_is_never_empty_and_never_deleted() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.sweep().await;
+    let kinds = [
+        FaultKind::Http { status: 500, retry_after: None },
+        FaultKind::Http { status: 502, retry_after: None },
+        FaultKind::Http { status: 429, retry_after: Some("60".into()) },
+        FaultKind::WaitingRoom,
+        FaultKind::Nonsense,
+        FaultKind::Reset,
+        FaultKind::Truncate,
+    ];
+    for kind in kinds {
+        let fault = || app.fault(&ace, kind.clone(), 1, Some("Jobs"));
+        survives(&app, &ace, &format!("{kind:?}"), fault, || {}).await;
+    }
+    let switches = [
+        ("hidden field", json!({"hidden_fields": ["Query.jobs"]}), json!({"hidden_fields": []})),
+        ("hidden object", json!({"hidden_types": ["Job"]}), json!({"hidden_types": []})),
+        ("errors beside data", json!({"partial_errors": true}), json!({"partial_errors": false})),
+        ("another version", json!({"served_version": "2022-09-01"}), json!({"served_version": null})),
+        ("request limit", json!({"requests_per_window": 0}), json!({"requests_per_window": 2500})),
+        ("a query too dear", json!({"bucket_size": 10.0}), json!({"bucket_size": 10000.0})),
+    ];
+    for (what, on, off) in switches {
+        let switch = |set: &serde_json::Value| app.switch(&ace, set.clone());
+        survives(&app, &ace, what, || switch(&on), || switch(&off)).await;
+    }
+    app.finish();
+}
+
+#[tokio::test]
+async fn a_recheck_that_fails_leaves_the_candidate_due() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    for operation in ["Details", "Extras"] {
+        app.pass(minutes(10));
+        let job = ace.closed_job(&app);
+        app.sweep().await;
+        app.fault(&ace, FaultKind::Http { status: 503, retry_after: None }, 1, Some(operation));
+        app.pass(hours(2));
+        let report = app.once().await;
+        assert_eq!((report.errors.len(), report.accounts[0].asked), (1, 0), "{operation}");
+        assert!(app.waits(&ace, &job));
+        // Its account rests for a moment: a dead Jobber is not asked in a loop.
+        assert_eq!(app.sweep().await.accounts[0].asked, 0);
+        app.pass(minutes(1));
+        assert_eq!(app.sweep().await.accounts[0].asked, 1, "{operation}");
+    }
+    app.finish();
+}
+
+#[tokio::test]
+async fn a_throttled_query_waits_as_the_answer_says_and_goes_on() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.sweep().await;
+    app.pass(minutes(10));
+    let customer = ace.customer(&app);
+    for number in 0..150 {
+        let job = ace.job(&app, &customer, &format!("Job {number}"), &[]);
+        ace.close(&app, &job);
+    }
+    // Room for one page at a time; it refills within milliseconds of real time, so the clock must run.
+    app.let_the_clocks_run();
+    app.switch(&ace, json!({"bucket_size": 1100.0, "bucket_refill": 20000.0}));
+    let report = app.sweep().await;
+    assert_eq!(report.accounts[0].candidates, 150);
+    assert!(app.sandbox.stats(ace.number).throttled > 0);
+}
+
+#[tokio::test]
+async fn an_account_that_asks_for_rest_is_left_alone() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.fault(&ace, FaultKind::Http { status: 429, retry_after: Some("600".into()) }, 1, None);
+    app.once().await;
+    let before = app.sandbox.stats(ace.number).requests;
+    app.pass(minutes(5));
+    let report = app.once().await;
+    assert!(report.errors[0].error.contains("left alone"), "{}", report.errors[0].error);
+    assert_eq!(app.sandbox.stats(ace.number).requests, before);
+    app.pass(minutes(5));
+    app.sweep().await;
+}
+
+#[tokio::test]
+async fn trouble_and_relief_show_in_the_health_of_the_account() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.sweep().await;
+    let well = app.engine.store.health(&ace.id).unwrap();
+    assert_eq!((well.last_success, well.failing_since), (Some(app.clock_now()), None));
+    app.fault(&ace, FaultKind::WaitingRoom, 2, None);
+    app.pass(minutes(5));
+    app.once().await;
+    let since = app.clock_now();
+    app.pass(minutes(5));
+    app.once().await;
+    let ill = app.engine.store.health(&ace.id).unwrap();
+    assert_eq!((ill.last_success, ill.failing_since), (well.last_success, Some(since)));
+    assert!(ill.last_error.unwrap().contains("waiting room"));
+    app.pass(minutes(5));
+    app.sweep().await;
+    let again = app.engine.store.health(&ace.id).unwrap();
+    assert_eq!(
+        (again.last_success, again.failing_since, again.last_error),
+        (Some(app.clock_now()), None, None)
+    );
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ten_minutes_off_loses_nobody() {
+    for skew in [minutes(10), -minutes(10)] {
+        let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+        app.skew(skew);
+        app.pass(minutes(30));
+        app.sweep().await;
+        let job = ace.closed_job(&app);
+        app.pass(minutes(5));
+        app.sweep().await;
+        assert!(app.waits(&ace, &job), "{skew:?}");
+        app.pass(hours(3));
+        app.sweep().await;
+        assert_eq!(app.receiver.got().len(), 1, "{skew:?}");
+        app.finish();
+    }
+}
