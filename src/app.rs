@@ -15,6 +15,7 @@ use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,19 @@ impl std::fmt::Debug for Schedule {
 pub async fn open_store(config: &Config, secrets: &Secrets) -> anyhow::Result<Result<Store, StoreError>> {
     let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
     Ok(tokio::task::spawn_blocking(move || Store::open(&path, &key)).await?)
+}
+
+/// Cancels `stop` when the system or a person asks us to end.
+pub(crate) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
 }
 
 impl Daemon {

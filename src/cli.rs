@@ -2,9 +2,6 @@
 
 mod render;
 
-#[cfg(feature = "sandbox")]
-pub(crate) use render::table;
-
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,12 +11,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Reply, Request};
-use crate::app::{Daemon, open_store};
+use crate::app::{Daemon, open_store, stop_on_signal};
 use crate::clock::SystemClock;
 use crate::config::{Config, KEYS, Period, SecretName, Secrets, find_secret};
 use crate::control::{self, CallError};
@@ -27,6 +23,7 @@ use crate::engine::Engine;
 use crate::model::{AskId, LinkId, Trigger};
 use crate::step::Progress;
 use crate::store::StoreError;
+use crate::table;
 
 /// How often a store that is in use is tried again: its daemon may be starting or ending.
 const TRIES: u32 = 20;
@@ -324,19 +321,6 @@ async fn daemon(config: Option<PathBuf>) -> Result<Status, Stop> {
     Ok(Status::Fine)
 }
 
-/// Cancels `stop` when the system or a person asks us to end.
-pub(crate) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stop.cancel();
-    });
-    Ok(())
-}
-
 fn load(config: Option<PathBuf>) -> Result<(Config, Secrets), Stop> {
     let config = Config::load(config.as_deref()).map_err(Stop::usage)?;
     let secrets = Secrets::load(&config).map_err(Stop::usage)?;
@@ -440,7 +424,7 @@ fn show_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
             .into_iter()
             .map(|(name, from)| [format!("secret {name}"), from.as_str().unwrap_or_default().to_owned()]),
     );
-    output.text(&render::plain(&["key", "value"], rows))
+    output.text(&table::plain(&["key", "value"], rows))
 }
 
 fn check_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {

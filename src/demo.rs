@@ -22,8 +22,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::Daemon;
-use crate::cli::{stop_on_signal, table};
+use crate::app::{Daemon, stop_on_signal};
 use crate::clock::{Clock, SharedClock, SystemClock, plus};
 use crate::config::{Config, Secrets};
 use crate::connect::NewLink;
@@ -31,6 +30,7 @@ use crate::engine::Engine;
 use crate::model::{AccountId, AskId, Decision, EncodedId, Outcome, SkipReason, Trigger, WorkRef};
 use crate::sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
 use crate::store::StoreKey;
+use crate::table::table;
 use crate::webhook::WebhookSecret;
 
 /// How fast the clock runs while the story is told: ten minutes a second.
@@ -344,8 +344,6 @@ impl Play<'_> {
             "Ace Plumbing closes a job: {} for {}. Nobody is connected yet.",
             walter.title, walter.name
         ))?;
-        // A clock of seconds: what happens in the same second as the connection would count as before it.
-        self.minutes_pass(10).await;
 
         let url = self.stage.new_link("Ace Plumbing", Trigger::JobCompleted).await?;
         tell(
@@ -402,7 +400,6 @@ impl Play<'_> {
         let url = self.stage.new_link("Ace Plumbing", Trigger::InvoicePaid).await?;
         self.stage.walk_through(&url, account, Trigger::InvoicePaid).await?;
         tell("Ace Plumbing changes its mind, through another link: from now on, when an invoice is paid.")?;
-        self.minutes_pass(10).await;
         let invoice = self.pay(account, &john)?;
         tell(&format!("  {} pays for the {}, the work he was asked about.", john.name, john.title))?;
         self.until("the last decision", || {
@@ -447,11 +444,6 @@ impl Play<'_> {
         });
         tell("\nNOT ASKED\n")?;
         tell(&table(&["customer", "work", "reason", "in words"], skipped))
-    }
-
-    async fn minutes_pass(&self, minutes: i64) {
-        let at = plus(self.stage.clock.now(), SignedDuration::from_mins(minutes));
-        tokio::time::sleep(self.stage.clock.sleep_until(at)).await;
     }
 
     /// Waits until `look` finds something.

@@ -26,4 +26,5 @@ pub mod retry;
 pub mod sandbox;
 pub mod step;
 pub mod store;
+mod table;
 pub mod webhook;

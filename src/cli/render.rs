@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{ContentArrangement, Table};
 use jiff::Timestamp;
 
 use crate::admin::{Explained, QueueRow, Reply, StatusReport};
@@ -10,6 +9,7 @@ use crate::engine::OnceReport;
 use crate::model::{
     Account, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject,
 };
+use crate::table::table;
 
 /// A reply as text.
 pub(super) fn reply(reply: &Reply) -> String {
@@ -34,31 +34,6 @@ pub(super) fn reply(reply: &Reply) -> String {
         Reply::Ask(entry) => ask(entry),
         Reply::Done(message) | Reply::Refused(message) | Reply::Failed(message) => message.clone(),
     }
-}
-
-/// A table; says so when there is nothing in it.
-pub(crate) fn table<const N: usize>(header: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
-    let rows: Vec<_> = rows.collect();
-    if rows.is_empty() {
-        return "There is nothing.".to_owned();
-    }
-    plain(header, rows)
-}
-
-/// A table without lines, as wide as its content or the terminal.
-pub(crate) fn plain<const N: usize>(header: &[&str; N], rows: Vec<[String; N]>) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(header.iter().map(|name| name.to_uppercase()));
-    for row in rows {
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
 }
 
 fn instant(at: Timestamp) -> String {

@@ -1,7 +1,10 @@
 //! The program against a local Jobber and a real receiver.
 
 mod asking;
+mod binary;
+mod connecting;
 mod delivering;
+mod guards;
 mod support;
 mod tokens;
 mod trouble;

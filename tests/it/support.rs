@@ -41,6 +41,13 @@ pub fn local() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
+/// Somebody who browses, and follows no redirects by itself.
+pub fn http() -> reqwest::Client {
+    // reqwest brings no TLS provider of its own; another test may have been first.
+    let _already = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
 /// What the receiver got.
 #[derive(Debug, Clone)]
 pub struct Got {
@@ -65,20 +72,25 @@ struct Inbox {
     answers: Vec<(u16, Option<String>)>,
 }
 
+/// Longer than any answer takes.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// A review platform.
 pub struct Receiver {
     address: SocketAddr,
     inbox: Arc<Mutex<Inbox>>,
+    count: tokio::sync::watch::Receiver<usize>,
 }
 
 impl Receiver {
     pub async fn start() -> Self {
         let inbox = Arc::new(Mutex::new(Inbox::default()));
-        let router = axum::Router::new().fallback(receive).with_state(Arc::clone(&inbox));
+        let (counted, count) = tokio::sync::watch::channel(0);
+        let router = axum::Router::new().fallback(receive).with_state((Arc::clone(&inbox), counted));
         let listener = tokio::net::TcpListener::bind(local()).await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address, inbox }
+        Self { address, inbox, count }
     }
 
     pub fn url(&self) -> String {
@@ -95,6 +107,14 @@ impl Receiver {
         self.inbox.lock().unwrap().answers = vec![(status, Some(retry_after.to_owned()))];
     }
 
+    /// Waits until so many requests came in all.
+    pub async fn wait_for(&self, requests: usize) -> Vec<Got> {
+        let mut count = self.count.clone();
+        let came = tokio::time::timeout(PATIENCE, count.wait_for(|count| *count >= requests)).await;
+        came.expect("the receiver waits in vain").unwrap();
+        self.got()
+    }
+
     /// Everything that came so far.
     pub fn got(&self) -> Vec<Got> {
         self.inbox.lock().unwrap().got.clone()
@@ -106,9 +126,12 @@ impl Receiver {
     }
 }
 
-async fn receive(State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, body: Bytes) -> Response {
+type Counted = (Arc<Mutex<Inbox>>, tokio::sync::watch::Sender<usize>);
+
+async fn receive(State((inbox, counted)): State<Counted>, headers: HeaderMap, body: Bytes) -> Response {
     let mut inbox = inbox.lock().unwrap();
     inbox.got.push(Got { headers, body });
+    counted.send_replace(inbox.got.len());
     let (status, retry_after) = inbox.answers.pop().unwrap_or((200, None));
     let mut response = StatusCode::from_u16(status).unwrap().into_response();
     if let Some(value) = retry_after {
@@ -153,7 +176,7 @@ pub struct TestApp {
     pub sandbox: Sandbox,
     pub receiver: Receiver,
     pub clock: Arc<ManualClock>,
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     pub folder: tempfile::TempDir,
     config: Config,
     /// How far the sandbox's clock is ahead of the daemon's.
@@ -193,6 +216,10 @@ impl TestApp {
             .unwrap();
         let number = made["account"].as_u64().unwrap();
         Contractor { number, id: AccountId::new(made["id"].as_str().unwrap()) }
+    }
+
+    pub fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
     }
 
     /// Walks a contractor through link and consent.
@@ -320,10 +347,10 @@ impl TestApp {
     }
 }
 
-fn engine(config: &Config, clock: &Arc<ManualClock>, secrets: Secrets) -> Engine {
+fn engine(config: &Config, clock: &Arc<ManualClock>, secrets: Secrets) -> Arc<Engine> {
     let store = Store::open(&config.store.path, &secrets.store_key).unwrap();
     let clock: SharedClock = Arc::clone(clock) as SharedClock;
-    Engine::new(config.clone(), &secrets, store, clock).unwrap()
+    Arc::new(Engine::new(config.clone(), &secrets, store, clock).unwrap())
 }
 
 /// A contractor in the sandbox.

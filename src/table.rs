@@ -1,0 +1,28 @@
+//! Tables for people.
+
+use comfy_table::{ContentArrangement, Table};
+
+/// A table; says so when there is nothing in it.
+pub(crate) fn table<const N: usize>(header: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return "There is nothing.".to_owned();
+    }
+    plain(header, rows)
+}
+
+/// A table without lines, as wide as its content or the terminal.
+pub(crate) fn plain<const N: usize>(header: &[&str; N], rows: Vec<[String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.iter().map(|name| name.to_uppercase()));
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}

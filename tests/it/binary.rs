@@ -1,0 +1,477 @@
+//! The real program: started, asked, killed, as its user does it.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jobber_reviewd::sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
+use jobber_reviewd::store::{Store, StoreKey};
+use serde_json::{Value, json};
+use tokio::net::UnixDatagram;
+use tokio::process::{Child, Command};
+
+use crate::support::{Receiver, http, local, webhook_secret};
+
+/// Longer than anything here takes, so that a hang is a failure and not a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A machine with the program installed, beside a local Jobber and a receiver.
+struct Machine {
+    folder: tempfile::TempDir,
+    sandbox: Sandbox,
+    receiver: Receiver,
+    public_url: String,
+    account: u64,
+}
+
+/// What a run of the program said.
+struct Said {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+}
+
+impl Machine {
+    async fn set_up() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sandbox = Sandbox::start(local(), Seed::Empty).await.unwrap();
+        let made = sandbox
+            .control(Op::AddAccount { name: "Ace Plumbing".into(), timezone: "America/New_York".into() })
+            .unwrap();
+        let receiver = Receiver::start().await;
+        // Taken and given back: the daemon must find the same port again after a restart.
+        let port = std::net::TcpListener::bind(local()).unwrap().local_addr().unwrap().port();
+        let machine = Self {
+            public_url: format!("http://127.0.0.1:{port}"),
+            account: made["account"].as_u64().unwrap(),
+            folder,
+            sandbox,
+            receiver,
+        };
+        machine.secret("client_secret", CLIENT_SECRET);
+        machine.secret("store_key", &STANDARD.encode([1; 32]));
+        machine.secret("webhook_secret", &webhook_secret());
+        std::fs::write(machine.path("config.toml"), machine.config(port)).unwrap();
+        machine
+    }
+
+    fn config(&self, port: u16) -> String {
+        let path = |name: &str| self.path(name).display().to_string();
+        format!(
+            r#"
+[jobber]
+client_id = "{CLIENT_ID}"
+client_secret_file = "{}"
+api_base = "{}"
+[http]
+listen = "127.0.0.1:{port}"
+public_url = "{}"
+[control]
+socket = "{}"
+[store]
+path = "{}"
+key_file = "{}"
+[poll]
+schedule = "* * * * * *"
+[review]
+webhook_url = "{}"
+webhook_secret_file = "{}"
+delay = "0s"
+"#,
+            path("client_secret"),
+            self.sandbox.api_base(),
+            self.public_url,
+            path("control.sock"),
+            path("store"),
+            path("store_key"),
+            self.receiver.url(),
+            path("webhook_secret"),
+        )
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn secret(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program();
+        command.arg("--config").arg(self.path("config.toml")).args(arguments);
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Said {
+        say(self.command(arguments)).await
+    }
+
+    /// Starts the daemon and waits until it says that it is ready.
+    async fn start(&self) -> Child {
+        let socket = self.path("notify.sock");
+        let _left_over = std::fs::remove_file(&socket);
+        let notify = UnixDatagram::bind(&socket).unwrap();
+        let mut daemon =
+            self.command(&[]).env("NOTIFY_SOCKET", &socket).stderr(Stdio::piped()).spawn().unwrap();
+        let mut buffer = [0; 1024];
+        tokio::select! {
+            got = tokio::time::timeout(PATIENCE, notify.recv(&mut buffer)) => {
+                let length = got.expect("it never became ready").unwrap();
+                let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                assert!(message.contains("READY=1"), "{message}");
+            }
+            ended = daemon.wait() => panic!("it ended at once: {ended:?}"),
+        }
+        daemon
+    }
+
+    /// Walks the contractor through the link of `link create`.
+    async fn connect(&self) {
+        let link = self.run(&["link", "create", "Ace", "--json"]).await.json();
+        let url = link["url"].as_str().unwrap();
+        assert!(url.starts_with(&format!("{}/connect/", self.public_url)));
+        let client = http();
+        let page = client.get(url).send().await.unwrap();
+        let cookie = page.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let page = page.text().await.unwrap();
+        let csrf = page.split_once("name=\"csrf\" value=\"").unwrap().1.split_once('"').unwrap().0;
+        let form = [("csrf", csrf), ("trigger", "job_completed")];
+        let pressed = client.post(url).header("cookie", &cookie).form(&form).send().await.unwrap();
+        let jobber = pressed.headers()["location"].to_str().unwrap();
+        let state = jobber.split_once("state=").unwrap().1.split('&').next().unwrap();
+        let code = self.sandbox.control(Op::MarketplaceCode { account: self.account }).unwrap();
+        let back = format!(
+            "{}/oauth/callback?code={}&state={state}",
+            self.public_url,
+            code["code"].as_str().unwrap()
+        );
+        let page = client.get(back).header("cookie", &cookie).send().await.unwrap().text().await.unwrap();
+        assert!(page.contains("Ace Plumbing is connected"), "{page}");
+    }
+
+    fn graphql(&self, document: &str, variables: Value) -> Value {
+        let answer = self.sandbox.graphql(self.account, document, variables);
+        assert!(answer.get("errors").is_none(), "{answer}");
+        answer["data"].clone()
+    }
+
+    /// A job that is closed by Jobber's own mutations; its `EncodedId`.
+    fn close_a_job(&self) -> String {
+        let made = self.graphql(
+            "mutation { clientCreate(input: {firstName: \"John\", lastName: \"Smith\", emails: [{address: \"john@example.com\"}], properties: [{address: {street1: \"1 Main St\"}}]}) { client { id clientProperties(first: 1) { nodes { id } } } } }",
+            Value::Null,
+        );
+        let property = &made["clientCreate"]["client"]["clientProperties"]["nodes"][0]["id"];
+        let made = self.graphql(
+            "mutation ($p: EncodedId!) { jobCreate(input: {propertyId: $p, title: \"Drain Cleaning\", invoicing: {invoicingType: FIXED_PRICE, invoicingSchedule: ON_COMPLETION}}) { job { id } } }",
+            json!({ "p": property }),
+        );
+        let job = made["jobCreate"]["job"]["id"].as_str().unwrap().to_owned();
+        self.graphql(
+            "mutation ($id: EncodedId!) { jobClose(jobId: $id, input: {modifyIncompleteVisitsBy: DESTROY_ALL}) { job { id } } }",
+            json!({"id": job}),
+        );
+        job
+    }
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jobber-reviewd"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("JOBBER_REVIEWD") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("NOTIFY_SOCKET").env_remove("CREDENTIALS_DIRECTORY").kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+async fn say(mut command: Command) -> Said {
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("it did not end").unwrap();
+    Said {
+        status: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+async fn terminate(mut daemon: Child) -> i32 {
+    let id = daemon.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+    tokio::time::timeout(PATIENCE, daemon.wait()).await.expect("it did not end").unwrap().code().unwrap()
+}
+
+async fn kill(mut daemon: Child) {
+    daemon.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_contractor_connects_a_job_is_closed_and_the_platform_is_asked() {
+    let machine = Machine::set_up().await;
+    let daemon = machine.start().await;
+    machine.connect().await;
+    let job = machine.close_a_job();
+    let got = machine.receiver.wait_for(1).await;
+    assert_eq!(got[0].json()["job"]["id"], job.as_str());
+
+    // Beside the daemon, through its control socket.
+    let status = machine.run(&["status", "--json"]).await;
+    assert_eq!((status.status, &status.json()["running"]), (0, &json!(true)), "{}", status.err);
+    let mode = std::fs::metadata(machine.path("control.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let text = machine.run(&["status"]).await;
+    assert!(text.out.contains("Ace Plumbing") && text.out.contains("The daemon is running."), "{}", text.out);
+
+    assert_eq!(terminate(daemon).await, 0);
+    assert!(!machine.path("control.sock").exists());
+
+    // And without it, on the store itself.
+    let status = machine.run(&["status", "--json"]).await;
+    assert_eq!(status.json()["running"], false);
+    assert_eq!(status.json()["accounts"][0]["asked_7d"], 1);
+    let explained = machine.run(&["explain", "john@example.com", "--json"]).await.json();
+    assert_eq!(explained[0]["outcome"], "asked");
+    assert_eq!(explained[0]["work"]["id"], job.as_str());
+    assert_eq!(explained[0]["delivery"]["state"], "delivered");
+}
+
+#[tokio::test]
+async fn killed_at_every_step_and_restarted_it_asks_once_under_one_id() {
+    let machine = Machine::set_up().await;
+    kill(machine.start().await).await;
+
+    let daemon = machine.start().await;
+    machine.connect().await;
+    kill(daemon).await;
+
+    machine.close_a_job();
+    // Killed as soon as the platform has it: before the outcome can be stored, or just after.
+    machine.receiver.answers(&[503]);
+    let daemon = machine.start().await;
+    machine.receiver.wait_for(1).await;
+    kill(daemon).await;
+
+    // Killed while it is on its way.
+    kill(machine.start().await).await;
+
+    let daemon = machine.start().await;
+    machine.receiver.wait_for(2).await;
+    let once = machine.run(&["--once", "--json"]).await;
+    assert_eq!(once.json()["dead"], 0);
+    assert_eq!(terminate(daemon).await, 0);
+
+    let mut ids = machine.receiver.ids();
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let asked = machine.run(&["explain", "John Smith", "--json"]).await.json();
+    assert_eq!(asked.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_test_sweep_reports_what_scripts_rely_on() {
+    let machine = Machine::set_up().await;
+    let daemon = machine.start().await;
+    machine.connect().await;
+    assert_eq!(terminate(daemon).await, 0);
+    machine.close_a_job();
+
+    let dry = machine.run(&["--once", "--dry-run", "--json"]).await;
+    assert_eq!((dry.status, &dry.json()["accounts"][0]["asked"]), (0, &json!(1)), "{}", dry.err);
+    assert!(machine.receiver.got().is_empty());
+
+    let once = machine.run(&["--once", "--account", "ace plumbing", "--json"]).await;
+    assert_eq!(once.status, 0, "{}", once.err);
+    let report = once.json();
+    let keys: Vec<&str> = report["accounts"][0].as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected = ["id", "name", "state", "polled", "candidates", "asked", "skipped", "deferred"];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    assert_eq!(
+        (&report["delivered"], &report["dead"], &report["errors"]),
+        (&json!(1), &json!(0), &json!([]))
+    );
+    let text = machine.run(&["--once"]).await;
+    assert!(text.out.contains("0 delivered, 0 to be tried again, 0 dead letters"), "{}", text.out);
+
+    machine.sandbox.control(Op::Disconnect { account: machine.account }).unwrap();
+    let lost = machine.run(&["--once", "--json"]).await;
+    assert_eq!((lost.status, &lost.json()["accounts"][0]["state"]), (3, &json!("needs_authorization")));
+    let status = machine.run(&["status"]).await;
+    assert_eq!(status.status, 3);
+    assert!(status.out.contains("link create"), "{}", status.out);
+}
+
+#[tokio::test]
+async fn links_are_made_listed_and_revoked() {
+    let machine = Machine::set_up().await;
+    let made = machine
+        .run(&["link", "create", "Ace", "--trigger", "invoice_paid", "--expires", "12h", "--json"])
+        .await;
+    let link = made.json();
+    let keys: Vec<&str> = link.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["expires_at", "id", "url"]);
+    let id = link["id"].as_str().unwrap();
+    let list = machine.run(&["link", "list"]).await;
+    assert!(
+        list.out.contains(id) && list.out.contains("invoice_paid") && list.out.contains("open"),
+        "{}",
+        list.out
+    );
+    assert!(!list.out.contains(link["url"].as_str().unwrap()));
+    assert_eq!(machine.run(&["link", "revoke", id]).await.status, 0);
+    assert!(machine.run(&["link", "list"]).await.out.contains("revoked"));
+    let unknown = machine.run(&["link", "revoke", "lnk_none"]).await;
+    assert_eq!((unknown.status, unknown.err.contains("not known")), (2, true));
+}
+
+#[tokio::test]
+async fn bad_input_is_one_sentence_with_the_remedy_and_exit_status_2() {
+    let machine = Machine::set_up().await;
+    let config = std::fs::read_to_string(machine.path("config.toml")).unwrap();
+    let cases: &[(&str, &str, &str)] = &[
+        ("client_id = ", "# client_id = ", "jobber.client_id: it is not set; "),
+        (
+            "schedule = \"* * * * * *\"",
+            "schedule = \"*/5 * * * *\"",
+            "poll.schedule: `*/5 * * * *` has 5 fields; ",
+        ),
+        ("delay = \"0s\"", "delay = \"soon\"", "review.delay: `soon` is no length of time; "),
+        ("delay = \"0s\"", "dealy = \"0s\"", "review.dealy: there is no such key"),
+        ("webhook_url = \"http://127.0.0.1", "webhook_url = \"http://10.0.0.1", "review.webhook_url: "),
+    ];
+    for (from, to, expected) in cases {
+        assert!(config.contains(from), "{from}");
+        std::fs::write(machine.path("config.toml"), config.replacen(from, to, 1)).unwrap();
+        for arguments in [&["config", "check"][..], &[]] {
+            let said = machine.run(arguments).await;
+            assert_eq!(said.status, 2, "{}", said.err);
+            assert!(said.err.starts_with("jobber-reviewd: ") && said.err.contains(expected), "{}", said.err);
+            assert_eq!(said.err.trim_end().lines().count(), 1, "{}", said.err);
+        }
+    }
+    std::fs::write(machine.path("config.toml"), &config).unwrap();
+    assert_eq!(machine.run(&["config", "check"]).await.status, 0);
+
+    machine.secret("webhook_secret", "hunter2");
+    let said = machine.run(&["config", "check"]).await;
+    assert!(said.err.contains("review.webhook_secret_file") && !said.err.contains("hunter2"), "{}", said.err);
+    machine.secret("webhook_secret", &webhook_secret());
+    std::fs::set_permissions(machine.path("store_key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let said = machine.run(&["config", "check"]).await;
+    assert!(said.status == 2 && said.err.contains("run: chmod 600"), "{}", said.err);
+    std::fs::set_permissions(machine.path("store_key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+
+    for (arguments, expected) in [
+        (&["--once", "--account", "Nobody"][..], "there is no account `Nobody`"),
+        (&["link", "create", "Ace", "--account", "Nobody"], "there is no account `Nobody`"),
+        (&["link", "create", "Ace", "--trigger", "job_done"], "use one of job_completed"),
+        (&["link", "create", "Ace", "--expires", "soon"], "is no length of time"),
+        (&["queue", "show", "ask_none"], "there is no ask ask_none"),
+        (&["queue", "retry", "ask_none"], "there is no ask ask_none"),
+        (&["--dry-run"], "--once"),
+        (&["--once", "status"], "--once is a verb of its own"),
+        (&["frobnicate"], "frobnicate"),
+    ] {
+        let said = machine.run(arguments).await;
+        assert_eq!(said.status, 2, "{arguments:?}: {}{}", said.out, said.err);
+        assert!(said.err.contains(expected), "{arguments:?}: {}", said.err);
+    }
+    let nobody = machine.run(&["explain", "Mrs Jones"]).await;
+    assert_eq!((nobody.status, nobody.out.trim()), (1, "No finished work is known that fits."));
+}
+
+#[tokio::test]
+async fn a_store_held_by_a_stranger_is_named() {
+    let machine = Machine::set_up().await;
+    let key = StoreKey::parse(&STANDARD.encode([1; 32]).into()).unwrap();
+    let _stranger = Store::open(&machine.path("store"), &key).unwrap();
+    for arguments in [&["status"][..], &[]] {
+        let said = machine.run(arguments).await;
+        assert_eq!(said.status, 2, "{}", said.err);
+        assert!(said.err.contains("is in use by another process"), "{}", said.err);
+    }
+}
+
+#[tokio::test]
+async fn settings_are_shown_without_secrets_and_the_environment_wins() {
+    let machine = Machine::set_up().await;
+    let mut command = machine.command(&["config", "show", "--json"]);
+    command
+        .env("JOBBER_REVIEWD__REVIEW__DELAY", "3h")
+        .env("JOBBER_REVIEWD__JOBBER__CLIENT_SECRET", "hunter2");
+    let said = say(command).await;
+    let shown = said.json();
+    assert_eq!(shown["review"]["delay"], "3h");
+    assert_eq!(
+        shown["secrets"]["jobber_client_secret"],
+        "environment variable JOBBER_REVIEWD__JOBBER__CLIENT_SECRET"
+    );
+    for secret in ["hunter2", CLIENT_SECRET, &webhook_secret(), &STANDARD.encode([1; 32])] {
+        assert!(!said.out.contains(secret));
+    }
+    let text = machine.run(&["config", "show"]).await;
+    assert!(text.out.contains("poll.schedule") && text.out.contains("secret store_key"), "{}", text.out);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let machine = Machine::set_up().await;
+    let address = machine.public_url.strip_prefix("http://").unwrap().to_owned();
+    let _taken = std::net::TcpListener::bind(&address).unwrap();
+    let said = machine.run(&[]).await;
+    assert_eq!(said.status, 2);
+    assert!(said.err.contains(&format!("http.listen: {address} cannot be bound")), "{}", said.err);
+}
+
+#[tokio::test]
+async fn the_demo_tells_its_story_to_the_end() {
+    let mut command = program();
+    command.arg("demo");
+    let said = say(command).await;
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    for words in [
+        "Hi John! How was your Water Heater Installation with Mike?",
+        "client_opted_out",
+        "no_contact",
+        "no_longer_finished",
+        "already_asked",
+        "before_connection",
+    ] {
+        assert!(said.out.contains(words), "{words}\n{}", said.out);
+    }
+    assert_eq!(said.err, "");
+}
+
+#[tokio::test]
+async fn systemd_accepts_the_unit() {
+    if !Path::new("/usr/bin/systemd-analyze").exists()
+        && std::env::var_os("JOBBER_REVIEWD_TEST_ALL").is_none()
+    {
+        println!("skipped: no systemd-analyze");
+        return;
+    }
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/jobber-reviewd.service");
+    let folder = tempfile::tempdir().unwrap();
+    // Nothing is installed here: the unit is held against the program that was just built.
+    let text = std::fs::read_to_string(unit).unwrap();
+    let text = text.replace("/usr/bin/jobber-reviewd", env!("CARGO_BIN_EXE_jobber-reviewd"));
+    let copy = folder.path().join("jobber-reviewd.service");
+    std::fs::write(&copy, text).unwrap();
+    let mut command = Command::new("systemd-analyze");
+    command.arg("verify").arg(&copy);
+    // It exits with 0 on keys that it does not know: the words count.
+    let said = say(command).await;
+    assert_eq!((said.status, said.err.as_str()), (0, ""));
+}

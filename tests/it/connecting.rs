@@ -1,0 +1,311 @@
+//! Links, pages and the way to Jobber and back, over HTTP as a browser sees it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jobber_reviewd::connect::NewLink;
+use jobber_reviewd::engine::Engine;
+use jobber_reviewd::http::Http;
+use jobber_reviewd::model::{AccountId, LinkId, Trigger};
+use jobber_reviewd::sandbox::{CLIENT_ID, Op};
+use reqwest::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE,
+};
+use secrecy::ExposeSecret as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::*;
+
+/// The public listener of an app, and somebody who walks through it.
+struct Site {
+    app: TestApp,
+    engine: Arc<Engine>,
+    base: String,
+    client: reqwest::Client,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+/// A page as the browser got it.
+struct Page {
+    status: u16,
+    text: String,
+    location: Option<String>,
+    headers: reqwest::header::HeaderMap,
+}
+
+/// A browser: its cookie.
+#[derive(Default, Clone)]
+struct Browser(Option<String>);
+
+impl Site {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind(local()).await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let base = format!("http://{address}");
+        let public_url = base.clone();
+        let app = TestApp::start_with(move |config| {
+            config.http.public_url = serde_json::from_value(public_url.into()).unwrap();
+        })
+        .await;
+        let engine = app.engine();
+        let stop = CancellationToken::new();
+        tokio::spawn(Http::new(listener, Arc::clone(&engine)).run(stop.clone()));
+        let client = http();
+        Self { app, engine, base, client, _stop: stop.drop_guard() }
+    }
+
+    async fn link(&self, account: Option<AccountId>) -> (LinkId, String) {
+        let new =
+            NewLink { label: "Ace <b>&".into(), trigger: Trigger::JobCompleted, account, lives: hours(24) };
+        let (link, url) = self.engine.connect.create_link(new).await.unwrap();
+        (link.id, url.expose_secret().to_owned())
+    }
+
+    async fn get(&self, browser: &mut Browser, url: &str) -> Page {
+        let mut request = self.client.get(url);
+        if let Some(cookie) = &browser.0 {
+            request = request.header(COOKIE, cookie);
+        }
+        browser.read(request.send().await.unwrap()).await
+    }
+
+    async fn post(&self, browser: &mut Browser, url: &str, form: &[(&str, &str)]) -> Page {
+        let mut request = self.client.post(url).form(form);
+        if let Some(cookie) = &browser.0 {
+            request = request.header(COOKIE, cookie);
+        }
+        browser.read(request.send().await.unwrap()).await
+    }
+
+    /// Opens a link and presses its button; where the browser is sent.
+    async fn press(&self, browser: &mut Browser, url: &str, trigger: Trigger) -> Page {
+        let page = self.get(browser, url).await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        let csrf = page.hidden("csrf");
+        self.post(browser, url, &[("csrf", &csrf), ("trigger", trigger.as_str())]).await
+    }
+
+    /// Allows access in Jobber; where the browser is sent back to.
+    async fn allow(&self, jobber: &str, account: u64) -> String {
+        let consent = self.client.get(jobber).send().await.unwrap().text().await.unwrap();
+        let hidden = |name: &str| hidden(&consent, name);
+        let form = [
+            ("redirect_uri", hidden("redirect_uri")),
+            ("state", hidden("state")),
+            ("account", account.to_string()),
+            ("decision", "allow".to_owned()),
+        ];
+        let url = format!("http://{}/api/oauth/decide", self.app.sandbox.address());
+        let answer = self.client.post(url).form(&form).send().await.unwrap();
+        answer.headers()[LOCATION].to_str().unwrap().to_owned()
+    }
+
+    fn accounts(&self) -> usize {
+        self.engine.store.accounts().unwrap().len()
+    }
+}
+
+impl Browser {
+    async fn read(&mut self, response: reqwest::Response) -> Page {
+        let headers = response.headers().clone();
+        if let Some(cookie) = headers.get(SET_COOKIE) {
+            self.0 = Some(cookie.to_str().unwrap().split(';').next().unwrap().to_owned());
+        }
+        let location = headers.get(LOCATION).map(|location| location.to_str().unwrap().to_owned());
+        Page { status: response.status().as_u16(), text: response.text().await.unwrap(), location, headers }
+    }
+}
+
+impl Page {
+    fn hidden(&self, name: &str) -> String {
+        hidden(&self.text, name)
+    }
+
+    fn says(&self, status: u16, words: &str) {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert!(self.text.contains(words), "expected: {words}\n{}", self.text);
+    }
+}
+
+fn hidden(page: &str, name: &str) -> String {
+    let rest = page.split_once(&format!("name=\"{name}\" value=\"")).unwrap().1;
+    rest.split_once('"').unwrap().0.to_owned()
+}
+
+#[tokio::test]
+async fn a_link_connects_the_account_that_allowed_it() {
+    let site = Site::start().await;
+    let ace = site.app.contractor("Ace Plumbing");
+    let (_, url) = site.link(None).await;
+    let mut browser = Browser::default();
+
+    // Previews and scanners open links: that uses nothing up.
+    for _ in 0..3 {
+        site.get(&mut Browser::default(), &url).await.says(200, "Connect my Jobber account");
+    }
+    let page = site.get(&mut browser, &url).await;
+    page.says(200, "Ace &lt;b&gt;&amp;");
+    assert!(page.text.contains(r#"value="job_completed" checked"#) && page.text.contains("(recommended)"));
+    assert!(!page.text.contains("<script"));
+
+    let pressed = site.press(&mut browser, &url, Trigger::VisitCompleted).await;
+    assert_eq!(pressed.status, 303);
+    let jobber = pressed.location.unwrap();
+    assert!(
+        jobber.starts_with(&format!("{}/oauth/authorize?response_type=code", site.app.sandbox.api_base()))
+    );
+    assert!(jobber.contains(&format!("client_id={CLIENT_ID}")));
+    let back = site.allow(&jobber, ace.number).await;
+    site.get(&mut browser, &back).await.says(200, "Ace Plumbing is connected");
+
+    let account = site.engine.store.account(&ace.id).unwrap().unwrap();
+    assert_eq!((account.trigger, account.label.as_str()), (Trigger::VisitCompleted, "Ace <b>&"));
+    site.get(&mut browser, &url).await.says(410, "This link was used");
+    site.get(&mut browser, &back).await.says(400, "completed already, or took too long");
+}
+
+#[tokio::test]
+async fn pages_are_hardened() {
+    let site = Site::start().await;
+    let (_, url) = site.link(None).await;
+    let callback = format!("{}/oauth/callback", site.base);
+    let nowhere = format!("{}/nowhere", site.base);
+    for url in [&url, &callback, &nowhere] {
+        let page = site.get(&mut Browser::default(), url).await;
+        let policy = page.headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+        assert_eq!(page.headers[REFERRER_POLICY], "no-referrer");
+        assert_eq!(page.headers[CACHE_CONTROL], "no-store");
+    }
+    let page = site.get(&mut Browser::default(), &url).await;
+    let cookie = page.headers[SET_COOKIE].to_str().unwrap();
+    assert!(cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
+}
+
+#[tokio::test]
+async fn denied_access_stores_nothing_and_the_button_works_again() {
+    let site = Site::start().await;
+    let ace = site.app.contractor("Ace Plumbing");
+    let (_, url) = site.link(None).await;
+    let mut browser = Browser::default();
+    site.press(&mut browser, &url, Trigger::JobCompleted).await;
+    let callback = format!("{}/oauth/callback", site.base);
+    site.get(&mut browser, &callback).await.says(200, "Nothing was connected");
+    assert_eq!(site.accounts(), 0);
+
+    let again = site.press(&mut browser, &url, Trigger::JobCompleted).await;
+    let back = site.allow(&again.location.unwrap(), ace.number).await;
+    site.get(&mut browser, &back).await.says(200, "is connected");
+}
+
+#[tokio::test]
+async fn whoever_starts_in_jobbers_marketplace_is_told_what_is_missing() {
+    let site = Site::start().await;
+    let ace = site.app.contractor("Ace Plumbing");
+    let code = site.app.sandbox.control(Op::MarketplaceCode { account: ace.number }).unwrap();
+    let url = format!("{}/oauth/callback?code={}", site.base, code["code"].as_str().unwrap());
+    site.get(&mut Browser::default(), &url).await.says(400, "One step is missing");
+    assert_eq!(site.accounts(), 0);
+    assert_eq!(site.app.sandbox.stats(ace.number).exchanges, 0);
+}
+
+#[tokio::test]
+async fn forged_and_foreign_states_buy_nothing() {
+    let site = Site::start().await;
+    let ace = site.app.contractor("Ace Plumbing");
+    let (_, url) = site.link(None).await;
+    let mut browser = Browser::default();
+    let pressed = site.press(&mut browser, &url, Trigger::JobCompleted).await;
+    let back = site.allow(&pressed.location.unwrap(), ace.number).await;
+
+    let (before, _) = back.split_once("state=").unwrap();
+    let forged = format!("{before}state=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    site.get(&mut browser, &forged).await.says(400, "completed already, or took too long");
+    site.get(&mut Browser::default(), &back).await.says(400, "did not send its cookie");
+    let mut thief = Browser::default();
+    let (_, other) = site.link(None).await;
+    site.get(&mut thief, &other).await;
+    site.get(&mut thief, &back).await.says(400, "Please use one browser");
+    assert_eq!(site.accounts(), 0);
+    assert_eq!(site.app.sandbox.stats(ace.number).exchanges, 0);
+
+    // None of that used the state up.
+    site.get(&mut browser, &back).await.says(200, "is connected");
+}
+
+#[tokio::test]
+async fn links_that_do_not_count_say_why_and_what_to_do() {
+    let site = Site::start().await;
+    let mut browser = Browser::default();
+    let unknown = format!("{}/connect/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", site.base);
+    site.get(&mut browser, &unknown).await.says(404, "This link is not known");
+
+    let (id, url) = site.link(None).await;
+    site.engine.store.revoke_link(&id, site.app.clock_now()).await.unwrap().unwrap();
+    site.get(&mut browser, &url).await.says(410, "This link was withdrawn");
+
+    let (_, url) = site.link(None).await;
+    site.press(&mut browser, &url, Trigger::JobCompleted).await;
+    site.get(&mut Browser::default(), &url).await.says(409, "being used in another browser");
+    site.app.pass(hours(25));
+    site.get(&mut browser, &url).await.says(410, "This link has expired");
+}
+
+#[tokio::test]
+async fn a_button_that_was_not_on_our_page_does_nothing() {
+    let site = Site::start().await;
+    let (_, url) = site.link(None).await;
+    let mut browser = Browser::default();
+    let page = site.get(&mut browser, &url).await;
+    let csrf = page.hidden("csrf");
+    let post = async |browser: &Browser, form: &[(&str, &str)]| {
+        let mut browser = browser.clone();
+        site.post(&mut browser, &url, form).await
+    };
+    let good = [("csrf", csrf.as_str()), ("trigger", "job_completed")];
+    post(&Browser::default(), &good).await.says(400, "did not send its cookie");
+    post(&browser, &[("csrf", "00"), good[1]]).await.says(400, "did not come from this page");
+    post(&browser, &[good[0], ("trigger", "job_done")]).await.says(400, "did not come from this page");
+    post(&browser, &[good[1]]).await.says(400, "did not come from this page");
+    assert_eq!(post(&browser, &good).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_link_for_one_account_refuses_another() {
+    let site = Site::start().await;
+    let ace = site.app.contractor("Ace Plumbing");
+    let other = site.app.contractor("Somebody Else");
+    site.app.connect(&ace, Trigger::JobCompleted).await;
+    let (_, url) = site.link(Some(ace.id.clone())).await;
+    let mut browser = Browser::default();
+    let pressed = site.press(&mut browser, &url, Trigger::JobCompleted).await;
+    let back = site.allow(&pressed.location.unwrap(), other.number).await;
+    let page = site.get(&mut browser, &back).await;
+    page.says(409, "This is another Jobber account");
+    assert!(page.text.contains("Ace Plumbing"));
+    assert_eq!(site.accounts(), 1);
+    assert!(site.engine.store.tokens(&other.id).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_code_that_jobber_does_not_honour_is_told_and_stores_nothing() {
+    let site = Site::start().await;
+    let (_, url) = site.link(None).await;
+    let mut browser = Browser::default();
+    let pressed = site.press(&mut browser, &url, Trigger::JobCompleted).await;
+    let state =
+        pressed.location.unwrap().split_once("state=").unwrap().1.split('&').next().unwrap().to_owned();
+    let url = format!("{}/oauth/callback?code=nonsense&state={state}", site.base);
+    site.get(&mut browser, &url).await.says(502, "Jobber did not complete the connection");
+    assert_eq!(site.accounts(), 0);
+}
+
+#[tokio::test]
+async fn health_touches_the_store() {
+    let site = Site::start().await;
+    let url = format!("{}/healthz", site.base);
+    site.get(&mut Browser::default(), &url).await.says(200, "ok");
+    site.app.pass(minutes(1));
+    site.engine.store.close().await;
+    site.get(&mut Browser::default(), &url).await.says(503, "does not answer");
+}

@@ -1,0 +1,216 @@
+//! What keeps the project in shape: layers, documents, and the tables that must agree.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use apollo_compiler::{ExecutableDocument, Schema};
+use jobber_reviewd::config::{Config, KEYS};
+use jobber_reviewd::jobber::API_VERSION;
+use jobber_reviewd::sandbox;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn files(folder: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The rows of the program, lowest first. A module imports only from rows below its own.
+const LAYERS: &[&[&str]] = &[
+    &["clock"],
+    &["model"],
+    &["retry", "message", "plan"],
+    &["decide", "step", "table"],
+    &["store", "webhook"],
+    &["config", "jobber"],
+    &["oauth"],
+    &["connection", "connect"],
+    &["poller", "asker", "dispatcher"],
+    &["engine"],
+    &["admin", "http"],
+    &["control"],
+    &["app"],
+    &["demo"],
+    &["cli"],
+];
+
+/// The local Jobber imports nothing of the daemon: a bug that both had in common would be invisible.
+const ALONE: &str = "sandbox";
+
+#[test]
+fn a_module_imports_only_from_below() {
+    let row: BTreeMap<&str, usize> = LAYERS
+        .iter()
+        .enumerate()
+        .flat_map(|(row, modules)| modules.iter().map(move |module| (*module, row)))
+        .collect();
+    let mut seen = Vec::new();
+    for file in files("src", "rs") {
+        let relative = file.strip_prefix(root().join("src")).unwrap();
+        let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+        let module = first.trim_end_matches(".rs");
+        if matches!(module, "main" | "lib") {
+            continue;
+        }
+        seen.push(module.to_owned());
+        let text = std::fs::read_to_string(&file).unwrap();
+        // Tests of a module may stand on anything.
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        if relative.ends_with("tests.rs") {
+            continue;
+        }
+        for used in text.split("crate::").skip(1) {
+            let used: String =
+                used.chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect();
+            if used == module || used.is_empty() {
+                continue;
+            }
+            if module == ALONE {
+                panic!("{} imports {used}: the sandbox stands alone", relative.display());
+            }
+            if used == ALONE {
+                assert!(matches!(module, "cli" | "demo"), "{} imports the sandbox", relative.display());
+                continue;
+            }
+            let (own, other) = (row.get(module), row.get(used.as_str()));
+            assert!(other < own, "{} imports {used}, which is not below it", relative.display());
+        }
+    }
+    seen.sort();
+    seen.dedup();
+    let mut listed: Vec<&str> = row.into_keys().chain([ALONE]).collect();
+    listed.sort_unstable();
+    assert_eq!(seen, listed, "every module has its row");
+}
+
+#[test]
+fn the_core_is_pure() {
+    for module in ["clock", "model", "retry", "message", "plan", "decide"] {
+        for file in files("src", "rs") {
+            let relative = file.strip_prefix(root().join("src")).unwrap().display().to_string();
+            if relative != format!("{module}.rs") && !relative.starts_with(&format!("{module}/")) {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).unwrap();
+            for foreign in ["tokio::", "reqwest::", "sled::", "axum::", "std::fs", "std::net", "std::env"] {
+                assert!(!text.contains(foreign), "{relative} uses {foreign}");
+            }
+        }
+    }
+}
+
+/// Checked by a validator that is not the one that derives the types: that one does not look at arguments.
+#[test]
+fn every_document_is_valid_on_the_schema() {
+    let schema = Schema::parse_and_validate(sandbox::SCHEMA, "schema.graphql").unwrap();
+    let documents = files("graphql", "graphql");
+    assert!(documents.len() >= 6);
+    for file in documents {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let document = ExecutableDocument::parse_and_validate(&schema, &text, &file)
+            .unwrap_or_else(|error| panic!("{}", error.errors));
+        assert_eq!(document.operations.len(), 1, "{}: one operation a document", file.display());
+        assert!(text.starts_with('#'), "{}: say what it is for", file.display());
+    }
+}
+
+/// Lists and prices every document, so that a change of cost is seen.
+#[test]
+fn documents_cost_what_they_did() {
+    let schema = Schema::parse_and_validate(sandbox::SCHEMA, "schema.graphql").unwrap();
+    let variables = serde_json::json!({"first": 20, "job": true, "visit": false, "invoice": false});
+    let variables = serde_json::from_value(variables).unwrap();
+    let mut costs = BTreeMap::new();
+    for file in files("graphql", "graphql") {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let document = ExecutableDocument::parse_and_validate(&schema, &text, &file).unwrap();
+        let operation = document.operations.iter().next().unwrap();
+        let cost = sandbox::requested(&document, operation, &variables, false);
+        costs.insert(file.file_stem().unwrap().to_str().unwrap().to_owned(), cost);
+    }
+    let expected =
+        [("account", 3), ("details", 31), ("extras", 207), ("invoices", 183), ("jobs", 143), ("visits", 143)];
+    assert_eq!(costs, expected.into_iter().map(|(name, cost)| (name.to_owned(), cost)).collect());
+}
+
+#[test]
+fn the_version_asked_for_is_the_schemas() {
+    let schemas = files("schema", "graphql");
+    let names: Vec<_> = schemas.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, [format!("jobber-{API_VERSION}.graphql")]);
+    assert_eq!(sandbox::VERSION, API_VERSION);
+    assert!(read("src/jobber/queries.rs").contains(&format!("schema/jobber-{API_VERSION}.graphql")));
+}
+
+#[test]
+fn readme_example_file_and_settings_list_the_same_keys() {
+    let readme = read("README.md");
+    let table: Vec<&str> = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("| Key | Default | Meaning |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let expected: Vec<String> = KEYS
+        .iter()
+        .map(|key| {
+            let default = match (key.required, key.default) {
+                (true, _) => "required".to_owned(),
+                (false, Some(default)) => format!("`{default}`"),
+                (false, None) => "not set".to_owned(),
+            };
+            format!("| `{}` | {default} | {} |", key.name, key.about)
+        })
+        .collect();
+    assert_eq!(table, expected, "the table in the README");
+
+    let example = read("systemd/config.example.toml");
+    let mut section = String::new();
+    let mut listed = Vec::new();
+    for line in example.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+        } else if let Some((key, value)) = line.trim_start_matches("# ").split_once(" = ") {
+            let name = format!("{section}.{key}");
+            let known = KEYS.iter().find(|known| known.name == name);
+            let known = known.unwrap_or_else(|| panic!("{name} is no key"));
+            if let Some(default) = known.default {
+                assert_eq!(value, default, "the example shows the default of {name}");
+            }
+            assert_eq!(line.starts_with('#'), !known.required, "{name}: only what is required is set");
+            listed.push(name);
+        }
+    }
+    let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+    assert_eq!(listed, keys, "the example file");
+    assert!(Config::load(Some(&root().join("systemd/config.example.toml"))).is_ok());
+}
+
+#[test]
+fn the_visible_top_level_is_what_was_agreed() {
+    let mut visible: Vec<String> = std::fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().to_owned())
+        .filter(|name| !name.starts_with('.') && name != "target")
+        .collect();
+    visible.sort();
+    let agreed =
+        ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "graphql", "schema", "src", "systemd", "tests"];
+    assert_eq!(visible, agreed);
+}
