@@ -2,6 +2,7 @@
 
 mod asking;
 mod binary;
+mod browser;
 mod connecting;
 mod delivering;
 mod guards;

@@ -1,0 +1,152 @@
+//! The connect pages in a real browser: a phone's window, no JavaScript.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use jobber_reviewd::connect::NewLink;
+use jobber_reviewd::http::Http;
+use jobber_reviewd::model::Trigger;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::*;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A driver and its browser, or why there is none.
+async fn open_browser(folder: &Path) -> Option<(Child, Client)> {
+    let installed = Path::new("/usr/bin/chromedriver").exists() && Path::new("/usr/bin/chromium").exists();
+    if !installed {
+        assert!(std::env::var_os("JOBBER_REVIEWD_TEST_ALL").is_none(), "Chromium and its driver are missing");
+        println!("skipped: no Chromium");
+        return None;
+    }
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = tokio::time::timeout(PATIENCE, async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                return port.trim_end_matches('.').to_owned();
+            }
+        }
+        panic!("the driver ended");
+    })
+    .await
+    .unwrap();
+    let profile = format!("--user-data-dir={}", folder.join("profile").display());
+    let options = json!({
+        "binary": "/usr/bin/chromium",
+        "args": [
+            "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--no-first-run", profile,
+        ],
+        "mobileEmulation": {"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2.0, "mobile": false, "touch": false}},
+        // 2: blocked everywhere.
+        "prefs": {"profile.managed_default_content_settings.javascript": 2},
+    });
+    let capabilities = json!({"goog:chromeOptions": options}).as_object().unwrap().clone();
+    let client = ClientBuilder::new(HttpConnector::new())
+        .capabilities(capabilities)
+        .connect(&format!("http://127.0.0.1:{port}"))
+        .await
+        .unwrap();
+    Some((driver, client))
+}
+
+/// Where screenshots go: beside the build, never into the repository.
+fn screenshots() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+async fn shoot(client: &Client, name: &str) {
+    let picture = client.screenshot().await.unwrap();
+    std::fs::write(screenshots().join(name), picture).unwrap();
+}
+
+async fn headline(client: &Client) -> String {
+    client.find(Locator::Css("h1")).await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_contractor_connects_on_a_phone_without_javascript() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((_driver, client)) = open_browser(folder.path()).await else { return };
+    // In a task of its own: the browser must be closed however it ends.
+    let walked = tokio::time::timeout(PATIENCE, tokio::spawn(walk(client.clone()))).await;
+    client.close().await.unwrap();
+    walked.expect("the browser hangs").unwrap();
+}
+
+async fn walk(client: Client) {
+    let listener = tokio::net::TcpListener::bind(local()).await.unwrap();
+    let public_url = format!("http://{}", listener.local_addr().unwrap());
+    let app = TestApp::start_with(|config| {
+        config.http.public_url = serde_json::from_value(public_url.into()).unwrap();
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    let stop = CancellationToken::new();
+    tokio::spawn(Http::new(listener, app.engine()).run(stop.clone()));
+    let new = NewLink {
+        label: "Ace Plumbing".into(),
+        trigger: Trigger::JobCompleted,
+        account: None,
+        lives: hours(24),
+    };
+    let (_, url) = app.engine.connect.create_link(new).await.unwrap();
+
+    client
+        .goto("data:text/html,<h1>off</h1><script>document.querySelector('h1').textContent='on'</script>")
+        .await
+        .unwrap();
+    assert_eq!(headline(&client).await, "off", "JavaScript is really off");
+
+    client.goto(url.expose_secret()).await.unwrap();
+    assert!(headline(&client).await.starts_with("Connect Jobber to "));
+    let chosen = client.find(Locator::Css("input[name=trigger]:checked")).await.unwrap();
+    assert_eq!(chosen.attr("value").await.unwrap().as_deref(), Some("job_completed"));
+    let button = client.find(Locator::Id("connect")).await.unwrap();
+    let (x, _, width, height) = button.rectangle().await.unwrap();
+    assert!(x >= 0.0 && x + width <= 390.0 && height >= 44.0, "a thumb can hit it: {x} {width} {height}");
+    shoot(&client, "connect.png").await;
+    client.find(Locator::Css("input[value=visit_completed]")).await.unwrap().click().await.unwrap();
+    button.click().await.unwrap();
+
+    client.wait().at_most(PATIENCE).for_element(Locator::Id("deny")).await.unwrap().click().await.unwrap();
+    client
+        .wait()
+        .at_most(PATIENCE)
+        .for_element(Locator::XPath("//h1[.='Nothing was connected']"))
+        .await
+        .unwrap();
+    shoot(&client, "denied.png").await;
+
+    client.goto(url.expose_secret()).await.unwrap();
+    client.find(Locator::Css("input[value=visit_completed]")).await.unwrap().click().await.unwrap();
+    client.find(Locator::Id("connect")).await.unwrap().click().await.unwrap();
+    client.wait().at_most(PATIENCE).for_element(Locator::Id("allow")).await.unwrap().click().await.unwrap();
+    client
+        .wait()
+        .at_most(PATIENCE)
+        .for_element(Locator::XPath("//h1[.='Ace Plumbing is connected']"))
+        .await
+        .unwrap();
+    shoot(&client, "connected.png").await;
+
+    let account = app.engine.store.account(&ace.id).unwrap().unwrap();
+    assert_eq!(account.trigger, Trigger::VisitCompleted);
+}
