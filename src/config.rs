@@ -213,7 +213,8 @@ impl Config {
                 ));
             }
             Some(path) => Toml::file_exact(path),
-            None => Toml::file_exact(DEFAULT_PATH),
+            // Missing is fine: the environment can hold everything.
+            None => Toml::file(DEFAULT_PATH),
         };
         let secrets: Vec<String> =
             SecretName::ALL.iter().map(|name| name.env_key().replace('.', "__")).collect();

@@ -426,6 +426,28 @@ async fn settings_are_shown_without_secrets_and_the_environment_wins() {
 }
 
 #[tokio::test]
+async fn without_a_file_the_environment_is_enough() {
+    let machine = Machine::set_up().await;
+    let mut command = program();
+    command.args(["config", "show", "--json"]).env("JOBBER_REVIEWD__JOBBER__CLIENT_ID", "from the environment");
+    let said = say(command).await;
+    assert_eq!(said.status, 2);
+    assert!(said.err.contains("http.public_url: it is not set"), "{}", said.err);
+
+    let mut command = program();
+    command
+        .args(["config", "check"])
+        .env("JOBBER_REVIEWD__JOBBER__CLIENT_ID", "id")
+        .env("JOBBER_REVIEWD__JOBBER__CLIENT_SECRET", "secret")
+        .env("JOBBER_REVIEWD__HTTP__PUBLIC_URL", &machine.public_url)
+        .env("JOBBER_REVIEWD__REVIEW__WEBHOOK_URL", machine.receiver.url())
+        .env("JOBBER_REVIEWD__REVIEW__WEBHOOK_SECRET", webhook_secret())
+        .env("JOBBER_REVIEWD__STORE__KEY", STANDARD.encode([1; 32]));
+    let said = say(command).await;
+    assert_eq!((said.status, said.out.trim()), (0, "the configuration is fine"), "{}", said.err);
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_named() {
     let machine = Machine::set_up().await;
     let address = machine.public_url.strip_prefix("http://").unwrap().to_owned();

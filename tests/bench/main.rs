@@ -1,0 +1,524 @@
+//! What the daemon costs: `cargo bench --features sandbox`.
+//!
+//! Jobber and the receiver are played by a server in a process of its own that answers from memory, so that what is
+//! measured is the daemon. Every figure is the median of several runs; the machine and its load are yours.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jiff::{SignedDuration, Timestamp};
+use jobber_reviewd::clock::{Clock, SystemClock};
+use jobber_reviewd::config::{Config, Secrets};
+use jobber_reviewd::engine::Engine;
+use jobber_reviewd::model::{
+    AccountId, Candidate, EncodedId, Link, LinkId, LinkState, Stream, Subject, Trigger, WorkRef,
+};
+use jobber_reviewd::plan::Plan;
+use jobber_reviewd::step::{Effect, no_progress};
+use jobber_reviewd::store::{NewConnection, PlanCommit, Start, Store, StoreKey, Tokens};
+use jobber_reviewd::webhook::WebhookSecret;
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+
+const RUNS: usize = 7;
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--serve") {
+        return runtime().block_on(serve());
+    }
+    // `cargo test --benches` only wants to know that it starts.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    println!("{:<46} {:>14}", "figure", "median");
+    let bench = Bench::start();
+    bench.cold_start();
+    bench.commits();
+    bench.idle_sweep(1_000);
+    bench.points();
+    bench.asks(1_000);
+    for accounts in [0, 1_000, 10_000] {
+        bench.memory(accounts);
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
+}
+
+fn tell(figure: &str, value: f64, unit: &str) {
+    println!("{figure:<46} {value:>14.1} {unit}");
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+// Jobber and the receiver, from memory
+
+#[derive(Default)]
+struct Served {
+    graphql: AtomicU64,
+    asks: AtomicU64,
+}
+
+async fn serve() {
+    let served = Arc::new(Served::default());
+    let router = Router::new()
+        .route("/api/graphql", post(answer))
+        .route("/hook", post(async |State(served): State<Arc<Served>>| {
+            served.asks.fetch_add(1, Ordering::Relaxed);
+        }))
+        .route("/count", get(async |State(served): State<Arc<Served>>| {
+            format!("{} {}", served.graphql.load(Ordering::Relaxed), served.asks.load(Ordering::Relaxed))
+        }))
+        .with_state(served);
+    let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    axum::serve(listener, router).await.unwrap();
+}
+
+/// Old jobs for a sweep, and one job's details: the shapes of the real schema.
+async fn answer(State(served): State<Arc<Served>>, body: Bytes) -> ([(&'static str, &'static str); 1], String) {
+    served.graphql.fetch_add(1, Ordering::Relaxed);
+    let request: Value = serde_json::from_slice(&body).unwrap();
+    let data = match request["operationName"].as_str().unwrap() {
+        "Jobs" => {
+            let old: Vec<Value> = (0..20)
+                .map(|number| {
+                    json!({"id": STANDARD.encode(format!("gid://Jobber/Job/{number}")), "jobNumber": number,
+                        "updatedAt": "2020-01-01T00:00:00Z", "completedAt": null, "jobStatus": "active",
+                        "client": {"id": "Z2lkOi8vSm9iYmVyL0NsaWVudC8x"}})
+                })
+                .collect();
+            json!({"jobs": {"nodes": old, "pageInfo": {"hasNextPage": true, "endCursor": "MjA"}}})
+        }
+        "Details" => {
+            let now = SystemClock.now();
+            json!({"job": {
+                "id": request["variables"]["id"], "jobNumber": 1, "title": "Drain Cleaning", "updatedAt": now,
+                "completedAt": now - SignedDuration::from_hours(3), "jobStatus": "requires_invoicing",
+                "jobberWebUri": "https://secure.example.com/1", "allowReviewRequest": true,
+                "client": {"id": "Z2lkOi8vSm9iYmVyL0NsaWVudC8x", "name": "John Smith", "firstName": "John",
+                    "isCompany": false, "isArchived": false, "sampleData": false, "receivesReviewRequests": true,
+                    "phones": [{"number": "5551234567", "normalizedPhoneNumber": "+15551234567", "primary": true, "smsAllowed": true}],
+                    "emails": [{"address": "john@example.com", "primary": true}]},
+                "property": {"address": {"street": "1 Main St", "city": "Springfield", "province": "IL", "postalCode": "62704"}},
+            }})
+        }
+        _ => json!({"job": {"invoices": {"nodes": []}, "visits": {"nodes": [{"assignedUsers": {"nodes": [
+            {"id": "Z2lkOi8vSm9iYmVyL1VzZXIvMQ==", "name": {"first": "Mike", "full": "Mike Torres"}}]}}]}}}),
+    };
+    let answer = json!({"data": data, "extensions": {
+        "cost": {"requestedQueryCost": 143, "actualQueryCost": 143, "throttleStatus":
+            {"maximumAvailable": 10000, "currentlyAvailable": 9857, "restoreRate": 500}},
+        "versioning": {"version": jobber_reviewd::jobber::API_VERSION}}});
+    ([("content-type", "application/json")], answer.to_string())
+}
+
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg("--serve")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Self { child, address: address.trim().to_owned() }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+// The daemon's side
+
+struct Bench {
+    server: Server,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// A store with so many connected accounts, and settings for a daemon on it.
+struct Installation {
+    folder: tempfile::TempDir,
+    config: Config,
+}
+
+fn key() -> StoreKey {
+    StoreKey::parse(&STANDARD.encode([1; 32]).into()).unwrap()
+}
+
+fn secrets() -> Secrets {
+    Secrets {
+        client_secret: "secret".into(),
+        store_key: key(),
+        webhook_secret: WebhookSecret::parse(&format!("whsec_{}", STANDARD.encode([7; 32])).into()).unwrap(),
+    }
+}
+
+fn account(number: usize) -> AccountId {
+    AccountId::new(STANDARD.encode(format!("gid://Jobber/Account/{number}")))
+}
+
+impl Bench {
+    fn start() -> Self {
+        Self { server: Server::start(), runtime: runtime() }
+    }
+
+    fn count(&self) -> (u64, u64) {
+        let url = format!("http://{}/count", self.server.address);
+        let text = self.runtime.block_on(async { reqwest::get(url).await.unwrap().text().await.unwrap() });
+        let (graphql, asks) = text.split_once(' ').unwrap();
+        (graphql.parse().unwrap(), asks.parse().unwrap())
+    }
+
+    fn install(&self, accounts: usize) -> Installation {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let config = serde_json::from_value(json!({
+            "jobber": {"client_id": "bench", "client_secret_file": path("client_secret"), "api_base": format!("http://{}/api", self.server.address)},
+            "http": {"listen": "127.0.0.1:0", "public_url": "http://127.0.0.1:1"},
+            "control": {"socket": path("control.sock")},
+            "store": {"path": path("store"), "key_file": path("store_key")},
+            "poll": {"schedule": "0 0 0 1 1 *", "concurrency": 64},
+            "review": {"trigger": "job_completed", "include_drafts": false, "webhook_url": format!("http://{}/hook", self.server.address),
+                "webhook_secret_file": path("webhook_secret"), "delay": "2h", "max_age": "7d"},
+        }))
+        .unwrap();
+        if accounts > 0 {
+            self.runtime.block_on(connect(&folder.path().join("store"), accounts));
+        }
+        Installation { folder, config }
+    }
+
+    fn engine(&self, installation: &Installation) -> Engine {
+        let store = Store::open(&installation.config.store.path, &key()).unwrap();
+        Engine::new(installation.config.clone(), &secrets(), store, Arc::new(SystemClock)).unwrap()
+    }
+
+    fn cold_start(&self) {
+        let times = (0..RUNS)
+            .map(|_| {
+                let installation = self.install(0);
+                let begun = Instant::now();
+                let daemon = Daemon::start(&installation);
+                let time = begun.elapsed().as_secs_f64() * 1000.0;
+                drop(daemon);
+                time
+            })
+            .collect();
+        tell("start to READY, empty store", median(times), "ms");
+    }
+
+    fn commits(&self) {
+        let installation = self.install(0);
+        let store = Store::open(&installation.config.store.path, &key()).unwrap();
+        for (clients, each) in [(1, 500), (64, 50)] {
+            let rates = (0..RUNS)
+                .map(|_| {
+                    let begun = Instant::now();
+                    self.runtime.block_on(async {
+                        let mut tasks = tokio::task::JoinSet::new();
+                        for _ in 0..clients {
+                            let store = store.clone();
+                            tasks.spawn(async move {
+                                for _ in 0..each {
+                                    store.probe(Timestamp::UNIX_EPOCH).await.unwrap();
+                                }
+                            });
+                        }
+                        tasks.join_all().await;
+                    });
+                    f64::from(clients * each) / begun.elapsed().as_secs_f64()
+                })
+                .collect();
+            tell(&format!("store commits, flushed and synced, {clients} at once"), median(rates), "/s");
+        }
+    }
+
+    fn idle_sweep(&self, accounts: usize) {
+        let installation = self.install(accounts);
+        let engine = self.engine(&installation);
+        let sweep = || {
+            self.runtime.block_on(async {
+                let all = engine.store.accounts().unwrap();
+                let swept = engine.poller.poll_once(all, Effect::Apply, &no_progress).await.unwrap();
+                assert_eq!(swept.len(), accounts);
+            });
+        };
+        sweep();
+        let (before, _) = self.count();
+        let (mut rates, mut cpu) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            let (begun, ticks) = (Instant::now(), own_cpu());
+            sweep();
+            rates.push(accounts as f64 / begun.elapsed().as_secs_f64());
+            cpu.push((own_cpu() - ticks).as_secs_f64() * 1e6 / accounts as f64);
+        }
+        let (after, _) = self.count();
+        tell(&format!("idle sweep over {accounts} accounts"), median(rates), "accounts/s");
+        tell("  CPU of the daemon", median(cpu), "µs/account");
+        tell("  requests", (after - before) as f64 / (RUNS * accounts) as f64, "/account");
+        self.runtime.block_on(engine.store.close());
+    }
+
+    /// What an idle sweep takes from an account's budget, as the sandbox counts.
+    fn points(&self) {
+        use jobber_reviewd::sandbox::{Op, Sandbox, Seed};
+
+        let (points, requests) = self.runtime.block_on(async {
+            let address = SocketAddr::from(([127, 0, 0, 1], 0));
+            let sandbox = Sandbox::start(address, Seed::Large { accounts: 1, jobs: 100 }).await.unwrap();
+            let state = sandbox.control(Op::State).unwrap();
+            let number = state["accounts"][0]["account"].as_u64().unwrap();
+            let installation = self.installation_for(&sandbox);
+            let store = Store::open(&installation.config.store.path, &key()).unwrap();
+            let engine =
+                Engine::new(installation.config.clone(), &secrets_of_sandbox(), store, Arc::new(SystemClock)).unwrap();
+            walk(&engine, &sandbox, number).await;
+            engine.once(None, Effect::Apply, &no_progress).await.unwrap();
+            let before = sandbox.stats(number);
+            engine.once(None, Effect::Apply, &no_progress).await.unwrap();
+            let after = sandbox.stats(number);
+            engine.store.close().await;
+            (after.points - before.points, after.requests - before.requests)
+        });
+        tell("  points of Jobber's budget", points as f64, "/account");
+        assert_eq!(requests, 1);
+    }
+
+    fn installation_for(&self, sandbox: &jobber_reviewd::sandbox::Sandbox) -> Installation {
+        let mut installation = self.install_empty();
+        installation.config.jobber.client_id = jobber_reviewd::sandbox::CLIENT_ID.to_owned();
+        installation.config.jobber.api_base = serde_json::from_value(sandbox.api_base().into()).unwrap();
+        installation
+    }
+
+    fn install_empty(&self) -> Installation {
+        self.install(0)
+    }
+
+    fn asks(&self, asks: usize) {
+        let rates = (0..RUNS)
+            .map(|_| {
+                let installation = self.install(100);
+                let engine = self.engine(&installation);
+                self.runtime.block_on(make_due(&engine.store, asks));
+                let (_, before) = self.count();
+                let begun = Instant::now();
+                self.runtime.block_on(async {
+                    let considered = engine.asker.ask_once(engine.store.accounts().unwrap()).await.unwrap();
+                    assert_eq!(considered.len(), asks);
+                    engine.dispatcher.dispatch_once().await.unwrap();
+                });
+                let rate = asks as f64 / begun.elapsed().as_secs_f64();
+                let (_, after) = self.count();
+                assert_eq!(after - before, asks as u64);
+                self.runtime.block_on(engine.store.close());
+                rate
+            })
+            .collect();
+        tell("asks: read fresh, decided, stored, delivered", median(rates), "/s");
+    }
+
+    fn memory(&self, accounts: usize) {
+        let installation = self.install(accounts);
+        let daemon = Daemon::start(&installation);
+        daemon.wait_for_sweep(self, accounts);
+        tell(&format!("resident after a sweep, {accounts} accounts"), daemon.resident() as f64 / 1024.0, "MiB");
+    }
+}
+
+fn secrets_of_sandbox() -> Secrets {
+    Secrets { client_secret: jobber_reviewd::sandbox::CLIENT_SECRET.into(), ..secrets() }
+}
+
+/// Connects the sandbox's account.
+async fn walk(engine: &Engine, sandbox: &jobber_reviewd::sandbox::Sandbox, number: u64) {
+    use jobber_reviewd::connect::{NewLink, random};
+    use secrecy::ExposeSecret as _;
+
+    let lives = SignedDuration::from_hours(1);
+    let new = NewLink { label: "bench".into(), trigger: Trigger::JobCompleted, account: None, lives };
+    let (_, url) = engine.connect.create_link(new).await.unwrap();
+    let token = url.expose_secret().rsplit('/').next().unwrap().to_owned().into();
+    let browser = random().unwrap();
+    let jobber = engine.connect.begin(&token, &browser, Trigger::JobCompleted).await.unwrap();
+    let state = jobber.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let op = jobber_reviewd::sandbox::Op::MarketplaceCode { account: number };
+    let code = sandbox.control(op).unwrap()["code"].as_str().unwrap().to_owned();
+    engine.connect.finish(&state.into(), &code.into(), &browser).await.unwrap();
+}
+
+/// Connects accounts as the pages do, past Jobber.
+async fn connect(path: &Path, accounts: usize) {
+    let store = Store::open(path, &key()).unwrap();
+    let now = SystemClock.now();
+    let later = now + SignedDuration::from_hours(1000);
+    let claims = URL_SAFE_NO_PAD.encode(json!({"exp": later.as_second(), "account_id": 430_114, "client_id": "bench"}).to_string());
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..accounts {
+        let (store, claims) = (store.clone(), claims.clone());
+        tasks.spawn(async move {
+            let name = |kind: &str| format!("{kind}{number}");
+            let link = Link {
+                id: LinkId::new(name("lnk_")),
+                label: name("Contractor "),
+                trigger: Trigger::JobCompleted,
+                account: None,
+                created_at: now,
+                expires_at: later,
+                state: LinkState::Open,
+            };
+            store.put_link(&name("link"), link).await.unwrap();
+            let start = Start {
+                link: name("link"),
+                state: name("state"),
+                browser: "browser".into(),
+                trigger: Trigger::JobCompleted,
+                expires_at: later,
+            };
+            store.start_link(start, now).await.unwrap().unwrap();
+            let pending = store.take_pending(&name("state"), "browser", now).await.unwrap().unwrap();
+            let tokens = Tokens {
+                access: format!("e30.{claims}.{number:064}").into(),
+                refresh: format!("{number:032}").into(),
+                expires_at: later,
+                obtained_at: now,
+            };
+            let new = NewConnection { pending, account: account(number), name: name("Contractor "), tokens, at: now, now };
+            store.connect(new).await.unwrap().unwrap();
+            // The look-back over the window was just made: what follows are idle sweeps.
+            let commit = PlanCommit {
+                account: account(number),
+                stream: Stream::Jobs,
+                plan: Plan { watermark: Some(now), ..Plan::default() },
+                reconciled_at: Some(now),
+                now,
+            };
+            store.commit_plan(commit).await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    store.close().await;
+}
+
+/// Candidates that are due now, spread over a hundred accounts.
+async fn make_due(store: &Store, asks: usize) {
+    let now = SystemClock.now();
+    let mut plans: BTreeMap<AccountId, Plan> = BTreeMap::new();
+    for number in 0..asks {
+        let id = EncodedId::new(STANDARD.encode(format!("gid://Jobber/Job/{number}")));
+        plans.entry(account(number % 100)).or_default().candidates.push(Candidate {
+            work: WorkRef::job(id),
+            trigger: Trigger::JobCompleted,
+            finished_at: now - SignedDuration::from_hours(3),
+            due_at: now - SignedDuration::from_hours(1),
+            subject: Subject::default(),
+        });
+    }
+    for (account, plan) in plans {
+        let commit = PlanCommit { account, stream: Stream::Jobs, plan, reconciled_at: None, now };
+        store.commit_plan(commit).await.unwrap();
+    }
+}
+
+/// The real program.
+struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts it and waits until it is ready.
+    fn start(installation: &Installation) -> Self {
+        let folder = installation.folder.path();
+        let secret = |name: &str, text: &str| {
+            std::fs::write(folder.join(name), text).unwrap();
+            std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        secret("client_secret", "secret");
+        secret("store_key", &STANDARD.encode([1; 32]));
+        secret("webhook_secret", &format!("whsec_{}", STANDARD.encode([7; 32])));
+        let socket = folder.join("notify.sock");
+        let notify = UnixDatagram::bind(&socket).unwrap();
+        notify.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jobber-reviewd"));
+        let settings = serde_json::to_value(&installation.config).unwrap();
+        for (section, keys) in settings.as_object().unwrap() {
+            for (key, value) in keys.as_object().unwrap() {
+                let name = jobber_reviewd::config::env_name(&format!("{section}.{key}"));
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                if !value.is_null() {
+                    command.env(name, text);
+                }
+            }
+        }
+        let child = command
+            .env("NOTIFY_SOCKET", &socket)
+            .env("JOBBER_REVIEWD_LOG", "error")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut message = [0; 256];
+        let length = notify.recv(&mut message).unwrap();
+        assert!(message[..length].starts_with(b"READY=1"));
+        Self { child }
+    }
+
+    /// Waits until it has asked about every account.
+    fn wait_for_sweep(&self, bench: &Bench, accounts: usize) {
+        let (before, _) = bench.count();
+        let begun = Instant::now();
+        // It sweeps once when it starts; part of that may be done already.
+        while bench.count().0.saturating_sub(before) < accounts as u64 * 9 / 10 && begun.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+
+    /// Kibibytes resident.
+    fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// CPU time of this process so far. The kernel counts in hundredths of a second.
+fn own_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
