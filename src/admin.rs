@@ -337,7 +337,7 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
                 Outcome::Waiting { .. } => waiting += 1,
                 Outcome::Asked { .. } if decision.at >= since => asked += 1,
                 Outcome::Skipped { reason } if decision.at >= since => {
-                    *skipped.entry(reason).or_default() += 1
+                    *skipped.entry(reason).or_default() += 1;
                 }
                 Outcome::Asked { .. } | Outcome::Skipped { .. } => {}
             }

@@ -85,14 +85,13 @@ impl Daemon {
     ) -> anyhow::Result<Self> {
         let store = open_store(&config, secrets).await??;
         let engine = Arc::new(Engine::new(config, secrets, store, clock)?);
-        let listener = match listener {
-            Some(listener) => listener,
-            None => {
-                let address = engine.config.http.listen;
-                TcpListener::bind(address).await.with_context(|| {
-                    format!("http.listen: {address} cannot be bound; free the port or choose another address")
-                })?
-            }
+        let listener = if let Some(listener) = listener {
+            listener
+        } else {
+            let address = engine.config.http.listen;
+            TcpListener::bind(address).await.with_context(|| {
+                format!("http.listen: {address} cannot be bound; free the port or choose another address")
+            })?
         };
         let http = Http::new(listener, Arc::clone(&engine));
         let socket = &engine.config.control.socket;
@@ -153,12 +152,11 @@ impl Daemon {
             tracing::warn!(seconds = GOODBYE.as_secs(), "something was still under way and was cut off");
         }
         engine.store.close().await;
-        match failure {
-            Some(error) => Err(anyhow!(error).context("the store failed; nothing more was sent")),
-            None => {
-                tracing::info!("stopped");
-                Ok(())
-            }
+        if let Some(error) = failure {
+            Err(anyhow!(error).context("the store failed; nothing more was sent"))
+        } else {
+            tracing::info!("stopped");
+            Ok(())
         }
     }
 }
@@ -206,7 +204,7 @@ impl Loops {
     }
 
     async fn ask(self) {
-        while self.due(&self.engine.bells.ask, |store| store.next_candidate_due()).await {
+        while self.due(&self.engine.bells.ask, super::store::Store::next_candidate_due).await {
             self.start(|engine| async move {
                 engine.asker.ask_once(engine.store.accounts()?).await?;
                 engine.bells.dispatch.notify_one();
@@ -216,7 +214,7 @@ impl Loops {
     }
 
     async fn dispatch(self) {
-        while self.due(&self.engine.bells.dispatch, |store| store.next_entry_due()).await {
+        while self.due(&self.engine.bells.dispatch, super::store::Store::next_entry_due).await {
             self.start(|engine| async move {
                 engine.dispatcher.dispatch_once().await?;
                 Ok(())

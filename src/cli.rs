@@ -159,7 +159,7 @@ enum LinkVerb {
 struct LinkArgs {
     /// Whom it is for
     name: String,
-    /// The trigger its page proposes: job_completed, visit_completed, invoice_created or invoice_paid
+    /// The trigger its page proposes: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`
     #[arg(long, value_name = "TRIGGER")]
     trigger: Option<Trigger>,
     /// How long it works: 90m, 12h, 7d
@@ -405,7 +405,7 @@ fn show_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
         .collect();
     if output.json {
         value["secrets"] = Value::Object(secrets);
-        return output.json(&value);
+        return print_json(&value);
     }
     let mut rows: Vec<[String; 2]> = KEYS
         .iter()
@@ -424,12 +424,12 @@ fn show_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
             .into_iter()
             .map(|(name, from)| [format!("secret {name}"), from.as_str().unwrap_or_default().to_owned()]),
     );
-    output.text(&table::plain(&["key", "value"], rows))
+    print_text(&table::plain(&["key", "value"], rows))
 }
 
 fn check_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
     load(path)?;
-    if output.json { output.json(&json!({"ok": true})) } else { output.text("the configuration is fine") }
+    if output.json { print_json(&json!({"ok": true})) } else { print_text("the configuration is fine") }
 }
 
 #[cfg(feature = "sandbox")]
@@ -447,11 +447,11 @@ async fn sandbox(args: SandboxArgs, output: &Output) -> Result<Status, Stop> {
     })?;
     let (home, api) = (format!("http://{}/", sandbox.address()), sandbox.api_base());
     if output.json {
-        output.json(
+        print_json(
             &json!({"home": home, "api_base": api, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}),
         )?;
     } else {
-        output.text(&format!(
+        print_text(&format!(
             "A local Jobber runs at {home}\n  jobber.api_base   {api}\n  jobber.client_id  {CLIENT_ID}\n  client secret     {CLIENT_SECRET}\n  control           POST {home}control\nCtrl-C ends it."
         ))?;
     }
@@ -461,39 +461,39 @@ async fn sandbox(args: SandboxArgs, output: &Output) -> Result<Status, Stop> {
     Ok(Status::Fine)
 }
 
-/// Prints to stdout, as text or JSON.
+fn print_text(text: &str) -> Result<Status, Stop> {
+    match writeln!(std::io::stdout(), "{text}") {
+        // Whoever reads has enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Status::Fine),
+        Err(error) => Err(Stop::failed(error)),
+        Ok(()) => Ok(Status::Fine),
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<Status, Stop> {
+    print_text(&serde_json::to_string_pretty(value).map_err(Stop::failed)?)
+}
+
+/// How replies are printed to stdout.
 struct Output {
     json: bool,
 }
 
 impl Output {
-    fn text(&self, text: &str) -> Result<Status, Stop> {
-        match writeln!(std::io::stdout(), "{text}") {
-            // Whoever reads has enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Status::Fine),
-            Err(error) => Err(Stop::failed(error)),
-            Ok(()) => Ok(Status::Fine),
-        }
-    }
-
-    fn json(&self, value: &impl serde::Serialize) -> Result<Status, Stop> {
-        self.text(&serde_json::to_string_pretty(value).map_err(Stop::failed)?)
-    }
-
     fn reply(&self, reply: &Reply) -> Result<Status, Stop> {
         match reply {
             Reply::Refused(message) => return Err(Stop::usage(message)),
             Reply::Failed(message) => return Err(Stop::failed(message)),
-            Reply::Done(message) if self.json => self.json(&json!({"done": message}))?,
-            Reply::Once(value) if self.json => self.json(value)?,
-            Reply::LinkCreated(value) if self.json => self.json(value)?,
-            Reply::Links(value) if self.json => self.json(value)?,
-            Reply::Accounts(value) if self.json => self.json(value)?,
-            Reply::Status(value) if self.json => self.json(value)?,
-            Reply::Explained(value) if self.json => self.json(value)?,
-            Reply::Queue(value) if self.json => self.json(value)?,
-            Reply::Ask(value) if self.json => self.json(value)?,
-            other => self.text(&render::reply(other))?,
+            Reply::Done(message) if self.json => print_json(&json!({"done": message}))?,
+            Reply::Once(value) if self.json => print_json(value)?,
+            Reply::LinkCreated(value) if self.json => print_json(value)?,
+            Reply::Links(value) if self.json => print_json(value)?,
+            Reply::Accounts(value) if self.json => print_json(value)?,
+            Reply::Status(value) if self.json => print_json(value)?,
+            Reply::Explained(value) if self.json => print_json(value)?,
+            Reply::Queue(value) if self.json => print_json(value)?,
+            Reply::Ask(value) if self.json => print_json(value)?,
+            other => print_text(&render::reply(other))?,
         };
         Ok(status_of(reply))
     }

@@ -19,9 +19,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 
 use crate::clock::{SharedClock, plus};
+use crate::digest;
 use crate::jobber::{ApiError, Client};
 use crate::model::{Account, AccountId, Link, LinkId, LinkState, Trigger};
 use crate::oauth::{OAuth, TokenError};
@@ -161,11 +161,6 @@ pub fn random() -> Result<SecretString, StoreError> {
 }
 
 /// What the store knows of a secret.
-pub fn hash(secret: &str) -> String {
-    Sha256::digest(secret).iter().fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write as _;
-        // Writing to a String does not fail.
-        let _ok = write!(hex, "{byte:02x}");
-        hex
-    })
+fn hash(secret: &str) -> String {
+    digest::of(&[secret])
 }

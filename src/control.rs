@@ -90,12 +90,9 @@ async fn answer(stream: UnixStream, engine: &Engine) -> std::io::Result<()> {
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LONGEST_REQUEST));
     tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
-    let request = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => request,
-        Err(_) => {
-            let words = "the daemon does not know this request: is it another version than the command line?";
-            return send(&mut write, &Line::Reply(Box::new(Reply::Refused(words.to_owned())))).await;
-        }
+    let Ok(request) = serde_json::from_str::<Request>(&line) else {
+        let words = "the daemon does not know this request: is it another version than the command line?";
+        return send(&mut write, &Line::Reply(Box::new(Reply::Refused(words.to_owned())))).await;
     };
     let (progress, mut made) = mpsc::unbounded_channel();
     let tell = move |done, of| {

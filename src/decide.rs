@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use crate::clock::plus;
+use crate::digest;
 use crate::message;
 use crate::model::{
     AccountId, Ask, AskBody, AskId, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
@@ -123,14 +123,8 @@ pub fn decide(
 
 /// The id of the ask for this account, trigger and work: the same however often it is computed.
 pub fn ask_id(account: &AccountId, trigger: Trigger, work: &WorkRef) -> AskId {
-    let mut hash = Sha256::new();
-    for part in [account.as_str(), trigger.as_str(), work.kind.as_str(), work.id.as_str()] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    let digest = hash.finalize();
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    AskId::new(format!("ask_{hex}"))
+    let parts = [account.as_str(), trigger.as_str(), work.kind.as_str(), work.id.as_str()];
+    AskId::new(format!("ask_{}", digest::short(&parts)))
 }
 
 /// The marker that forbids to ask about `work`, if there is one.

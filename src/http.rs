@@ -29,7 +29,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::plus;
-use crate::connect::{ConnectError, hash, random};
+use crate::connect::{ConnectError, random};
+use crate::digest;
 use crate::engine::Engine;
 use crate::model::Trigger;
 use crate::store::{LinkRefusal, StoreError};
@@ -276,7 +277,7 @@ fn browser_of(headers: &HeaderMap) -> Option<SecretString> {
 
 /// What the form carries to show that this browser got it from us.
 fn csrf(browser: &SecretString, token: &SecretString) -> String {
-    hash(&format!("csrf\0{}\0{}", browser.expose_secret(), token.expose_secret()))
+    digest::of(&["csrf", browser.expose_secret(), token.expose_secret()])
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod control;
 pub mod decide;
 #[cfg(feature = "sandbox")]
 mod demo;
+pub mod digest;
 pub mod dispatcher;
 pub mod engine;
 pub mod http;

@@ -3,7 +3,7 @@
 //!
 //! # How a write becomes durable
 //!
-//! One thread owns all writes ([`writer`]). It drains its queue, runs each operation against the tree and
+//! One thread owns all writes (`store/writer.rs`). It drains its queue, runs each operation against the tree and
 //! applies what the operation wrote as one atomic batch, then flushes once, syncs the file once, and only
 //! then answers everybody. So an operation is all or nothing, operations are strictly one after the other
 //! (an operation may read, decide and write without anybody in between), and an answered write survives

@@ -198,7 +198,7 @@ struct MutationRoot<'s> {
 }
 
 impl ObjectValue for MutationRoot<'_> {
-    fn type_name(&self) -> &str {
+    fn type_name(&self) -> &'static str {
         "Mutation"
     }
 
@@ -234,7 +234,7 @@ impl ObjectValue for PayloadObject {
         let target = self.payload.fields.iter().find(|(name, _)| *name == info.field_name());
         match target.map(|(_, target)| target) {
             Some(Target::One(kind, number)) => self.snapshot.one(*kind, *number),
-            Some(Target::Many(kind, numbers)) => self.snapshot.many(*kind, numbers),
+            Some(Target::Many(kind, numbers)) => Ok(self.snapshot.many(*kind, numbers)),
             Some(Target::Nothing) | None => Ok(ResolvedValue::null()),
         }
     }

@@ -44,9 +44,9 @@ impl Snapshot {
         }
     }
 
-    pub(super) fn many(&self, kind: Kind, numbers: &[u64]) -> Resolved<'_> {
+    pub(super) fn many(&self, kind: Kind, numbers: &[u64]) -> ResolvedValue<'_> {
         let records: Vec<_> = numbers.iter().filter_map(|number| self.record(kind, *number)).collect();
-        Ok(ResolvedValue::List(Box::new(records.into_iter().map(|record| self.shown(record)))))
+        ResolvedValue::List(Box::new(records.into_iter().map(|record| self.shown(record))))
     }
 
     fn shown<'a>(&'a self, record: Record<'a>) -> Resolved<'a> {
@@ -197,7 +197,7 @@ impl Snapshot {
 pub(super) struct QueryRoot<'s>(pub(super) &'s Snapshot);
 
 impl ObjectValue for QueryRoot<'_> {
-    fn type_name(&self) -> &str {
+    fn type_name(&self) -> &'static str {
         "Query"
     }
 
@@ -275,13 +275,13 @@ impl Record<'_> {
             (Kind::Client, "jobs") => snapshot.connection(Kind::Job, info, of("_client")),
             (Kind::Client, "invoices") => snapshot.connection(Kind::Invoice, info, of("_client")),
             (Kind::Client, "clientProperties") => snapshot.connection(Kind::Property, info, of("_client")),
-            (Kind::Client, "tags") => return Some(self.tags(info)),
+            (Kind::Client, "tags") => return Some(Ok(self.tags(info))),
             (Kind::Property, "jobs") => snapshot.connection(Kind::Job, info, of("_property")),
             _ => return None,
         })
     }
 
-    fn tags<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Resolved<'a> {
+    fn tags<'a>(&'a self, info: &'a ResolveInfo<'a>) -> ResolvedValue<'a> {
         let tags: Vec<Value> = self
             .row
             .get("_tags")
@@ -299,10 +299,10 @@ impl Record<'_> {
             "totalCount": tags.len(),
             "pageInfo": {"hasNextPage": shown.len() < tags.len(), "hasPreviousPage": false},
         });
-        Ok(ResolvedValue::object(Nested {
+        ResolvedValue::object(Nested {
             type_name: Cow::Borrowed("TagConnection"),
             fields: Cow::Owned(super::mutate::object(fields)),
-        }))
+        })
     }
 }
 
@@ -404,12 +404,11 @@ impl ObjectValue for Edge<'_> {
     }
 
     fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Resolved<'a> {
-        match info.field_name() {
-            "cursor" => Ok(ResolvedValue::leaf(to_cursor(self.ordinal))),
-            _ => {
-                let Record { snapshot, kind, number, row } = self.record;
-                snapshot.shown(Record { snapshot, kind, number, row })
-            }
+        if info.field_name() == "cursor" {
+            Ok(ResolvedValue::leaf(to_cursor(self.ordinal)))
+        } else {
+            let Record { snapshot, kind, number, row } = self.record;
+            snapshot.shown(Record { snapshot, kind, number, row })
         }
     }
 }
@@ -507,12 +506,11 @@ fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
         return a.cmp(&b);
     }
     let number = |value: Option<&Value>| value.and_then(Value::as_f64);
-    match (number(a), number(b)) {
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        _ => {
-            let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-            text(a).cmp(&text(b))
-        }
+    if let (Some(a), Some(b)) = (number(a), number(b)) {
+        a.total_cmp(&b)
+    } else {
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        text(a).cmp(&text(b))
     }
 }
 

@@ -123,7 +123,7 @@ async fn graphql(State(shared): App, headers: HeaderMap, body: Bytes) -> Respons
         let world = shared.world();
         match authenticate(&world, &headers) {
             Ok(grant) => (grant, world.now()),
-            Err(refusal) => return dated(refusal, world.now()),
+            Err(refusal) => return dated(*refusal, world.now()),
         }
     };
     let Ok(request) = serde_json::from_slice::<Request>(&body) else {
@@ -144,8 +144,8 @@ async fn graphql(State(shared): App, headers: HeaderMap, body: Bytes) -> Respons
 }
 
 /// Whose token came with a request, or the answer that refuses it.
-fn authenticate(world: &World, headers: &HeaderMap) -> Result<Grant, Response> {
-    let refuse = |words: &str| Err(json_answer(401, &json!({ "message": words })));
+fn authenticate(world: &World, headers: &HeaderMap) -> Result<Grant, Box<Response>> {
+    let refuse = |words: &str| Err(Box::new(json_answer(401, &json!({ "message": words }))));
     let token = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -165,7 +165,7 @@ fn authenticate(world: &World, headers: &HeaderMap) -> Result<Grant, Response> {
     };
     if account.closed {
         let body = json!({"error": {"message": "This account is not active"}});
-        return Err(json_answer(account.switches.inactive_status, &body));
+        return Err(Box::new(json_answer(account.switches.inactive_status, &body)));
     }
     if access.expires_at <= world.now() {
         return refuse("Access token expired");

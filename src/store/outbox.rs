@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::writer::Txn;
 use super::{Store, StoreError, key};
+use crate::digest;
 use crate::model::{AskId, Decision, Delivery, EntryState, LastAttempt, OutboxEntry, Outcome, ReceiverState};
 use crate::retry::Next;
 
@@ -17,7 +17,7 @@ pub struct ReceiverId(String);
 impl ReceiverId {
     /// The receiver at `url`.
     pub fn of(url: &str) -> Self {
-        Self(Sha256::digest(url).iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        Self(digest::short(&[url]))
     }
 }
 

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jobber_reviewd::sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
 use jobber_reviewd::store::{Store, StoreKey};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::net::UnixDatagram;
 use tokio::process::{Child, Command};
@@ -119,11 +120,20 @@ delay = "0s"
 
     /// Starts the daemon and waits until it says that it is ready.
     async fn start(&self) -> Child {
+        self.start_logging_to(Stdio::null(), "warn").await
+    }
+
+    async fn start_logging_to(&self, logs: Stdio, level: &str) -> Child {
         let socket = self.path("notify.sock");
         let _left_over = std::fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).unwrap();
-        let mut daemon =
-            self.command(&[]).env("NOTIFY_SOCKET", &socket).stderr(Stdio::piped()).spawn().unwrap();
+        let mut daemon = self
+            .command(&[])
+            .env("NOTIFY_SOCKET", &socket)
+            .env("JOBBER_REVIEWD_LOG", level)
+            .stderr(logs)
+            .spawn()
+            .unwrap();
         let mut buffer = [0; 1024];
         tokio::select! {
             got = tokio::time::timeout(PATIENCE, notify.recv(&mut buffer)) => {
@@ -136,8 +146,8 @@ delay = "0s"
         daemon
     }
 
-    /// Walks the contractor through the link of `link create`.
-    async fn connect(&self) {
+    /// Walks the contractor through the link of `link create`; the secrets that were used on the way.
+    async fn connect(&self) -> Vec<String> {
         let link = self.run(&["link", "create", "Ace", "--json"]).await.json();
         let url = link["url"].as_str().unwrap();
         assert!(url.starts_with(&format!("{}/connect/", self.public_url)));
@@ -158,6 +168,10 @@ delay = "0s"
         );
         let page = client.get(back).header("cookie", &cookie).send().await.unwrap().text().await.unwrap();
         assert!(page.contains("Ace Plumbing is connected"), "{page}");
+        let token = url.rsplit('/').next().unwrap();
+        [token, cookie.split_once('=').unwrap().1, state, code["code"].as_str().unwrap()]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     fn graphql(&self, document: &str, variables: Value) -> Value {
@@ -245,6 +259,43 @@ async fn a_contractor_connects_a_job_is_closed_and_the_platform_is_asked() {
     assert_eq!(explained[0]["outcome"], "asked");
     assert_eq!(explained[0]["work"]["id"], job.as_str());
     assert_eq!(explained[0]["delivery"]["state"], "delivered");
+}
+
+/// A whole run, everything logged that any part of the program can log.
+#[tokio::test]
+async fn no_secret_and_no_person_gets_into_a_log() {
+    let machine = Machine::set_up().await;
+    let logs = std::fs::File::create(machine.path("logs")).unwrap();
+    let daemon = machine.start_logging_to(logs.into(), "trace").await;
+    let mut secrets = machine.connect().await;
+    machine.receiver.answers(&[422]);
+    machine.close_a_job();
+    machine.receiver.wait_for(1).await;
+    let ask = machine.receiver.ids()[0].clone();
+    machine.sandbox.control(Op::ExpireTokens { account: machine.account }).unwrap();
+    machine.run(&["--once"]).await;
+    machine.run(&["explain", "John Smith"]).await;
+    machine.run(&["queue", "show", &ask]).await;
+    machine.sandbox.control(Op::RevokeTokens { account: machine.account }).unwrap();
+    machine.run(&["--once"]).await;
+    assert_eq!(terminate(daemon).await, 0);
+
+    let logs = std::fs::read_to_string(machine.path("logs")).unwrap();
+    for expected in ["connected", "asked", "dead letter", "refreshed", "needs authorization", &ask] {
+        assert!(logs.contains(expected), "{expected} was not logged");
+    }
+    let store =
+        Store::open(&machine.path("store"), &StoreKey::parse(&STANDARD.encode([1; 32]).into()).unwrap())
+            .unwrap();
+    let account = store.accounts().unwrap().remove(0);
+    let tokens = store.tokens(&account.id).unwrap().unwrap();
+    secrets.extend([&tokens.access, &tokens.refresh].map(|token| token.expose_secret().to_owned()));
+    secrets.extend([CLIENT_SECRET.to_owned(), webhook_secret(), STANDARD.encode([1; 32])]);
+    secrets.extend(["John", "Smith", "john@example.com", "1 Main St", "Drain Cleaning"].map(str::to_owned));
+    for secret in secrets {
+        let line = logs.lines().find(|line| line.contains(&secret));
+        assert_eq!(line, None, "{secret} was logged");
+    }
 }
 
 #[tokio::test]
@@ -429,7 +480,9 @@ async fn settings_are_shown_without_secrets_and_the_environment_wins() {
 async fn without_a_file_the_environment_is_enough() {
     let machine = Machine::set_up().await;
     let mut command = program();
-    command.args(["config", "show", "--json"]).env("JOBBER_REVIEWD__JOBBER__CLIENT_ID", "from the environment");
+    command
+        .args(["config", "show", "--json"])
+        .env("JOBBER_REVIEWD__JOBBER__CLIENT_ID", "from the environment");
     let said = say(command).await;
     assert_eq!(said.status, 2);
     assert!(said.err.contains("http.public_url: it is not set"), "{}", said.err);

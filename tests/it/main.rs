@@ -1,5 +1,13 @@
 //! The program against a local Jobber and a real receiver.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops where it cannot go on, and says when it is skipped"
+)]
+
 mod asking;
 mod binary;
 mod browser;

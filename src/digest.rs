@@ -1,0 +1,38 @@
+//! SHA-256 as text: what stands for a secret or a long key. Pure.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+/// The digest of several parts, in hexadecimal. Where one part ends and the next begins counts.
+pub fn of(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a String does not fail.
+        let _ok = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The first half of [`of`]: 128 bits, for names.
+pub fn short(parts: &[&str]) -> String {
+    let mut hex = of(parts);
+    hex.truncate(32);
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seams_between_parts_count() {
+        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
+        assert_ne!(of(&["ab"]), of(&["ab", ""]));
+        assert_eq!(short(&["ab"]), of(&["ab"])[..32]);
+    }
+}
