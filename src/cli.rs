@@ -354,7 +354,11 @@ async fn reach(config: Config, request: &Request, progress: &Progress) -> Result
         }
         let secrets = match &secrets {
             Some(secrets) => secrets,
-            None => secrets.insert(Secrets::load(&config).map_err(Stop::usage)?),
+            None => secrets.insert(Secrets::load(&config).map_err(|error| {
+                Stop::usage(format!(
+                    "no daemon is running, and on its own this verb needs the secrets: {error}"
+                ))
+            })?),
         };
         match open_store(&config, secrets).await.map_err(Stop::failed)? {
             Ok(store) => {

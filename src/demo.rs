@@ -4,6 +4,7 @@
 //! Only the clock is not: one second here is ten minutes, so that nobody waits two hours for the end.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -252,16 +253,27 @@ impl Stage {
         tell(&format!("  close and reopen jobs  http://{}/", self.sandbox.address()))?;
         tell(&format!("  connect a contractor   {url}"))?;
         tell(&format!("  is it well?            {}/healthz", self.public_url))?;
-        let socket = self.folder.0.join("control.sock");
-        tell(&format!("  ask the daemon         JOBBER_REVIEWD__CONTROL__SOCKET={} \\", socket.display()))?;
+        let config = self.write_config()?;
         tell(&format!(
-            "                         JOBBER_REVIEWD__JOBBER__CLIENT_ID={CLIENT_ID} JOBBER_REVIEWD__HTTP__PUBLIC_URL={} \\",
-            self.public_url
+            "  ask the daemon         cargo run --features sandbox -- --config {} status",
+            config.display()
         ))?;
-        tell(
-            "                         JOBBER_REVIEWD__REVIEW__WEBHOOK_URL=http://127.0.0.1 cargo run --features sandbox -- status",
-        )?;
         tell("Ctrl-C ends it.")
+    }
+
+    /// The settings as a file, for verbs that are to find this daemon.
+    fn write_config(&self) -> anyhow::Result<std::path::PathBuf> {
+        let mut text = String::new();
+        for (section, keys) in serde_json::to_value(&self.engine.config)?.as_object().into_iter().flatten() {
+            writeln!(text, "[{section}]")?;
+            for (key, value) in keys.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+                // Text, numbers and truth are written alike in JSON and TOML.
+                writeln!(text, "{key} = {value}")?;
+            }
+        }
+        let path = self.folder.0.join("config.toml");
+        std::fs::write(&path, text)?;
+        Ok(path)
     }
 
     async fn new_link(&self, name: &str, trigger: Trigger) -> anyhow::Result<String> {

@@ -35,6 +35,7 @@ mod outbox;
 mod seal;
 mod writer;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -67,6 +68,14 @@ pub enum StoreError {
         "the store {path} is in use by another process: stop that process, or reach it through its control socket"
     )]
     Locked {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// It belongs to another user: what we wrote there, that user's daemon could not read.
+    #[error(
+        "the store {path} belongs to another user: let the running daemon do this, or do it as that user"
+    )]
+    Foreign {
         /// The store's folder.
         path: PathBuf,
     },
@@ -136,6 +145,9 @@ impl Store {
     pub fn open(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
         let open_error = |source| StoreError::Open { path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(open_error)?;
+        if !is_ours(path) {
+            return Err(StoreError::Foreign { path: path.to_owned() });
+        }
         let db = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).open().map_err(
             |error| match error {
                 sled::Error::Io(source) if is_lock_failure(&source) => {
@@ -291,6 +303,15 @@ impl Store {
             let (key, bytes) = entry?;
             Ok((key, codec::decode(&bytes)?))
         })
+    }
+}
+
+/// Whether a folder belongs to the user we run as, who owns our entry in `/proc`.
+fn is_ours(path: &Path) -> bool {
+    match (std::fs::metadata(path), std::fs::metadata("/proc/self")) {
+        (Ok(folder), Ok(process)) => folder.uid() == process.uid(),
+        // Opening it will tell.
+        _ => true,
     }
 }
 

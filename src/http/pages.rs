@@ -108,7 +108,7 @@ fn explanation(trigger: Trigger) -> &'static str {
     match trigger {
         Trigger::JobCompleted => "The work is done and nothing is open any more.",
         Trigger::VisitCompleted => "For recurring jobs that stay open for a long time.",
-        Trigger::InvoiceCreated => "Drafts do not count.",
+        Trigger::InvoiceCreated => "The invoice is on its way to the customer.",
         Trigger::InvoicePaid => "Only customers who have paid.",
     }
 }
