@@ -14,6 +14,7 @@ mod browser;
 mod connecting;
 mod delivering;
 mod guards;
+mod local_jobber;
 mod support;
 mod tokens;
 mod trouble;
