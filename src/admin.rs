@@ -11,8 +11,8 @@ use crate::clock::minus;
 use crate::connect::NewLink;
 use crate::engine::{Engine, OnceReport};
 use crate::model::{
-    Account, AccountId, AskId, Candidate, Connection, Decision, EntryState, Link, LinkId, OutboxEntry,
-    Outcome, SkipReason, Subject, Trigger, WorkRef,
+    Account, AccountId, AskId, Candidate, Connection, Decision, EntryState, Health, Link, LinkId,
+    OutboxEntry, Outcome, SkipReason, Subject, Trigger, WorkRef,
 };
 use crate::step::{Effect, Progress};
 use crate::store::StoreError;
@@ -146,6 +146,8 @@ pub struct AccountStatus {
     pub failing_since: Option<Timestamp>,
     /// The last failure.
     pub last_error: Option<String>,
+    /// Since when what is due cannot be read.
+    pub asking_fails_since: Option<Timestamp>,
     /// The last finished work that was seen.
     pub last_event: Option<Timestamp>,
     /// Asks in the last seven days.
@@ -346,7 +348,7 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
         let count = counts.by_account.get(&account.id).copied().unwrap_or_default();
         let stopped = receiver.stopped_at.is_some() && count.queued > 0;
         accounts.push(AccountStatus {
-            next_action: next_action(&account, count.dead, stopped),
+            next_action: next_action(&account, &health, count.dead, stopped),
             state: account.connection.as_str().to_owned(),
             reason: match &account.connection {
                 Connection::Connected => None,
@@ -358,6 +360,7 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
             last_success: health.last_success,
             failing_since: health.failing_since,
             last_error: health.last_error,
+            asking_fails_since: health.asking_fails_since,
             last_event: health.last_event,
             asked_7d: asked,
             skipped_7d: skipped,
@@ -369,10 +372,13 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
     Ok(StatusReport { running, receiver_stopped_at: receiver.stopped_at, accounts })
 }
 
-fn next_action(account: &Account, dead: usize, receiver_stopped: bool) -> Option<String> {
+fn next_action(account: &Account, health: &Health, dead: usize, receiver_stopped: bool) -> Option<String> {
     if !account.connection.is_connected() {
         let Account { id, label, .. } = account;
         return Some(format!("send a new link: jobber-reviewd link create '{label}' --account {id}"));
+    }
+    if let Some(error) = health.last_error.as_ref().filter(|_| health.needs_operator) {
+        return Some(error.clone());
     }
     if receiver_stopped {
         return Some("the receiver says it is gone: mend it, then jobber-reviewd queue retry ASK".to_owned());

@@ -17,6 +17,7 @@ use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,8 +30,9 @@ use crate::http::Http;
 use crate::step::{Effect, no_progress};
 use crate::store::{Store, StoreError};
 
-/// How long steps may take to end after the signal. A request to Jobber takes 30 s at most, one to a receiver 15.
-const GOODBYE: Duration = Duration::from_secs(40);
+/// How long steps may take to end after the signal: a request to a receiver takes 15 s at most. A read that is cut off
+/// costs nothing; a refresh of tokens is not cut off but waited for, another 30 s at most.
+const GOODBYE: Duration = Duration::from_secs(20);
 
 /// How long a loop waits when nothing is due: a missed bell costs no more than this.
 const LOOK: Duration = Duration::from_secs(5);
@@ -55,12 +57,6 @@ impl std::fmt::Debug for Schedule {
     }
 }
 
-/// Opens the store on a thread that may block.
-pub async fn open_store(config: &Config, secrets: &Secrets) -> anyhow::Result<Result<Store, StoreError>> {
-    let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
-    Ok(tokio::task::spawn_blocking(move || Store::open(&path, &key)).await?)
-}
-
 /// Cancels `stop` when the system or a person asks us to end.
 pub(crate) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -83,7 +79,8 @@ impl Daemon {
         clock: SharedClock,
         listener: Option<TcpListener>,
     ) -> anyhow::Result<Self> {
-        let store = open_store(&config, secrets).await??;
+        let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
+        let store = tokio::task::spawn_blocking(move || Store::open(&path, &key)).await??;
         let engine = Arc::new(Engine::new(config, secrets, store, clock)?);
         let listener = if let Some(listener) = listener {
             listener
@@ -115,50 +112,79 @@ impl Daemon {
         Arc::clone(&self.engine)
     }
 
-    /// Runs until `stop`, then ends what is under way and closes the store.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    /// What ends it.
+    pub fn stop(&self) -> CancellationToken {
+        self.engine.stop.clone()
+    }
+
+    /// Runs until it is stopped, then ends what is under way and closes the store.
+    pub async fn run(self) -> anyhow::Result<()> {
         let Self { engine, http, control, scheduler: Schedule(mut scheduler) } = self;
-        let tasks = TaskTracker::new();
+        let stop = engine.stop.clone();
+        let steps = TaskTracker::new();
         let (fail, mut failed) = mpsc::unbounded_channel();
-        let loops = Loops { engine: Arc::clone(&engine), stop: stop.clone(), tasks: tasks.clone(), fail };
+        let loops = Loops { engine: Arc::clone(&engine), stop: stop.clone(), steps: steps.clone(), fail };
 
-        tasks.spawn(http.run(stop.clone()));
-        tasks.spawn({
-            let (engine, stop, tasks) = (Arc::clone(&engine), stop.clone(), tasks.clone());
-            async move { control.run(engine, stop, &tasks).await }
+        let mut parts = JoinSet::new();
+        parts.spawn({
+            let stop = stop.clone();
+            async move { http.run(stop).await.context("the public listener failed") }
         });
-        tasks.spawn(loops.clone().sweep());
-        tasks.spawn(loops.clone().ask());
-        tasks.spawn(loops.dispatch());
-        scheduler.start().await?;
-        engine.bells.sweep.notify_one();
-        tell_systemd(&[NotifyState::Ready, NotifyState::Status("watching")]);
-        tracing::info!(
-            http.listen = %engine.config.http.listen,
-            poll.schedule = engine.config.poll.schedule.as_str(),
-            accounts = engine.store.accounts()?.len(),
-            "running"
-        );
-
-        let failure = tokio::select! {
-            () = stop.cancelled() => None,
-            error = failed.recv() => error,
+        parts.spawn({
+            let (engine, stop, steps) = (Arc::clone(&engine), stop.clone(), steps.clone());
+            async move {
+                control.run(engine, stop, &steps).await;
+                Ok(())
+            }
+        });
+        parts.spawn(loops.clone().sweep());
+        parts.spawn(loops.clone().ask());
+        parts.spawn(loops.dispatch());
+        let failure = match announce(&engine, &scheduler).await {
+            Ok(()) => tokio::select! {
+                // First: parts end because of the stop.
+                biased;
+                () = stop.cancelled() => None,
+                error = failed.recv() => error.map(|error| anyhow!(error).context("nothing more is sent")),
+                ended = parts.join_next() => Some(anyhow!("a part of the daemon ended: {ended:?}")),
+            },
+            Err(error) => Some(error),
         };
+
         tell_systemd(&[NotifyState::Stopping]);
         stop.cancel();
-        scheduler.shutdown().await?;
-        tasks.close();
-        if tokio::time::timeout(GOODBYE, tasks.wait()).await.is_err() {
+        if let Err(error) = scheduler.shutdown().await {
+            tracing::warn!(%error, "the scheduler did not end well");
+        }
+        steps.close();
+        let ended = async {
+            while parts.join_next().await.is_some() {}
+            steps.wait().await;
+        };
+        if tokio::time::timeout(GOODBYE, ended).await.is_err() {
             tracing::warn!(seconds = GOODBYE.as_secs(), "something was still under way and was cut off");
         }
-        engine.store.close().await;
+        engine.close().await;
         if let Some(error) = failure {
-            Err(anyhow!(error).context("the store failed; nothing more was sent"))
-        } else {
-            tracing::info!("stopped");
-            Ok(())
+            return Err(error);
         }
+        tracing::info!("stopped");
+        Ok(())
     }
+}
+
+/// Starts the schedule and says that everything is up.
+async fn announce(engine: &Engine, scheduler: &JobScheduler) -> anyhow::Result<()> {
+    scheduler.start().await?;
+    engine.bells.sweep.notify_one();
+    tell_systemd(&[NotifyState::Ready, NotifyState::Status("watching")]);
+    tracing::info!(
+        http.listen = %engine.config.http.listen,
+        poll.schedule = engine.config.poll.schedule.as_str(),
+        accounts = engine.store.accounts()?.len(),
+        "running"
+    );
+    Ok(())
 }
 
 /// Cron in UTC that only rings a bell.
@@ -182,15 +208,15 @@ fn tell_systemd(state: &[NotifyState<'_>]) {
 struct Loops {
     engine: Arc<Engine>,
     stop: CancellationToken,
-    tasks: TaskTracker,
+    steps: TaskTracker,
     fail: mpsc::UnboundedSender<StoreError>,
 }
 
 impl Loops {
-    async fn sweep(self) {
+    async fn sweep(self) -> anyhow::Result<()> {
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => return Ok(()),
                 () = self.engine.bells.sweep.notified() => {}
             }
             self.start(|engine| async move {
@@ -203,39 +229,45 @@ impl Loops {
         }
     }
 
-    async fn ask(self) {
-        while self.due(&self.engine.bells.ask, super::store::Store::next_candidate_due).await {
+    async fn ask(self) -> anyhow::Result<()> {
+        while self.due(&self.engine.bells.ask, Store::next_candidate_due).await? {
             self.start(|engine| async move {
-                engine.asker.ask_once(engine.store.accounts()?).await?;
+                engine.asker.ask_once(None).await?;
                 engine.bells.dispatch.notify_one();
                 Ok(())
             });
         }
+        Ok(())
     }
 
-    async fn dispatch(self) {
-        while self.due(&self.engine.bells.dispatch, super::store::Store::next_entry_due).await {
+    async fn dispatch(self) -> anyhow::Result<()> {
+        while self.due(&self.engine.bells.dispatch, Store::next_ask_due).await? {
             self.start(|engine| async move {
-                engine.dispatcher.dispatch_once().await?;
+                engine.dispatcher.dispatch_once(None).await?;
                 Ok(())
             });
         }
+        Ok(())
     }
 
     /// Waits for the bell or for what is due next, and until something is due; `false` when it is time to stop.
-    async fn due(&self, bell: &Notify, next: impl Fn(&Store) -> Option<Timestamp>) -> bool {
+    async fn due(
+        &self,
+        bell: &Notify,
+        next: impl Fn(&Store) -> Result<Option<Timestamp>, StoreError>,
+    ) -> Result<bool, StoreError> {
         let mut wait = LOOK_AGAIN;
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return false,
+                () = self.stop.cancelled() => return Ok(false),
                 () = bell.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
             wait = LOOK;
-            if let Some(at) = next(&self.engine.store) {
+            if let Some(at) = next(&self.engine.store)? {
                 let until = self.engine.clock.sleep_until(at);
                 if until.is_zero() {
-                    return true;
+                    return Ok(true);
                 }
                 wait = LOOK.min(until);
             }
@@ -248,7 +280,7 @@ impl Loops {
         F: Future<Output = Result<(), StoreError>> + Send + 'static,
     {
         let (step, fail) = (step(Arc::clone(&self.engine)), self.fail.clone());
-        self.tasks.spawn(async move {
+        self.steps.spawn(async move {
             if let Err(error) = step.await {
                 tracing::error!(%error, "a step failed");
                 // Nobody listens any more when the daemon is ending already.

@@ -9,24 +9,32 @@
 //! - *After the commit*: decision, markers and the frozen outbox entry are stored together. Considering the
 //!   same work again finds it settled; the dispatcher takes it from there.
 //!
-//! A recheck that fails changes nothing: the candidate stays due. Its account then rests for a moment, so that
-//! a dead Jobber is not asked in a loop.
+//! A recheck that fails decides nothing: the candidate waits a little and is due again, so that one record which
+//! Jobber cannot give keeps no other one waiting. When Jobber itself cannot be reached, the whole account rests for a
+//! moment. What has become stale meanwhile needs no reading.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, plus};
-use crate::connection::{Connection, ReadError};
+use crate::connection::{Connection, ReadError, Trouble};
 use crate::decide::{Contractor, Verdict, decide};
-use crate::model::{Account, AccountId, Ask, AskId, Candidate, Facts, SharedRules, SkipReason, WorkRef};
-use crate::step::{Effect, Entered, InFlight, pool};
+use crate::model::{
+    Account, AccountId, Ask, AskId, Candidate, Facts, Failure, SharedRules, SkipReason, Subject, WorkRef,
+};
+use crate::plan::too_old;
+use crate::step::{Effect, Entered, InFlight, Workers};
 use crate::store::{AskCommit, Store, StoreError};
 use crate::webhook::freeze;
 
 /// How long an account rests after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long a candidate waits after an answer that cannot be used.
+const WAIT_FOR_AN_ANSWER: SignedDuration = SignedDuration::from_mins(15);
 
 /// What became of one candidate.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,8 +58,8 @@ pub enum AskOutcome {
     Deferred(Timestamp),
     /// Something else settled it first.
     Superseded,
-    /// It could not be read; it stays due.
-    Failed(String),
+    /// It could not be read; it is due again soon.
+    Failed(Failure),
 }
 
 /// Considers what is due.
@@ -61,47 +69,52 @@ pub struct Asker {
     connection: Connection,
     clock: SharedClock,
     rules: SharedRules,
-    concurrency: usize,
+    workers: Workers,
     in_flight: InFlight<AccountId>,
     resting: Mutex<HashMap<AccountId, Timestamp>>,
 }
 
 impl Asker {
-    /// An asker that works on up to `concurrency` accounts at a time.
+    /// An asker that works on up to `concurrency` accounts at a time, and begins with no other one after `stop`.
     pub fn new(
         store: Store,
         connection: Connection,
         clock: SharedClock,
         rules: SharedRules,
         concurrency: usize,
+        stop: CancellationToken,
     ) -> Self {
         Self {
             store,
             connection,
             clock,
             rules,
-            concurrency,
+            workers: Workers::new(concurrency, stop),
             in_flight: InFlight::new(),
             resting: Mutex::default(),
         }
     }
 
-    /// Considers every candidate of `accounts` that is due, each account's in the order in which they became due.
-    /// May run while an earlier one is still at work: accounts that are under way are left to it.
-    pub async fn ask_once(self: &Arc<Self>, accounts: Vec<Account>) -> Result<Vec<Considered>, StoreError> {
+    /// Considers every candidate that is due, of one account or of all; each account's in the order in which they
+    /// became due. May run while an earlier one is still at work: accounts that are under way are left to it.
+    pub async fn ask_once(self: &Arc<Self>, only: Option<&AccountId>) -> Result<Vec<Considered>, StoreError> {
         let mut due: BTreeMap<AccountId, Vec<WorkRef>> = BTreeMap::new();
-        for (account, work) in self.store.due_works(self.clock.now()) {
-            due.entry(account).or_default().push(work);
+        for (account, work) in self.store.due_works(self.clock.now())? {
+            if only.is_none_or(|only| *only == account) {
+                due.entry(account).or_default().push(work);
+            }
         }
-        let queue: Vec<_> = accounts
-            .into_iter()
-            .filter(|account| account.connection.is_connected() && !self.rests(&account.id))
-            .filter_map(|account| {
-                let works = due.remove(&account.id)?;
-                let entered = self.in_flight.enter(&account.id)?;
-                Some((entered, account, works))
-            })
-            .collect();
+        let mut queue = Vec::new();
+        for (id, works) in due {
+            if self.rests(&id) {
+                continue;
+            }
+            let account = self.store.account(&id)?.filter(|account| account.connection.is_connected());
+            let Some(account) = account else { continue };
+            if let Some(entered) = self.in_flight.enter(&id) {
+                queue.push((entered, account, works));
+            }
+        }
         let work = |(entered, account, works): (Entered<AccountId>, Account, Vec<WorkRef>)| {
             let asker = Arc::clone(self);
             async move {
@@ -110,9 +123,12 @@ impl Asker {
                 considered
             }
         };
-        let mut considered: Vec<Result<Vec<Considered>, StoreError>> = Vec::new();
-        pool(self.concurrency, queue, work, |outcome| considered.push(outcome)).await;
-        Ok(considered.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
+        let mut asking = self.workers.start(queue, work);
+        let mut all = Vec::new();
+        while let Some(considered) = asking.next().await {
+            all.extend(considered?);
+        }
+        Ok(all)
     }
 
     async fn ask_account(
@@ -122,11 +138,13 @@ impl Asker {
     ) -> Result<Vec<Considered>, StoreError> {
         let mut considered = Vec::new();
         for work in works {
-            if self.rests(&account.id) {
+            if self.rests(&account.id) || self.workers.is_stopped() {
                 break;
             }
             let Some(candidate) = self.store.candidate(&account.id, &work)? else { continue };
             let outcome = self.consider(account, &candidate, Effect::Apply).await?;
+            let works = !matches!(outcome, AskOutcome::Failed(_));
+            self.store.note_asking(&account.id, works, self.clock.now()).await?;
             considered.push(Considered { account: account.id.clone(), work, outcome });
         }
         Ok(considered)
@@ -139,28 +157,25 @@ impl Asker {
         candidate: &Candidate,
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
+        let rules = self.rules.of(account);
+        if let Some(saw) = too_old(candidate.finished_at, &rules, self.clock.now()) {
+            let saw = saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            let subject = candidate.subject.clone();
+            return self.skip(account, candidate, SkipReason::TooOld, saw, subject, effect).await;
+        }
         let facts = match self.read(account, candidate).await {
             Ok(facts) => facts,
             Err(ReadError::Store(error)) => return Err(error),
-            Err(error) => {
-                self.rest(account, &error);
-                return Ok(AskOutcome::Failed(error.to_string()));
-            }
+            Err(error) => return self.put_off(account, candidate, &error, effect).await,
         };
         let now = self.clock.now();
-        let rules = self.rules.of(account);
         let job_ids = facts.as_ref().map(|facts| facts.job_ids.clone()).unwrap_or_default();
         let markers = self.store.markers(&account.id, &candidate.work, &job_ids)?;
         let contractor = Contractor { id: &account.id, name: &account.name };
         match decide(contractor, candidate, facts.as_ref(), &markers, &rules, now) {
             Verdict::Ask(ask) => self.ask(account, *ask, now, effect).await,
             Verdict::Skip { reason, saw, subject } => {
-                if effect == Effect::Apply {
-                    let work = &candidate.work;
-                    tracing::info!(account.id = %account.id, work = %work, %reason, "not asked");
-                    self.store.commit_skip(&account.id, work, reason, saw, *subject, now).await?;
-                }
-                Ok(AskOutcome::Skipped(reason))
+                self.skip(account, candidate, reason, saw, *subject, effect).await
             }
             Verdict::Defer { finished_at, until } => {
                 if effect == Effect::Apply {
@@ -169,6 +184,44 @@ impl Asker {
                 Ok(AskOutcome::Deferred(until))
             }
         }
+    }
+
+    async fn skip(
+        &self,
+        account: &Account,
+        candidate: &Candidate,
+        reason: SkipReason,
+        saw: BTreeMap<String, String>,
+        subject: Subject,
+        effect: Effect,
+    ) -> Result<AskOutcome, StoreError> {
+        if effect == Effect::Apply {
+            let (work, now) = (&candidate.work, self.clock.now());
+            tracing::info!(account.id = %account.id, work = %work, %reason, "not asked");
+            self.store.commit_skip(&account.id, work, reason, saw, subject, now).await?;
+        }
+        Ok(AskOutcome::Skipped(reason))
+    }
+
+    /// Lets a candidate that could not be read wait, and its account too where Jobber cannot be reached.
+    async fn put_off(
+        &self,
+        account: &Account,
+        candidate: &Candidate,
+        error: &ReadError,
+        effect: Effect,
+    ) -> Result<AskOutcome, StoreError> {
+        let (work, until) = (&candidate.work, plus(self.clock.now(), wait_after(error)));
+        if effect == Effect::Apply {
+            tracing::warn!(account.id = %account.id, work = %work, %error, "a recheck failed; it will be tried again");
+            self.store.commit_defer(&account.id, work, candidate.finished_at, until).await?;
+            if let ReadError::Failed { trouble: Trouble::Outage { .. }, .. } = error {
+                let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+                resting.insert(account.id.clone(), until);
+            }
+        }
+        let needs_operator = matches!(error, ReadError::Failed { trouble: Trouble::Operator, .. });
+        Ok(AskOutcome::Failed(Failure { detail: error.to_string(), needs_operator }))
     }
 
     async fn ask(
@@ -211,16 +264,12 @@ impl Asker {
         let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
         resting.get(account).is_some_and(|until| *until > self.clock.now())
     }
+}
 
-    fn rest(&self, account: &Account, error: &ReadError) {
-        let rest = match error {
-            ReadError::Failed { retry_after: Some(asked), .. } => REST.max(*asked),
-            _ => REST,
-        };
-        let until = plus(self.clock.now(), rest);
-        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        if resting.insert(account.id.clone(), until).is_none_or(|before| before < self.clock.now()) {
-            tracing::warn!(account.id = %account.id, %error, "a recheck failed; what is due stays due");
-        }
+fn wait_after(error: &ReadError) -> SignedDuration {
+    match error {
+        ReadError::Failed { trouble: Trouble::Answer | Trouble::Operator, .. } => WAIT_FOR_AN_ANSWER,
+        ReadError::Failed { trouble: Trouble::Outage { retry_after: Some(asked) }, .. } => REST.max(*asked),
+        _ => REST,
     }
 }

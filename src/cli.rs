@@ -15,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Reply, Request};
-use crate::app::{Daemon, open_store, stop_on_signal};
+use crate::app::{Daemon, stop_on_signal};
 use crate::clock::SystemClock;
 use crate::config::{Config, KEYS, Period, SecretName, Secrets, find_secret};
 use crate::control::{self, CallError};
 use crate::engine::Engine;
 use crate::model::{AskId, LinkId, Trigger};
 use crate::step::Progress;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::table;
 
 /// How often a store that is in use is tried again: its daemon may be starting or ending.
@@ -265,6 +265,10 @@ fn start_logging(cli: &Cli) {
     };
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let is_terminal = std::io::stderr().is_terminal();
+    if is_daemon {
+        // A panic is an event like others: it must be where the others are.
+        std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a panic")));
+    }
     // Only a second subscriber could fail; there is none.
     let _first = if is_terminal || !is_daemon {
         logs.with_ansi(is_terminal).with_target(false).try_init()
@@ -315,9 +319,8 @@ async fn daemon(config: Option<PathBuf>) -> Result<Status, Stop> {
     let daemon = Daemon::prepare(config, &secrets, Arc::new(SystemClock), None)
         .await
         .map_err(|error| Stop::usage(format!("{error:#}")))?;
-    let stop = CancellationToken::new();
-    stop_on_signal(stop.clone()).map_err(Stop::failed)?;
-    daemon.run(stop).await.map_err(|error| Stop::failed(format!("{error:#}")))?;
+    stop_on_signal(daemon.stop()).map_err(Stop::failed)?;
+    daemon.run().await.map_err(|error| Stop::failed(format!("{error:#}")))?;
     Ok(Status::Fine)
 }
 
@@ -360,12 +363,15 @@ async fn reach(config: Config, request: &Request, progress: &Progress) -> Result
                 ))
             })?),
         };
-        match open_store(&config, secrets).await.map_err(Stop::failed)? {
+        let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
+        let opened = tokio::task::spawn_blocking(move || Store::open_existing(&path, &key)).await;
+        match opened.map_err(Stop::failed)? {
             Ok(store) => {
-                let engine = Engine::new(config.clone(), secrets, store.clone(), Arc::new(SystemClock))
+                let engine = Engine::new(config.clone(), secrets, store, Arc::new(SystemClock))
                     .map_err(Stop::failed)?;
+                stop_on_signal(engine.stop.clone()).map_err(Stop::failed)?;
                 let reply = admin::carry_out(&engine, request.clone(), false, progress).await;
-                store.close().await;
+                engine.close().await;
                 return Ok(reply);
             }
             // A daemon holds it that does not listen yet, or not any more.
@@ -506,7 +512,8 @@ impl Output {
 fn status_of(reply: &Reply) -> Status {
     match reply {
         Reply::Once(report) => {
-            let lost = report.accounts.iter().any(|account| account.state != "connected");
+            let lost = report.accounts.iter().any(|account| account.state != "connected")
+                || report.errors.iter().any(|error| error.needs_operator);
             let worked = report.delivered > 0 || report.accounts.iter().any(|account| account.polled);
             if lost || report.dead > 0 {
                 Status::NeedsHuman

@@ -12,8 +12,6 @@
 //!   browser, and pressing the button again gets another pair.
 //! - *After the commit*: account, tokens and used link are stored together.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
@@ -64,7 +62,7 @@ pub struct NewLink {
 #[derive(Debug)]
 pub struct Connect {
     store: Store,
-    oauth: Arc<OAuth>,
+    oauth: OAuth,
     client: Client,
     clock: SharedClock,
     public_url: Url,
@@ -72,7 +70,7 @@ pub struct Connect {
 
 impl Connect {
     /// Puts the flow together; links begin with `public_url`.
-    pub fn new(store: Store, oauth: Arc<OAuth>, client: Client, clock: SharedClock, public_url: Url) -> Self {
+    pub fn new(store: Store, oauth: OAuth, client: Client, clock: SharedClock, public_url: Url) -> Self {
         Self { store, oauth, client, clock, public_url }
     }
 

@@ -1,7 +1,6 @@
 //! An account's line to Jobber: a query with the right token, once more after a refresh, and patience when
 //! the account's budget of points is used up.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -29,24 +28,39 @@ pub enum ReadError {
     Failed {
         /// What happened, in a sentence.
         detail: String,
-        /// How long Jobber wants to be left alone, if it said so.
-        retry_after: Option<SignedDuration>,
+        /// What kind of trouble it is.
+        trouble: Trouble,
     },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
+/// What kind of trouble a failed read is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Jobber cannot be reached, or wants to be left alone for a while: everything for this account fails, and
+    /// it heals itself.
+    Outage {
+        /// How long Jobber wants to be left alone, if it said so.
+        retry_after: Option<SignedDuration>,
+    },
+    /// This query got no answer that can be used; another one may.
+    Answer,
+    /// The operator must do something: a scope, the client secret, a newer version of this program.
+    Operator,
+}
+
 /// Reads for connected accounts.
 #[derive(Debug, Clone)]
 pub struct Connection {
     client: Client,
-    oauth: Arc<OAuth>,
+    oauth: OAuth,
 }
 
 impl Connection {
     /// Reads through `client` with tokens from `oauth`.
-    pub fn new(client: Client, oauth: Arc<OAuth>) -> Self {
+    pub fn new(client: Client, oauth: OAuth) -> Self {
         Self { client, oauth }
     }
 
@@ -74,17 +88,17 @@ impl Connection {
         account: &AccountId,
         question: &Q,
     ) -> Result<Answer<Q::Answer>, ReadError> {
-        let mut token = self.oauth.access_token(account).await.map_err(from_token)?;
+        let mut access = self.oauth.access_token(account).await.map_err(from_token)?;
         let mut renewed = false;
         let mut waits = 0;
         loop {
-            let error = match question.put(&self.client, &token).await {
+            let error = match question.put(&self.client, &access.token).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let lost = match error {
                 ApiError::Unauthorized(Refusal::Expired | Refusal::Unrecognised) if !renewed => {
-                    token = self.oauth.renew(account, &token).await.map_err(from_token)?;
+                    access = self.oauth.renew(account, &access.pair).await.map_err(from_token)?;
                     renewed = true;
                     continue;
                 }
@@ -94,23 +108,25 @@ impl Connection {
                     waits += 1;
                     continue;
                 }
-                ApiError::Unauthorized(Refusal::Expired | Refusal::Unrecognised) => {
-                    LostReason::AccessTokenRefused
-                }
                 ApiError::Unauthorized(Refusal::Disconnected) => LostReason::DisconnectedInJobber,
                 ApiError::Unauthorized(Refusal::Inactive) => LostReason::AccountInactive,
-                ApiError::Unavailable { retry_after, .. } => {
-                    return Err(ReadError::Failed { detail: error.to_string(), retry_after });
-                }
-                ApiError::Throttled { wait, .. } => {
-                    return Err(ReadError::Failed { detail: error.to_string(), retry_after: Some(wait) });
-                }
-                ApiError::Hidden { .. } | ApiError::Rejected { .. } | ApiError::Unexpected { .. } => {
-                    return Err(ReadError::Failed { detail: error.to_string(), retry_after: None });
+                error => {
+                    return Err(ReadError::Failed { trouble: trouble_of(&error), detail: error.to_string() });
                 }
             };
-            return Err(from_token(self.oauth.lose(account, lost).await?));
+            return Err(from_token(self.oauth.lose(account, lost, Some(access.pair)).await?));
         }
+    }
+}
+
+fn trouble_of(error: &ApiError) -> Trouble {
+    match error {
+        ApiError::Unavailable { retry_after, .. } => Trouble::Outage { retry_after: *retry_after },
+        ApiError::Throttled { wait, .. } => Trouble::Outage { retry_after: Some(*wait) },
+        // A fresh token that is refused: the grant just gave it, so it lives. Something in between is broken.
+        ApiError::Unauthorized(_) => Trouble::Outage { retry_after: None },
+        ApiError::Hidden { .. } | ApiError::WrongVersion { .. } => Trouble::Operator,
+        ApiError::Rejected { .. } | ApiError::Unexpected { .. } => Trouble::Answer,
     }
 }
 
@@ -154,11 +170,11 @@ impl Question for ExtrasOf<'_> {
 }
 
 fn from_token(error: TokenError) -> ReadError {
-    match error {
-        TokenError::NeedsAuthorization(reason) => ReadError::NeedsAuthorization(reason),
-        TokenError::Store(error) => ReadError::Store(error),
-        TokenError::AppRefused { .. } | TokenError::Unavailable { .. } => {
-            ReadError::Failed { detail: error.to_string(), retry_after: None }
-        }
-    }
+    let trouble = match error {
+        TokenError::NeedsAuthorization(reason) => return ReadError::NeedsAuthorization(reason),
+        TokenError::Store(error) => return ReadError::Store(error),
+        TokenError::AppRefused { .. } => Trouble::Operator,
+        TokenError::Unavailable { .. } => Trouble::Outage { retry_after: None },
+    };
+    ReadError::Failed { detail: error.to_string(), trouble }
 }

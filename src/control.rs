@@ -96,15 +96,18 @@ async fn answer(stream: UnixStream, engine: &Engine) -> std::io::Result<()> {
     };
     let (progress, mut made) = mpsc::unbounded_channel();
     let tell = move |done, of| {
-        // Whoever does not listen any more still gets the work done.
-        let _gone = progress.send((done, of));
+        // The reply ends the listening.
+        let _replied = progress.send((done, of));
     };
     let carried_out = admin::carry_out(engine, request, true, &tell);
     tokio::pin!(carried_out);
     loop {
         tokio::select! {
             reply = &mut carried_out => return send(&mut write, &Line::Reply(Box::new(reply))).await,
-            Some((done, of)) = made.recv() => send(&mut write, &Line::Progress { done, of }).await?,
+            Some((done, of)) = made.recv() => {
+                // Whoever does not listen any more still gets the work done: it must not be cut off half way.
+                let _gone = send(&mut write, &Line::Progress { done, of }).await;
+            }
         }
     }
 }

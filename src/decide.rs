@@ -160,21 +160,20 @@ fn status_of(record: &Record) -> String {
     }
 }
 
-/// Jobber's switch on the record that the trigger is about.
+/// Jobber's switch on the record that the trigger is about, and on the job behind it.
 fn opted_out_work(facts: &Facts, trigger: Trigger) -> Option<&'static str> {
-    let allowed = match trigger {
-        Trigger::JobCompleted | Trigger::VisitCompleted => {
-            facts.job.as_ref().map(|job| job.allow_review_request)
-        }
+    let job = facts.job.as_ref().is_some_and(|job| !job.allow_review_request);
+    let invoice = match trigger {
+        Trigger::JobCompleted | Trigger::VisitCompleted => false,
         Trigger::InvoiceCreated | Trigger::InvoicePaid => {
-            facts.invoice.as_ref().map(|invoice| invoice.allow_review_request)
+            facts.invoice.as_ref().is_some_and(|invoice| !invoice.allow_review_request)
         }
     };
-    let name = match trigger {
-        Trigger::JobCompleted | Trigger::VisitCompleted => "job.allowReviewRequest",
-        Trigger::InvoiceCreated | Trigger::InvoicePaid => "invoice.allowReviewRequest",
-    };
-    (allowed == Some(false)).then_some(name)
+    match (job, invoice) {
+        (_, true) => Some("invoice.allowReviewRequest"),
+        (true, false) => Some("job.allowReviewRequest"),
+        (false, false) => None,
+    }
 }
 
 fn text_phone(phones: &[Phone]) -> Option<&str> {

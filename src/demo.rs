@@ -21,7 +21,6 @@ use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::app::{Daemon, stop_on_signal};
 use crate::clock::{Clock, SharedClock, SystemClock, plus};
@@ -47,8 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) async fn run(keep: bool) -> anyhow::Result<()> {
     let begun = Instant::now();
     let stage = Stage::set().await?;
-    let stop = CancellationToken::new();
-    let daemon = tokio::spawn(stage.daemon_task(stop.clone())?);
+    let stop = stage.engine.stop.clone();
+    let daemon = tokio::spawn(stage.daemon_task()?);
     let played = Play { stage: &stage }.tell().await;
     if let Err(error) = played {
         stop.cancel();
@@ -224,13 +223,10 @@ impl Stage {
         })
     }
 
-    fn daemon_task(
-        &self,
-        stop: CancellationToken,
-    ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
+    fn daemon_task(&self) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
         let daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).take();
         let daemon = daemon.context("the daemon runs already")?;
-        Ok(daemon.run(stop))
+        Ok(daemon.run())
     }
 
     fn platform(&self) -> std::sync::MutexGuard<'_, Platform> {

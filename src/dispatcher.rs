@@ -17,17 +17,20 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, plus};
-use crate::model::{AskId, LastAttempt, OutboxEntry};
+use crate::model::{AccountId, AskId, LastAttempt, OutboxEntry};
 use crate::retry::{self, Next};
-use crate::step::{InFlight, pool};
+use crate::step::{Entered, InFlight, Workers};
 use crate::store::{ReceiverId, Store, StoreError};
 use crate::webhook::{Attempted, Sender, TIMEOUT, WebhookSecret};
 
 /// Requests to the receiver at the same time.
 const POSTS: usize = 8;
+
+/// Asks that one step takes: what is left is due for the next.
+const TAKEN_AT_MOST: usize = 1024;
 
 /// From taking an entry to the latest moment at which its outcome counts: longer than a request can take.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
@@ -65,14 +68,21 @@ pub struct Dispatcher {
     sender: Sender,
     clock: SharedClock,
     receiver: Receiver,
-    posts: Semaphore,
+    workers: Workers,
     in_flight: InFlight<AskId>,
 }
 
 impl Dispatcher {
-    /// A dispatcher to `receiver`.
-    pub fn new(store: Store, sender: Sender, clock: SharedClock, receiver: Receiver) -> Self {
-        Self { store, sender, clock, receiver, posts: Semaphore::new(POSTS), in_flight: InFlight::new() }
+    /// A dispatcher to `receiver`; after `stop` it begins no other attempt.
+    pub fn new(
+        store: Store,
+        sender: Sender,
+        clock: SharedClock,
+        receiver: Receiver,
+        stop: CancellationToken,
+    ) -> Self {
+        let workers = Workers::new(POSTS, stop);
+        Self { store, sender, clock, receiver, workers, in_flight: InFlight::new() }
     }
 
     /// Where asks go.
@@ -80,27 +90,50 @@ impl Dispatcher {
         &self.receiver
     }
 
-    /// One attempt at every entry that is due and not under way. May run while an earlier one still waits for
-    /// an answer: each entry is taken by one of them.
-    pub async fn dispatch_once(self: &Arc<Self>) -> Result<Vec<Dispatched>, StoreError> {
-        if self.store.receiver(&self.receiver.id())?.stopped_at.is_some() {
+    /// One attempt at every ask that is due and not under way, of one account or of all. May run while an earlier one
+    /// still waits for an answer: each ask is taken by one of them.
+    pub async fn dispatch_once(
+        self: &Arc<Self>,
+        only: Option<&AccountId>,
+    ) -> Result<Vec<Dispatched>, StoreError> {
+        if self.is_stopped()? {
             return Ok(vec![]);
         }
-        let due = self.store.due_entries(self.clock.now())?;
-        let post = |entry: OutboxEntry| {
+        let mut queue = Vec::new();
+        let at_most = if only.is_some() { usize::MAX } else { TAKEN_AT_MOST };
+        for id in self.store.due_asks(self.clock.now(), at_most)? {
+            if let Some(only) = only
+                && self.store.entry(&id)?.is_none_or(|entry| entry.account != *only)
+            {
+                continue;
+            }
+            if let Some(entered) = self.in_flight.enter(&id) {
+                queue.push((entered, id));
+            }
+        }
+        let post = |(entered, id): (Entered<AskId>, AskId)| {
             let dispatcher = Arc::clone(self);
-            async move { dispatcher.dispatch(&entry.id).await }
+            async move {
+                let dispatched = dispatcher.dispatch(&id).await;
+                drop(entered);
+                dispatched
+            }
         };
-        let mut dispatched: Vec<Result<Option<Dispatched>, StoreError>> = Vec::new();
-        pool(POSTS, due, post, |outcome| dispatched.push(outcome)).await;
-        dispatched.into_iter().filter_map(Result::transpose).collect()
+        let mut posting = self.workers.start(queue, post);
+        let mut all = Vec::new();
+        while let Some(dispatched) = posting.next().await {
+            all.extend(dispatched?);
+        }
+        Ok(all)
+    }
+
+    /// Whether the receiver said that it is gone.
+    fn is_stopped(&self) -> Result<bool, StoreError> {
+        Ok(self.store.receiver(&self.receiver.id())?.stopped_at.is_some())
     }
 
     async fn dispatch(&self, id: &AskId) -> Result<Option<Dispatched>, StoreError> {
-        let Some(_entered) = self.in_flight.enter(id) else { return Ok(None) };
-        // Never closed: a permit always comes.
-        let _permit = self.posts.acquire().await;
-        if self.store.receiver(&self.receiver.id())?.stopped_at.is_some() {
+        if self.is_stopped()? {
             return Ok(None);
         }
         let now = self.clock.now();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::asker::{AskOutcome, Asker, Considered};
 use crate::clock::SharedClock;
@@ -64,6 +65,9 @@ pub struct Engine {
     pub dispatcher: Arc<Dispatcher>,
     /// Rung by whoever made something due; only the daemon listens.
     pub bells: Bells,
+    /// After this nothing new is begun.
+    pub stop: CancellationToken,
+    oauth: OAuth,
 }
 
 impl Engine {
@@ -83,7 +87,7 @@ impl Engine {
             .build()?;
         let api_base = &config.jobber.api_base.0;
         let client = Client::new(http.clone(), api_base);
-        let oauth = Arc::new(OAuth::new(
+        let oauth = OAuth::new(
             http.clone(),
             api_base,
             &config.jobber.client_id,
@@ -91,8 +95,9 @@ impl Engine {
             config.redirect_uri(),
             store.clone(),
             Arc::clone(&clock),
-        )?);
-        let connection = Connection::new(client.clone(), Arc::clone(&oauth));
+        )?;
+        let stop = CancellationToken::new();
+        let connection = Connection::new(client.clone(), oauth.clone());
         let rules = SharedRules {
             delay: config.review.delay.0,
             max_age: config.review.max_age.0,
@@ -104,7 +109,7 @@ impl Engine {
         Ok(Self {
             connect: Connect::new(
                 store.clone(),
-                oauth,
+                oauth.clone(),
                 client,
                 Arc::clone(&clock),
                 config.http.public_url.0.clone(),
@@ -115,6 +120,7 @@ impl Engine {
                 Arc::clone(&clock),
                 rules,
                 concurrency,
+                stop.clone(),
             )),
             asker: Arc::new(Asker::new(
                 store.clone(),
@@ -122,6 +128,7 @@ impl Engine {
                 Arc::clone(&clock),
                 rules,
                 concurrency,
+                stop.clone(),
             )),
             connection,
             dispatcher: Arc::new(Dispatcher::new(
@@ -129,8 +136,11 @@ impl Engine {
                 Sender::new(http),
                 Arc::clone(&clock),
                 receiver,
+                stop.clone(),
             )),
             bells: Bells::default(),
+            stop,
+            oauth,
             config,
             store,
             clock,
@@ -148,15 +158,33 @@ impl Engine {
         // Again: a sweep can find that a connection is lost.
         let accounts = self.accounts(only)?;
         let considered = match effect {
-            Effect::Apply => self.asker.ask_once(accounts.clone()).await?,
+            Effect::Apply => self.asker.ask_once(only).await?,
             Effect::DryRun => self.rehearse(&accounts, &swept).await?,
         };
-        let dispatched = match effect {
-            Effect::Apply => self.dispatcher.dispatch_once().await?,
-            Effect::DryRun => vec![],
+        let delivered = match effect {
+            Effect::Apply => self.deliver(only).await?,
+            Effect::DryRun => 0,
         };
-        let delivered = dispatched.iter().filter(|attempt| attempt.next == Some(Next::Delivered)).count();
         self.report(&accounts, &swept, &considered, delivered)
+    }
+
+    /// Attempts everything that is due; how much was delivered.
+    async fn deliver(&self, only: Option<&AccountId>) -> Result<usize, StoreError> {
+        let mut delivered = 0;
+        loop {
+            let dispatched = self.dispatcher.dispatch_once(only).await?;
+            if dispatched.is_empty() {
+                return Ok(delivered);
+            }
+            delivered += dispatched.iter().filter(|attempt| attempt.next == Some(Next::Delivered)).count();
+        }
+    }
+
+    /// Ends what must not be cut off, and closes the store. Steps begin nothing new from here on.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.oauth.settle().await;
+        self.store.close().await;
     }
 
     fn accounts(&self, only: Option<&AccountId>) -> Result<Vec<Account>, StoreError> {
@@ -213,8 +241,12 @@ impl Engine {
                 },
             );
         }
-        let mut error = |account: &AccountId, error: &str| {
-            report.errors.push(ErrorReport { account: account.clone(), error: error.to_owned() });
+        let mut error = |account: &AccountId, error: &str, needs_operator: bool| {
+            report.errors.push(ErrorReport {
+                account: account.clone(),
+                error: error.to_owned(),
+                needs_operator,
+            });
         };
         for Swept { account, outcome } in swept {
             let Some(row) = rows.get_mut(&account.id) else { continue };
@@ -224,11 +256,12 @@ impl Engine {
                     row.candidates = polled.candidates.len();
                     row.skipped = polled.skipped.len();
                 }
-                SweepOutcome::Failed(detail) => error(&account.id, detail),
-                SweepOutcome::Lost(reason) => error(&account.id, reason.describe()),
-                SweepOutcome::Busy => error(&account.id, "another sweep of this account is running"),
+                SweepOutcome::Failed(failure) => error(&account.id, &failure.detail, failure.needs_operator),
+
+                SweepOutcome::Lost(reason) => error(&account.id, reason.describe(), true),
+                SweepOutcome::Busy => error(&account.id, "another sweep of this account is running", false),
                 SweepOutcome::Resting(until) => {
-                    error(&account.id, &format!("Jobber asked to be left alone until {until}"));
+                    error(&account.id, &format!("Jobber asked to be left alone until {until}"), false);
                 }
             }
         }
@@ -239,7 +272,9 @@ impl Engine {
                 AskOutcome::Skipped(_) => row.skipped += 1,
                 AskOutcome::Deferred(_) => row.deferred += 1,
                 AskOutcome::Superseded => {}
-                AskOutcome::Failed(detail) => error(account, &format!("{work}: {detail}")),
+                AskOutcome::Failed(failure) => {
+                    error(account, &format!("{work}: {}", failure.detail), failure.needs_operator);
+                }
             }
         }
         report.accounts = rows.into_values().collect();
@@ -300,4 +335,6 @@ pub struct ErrorReport {
     pub account: AccountId,
     /// What happened.
     pub error: String,
+    /// Whether it needs a human; otherwise it heals itself.
+    pub needs_operator: bool,
 }

@@ -32,15 +32,21 @@ use crate::clock::plus;
 use crate::connect::{ConnectError, random};
 use crate::digest;
 use crate::engine::Engine;
-use crate::model::Trigger;
+use crate::model::{Link, Trigger};
 use crate::store::{LinkRefusal, StoreError};
 use pages::{Connecting, Notice};
 
-/// The one cookie.
+/// The one cookie, over http on this machine.
 const BROWSER: &str = "jobber_reviewd_browser";
 
-/// How long a browser keeps it, in seconds: as long as a link may be under way.
-const BROWSER_LIVES: u32 = 7 * 24 * 60 * 60;
+/// The one cookie over https: the prefix binds it to this very host.
+const BROWSER_ON_HTTPS: &str = "__Host-jobber_reviewd_browser";
+
+/// How long a browser keeps the cookie after the last look at a link, in seconds: longer than the link lives, and an
+/// hour for Jobber's consent.
+fn cookie_lives(link: &Link, now: Timestamp) -> i64 {
+    link.expires_at.duration_since(now).as_secs().max(0) + 60 * 60
+}
 
 /// The largest form there is has two fields.
 const LARGEST_BODY: usize = 16 * 1024;
@@ -128,18 +134,15 @@ async fn connect_page(
     headers: HeaderMap,
 ) -> Response {
     let token = SecretString::from(token);
-    let browser = browser_of(&headers);
+    let browser = site.browser_of(&headers);
     let link = match site.engine.connect.look_up(&token, browser.as_ref()) {
         Ok(Ok(link)) => link,
         Ok(Err(refusal)) => return notice(Notice::of(&refusal)),
         Err(error) => return broken(&error),
     };
-    let (browser, fresh) = match browser {
-        Some(browser) => (browser, false),
-        None => match random() {
-            Ok(browser) => (browser, true),
-            Err(error) => return broken(&error),
-        },
+    let browser = match browser.map_or_else(random, Ok) {
+        Ok(browser) => browser,
+        Err(error) => return broken(&error),
     };
     let config = &site.engine.config;
     let page = pages::connect(&Connecting {
@@ -150,7 +153,8 @@ async fn connect_page(
         action: token.expose_secret(),
     });
     let mut response = Html(page).into_response();
-    if fresh && let Ok(cookie) = HeaderValue::from_str(&cookie(&browser, site.secure)) {
+    let lives = cookie_lives(&link, site.engine.clock.now());
+    if let Ok(cookie) = HeaderValue::from_str(&site.cookie(&browser, lives)) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     response
@@ -169,7 +173,7 @@ async fn connect_button(
     form: Result<Form<ConnectForm>, FormRejection>,
 ) -> Response {
     let token = SecretString::from(token);
-    let Some(browser) = browser_of(&headers) else { return notice(Notice::NO_COOKIE) };
+    let Some(browser) = site.browser_of(&headers) else { return notice(Notice::NO_COOKIE) };
     let Ok(Form(form)) = form else { return notice(Notice::BAD_FORM) };
     if !bool::from(csrf(&browser, &token).as_bytes().ct_eq(form.csrf.as_bytes())) {
         return notice(Notice::BAD_FORM);
@@ -200,8 +204,12 @@ async fn callback(
         (Some(_), None) => return notice(Notice::MARKETPLACE),
         (None, _) => return notice(Notice::DENIED),
     };
-    let Some(browser) = browser_of(&headers) else { return notice(Notice::NO_COOKIE) };
-    match site.engine.connect.finish(&state, &code, &browser).await {
+    let Some(browser) = site.browser_of(&headers) else { return notice(Notice::NO_COOKIE) };
+    // In a task of its own: a browser that goes away must not cut off what Jobber has begun to give.
+    let engine = Arc::clone(&site.engine);
+    let finish = tokio::spawn(async move { engine.connect.finish(&state, &code, &browser).await });
+    let Ok(finished) = finish.await else { return notice(Notice::BROKEN) };
+    match finished {
         Ok(account) => {
             site.engine.bells.sweep.notify_one();
             Html(pages::connected(&account, site.engine.config.review.delay)).into_response()
@@ -258,20 +266,30 @@ fn failed(error: &ConnectError) -> Response {
     }
 }
 
-fn cookie(browser: &SecretString, secure: bool) -> String {
-    let secure = if secure { "; Secure" } else { "" };
-    let value = browser.expose_secret();
-    format!("{BROWSER}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={BROWSER_LIVES}{secure}")
+impl Site {
+    fn cookie_name(&self) -> &'static str {
+        if self.secure { BROWSER_ON_HTTPS } else { BROWSER }
+    }
+
+    fn cookie(&self, browser: &SecretString, lives: i64) -> String {
+        let (name, value) = (self.cookie_name(), browser.expose_secret());
+        let secure = if self.secure { "; Secure" } else { "" };
+        format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={lives}{secure}")
+    }
+
+    fn browser_of(&self, headers: &HeaderMap) -> Option<SecretString> {
+        browser_in(headers, self.cookie_name())
+    }
 }
 
-fn browser_of(headers: &HeaderMap) -> Option<SecretString> {
+fn browser_in(headers: &HeaderMap, cookie: &str) -> Option<SecretString> {
     headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, value)| *name == BROWSER && value.len() >= 22)
+        .find(|(name, value)| *name == cookie && value.len() >= 22)
         .map(|(_, value)| SecretString::from(value.to_owned()))
 }
 
@@ -300,11 +318,9 @@ mod tests {
     #[test]
     fn the_cookie_is_found_among_others() {
         let mut headers = HeaderMap::new();
-        assert!(browser_of(&headers).is_none());
+        assert!(browser_in(&headers, BROWSER).is_none());
         let value = "x".repeat(43);
         headers.append(COOKIE, HeaderValue::from_str(&format!("a=b; {BROWSER}={value}; c=d")).unwrap());
-        assert_eq!(browser_of(&headers).unwrap().expose_secret(), value);
-        let cookie = cookie(&value.into(), true);
-        assert!(cookie.ends_with("; Secure") && cookie.contains("HttpOnly; SameSite=Lax"));
+        assert_eq!(browser_in(&headers, BROWSER).unwrap().expose_secret(), value);
     }
 }

@@ -72,7 +72,15 @@ pub enum ApiError {
         /// Jobber's sentence.
         detail: String,
     },
-    /// Jobber does not accept the query, or served it in another version than asked for.
+    /// Jobber served another version than was asked for.
+    #[error(
+        "Jobber served API version {served} where {API_VERSION} was asked for: install a newer jobber-reviewd"
+    )]
+    WrongVersion {
+        /// The version it served.
+        served: String,
+    },
+    /// Jobber does not accept the query.
     #[error("Jobber did not accept the query: {detail}")]
     Rejected {
         /// What it said.
@@ -100,8 +108,8 @@ pub struct Answer<T> {
 }
 
 impl<T> Answer<T> {
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
-        Answer { data: change(self.data), date: self.date, cost: self.cost, hidden: self.hidden }
+    fn and_then<U>(self, change: impl FnOnce(T) -> Result<U, ApiError>) -> Result<Answer<U>, ApiError> {
+        Ok(Answer { data: change(self.data)?, date: self.date, cost: self.cost, hidden: self.hidden })
     }
 }
 
@@ -181,7 +189,7 @@ impl Client {
     /// Whose account `token` opens.
     pub async fn identity(&self, token: &SecretString) -> Result<Answer<Identity>, ApiError> {
         let answer = self.whole::<ConnectedAccount>(token, queries::connected_account::Variables).await?;
-        convert::identity(answer)
+        answer.and_then(convert::identity)
     }
 
     /// One page of a list.
@@ -191,20 +199,20 @@ impl Client {
         match page.list {
             List::ChangedJobs => {
                 let variables = queries::jobs::Variables { filter: None, first, after };
-                Ok(self.whole::<Jobs>(token, variables).await?.map(convert::jobs))
+                self.whole::<Jobs>(token, variables).await?.and_then(convert::jobs)
             }
             List::CompletedJobs(since) => {
                 let filter = Some(convert::completed_after(since));
                 let variables = queries::jobs::Variables { filter, first, after };
-                Ok(self.whole::<Jobs>(token, variables).await?.map(convert::jobs))
+                self.whole::<Jobs>(token, variables).await?.and_then(convert::jobs)
             }
             List::CompletedVisits(since) => {
                 let variables = queries::visits::Variables { since, first, after };
-                Ok(self.whole::<Visits>(token, variables).await?.map(convert::visits))
+                self.whole::<Visits>(token, variables).await?.and_then(convert::visits)
             }
             List::ChangedInvoices(since) => {
                 let variables = queries::invoices::Variables { since, first, after };
-                Ok(self.whole::<Invoices>(token, variables).await?.map(convert::invoices))
+                self.whole::<Invoices>(token, variables).await?.and_then(convert::invoices)
             }
         }
     }
@@ -216,16 +224,23 @@ impl Client {
         work: &WorkRef,
     ) -> Result<Answer<Option<Facts>>, ApiError> {
         let answer = self.whole::<Details>(token, convert::details_variables(work)).await?;
-        Ok(answer.map(|data| convert::facts(data, work)))
+        answer.and_then(|data| Ok(convert::facts(data, work)))
     }
 
-    /// What makes an ask nicer. What Jobber hides from this app is left out.
+    /// What makes an ask nicer. What Jobber hides from this app, or does not answer in a way that can be used, is left
+    /// out.
     pub async fn extras(&self, token: &SecretString, work: &WorkRef) -> Result<Answer<ExtraFacts>, ApiError> {
         match self.query::<Extras>(token, convert::extras_variables(work)).await {
-            Ok(answer) => Ok(answer.map(convert::extras)),
-            Err(ApiError::Hidden { detail }) => {
-                Ok(Answer { data: ExtraFacts::default(), date: None, cost: None, hidden: Some(detail) })
-            }
+            Ok(answer) => answer.and_then(|data| Ok(convert::extras(data))),
+            // What could not be had for good is done without; what may be had later is waited for.
+            Err(
+                error @ (ApiError::Hidden { .. } | ApiError::Rejected { .. } | ApiError::Unexpected { .. }),
+            ) => Ok(Answer {
+                data: ExtraFacts::default(),
+                date: None,
+                cost: None,
+                hidden: Some(error.to_string()),
+            }),
             Err(error) => Err(error),
         }
     }

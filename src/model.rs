@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts};
 pub use ledger::{
     Account, Ask, AskBody, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
-    BodyVisit, Candidate, Connection, DeadReason, Decision, Delivery, EntryState, Health, LastAttempt, Link,
-    LinkState, LostReason, Marker, OutboxEntry, Outcome, Pending, ReceiverState, SkipReason, Subject,
+    BodyVisit, Candidate, Connection, DeadReason, Decision, Delivery, EntryState, Failure, Health,
+    LastAttempt, Link, LinkState, LostReason, Marker, OutboxEntry, Outcome, Pending, ReceiverState,
+    SkipReason, Subject,
 };
 pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};
 

@@ -12,12 +12,20 @@
 //!   token is not valid, or answers `invalid_grant`. An outage, a proxy's page, a wrong client secret or an
 //!   answer that fits nothing leave the pair where it is.
 //!
+//! A refresh runs in a task of its own: whoever waits for it may go away (a daemon that stops, a command line that is
+//! cut off), and the new pair is stored all the same. Before Jobber is asked, the intent is committed: a store that
+//! cannot take a write shows while the old pair still stands, and a refresh that was never answered is remembered.
+//!
+//! What is written about a pair (a new one in its place, or that Jobber refused it) counts only while that pair is the
+//! stored one: the contractor may have authorised anew meanwhile.
+//!
 //! # Crash points
 //!
-//! - *Before the request left*: the old pair stands and works.
+//! - *Before the intent was flushed*: nothing was sent.
+//! - *Between intent and request*: the old pair stands and works.
 //! - *After Jobber rotated, before the new pair was flushed*: the one window that cannot be closed. The old
-//!   refresh token is spent, the new one is lost. The next refresh is refused and the account needs
-//!   authorization, with one link; markers and candidates are untouched.
+//!   refresh token is spent, the new one is lost. The next refresh is refused, the intent tells why, and the account
+//!   needs authorization, with one link; markers and candidates are untouched.
 //! - *After the flush*: the new pair stands and works.
 //!
 //! The library's own error for an answer that it cannot parse prints the answer, tokens included. So answers
@@ -45,11 +53,12 @@ use oauth2::{
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use tokio_util::task::TaskTracker;
 
 use crate::clock::{SharedClock, minus, plus};
 use crate::jobber::below;
 use crate::model::{AccountId, LostReason};
-use crate::store::{Store, StoreError, Tokens};
+use crate::store::{Held, PairId, Store, StoreError, Tokens};
 use crate::webhook::describe;
 
 /// From the first byte of the connection to the last of the answer.
@@ -81,6 +90,8 @@ pub enum TokenError {
     Unavailable {
         /// What happened; never a body.
         detail: String,
+        /// Whether there was an answer: then nothing was rotated.
+        answered: bool,
     },
     /// The store failed.
     #[error(transparent)]
@@ -109,11 +120,12 @@ type JobberOAuth = oauth2::Client<
 #[derive(Debug, Serialize, Deserialize)]
 struct JobberTokens {
     access_token: AccessToken,
-    #[serde(default = "bearer")]
+    #[serde(skip, default = "bearer")]
     token_type: BasicTokenType,
     refresh_token: Option<RefreshToken>,
-    expires_at: Option<String>,
-    warning: Option<String>,
+    // Nice to have: whatever stands here, a rotated pair must not be thrown away over it.
+    expires_at: Option<serde_json::Value>,
+    warning: Option<serde_json::Value>,
 }
 
 fn bearer() -> BasicTokenType {
@@ -150,16 +162,31 @@ enum Sorted {
     #[error("the refresh token is not valid")]
     GrantRefused,
     #[error("{0}")]
-    Unavailable(String),
+    Unanswered(String),
+    #[error("{0}")]
+    Meaningless(String),
 }
 
-/// Where access tokens come from.
-pub struct OAuth {
+/// An access token, and the pair it is of.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The token.
+    pub token: SecretString,
+    /// Names the pair, for what Jobber says about it.
+    pub pair: PairId,
+}
+
+/// Where access tokens come from. All clones are the same source.
+#[derive(Clone)]
+pub struct OAuth(Arc<Source>);
+
+struct Source {
     client: JobberOAuth,
     transport: Transport,
     store: Store,
     clock: SharedClock,
     lines: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>,
+    refreshes: TaskTracker,
 }
 
 impl std::fmt::Debug for OAuth {
@@ -190,79 +217,117 @@ impl OAuth {
             .set_auth_uri(authorize)
             .set_token_uri(token)
             .set_redirect_uri(redirect);
-        Ok(Self { client, transport: Transport(http), store, clock, lines: Mutex::default() })
+        let (transport, lines, refreshes) = (Transport(http), Mutex::default(), TaskTracker::new());
+        Ok(Self(Arc::new(Source { client, transport, store, clock, lines, refreshes })))
     }
 
     /// Where a browser goes to authorise us; Jobber sends `state` back.
     pub fn authorize_url(&self, state: &SecretString) -> Url {
         let state = state.expose_secret().to_owned();
-        self.client.authorize_url(|| CsrfToken::new(state)).url().0
+        self.0.client.authorize_url(|| CsrfToken::new(state)).url().0
     }
 
     /// Turns the code of a callback into the first pair.
     pub async fn exchange(&self, code: &SecretString) -> Result<Tokens, TokenError> {
         let code = AuthorizationCode::new(code.expose_secret().to_owned());
-        let answer = self.client.exchange_code(code).request_async(&self.transport).await;
+        let answer = self.0.client.exchange_code(code).request_async(&self.0.transport).await;
         let answer = answer.map_err(|error| token_error(&error))?;
         let Some(refresh) = answer.refresh_token() else {
-            return Err(TokenError::Unavailable { detail: "an answer without a refresh token".to_owned() });
+            let detail = "an answer without a refresh token".to_owned();
+            return Err(TokenError::Unavailable { detail, answered: true });
         };
         let refresh = SecretString::from(refresh.secret().clone());
-        Ok(self.pair(&answer, refresh))
+        Ok(self.0.pair(&answer, refresh))
     }
 
     /// An access token for `account`, refreshed early.
-    pub async fn access_token(&self, account: &AccountId) -> Result<SecretString, TokenError> {
-        let tokens = self.stored(account).await?;
-        if !is_stale(&tokens, self.clock.now()) {
-            return Ok(tokens.access);
+    pub async fn access_token(&self, account: &AccountId) -> Result<Access, TokenError> {
+        let held = self.0.held(account).await?;
+        if is_stale(&held.tokens, self.0.clock.now()) {
+            self.renew(account, &held.pair).await
+        } else {
+            Ok(Access { token: held.tokens.access, pair: held.pair })
         }
-        self.refresh(account, &tokens.access).await
     }
 
-    /// Another access token than `refused`, which Jobber did not accept.
-    pub async fn renew(
+    /// An access token of another pair than `refused`, which ran out or which Jobber did not accept.
+    pub async fn renew(&self, account: &AccountId, refused: &PairId) -> Result<Access, TokenError> {
+        let source = Arc::clone(&self.0);
+        let (account, refused) = (account.clone(), refused.clone());
+        let refresh = self.0.refreshes.spawn(async move { source.refresh(&account, &refused).await });
+        match refresh.await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let detail = format!("the refresh failed: {error}");
+                Err(TokenError::Unavailable { detail, answered: false })
+            }
+        }
+    }
+
+    /// Notes that only the contractor can mend the connection that `pair` opened.
+    pub async fn lose(
         &self,
         account: &AccountId,
-        refused: &SecretString,
-    ) -> Result<SecretString, TokenError> {
-        self.refresh(account, refused).await
+        reason: LostReason,
+        pair: Option<PairId>,
+    ) -> Result<TokenError, StoreError> {
+        self.0.lose(account, reason, pair).await
     }
 
-    /// Notes that only the contractor can mend the connection.
-    pub async fn lose(&self, account: &AccountId, reason: LostReason) -> Result<TokenError, StoreError> {
-        if self.store.lose_connection(account, reason, self.clock.now()).await? {
+    /// Waits until no refresh is under way. None may be begun any more.
+    pub async fn settle(&self) {
+        self.0.refreshes.close();
+        self.0.refreshes.wait().await;
+    }
+}
+
+impl Source {
+    async fn lose(
+        &self,
+        account: &AccountId,
+        reason: LostReason,
+        pair: Option<PairId>,
+    ) -> Result<TokenError, StoreError> {
+        if self.store.lose_connection(account, reason, pair, self.clock.now()).await? {
             tracing::warn!(account.id = %account, %reason, "the connection needs authorization: make a link and send it to the contractor");
         }
         Ok(TokenError::NeedsAuthorization(reason))
     }
 
-    async fn stored(&self, account: &AccountId) -> Result<Tokens, TokenError> {
+    async fn held(&self, account: &AccountId) -> Result<Held, TokenError> {
         match self.store.tokens(account)? {
-            Some(tokens) => Ok(tokens),
-            None => Err(self.lose(account, LostReason::NoToken).await?),
+            Some(held) => Ok(held),
+            None => Err(self.lose(account, LostReason::NoToken, None).await?),
         }
     }
 
-    /// Refreshes, unless somebody has replaced `known` while we stood in line.
-    async fn refresh(&self, account: &AccountId, known: &SecretString) -> Result<SecretString, TokenError> {
+    /// Refreshes, unless the pair was replaced while we stood in line.
+    async fn refresh(&self, account: &AccountId, refused: &PairId) -> Result<Access, TokenError> {
         let line = {
             let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(lines.entry(account.clone()).or_default())
         };
         let _front = line.lock().await;
-        let tokens = self.stored(account).await?;
-        if tokens.access.expose_secret() != known.expose_secret() {
-            return Ok(tokens.access);
+        let Held { tokens, pair } = self.held(account).await?;
+        if pair != *refused {
+            return Ok(Access { token: tokens.access, pair });
         }
+        let interrupted = self.store.begin_refresh(account, self.clock.now()).await?;
         let refresh = RefreshToken::new(tokens.refresh.expose_secret().to_owned());
-        let answer = match self.client.exchange_refresh_token(&refresh).request_async(&self.transport).await {
+        let answer = self.client.exchange_refresh_token(&refresh).request_async(&self.transport).await;
+        let answer = match answer.map_err(|error| token_error(&error)) {
             Ok(answer) => answer,
+            Err(TokenError::NeedsAuthorization(reason)) => {
+                let reason = if interrupted.is_some() { LostReason::RefreshInterrupted } else { reason };
+                return Err(self.lose(account, reason, Some(pair)).await?);
+            }
             Err(error) => {
-                return Err(match token_error(&error) {
-                    TokenError::NeedsAuthorization(reason) => self.lose(account, reason).await?,
-                    other => other,
-                });
+                // Without an answer Jobber may have rotated: the intent stays.
+                if !matches!(error, TokenError::Unavailable { answered: false, .. }) && interrupted.is_none()
+                {
+                    self.store.end_refresh(account).await?;
+                }
+                return Err(error);
             }
         };
         if answer.warning.is_some() {
@@ -271,17 +336,19 @@ impl OAuth {
         let kept = tokens.refresh;
         let refresh =
             answer.refresh_token().map_or(kept, |refresh| SecretString::from(refresh.secret().clone()));
-        let pair = self.pair(&answer, refresh);
-        self.store.put_tokens(account, &pair).await?;
-        tracing::debug!(account.id = %account, token.expires_at = %pair.expires_at, "refreshed");
-        Ok(pair.access)
+        let new = self.pair(&answer, refresh);
+        if self.store.replace_tokens(account, &pair, &new).await? {
+            tracing::debug!(account.id = %account, token.expires_at = %new.expires_at, "refreshed");
+        }
+        let Held { tokens, pair } = self.held(account).await?;
+        Ok(Access { token: tokens.access, pair })
     }
 
     fn pair(&self, answer: &JobberTokens, refresh: SecretString) -> Tokens {
         let now = self.clock.now();
         let access = answer.access_token.secret();
         let expires_at = jwt_expiry(access)
-            .or_else(|| answer.expires_at.as_deref().and_then(stated_expiry))
+            .or_else(|| answer.expires_at.as_ref().and_then(|at| stated_expiry(at.as_str()?)))
             .unwrap_or_else(|| plus(now, ASSUMED_LIFE));
         Tokens { access: SecretString::from(access.clone()), refresh, expires_at, obtained_at: now }
     }
@@ -302,7 +369,7 @@ impl<'c> AsyncHttpClient<'c> for Transport {
 impl Transport {
     /// Sends a token request and sorts what comes back.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Sorted> {
-        let unavailable = |error: reqwest::Error| Sorted::Unavailable(describe(&error).to_owned());
+        let unavailable = |error: reqwest::Error| Sorted::Unanswered(describe(&error).to_owned());
         let mut request = reqwest::Request::try_from(request).map_err(unavailable)?;
         *request.timeout_mut() = Some(TIMEOUT);
         let mut response = self.0.execute(request).await.map_err(unavailable)?;
@@ -311,7 +378,7 @@ impl Transport {
         while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
             body.extend_from_slice(&chunk);
             if body.len() > LONGEST_ANSWER {
-                return Err(Sorted::Unavailable("an answer that is too long".to_owned()));
+                return Err(Sorted::Unanswered("an answer that is too long".to_owned()));
             }
         }
         match sort(status.as_u16(), &body) {
@@ -322,7 +389,13 @@ impl Transport {
             }
             Kind::GrantRefused => Err(Sorted::GrantRefused),
             Kind::Meaningless => {
-                Err(Sorted::Unavailable(format!("HTTP {} without a token", status.as_u16())))
+                let detail = format!("HTTP {} without a token", status.as_u16());
+                // A success that cannot be read may have rotated.
+                Err(if status.is_success() {
+                    Sorted::Unanswered(detail)
+                } else {
+                    Sorted::Meaningless(detail)
+                })
             }
         }
     }
@@ -370,8 +443,11 @@ fn token_error(error: &RequestTokenError<Sorted, BasicErrorResponse>) -> TokenEr
         RequestTokenError::Request(Sorted::GrantRefused) => {
             TokenError::NeedsAuthorization(LostReason::RefreshTokenRefused)
         }
-        RequestTokenError::Request(Sorted::Unavailable(detail)) => {
-            TokenError::Unavailable { detail: detail.clone() }
+        RequestTokenError::Request(Sorted::Unanswered(detail)) => {
+            TokenError::Unavailable { detail: detail.clone(), answered: false }
+        }
+        RequestTokenError::Request(Sorted::Meaningless(detail)) => {
+            TokenError::Unavailable { detail: detail.clone(), answered: true }
         }
         RequestTokenError::ServerResponse(answer) => match answer.error() {
             BasicErrorResponseType::InvalidGrant => {
@@ -380,13 +456,15 @@ fn token_error(error: &RequestTokenError<Sorted, BasicErrorResponse>) -> TokenEr
             BasicErrorResponseType::InvalidClient | BasicErrorResponseType::UnauthorizedClient => {
                 TokenError::AppRefused { detail: answer.error().to_string() }
             }
-            other => TokenError::Unavailable { detail: other.to_string() },
+            other => TokenError::Unavailable { detail: other.to_string(), answered: true },
         },
         // The parse error holds the body: only its kind is told.
         RequestTokenError::Parse(..) => {
-            TokenError::Unavailable { detail: "an answer of another shape".to_owned() }
+            TokenError::Unavailable { detail: "an answer of another shape".to_owned(), answered: false }
         }
-        RequestTokenError::Other(_) => TokenError::Unavailable { detail: "an empty answer".to_owned() },
+        RequestTokenError::Other(_) => {
+            TokenError::Unavailable { detail: "an empty answer".to_owned(), answered: false }
+        }
     }
 }
 

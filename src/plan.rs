@@ -44,8 +44,8 @@ pub enum Finish {
     At {
         /// The instant that `delay` and `max_age` count from.
         at: Timestamp,
-        /// The instant that is compared with the connection's: the latest at which it can have
-        /// been finished, as far as the record proves.
+        /// The instant that is compared with the connection's. For paid invoices the latest at which the money can
+        /// have come; where nothing proves that the work is newer than the record, the record's creation.
         proven: Timestamp,
     },
     /// Jobber gives a status this version does not know.
@@ -204,6 +204,18 @@ pub fn plan(
     plan
 }
 
+/// Whether a record that is finished at `now_at` tells of the same finishing as one that was finished at `before`.
+/// A payment is known by its day: an edit on that day moves the instant, and is no other payment.
+fn is_same_finish(record: &Record, before: Timestamp, now_at: Timestamp) -> bool {
+    let same_day = |day: Timestamp| day <= before && before < plus(day, A_DAY);
+    match record {
+        Record::Invoice(InvoiceRecord { status: InvoiceStatus::Paid, received_at: Some(day), .. }) => {
+            before == now_at || same_day(*day)
+        }
+        _ => before == now_at,
+    }
+}
+
 enum Judgement {
     Nothing,
     Wait { finished_at: Timestamp },
@@ -229,7 +241,9 @@ fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, now: Tim
     };
     match decision.map(|decision| (&decision.outcome, decision.finished_at)) {
         Some((Outcome::Waiting { .. } | Outcome::Asked { .. }, _)) => return Judgement::Nothing,
-        Some((Outcome::Skipped { reason }, finished_at)) if finished_at == at && !reason.frees_key() => {
+        Some((Outcome::Skipped { reason }, finished_at))
+            if is_same_finish(record, finished_at, at) && !reason.frees_key() =>
+        {
             return Judgement::Nothing;
         }
         Some((Outcome::Skipped { .. }, _)) | None => {}

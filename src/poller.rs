@@ -16,19 +16,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, plus};
-use crate::connection::{Connection, ReadError};
+use crate::connection::{Connection, ReadError, Trouble};
 use crate::jobber::{List, PageRequest};
 use crate::model::{
-    Account, AccountId, Candidate, Decision, Health, LostReason, Record, SharedRules, Stream,
+    Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Record, SharedRules, Stream,
 };
 use crate::plan::{plan, reconcile_start, start_of};
-use crate::step::{Effect, Entered, InFlight, Progress, pool};
+use crate::step::{Effect, Entered, InFlight, Progress, Workers};
 use crate::store::{PlanCommit, Store, StoreError};
 
 /// How often a sweep looks back over the whole window.
 const RECONCILE_EVERY: SignedDuration = SignedDuration::from_hours(1);
+
+/// Accounts whose fate is noted in one commit.
+const NOTED_TOGETHER: usize = 256;
 
 /// A list with more pages than this is a broken answer: 50,000 rows.
 const PAGES_AT_MOST: u32 = 500;
@@ -54,7 +58,7 @@ pub enum SweepOutcome {
     /// Jobber asked to be left alone until then.
     Resting(Timestamp),
     /// Something could not be read.
-    Failed(String),
+    Failed(Failure),
 }
 
 /// What a sweep found.
@@ -77,26 +81,27 @@ pub struct Poller {
     connection: Connection,
     clock: SharedClock,
     rules: SharedRules,
-    concurrency: usize,
+    workers: Workers,
     in_flight: InFlight<AccountId>,
     resting: Mutex<HashMap<AccountId, Timestamp>>,
 }
 
 impl Poller {
-    /// A poller that sweeps up to `concurrency` accounts at a time.
+    /// A poller that sweeps up to `concurrency` accounts at a time, and begins with no other one after `stop`.
     pub fn new(
         store: Store,
         connection: Connection,
         clock: SharedClock,
         rules: SharedRules,
         concurrency: usize,
+        stop: CancellationToken,
     ) -> Self {
         Self {
             store,
             connection,
             clock,
             rules,
-            concurrency,
+            workers: Workers::new(concurrency, stop),
             in_flight: InFlight::new(),
             resting: Mutex::default(),
         }
@@ -123,24 +128,27 @@ impl Poller {
                     None => SweepOutcome::Busy,
                 };
                 drop(entered);
-                Ok(Swept { account, outcome })
+                Ok::<_, StoreError>(Swept { account, outcome })
             }
         };
-        let mut swept: Vec<Result<Swept, StoreError>> = Vec::with_capacity(total);
-        pool(self.concurrency, queue, sweep, |outcome| {
-            swept.push(outcome);
-            progress(swept.len(), total);
-        })
-        .await;
-        let swept: Vec<Swept> = swept.into_iter().collect::<Result<_, _>>()?;
-        if effect == Effect::Apply {
-            self.note(&swept).await?;
+        let mut sweeps = self.workers.start(queue, sweep);
+        let mut all = Vec::with_capacity(total);
+        let mut noted = 0;
+        while let Some(swept) = sweeps.next().await {
+            all.push(swept?);
+            progress(all.len(), total);
+            if effect == Effect::Apply && all.len() - noted >= NOTED_TOGETHER {
+                self.note(&all[noted..]).await?;
+                noted = all.len();
+            }
         }
-        Ok(swept)
+        if effect == Effect::Apply {
+            self.note(&all[noted..]).await?;
+        }
+        Ok(all)
     }
 
-    /// One sweep of one account.
-    pub async fn poll_account(&self, account: &Account, effect: Effect) -> Result<SweepOutcome, StoreError> {
+    async fn poll_account(&self, account: &Account, effect: Effect) -> Result<SweepOutcome, StoreError> {
         if let crate::model::Connection::NeedsAuthorization { reason, .. } = account.connection {
             return Ok(SweepOutcome::Lost(reason));
         }
@@ -150,15 +158,15 @@ impl Poller {
         match self.sweep(account, effect).await {
             Ok(polled) => Ok(SweepOutcome::Polled(polled)),
             Err(ReadError::NeedsAuthorization(reason)) => Ok(SweepOutcome::Lost(reason)),
-            Err(ReadError::Failed { detail, retry_after }) => {
-                if let Some(rest) = retry_after {
+            Err(ReadError::Failed { detail, trouble }) => {
+                if let Trouble::Outage { retry_after: Some(rest) } = trouble {
                     let until = plus(self.clock.now(), rest);
                     self.resting
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .insert(account.id.clone(), until);
                 }
-                Ok(SweepOutcome::Failed(detail))
+                Ok(SweepOutcome::Failed(Failure { detail, needs_operator: trouble == Trouble::Operator }))
             }
             Err(ReadError::Store(error)) => Err(error),
         }
@@ -226,7 +234,7 @@ impl Poller {
                 _ => return Ok(()),
             }
         }
-        Err(ReadError::Failed { detail: "Jobber's pages do not end".to_owned(), retry_after: None })
+        Err(ReadError::Failed { detail: "Jobber's pages do not end".to_owned(), trouble: Trouble::Answer })
     }
 
     fn rests_until(&self, account: &AccountId) -> Option<Timestamp> {
@@ -242,27 +250,24 @@ impl Poller {
     /// Notes how the accounts fare, in one commit, and says it once when that changes.
     async fn note(&self, swept: &[Swept]) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let mut notes = Vec::new();
-        for Swept { account, outcome } in swept {
-            let before = self.store.health(&account.id)?;
-            let after = match outcome {
-                SweepOutcome::Polled(_) => Health {
-                    last_success: Some(now),
-                    failing_since: None,
-                    last_error: None,
-                    last_event: before.last_event,
-                },
-                SweepOutcome::Failed(detail) => Health {
-                    failing_since: before.failing_since.or(Some(now)),
-                    last_error: Some(detail.clone()),
-                    ..before.clone()
-                },
-                SweepOutcome::Lost(_) | SweepOutcome::Busy | SweepOutcome::Resting(_) => continue,
-            };
-            tell(account, &before, &after);
-            notes.push((account.id.clone(), after));
+        let notes: Vec<_> = swept
+            .iter()
+            .filter_map(|Swept { account, outcome }| {
+                let result = match outcome {
+                    SweepOutcome::Polled(_) => Ok(()),
+                    SweepOutcome::Failed(failure) => Err(failure.clone()),
+                    SweepOutcome::Lost(_) | SweepOutcome::Busy | SweepOutcome::Resting(_) => return None,
+                };
+                Some((account.id.clone(), result))
+            })
+            .collect();
+        if notes.is_empty() {
+            return Ok(());
         }
-        if notes.is_empty() { Ok(()) } else { self.store.note_health(notes).await }
+        for (account, before, after) in self.store.note_sweeps(notes, now).await? {
+            tell(&account, &before, &after);
+        }
+        Ok(())
     }
 }
 
@@ -283,8 +288,7 @@ fn lists(stream: Stream, start: Timestamp, window: Option<Timestamp>) -> Vec<Lis
     }
 }
 
-fn tell(account: &Account, before: &Health, after: &Health) {
-    let id = &account.id;
+fn tell(id: &AccountId, before: &Health, after: &Health) {
     match (&before.last_error, &after.last_error) {
         (None, Some(error)) => {
             tracing::warn!(account.id = %id, %error, "a sweep failed; it will be tried again with every sweep");

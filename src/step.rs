@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// What a step may do besides reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,35 +53,77 @@ impl<K: Eq + Hash> Drop for Entered<K> {
     }
 }
 
-/// Works on `items` in tasks of their own, up to `at_once` at a time, and hands each result to `done` as it comes.
-/// A task that panics is told and left out; the others go on.
-pub(crate) async fn pool<I, F>(
+/// How much is done at the same time, by all runs of a step together, and until when new work is begun.
+#[derive(Debug, Clone)]
+pub(crate) struct Workers {
+    turns: Arc<Semaphore>,
     at_once: usize,
-    items: impl IntoIterator<Item = I>,
-    work: impl Fn(I) -> F,
-    mut done: impl FnMut(F::Output),
-) where
+    stop: CancellationToken,
+}
+
+impl Workers {
+    pub(crate) fn new(at_once: usize, stop: CancellationToken) -> Self {
+        let at_once = at_once.max(1);
+        Self { turns: Arc::new(Semaphore::new(at_once)), at_once, stop }
+    }
+
+    /// Whether it is time to end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Begins to work on `items`, each in a task of its own. After the stop nothing new is begun.
+    pub(crate) fn start<I, W, F>(&self, items: Vec<I>, work: W) -> Running<I, W, F::Output>
+    where
+        W: Fn(I) -> F,
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Running { workers: self.clone(), items: items.into_iter(), work, tasks: JoinSet::new() }
+    }
+}
+
+/// Work that goes on as long as somebody takes its results. Dropping it ends what is under way.
+pub(crate) struct Running<I, W, T> {
+    workers: Workers,
+    items: std::vec::IntoIter<I>,
+    work: W,
+    tasks: JoinSet<T>,
+}
+
+impl<I, W, F> Running<I, W, F::Output>
+where
+    W: Fn(I) -> F,
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let mut items = items.into_iter();
-    let mut tasks = JoinSet::new();
-    loop {
-        while tasks.len() < at_once.max(1)
-            && let Some(item) = items.next()
-        {
-            tasks.spawn(work(item));
-        }
-        match tasks.join_next().await {
-            Some(Ok(output)) => done(output),
-            Some(Err(error)) => tracing::error!(%error, "a task failed"),
-            None => return,
+    /// The next result, in the order in which they come; `None` when all is done. A task that panicked is told
+    /// and left out.
+    pub(crate) async fn next(&mut self) -> Option<F::Output> {
+        loop {
+            while self.tasks.len() < self.workers.at_once
+                && !self.workers.stop.is_cancelled()
+                && let Some(item) = self.items.next()
+            {
+                let (turns, work) = (Arc::clone(&self.workers.turns), (self.work)(item));
+                self.tasks.spawn(async move {
+                    // Never closed: a turn always comes.
+                    let _turn = turns.acquire().await;
+                    work.await
+                });
+            }
+            match self.tasks.join_next().await? {
+                Ok(output) => return Some(output),
+                Err(error) => tracing::error!(%error, "a task failed"),
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -94,18 +138,49 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pool_does_everything_and_survives_a_panic() {
+    async fn everything_is_done_and_a_panic_is_survived() {
+        let workers = Workers::new(3, CancellationToken::new());
+        let mut running = workers.start((0..10).collect(), |number| async move {
+            if number == 4 { panic!("on purpose") } else { number }
+        });
         let mut results = Vec::new();
-        pool(
-            3,
-            0..10,
-            |number| async move { if number == 4 { panic!("on purpose") } else { number } },
-            |number| {
-                results.push(number);
-            },
-        )
-        .await;
+        while let Some(number) = running.next().await {
+            results.push(number);
+        }
         results.sort_unstable();
         assert_eq!(results, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+    }
+
+    #[tokio::test]
+    async fn after_the_stop_nothing_new_is_begun() {
+        let stop = CancellationToken::new();
+        let mut running =
+            Workers::new(2, stop.clone()).start((0..100).collect(), |number| async move { number });
+        running.next().await.unwrap();
+        stop.cancel();
+        let mut more = 0;
+        while running.next().await.is_some() {
+            more += 1;
+        }
+        assert!(more < 3, "{more}");
+    }
+
+    #[tokio::test]
+    async fn two_runs_share_their_turns() {
+        let workers = Workers::new(1, CancellationToken::new());
+        let busy = Arc::new(AtomicUsize::new(0));
+        let work = |()| {
+            let busy = Arc::clone(&busy);
+            async move {
+                let others = busy.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                busy.fetch_sub(1, Ordering::SeqCst);
+                others == 0
+            }
+        };
+        let (mut one, mut two) = (workers.start(vec![(); 20], work), workers.start(vec![(); 20], work));
+        while let (Some(a), Some(b)) = tokio::join!(one.next(), two.next()) {
+            assert!(a && b);
+        }
     }
 }

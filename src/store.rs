@@ -41,7 +41,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::{Account, AccountId, Connection, Health, LostReason};
+use crate::digest;
+use crate::model::{Account, AccountId, Connection, Failure, Health, LostReason};
 
 pub use ledger::{AskCommit, PlanCommit};
 pub use links::{LinkRefusal, NewConnection, Start};
@@ -69,6 +70,12 @@ pub enum StoreError {
     )]
     Locked {
         /// The store's folder.
+        path: PathBuf,
+    },
+    /// There is none.
+    #[error("there is no store at {path}: start the daemon once, it makes one")]
+    Missing {
+        /// The folder.
         path: PathBuf,
     },
     /// It belongs to another user: what we wrote there, that user's daemon could not read.
@@ -139,6 +146,14 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
+    /// Opens the store in the folder `path`, if there is one. Blocks, as [`Store::open`] does.
+    pub fn open_existing(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
+        if !path.join("db").is_file() {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
+        Self::open(path, key)
+    }
+
     /// Opens the store in the folder `path`, making an empty one if there is none.
     ///
     /// Blocks: opening reads the log. Leases left by an earlier process are released.
@@ -234,28 +249,69 @@ impl Store {
         Ok(self.get(&key::health(id))?.unwrap_or_default())
     }
 
-    /// Notes how the sweeps of several accounts went, in one commit.
-    pub async fn note_health(&self, notes: Vec<(AccountId, Health)>) -> Result<(), StoreError> {
+    /// Notes how the sweeps of several accounts went, in one commit: well, or what failed and whether that needs the
+    /// operator. Answers how each stood before and stands now.
+    pub async fn note_sweeps(
+        &self,
+        notes: Vec<(AccountId, Result<(), Failure>)>,
+        now: Timestamp,
+    ) -> Result<Vec<(AccountId, Health, Health)>, StoreError> {
         self.write(move |txn| {
-            for (id, health) in &notes {
-                txn.put(&key::health(id), health);
+            let mut changes = Vec::with_capacity(notes.len());
+            for (id, result) in notes {
+                let before: Health = txn.get(&key::health(&id))?.unwrap_or_default();
+                let mut after = before.clone();
+                match result {
+                    Ok(()) => {
+                        after.last_success = Some(now);
+                        after.failing_since = None;
+                        after.last_error = None;
+                        after.needs_operator = false;
+                    }
+                    Err(failure) => {
+                        after.failing_since = before.failing_since.or(Some(now));
+                        after.last_error = Some(failure.detail);
+                        after.needs_operator = failure.needs_operator;
+                    }
+                }
+                txn.put(&key::health(&id), &after);
+                changes.push((id, before, after));
             }
+            Ok(changes)
+        })
+        .await
+    }
+
+    /// Notes whether what is due in an account can be read.
+    pub async fn note_asking(&self, id: &AccountId, works: bool, now: Timestamp) -> Result<(), StoreError> {
+        if works == self.health(id)?.asking_fails_since.is_none() {
+            return Ok(());
+        }
+        let key = key::health(id);
+        self.write(move |txn| {
+            let mut health: Health = txn.get(&key)?.unwrap_or_default();
+            health.asking_fails_since = if works { None } else { health.asking_fails_since.or(Some(now)) };
+            txn.put(&key, &health);
             Ok(())
         })
         .await
     }
 
-    /// Changes an account's connection; whether there was anything to change.
+    /// Notes that Jobber does not let us in any more; whether that was news.
+    ///
+    /// It counts only for the pair of tokens that Jobber refused: the contractor may have authorised anew while
+    /// the refusal was on its way.
     pub async fn lose_connection(
         &self,
         id: &AccountId,
         reason: LostReason,
+        refused: Option<PairId>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let id = id.clone();
         self.write(move |txn| {
             let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(false) };
-            if !account.connection.is_connected() {
+            if !account.connection.is_connected() || !holds(txn, &id, refused.as_ref())? {
                 return Ok(false);
             }
             account.connection = Connection::NeedsAuthorization { reason, since: now };
@@ -266,20 +322,62 @@ impl Store {
     }
 
     /// The tokens of an account.
-    pub fn tokens(&self, id: &AccountId) -> Result<Option<Tokens>, StoreError> {
+    pub fn tokens(&self, id: &AccountId) -> Result<Option<Held>, StoreError> {
         match self.0.tree.get(key::token(id))? {
-            Some(sealed) => Ok(Some(self.0.sealer.open(id, &sealed)?)),
+            Some(sealed) => {
+                let tokens = self.0.sealer.open(id, &sealed)?;
+                Ok(Some(Held { tokens, pair: PairId::of(&sealed) }))
+            }
             None => Ok(None),
         }
     }
 
-    /// Stores the tokens of an account; durable when this returns.
-    pub async fn put_tokens(&self, id: &AccountId, tokens: &Tokens) -> Result<(), StoreError> {
-        let sealed = self.0.sealer.seal(id, tokens)?;
-        let id = id.clone();
+    /// Notes, durably and before Jobber is asked, that this pair is about to be refreshed. Answers when that was
+    /// noted before without a new pair having come of it: the refresh token may be spent.
+    ///
+    /// A store that cannot take a write shows here, while the old pair still stands.
+    pub async fn begin_refresh(
+        &self,
+        id: &AccountId,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let key = key::refreshing(id);
         self.write(move |txn| {
-            txn.put_raw(key::token(&id), sealed);
+            let before = txn.get::<Timestamp>(&key)?;
+            if before.is_none() {
+                txn.put(&key, &now);
+            }
+            Ok(before)
+        })
+        .await
+    }
+
+    /// Notes that a refresh was answered and brought no new pair: the old one stands as it was.
+    pub async fn end_refresh(&self, id: &AccountId) -> Result<(), StoreError> {
+        let key = key::refreshing(id);
+        self.write(move |txn| {
+            txn.remove(&key);
             Ok(())
+        })
+        .await
+    }
+
+    /// Stores a new pair in place of `old`; durable when this returns. `false` if another pair took its place
+    /// meanwhile: that one stays.
+    pub async fn replace_tokens(
+        &self,
+        id: &AccountId,
+        old: &PairId,
+        new: &Tokens,
+    ) -> Result<bool, StoreError> {
+        let sealed = self.0.sealer.seal(id, new)?;
+        let (id, old) = (id.clone(), old.clone());
+        self.write(move |txn| {
+            if !holds(txn, &id, Some(&old))? {
+                return Ok(false);
+            }
+            put_pair(txn, &id, sealed);
+            Ok(true)
         })
         .await
     }
@@ -304,6 +402,37 @@ impl Store {
             Ok((key, codec::decode(&bytes)?))
         })
     }
+}
+
+/// An account's tokens, and which pair they are.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The tokens.
+    pub tokens: Tokens,
+    /// Which pair.
+    pub pair: PairId,
+}
+
+/// Names a pair of tokens without telling anything of it: the digest of the sealed pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairId(String);
+
+impl PairId {
+    fn of(sealed: &[u8]) -> Self {
+        Self(digest::of_bytes(sealed))
+    }
+}
+
+/// Whether the stored pair is `pair`; where there is none, whether none was meant.
+fn holds(txn: &Txn<'_>, id: &AccountId, pair: Option<&PairId>) -> Result<bool, StoreError> {
+    let stored = txn.get_raw(&key::token(id))?.map(|sealed| PairId::of(&sealed));
+    Ok(stored.as_ref() == pair)
+}
+
+/// Writes a pair. Whatever refresh was under way is over.
+fn put_pair(txn: &mut Txn<'_>, id: &AccountId, sealed: Vec<u8>) {
+    txn.put_raw(key::token(id), sealed);
+    txn.remove(&key::refreshing(id));
 }
 
 /// Whether a folder belongs to the user we run as, who owns our entry in `/proc`.

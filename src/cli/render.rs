@@ -95,8 +95,16 @@ fn status(report: &StatusReport) -> String {
     let rows = report.accounts.iter().map(|account| {
         let state = match (&account.reason, &account.failing_since) {
             (Some(reason), _) => format!("needs authorization: {reason}"),
-            (None, Some(since)) => format!("retrying since {}", instant(*since)),
-            (None, None) => account.state.clone(),
+            (None, Some(since)) => {
+                let error = account.last_error.as_deref().unwrap_or("unknown");
+                format!("retrying since {}: {error}", instant(*since))
+            }
+            (None, None) => match account.asking_fails_since {
+                Some(since) => {
+                    format!("{}, but what is due cannot be read since {}", account.state, instant(since))
+                }
+                None => account.state.clone(),
+            },
         };
         let skipped: usize = account.skipped_7d.values().sum();
         [

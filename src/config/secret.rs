@@ -1,4 +1,5 @@
-//! Secrets: from the environment, a file that only we can read, or a systemd credential. In that order.
+//! Secrets: from the environment, a systemd credential, or a file that only we can read. In that order: with the unit
+//! the daemon is handed credentials, and the files are for whoever runs a verb by hand.
 
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
@@ -80,19 +81,19 @@ pub fn find_secret(config: &Config, name: SecretName) -> Result<(SecretString, S
     if let Ok(text) = std::env::var(&variable) {
         return Ok((text.into(), SecretSource::Environment(variable)));
     }
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
+        .map(|folder| Path::new(&folder).join(name.credential()))
+        .filter(|path| path.exists());
+    if let Some(path) = credential {
+        return Ok((read_private(name, &path)?, SecretSource::Credential(path)));
+    }
     let file = match name {
         SecretName::JobberClientSecret => &config.jobber.client_secret_file,
         SecretName::StoreKey => &config.store.key_file,
         SecretName::WebhookSecret => &config.review.webhook_secret_file,
     };
-    if let Some(path) = file {
-        return Ok((read_private(name, path)?, SecretSource::File(path.clone())));
-    }
-    let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
-        .map(|folder| Path::new(&folder).join(name.credential()))
-        .filter(|path| path.exists());
-    match credential {
-        Some(path) => Ok((read_private(name, &path)?, SecretSource::Credential(path))),
+    match file {
+        Some(path) => Ok((read_private(name, path)?, SecretSource::File(path.clone()))),
         None => Err(ConfigError::new(
             name.file_key(),
             "the secret is not given",

@@ -198,6 +198,14 @@ fn an_invoice_trigger_looks_at_the_invoices_own_switch() {
     };
     let verdict = decide_on(&facts, Trigger::InvoicePaid, &BTreeMap::new());
     assert_eq!(reason(&verdict), SkipReason::WorkOptedOut);
+
+    // And at the switch of the job behind it.
+    let mut facts = facts;
+    facts.invoice.as_mut().unwrap().allow_review_request = true;
+    assert!(matches!(decide_on(&facts, Trigger::InvoicePaid, &BTreeMap::new()), Verdict::Ask(_)));
+    facts.job.as_mut().unwrap().allow_review_request = false;
+    let verdict = decide_on(&facts, Trigger::InvoicePaid, &BTreeMap::new());
+    assert_eq!(reason(&verdict), SkipReason::WorkOptedOut);
 }
 
 #[test]

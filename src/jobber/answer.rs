@@ -11,6 +11,9 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::{API_VERSION, Answer, ApiError};
 use crate::retry;
 
+/// Longest time for which Jobber is left alone on its own word.
+const LONGEST_REST: SignedDuration = SignedDuration::from_hours(1);
+
 /// Longest piece of Jobber's own words that is passed on.
 const QUOTED_AT_MOST: usize = 200;
 
@@ -31,10 +34,16 @@ impl Head {
             status: response.status().as_u16(),
             is_html: header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")),
             date,
-            retry_after: header(RETRY_AFTER)
-                .and_then(|value| retry::retry_after(value, date.unwrap_or(Timestamp::UNIX_EPOCH))),
+            retry_after: header(RETRY_AFTER).and_then(|value| rest(value, date)),
         }
     }
+}
+
+/// How long Jobber wants to be left alone. Whether and how it says so is unknown (`api-behaviour.md` §3), so what it
+/// says is held within bounds, and a date counts only beside Jobber's own time.
+fn rest(value: &str, date: Option<Timestamp>) -> Option<SignedDuration> {
+    let now = date.or_else(|| value.trim().parse::<u64>().ok().map(|_| Timestamp::UNIX_EPOCH))?;
+    Some(retry::retry_after(value, now)?.min(LONGEST_REST))
 }
 
 /// Why an access token does not count.
@@ -190,8 +199,7 @@ pub(super) fn sort<T: DeserializeOwned>(head: &Head, body: &[u8]) -> Result<Answ
     if let Some(served) = rest.extensions.versioning.and_then(|versioning| versioning.version)
         && served != API_VERSION
     {
-        let detail = format!("version {API_VERSION} was asked for and {served} was served");
-        return Err(ApiError::Rejected { detail });
+        return Err(ApiError::WrongVersion { served: quote(&served) });
     }
     let hidden = hidden.first().map(|error| quote(&error.message));
     match data {
@@ -359,6 +367,17 @@ mod tests {
         assert!(sort_json(200, &body(API_VERSION)).is_ok());
         let error = error(200, &body("2022-09-01")).to_string();
         assert!(error.contains("2022-09-01"), "{error}");
+    }
+
+    #[test]
+    fn a_wish_to_be_left_alone_is_bounded() {
+        let date = "2026-03-10T12:00:00Z".parse().ok();
+        assert_eq!(rest("30", None), Some(SignedDuration::from_secs(30)));
+        assert_eq!(rest("99999999999", None), Some(LONGEST_REST));
+        assert_eq!(rest("Tue, 10 Mar 2026 12:05:00 GMT", date), Some(SignedDuration::from_mins(5)));
+        assert_eq!(rest("Wed, 11 Mar 2026 12:05:00 GMT", date), Some(LONGEST_REST));
+        assert_eq!(rest("Tue, 10 Mar 2026 12:05:00 GMT", None), None, "whose clock?");
+        assert_eq!(rest("soon", date), None);
     }
 
     #[test]

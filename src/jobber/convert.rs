@@ -3,19 +3,15 @@
 use jiff::Timestamp;
 
 use super::queries::{connected_account, details, extras, invoices, jobs, visits};
-use super::{Answer, ApiError, ExtraFacts, Identity, Page};
+use super::{ApiError, ExtraFacts, Identity, Page};
 use crate::model::{
     AccountId, ClientFacts, EmailAddress, Facts, InvoiceFacts, InvoiceRecord, JobFacts, JobRecord, Person,
     Phone, Record, VisitFacts, VisitRecord, WorkKind, WorkRef,
 };
 
-pub(super) fn identity(
-    answer: Answer<connected_account::ResponseData>,
-) -> Result<Answer<Identity>, ApiError> {
-    match answer.data.account.clone() {
-        Some(account) => {
-            Ok(answer.map(|_| Identity { id: AccountId::new(account.id.as_str()), name: account.name }))
-        }
+pub(super) fn identity(data: connected_account::ResponseData) -> Result<Identity, ApiError> {
+    match data.account {
+        Some(account) => Ok(Identity { id: AccountId::new(account.id.as_str()), name: account.name }),
         None => Err(ApiError::Unexpected { detail: "an access token without an account".to_owned() }),
     }
 }
@@ -36,7 +32,7 @@ pub(super) fn completed_after(since: Timestamp) -> jobs::JobFilterAttributes {
     }
 }
 
-pub(super) fn jobs(data: jobs::ResponseData) -> Page {
+pub(super) fn jobs(data: jobs::ResponseData) -> Result<Page, ApiError> {
     let records = data.jobs.nodes.into_iter().map(|job| {
         Record::Job(JobRecord {
             id: job.id,
@@ -47,11 +43,10 @@ pub(super) fn jobs(data: jobs::ResponseData) -> Page {
             status: job.job_status,
         })
     });
-    let page = data.jobs.page_info;
-    Page { records: records.collect(), next: next(page.has_next_page, page.end_cursor) }
+    page(records, data.jobs.page_info.has_next_page, data.jobs.page_info.end_cursor)
 }
 
-pub(super) fn visits(data: visits::ResponseData) -> Page {
+pub(super) fn visits(data: visits::ResponseData) -> Result<Page, ApiError> {
     let records = data.visits.nodes.into_iter().map(|visit| {
         Record::Visit(VisitRecord {
             id: visit.id,
@@ -61,11 +56,10 @@ pub(super) fn visits(data: visits::ResponseData) -> Page {
             completed_at: visit.completed_at,
         })
     });
-    let page = data.visits.page_info;
-    Page { records: records.collect(), next: next(page.has_next_page, page.end_cursor) }
+    page(records, data.visits.page_info.has_next_page, data.visits.page_info.end_cursor)
 }
 
-pub(super) fn invoices(data: invoices::ResponseData) -> Page {
+pub(super) fn invoices(data: invoices::ResponseData) -> Result<Page, ApiError> {
     let records = data.invoices.nodes.into_iter().map(|invoice| {
         Record::Invoice(InvoiceRecord {
             id: invoice.id,
@@ -78,13 +72,23 @@ pub(super) fn invoices(data: invoices::ResponseData) -> Page {
             status: invoice.invoice_status,
         })
     });
-    let page = data.invoices.page_info;
-    Page { records: records.collect(), next: next(page.has_next_page, page.end_cursor) }
+    page(records, data.invoices.page_info.has_next_page, data.invoices.page_info.end_cursor)
 }
 
-/// A page that promises another one without saying where is the last one: the reconcile sweep sees the rest.
-fn next(has_next_page: bool, end_cursor: Option<String>) -> Option<String> {
-    end_cursor.filter(|_| has_next_page)
+/// A page with its rows. One that promises another without saying where is no answer: rows would be missed.
+fn page(
+    records: impl Iterator<Item = Record>,
+    has_next_page: bool,
+    end_cursor: Option<String>,
+) -> Result<Page, ApiError> {
+    let next = match (has_next_page, end_cursor) {
+        (false, _) => None,
+        (true, Some(cursor)) => Some(cursor),
+        (true, None) => {
+            return Err(ApiError::Unexpected { detail: "a next page without a cursor".to_owned() });
+        }
+    };
+    Ok(Page { records: records.collect(), next })
 }
 
 pub(super) fn details_variables(work: &WorkRef) -> details::Variables {

@@ -69,8 +69,8 @@ impl Connection {
 pub enum LostReason {
     /// Jobber refused the refresh token.
     RefreshTokenRefused,
-    /// Jobber refused an access token that it had just issued.
-    AccessTokenRefused,
+    /// Jobber refused the refresh token, and an earlier refresh had never been answered: its pair was lost.
+    RefreshInterrupted,
     /// The contractor disconnected the app in Jobber.
     DisconnectedInJobber,
     /// The Jobber account is not active any more.
@@ -86,7 +86,9 @@ impl LostReason {
             Self::RefreshTokenRefused => {
                 "Jobber refused the refresh token (spent elsewhere, admin deactivated, plan or app changed)"
             }
-            Self::AccessTokenRefused => "Jobber refused an access token it had just issued",
+            Self::RefreshInterrupted => {
+                "a refresh was cut off (a crash, or an answer that never came) and its tokens were lost"
+            }
             Self::DisconnectedInJobber => "the app was disconnected in Jobber",
             Self::AccountInactive => "the Jobber account is not active",
             Self::NoToken => "there is no token for this account in the store",
@@ -109,8 +111,23 @@ pub struct Health {
     pub failing_since: Option<Timestamp>,
     /// What the last failure was.
     pub last_error: Option<String>,
+    /// Whether that failure needs the operator: it does not heal itself.
+    #[serde(default)]
+    pub needs_operator: bool,
+    /// Since when what is due cannot be read, if it cannot.
+    #[serde(default)]
+    pub asking_fails_since: Option<Timestamp>,
     /// The last finished work that a sweep saw for the first time.
     pub last_event: Option<Timestamp>,
+}
+
+/// What could not be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened, in a sentence.
+    pub detail: String,
+    /// Whether it needs the operator; otherwise it heals itself.
+    pub needs_operator: bool,
 }
 
 /// Words to find a decision by, as far as they are known.

@@ -279,6 +279,31 @@ fn an_invoice_paid_before_the_connections_day_and_edited_after_it_stays_unasked(
 }
 
 #[test]
+fn an_edit_on_the_day_of_the_payment_is_no_other_payment() {
+    let rules = Rules { asks_from: at("2026-03-10T11:00:00Z"), ..rules(Trigger::InvoicePaid) };
+    let paid_in_the_morning = InvoiceRecord {
+        received_at: Some(at("2026-03-10T00:00:00Z")),
+        updated_at: at("2026-03-10T09:00:00Z"),
+        ..invoice(InvoiceStatus::Paid)
+    };
+    let mut known = Known::default();
+    let first = plan_now(&[Record::Invoice(paid_in_the_morning.clone())], &known, &rules);
+    assert_eq!(first.skipped[0].outcome, Outcome::Skipped { reason: SkipReason::BeforeConnection });
+    remember(&mut known, &first);
+    let edited = InvoiceRecord { updated_at: at("2026-03-10T11:30:00Z"), ..paid_in_the_morning.clone() };
+    assert!(plan_now(&[Record::Invoice(edited)], &known, &rules).candidates.is_empty());
+    // Paid again on another day: that is another payment.
+    let again = InvoiceRecord {
+        received_at: Some(at("2026-03-11T00:00:00Z")),
+        updated_at: at("2026-03-11T09:00:00Z"),
+        ..paid_in_the_morning
+    };
+    let later = at("2026-03-11T12:00:00Z");
+    let plan = plan(&[Record::Invoice(again)], &known, &rules, None, later, later);
+    assert_eq!(plan.candidates.len(), 1);
+}
+
+#[test]
 fn a_sweep_starts_an_overlap_before_its_watermark_or_the_connection() {
     let rules = rules(Trigger::JobCompleted);
     assert_eq!(start_of(None, &rules), at("2026-02-28T23:50:00Z"));
@@ -416,12 +441,20 @@ proptest! {
     }
 
     #[test]
-    fn nobody_is_a_candidate_for_work_from_before_the_connection((trigger, records) in any_stream()) {
-        let rules = rules(trigger);
-        for candidate in plan_now(&records, &Known::default(), &rules).candidates {
-            prop_assert!(plus(candidate.finished_at, rules.max_age) >= at(NOW));
-            prop_assert!(candidate.finished_at >= rules.asks_from);
-            prop_assert_eq!(candidate.due_at, plus(candidate.finished_at, rules.delay));
+    fn nobody_is_a_candidate_for_work_from_before_the_connection(
+        (trigger, records) in any_stream(), asks_from in any_instant(),
+    ) {
+        let rules = Rules { asks_from, ..rules(trigger) };
+        let records = distinct(records);
+        let plan = plan_now(&records, &Known::default(), &rules);
+        for record in &records {
+            let Finish::At { at: finished_at, proven } = finish(record, trigger, false) else { continue };
+            let candidate = plan.candidates.iter().find(|candidate| candidate.work == record.work());
+            let fresh = plus(finished_at, rules.max_age) >= at(NOW);
+            prop_assert_eq!(candidate.is_some(), fresh && proven >= asks_from);
+            if let Some(candidate) = candidate {
+                prop_assert_eq!(candidate.due_at, plus(finished_at, rules.delay));
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::StoreError;
 use crate::model::{AccountId, AskId, WorkKind, WorkRef};
 
 pub(super) const ACCOUNT: &[u8] = b"account\0";
@@ -35,6 +36,11 @@ pub(super) fn health(id: &AccountId) -> Vec<u8> {
 
 pub(super) fn token(id: &AccountId) -> Vec<u8> {
     join(b"token\0", &[id.as_str().as_bytes()])
+}
+
+/// Since when a refresh of this account is under way.
+pub(super) fn refreshing(id: &AccountId) -> Vec<u8> {
+    join(b"refreshing\0", &[id.as_str().as_bytes()])
 }
 
 /// `hash` is the hash of the link's secret.
@@ -78,6 +84,11 @@ pub(super) fn outbox_due(at: Timestamp, id: &AskId) -> Vec<u8> {
 /// `hash` is the hash of the receiver's address.
 pub(super) fn receiver(hash: &str) -> Vec<u8> {
     join(b"receiver\0", &[hash.as_bytes()])
+}
+
+/// A key of an index that does not read back.
+pub(super) fn broken() -> StoreError {
+    StoreError::Corrupt { family: "index of what is due", detail: "a key does not parse".to_owned() }
 }
 
 /// Reads a [`due`] key back.

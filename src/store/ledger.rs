@@ -112,19 +112,27 @@ impl Store {
     }
 
     /// Works whose candidates are due at `now`, the longest waiting first.
-    pub fn due_works(&self, now: Timestamp) -> impl Iterator<Item = (AccountId, WorkRef)> + use<> {
-        self.due_index().take_while(move |(at, ..)| *at <= now).map(|(_, account, work)| (account, work))
+    pub fn due_works(&self, now: Timestamp) -> Result<Vec<(AccountId, WorkRef)>, StoreError> {
+        let mut works = Vec::new();
+        for due in self.due_index() {
+            let (at, account, work) = due?;
+            if at > now {
+                break;
+            }
+            works.push((account, work));
+        }
+        Ok(works)
     }
 
     /// When the next candidate is due.
-    pub fn next_candidate_due(&self) -> Option<Timestamp> {
-        self.due_index().next().map(|(at, ..)| at)
+    pub fn next_candidate_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.due_index().next().transpose()?.map(|(at, ..)| at))
     }
 
     /// Every waiting candidate, the first due first.
     pub fn candidates(&self) -> Result<Vec<(AccountId, Candidate)>, StoreError> {
         let mut candidates = Vec::new();
-        for (_, account, work) in self.due_index() {
+        for (account, work) in self.due_works(Timestamp::MAX)? {
             if let Some(candidate) = self.candidate(&account, &work)? {
                 candidates.push((account, candidate));
             }
@@ -137,8 +145,8 @@ impl Store {
         Ok(self.decision(account, work)?.and_then(waiting))
     }
 
-    fn due_index(&self) -> impl Iterator<Item = (Timestamp, AccountId, WorkRef)> + use<> {
-        self.0.tree.scan_prefix(key::DUE).keys().filter_map(|key| key::parse_due(&key.ok()?))
+    fn due_index(&self) -> impl Iterator<Item = Result<(Timestamp, AccountId, WorkRef), StoreError>> + use<> {
+        self.0.tree.scan_prefix(key::DUE).keys().map(|key| key::parse_due(&key?).ok_or_else(key::broken))
     }
 
     /// Markers on the work and on every job behind it.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
 use super::writer::Txn;
-use super::{Store, StoreError, Tokens, key};
+use super::{Store, StoreError, Tokens, key, put_pair};
 use crate::model::{Account, AccountId, Connection, Link, LinkId, LinkState, Pending, Trigger};
 
 /// Why a link or an authorisation under way does not count.
@@ -218,7 +218,7 @@ impl Store {
             link.state = LinkState::Used { by: new.account.clone(), at: new.now };
             txn.put(&link_key, &link);
             txn.put(&key::account(&new.account), &account);
-            txn.put_raw(key::token(&new.account), sealed);
+            put_pair(txn, &new.account, sealed);
             Ok(Ok(account))
         })
         .await

@@ -33,21 +33,22 @@ pub enum QueueRefusal {
 }
 
 impl Store {
-    /// Entries due at `now`, the longest waiting first.
-    pub fn due_entries(&self, now: Timestamp) -> Result<Vec<OutboxEntry>, StoreError> {
-        let mut due = Vec::new();
-        for (at, id) in self.outbox_index() {
+    /// Asks that are due at `now`, the longest waiting first, `at_most` so many.
+    pub fn due_asks(&self, now: Timestamp, at_most: usize) -> Result<Vec<AskId>, StoreError> {
+        let mut asks = Vec::new();
+        for due in self.outbox_index().take(at_most) {
+            let (at, id) = due?;
             if at > now {
                 break;
             }
-            due.extend(self.entry(&id)?);
+            asks.push(id);
         }
-        Ok(due)
+        Ok(asks)
     }
 
     /// When the next attempt is due.
-    pub fn next_entry_due(&self) -> Option<Timestamp> {
-        self.outbox_index().next().map(|(at, _)| at)
+    pub fn next_ask_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.outbox_index().next().transpose()?.map(|(at, _)| at))
     }
 
     /// One entry.
@@ -60,8 +61,12 @@ impl Store {
         self.scan(key::OUTBOX).map(|entry| entry.map(|(_, entry)| entry))
     }
 
-    fn outbox_index(&self) -> impl Iterator<Item = (Timestamp, AskId)> + use<> {
-        self.0.tree.scan_prefix(key::OUTBOX_DUE).keys().filter_map(|key| key::parse_outbox_due(&key.ok()?))
+    fn outbox_index(&self) -> impl Iterator<Item = Result<(Timestamp, AskId), StoreError>> + use<> {
+        self.0
+            .tree
+            .scan_prefix(key::OUTBOX_DUE)
+            .keys()
+            .map(|key| key::parse_outbox_due(&key?).ok_or_else(key::broken))
     }
 
     /// What is known of a receiver.

@@ -202,7 +202,7 @@ async fn what_was_answered_is_there_after_reopening() {
     let fixture = fixture.reopen().await;
     assert_eq!(fixture.store.accounts().unwrap().len(), 1);
     assert_eq!(fixture.store.entry(&asked).unwrap().unwrap().body, "{}");
-    assert_eq!(fixture.store.tokens(&id()).unwrap().unwrap().refresh.expose_secret(), "ref");
+    assert_eq!(fixture.store.tokens(&id()).unwrap().unwrap().tokens.refresh.expose_secret(), "ref");
 }
 
 #[tokio::test]
@@ -256,9 +256,9 @@ async fn a_plan_is_stored_once() {
     assert_eq!(fixture.plan(plan.clone()).await, 2);
     assert_eq!(fixture.plan(plan).await, 0);
     assert_eq!(fixture.store.account(&id()).unwrap().unwrap().watermarks[&Stream::Jobs], at(3));
-    assert_eq!(fixture.store.due_works(at(4)).count(), 0);
-    assert_eq!(fixture.store.due_works(at(5)).count(), 2);
-    assert_eq!(fixture.store.next_candidate_due(), Some(at(5)));
+    assert_eq!(fixture.store.due_works(at(4)).unwrap().len(), 0);
+    assert_eq!(fixture.store.due_works(at(5)).unwrap().len(), 2);
+    assert_eq!(fixture.store.next_candidate_due().unwrap(), Some(at(5)));
 }
 
 #[tokio::test]
@@ -278,7 +278,7 @@ async fn an_ask_is_stored_once_whoever_comes_second() {
     assert_eq!(fixture.ask(&job("j1")).await, AskCommit::Superseded);
     assert_eq!(fixture.ask(&job("never seen")).await, AskCommit::Superseded);
     assert_eq!(fixture.store.entries().count(), 1);
-    assert_eq!(fixture.store.next_candidate_due(), None);
+    assert_eq!(fixture.store.next_candidate_due().unwrap(), None);
     assert_eq!(fixture.plan(candidates(&["j1"])).await, 0, "an asked work gets no candidate again");
 }
 
@@ -317,7 +317,7 @@ async fn skip_and_defer_move_the_candidate() {
             fixture.store.commit_skip(&id(), &job("j2"), SkipReason::NoContact, saw, subject, at(5)).await;
         assert_eq!(skipped.unwrap(), still_waiting);
     }
-    assert_eq!(fixture.store.next_candidate_due(), Some(at(9)));
+    assert_eq!(fixture.store.next_candidate_due().unwrap(), Some(at(9)));
     assert_eq!(fixture.store.candidates().unwrap().len(), 1);
     let decision = fixture.store.decision(&id(), &job("j2")).unwrap().unwrap();
     assert_eq!(decision.outcome, Outcome::Skipped { reason: SkipReason::NoContact });
@@ -331,7 +331,7 @@ async fn a_lease_is_held_by_one_attempt_and_a_late_outcome_is_ignored() {
     let first = store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
     assert_eq!(first.attempt, 1);
     assert!(store.lease(&ask, at(5), at(6)).await.unwrap().is_none(), "it is out");
-    assert!(store.due_entries(at(5)).unwrap().is_empty());
+    assert!(store.due_asks(at(5), 10).unwrap().is_empty());
     assert_eq!(
         store.retry_entry(&ask, receiver(), at(5)).await.unwrap(),
         Err(QueueRefusal::UnderWay(ask.clone()))
@@ -343,7 +343,7 @@ async fn a_lease_is_held_by_one_attempt_and_a_late_outcome_is_ignored() {
     assert!(store.settle(&ask, 2, receiver(), Next::DueAgain { at: at(9) }, last(6, 503)).await.unwrap());
     let entry = store.entry(&ask).unwrap().unwrap();
     assert_eq!((entry.failures, entry.state), (1, EntryState::Due { at: at(9) }));
-    assert_eq!(store.next_entry_due(), Some(at(9)));
+    assert_eq!(store.next_ask_due().unwrap(), Some(at(9)));
 }
 
 #[tokio::test]
@@ -352,7 +352,7 @@ async fn opening_voids_every_lease() {
     let ask = fixture.asked("j1").await;
     fixture.store.lease(&ask, at(5), at(600)).await.unwrap().unwrap();
     let fixture = fixture.reopen().await;
-    assert_eq!(fixture.store.due_entries(at(5)).unwrap().len(), 1);
+    assert_eq!(fixture.store.due_asks(at(5), 10).unwrap().len(), 1);
     let again = fixture.store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
     assert_eq!(again.attempt, 2, "attempts are counted across a crash");
 }
@@ -364,7 +364,7 @@ async fn delivery_is_noted_on_the_decision_and_clears_the_outbox() {
     fixture.store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
     assert!(fixture.store.settle(&ask, 1, receiver(), Next::Delivered, last(6, 202)).await.unwrap());
     assert_eq!(fixture.store.entry(&ask).unwrap(), None);
-    assert_eq!(fixture.store.next_entry_due(), None);
+    assert_eq!(fixture.store.next_ask_due().unwrap(), None);
     let decision = fixture.store.decision(&id(), &job("j1")).unwrap().unwrap();
     let delivery = Delivery::Delivered { at: at(6), status: 202, attempts: 1 };
     assert_eq!(decision.outcome, Outcome::Asked { ask_id: ask, delivery });
@@ -380,7 +380,7 @@ async fn a_dead_letter_can_be_retried_or_dropped() {
         store.settle(ask, 1, receiver(), Next::Dead(DeadReason::Refused), last(6, 422)).await.unwrap();
     }
     assert_eq!(store.outbox_counts().unwrap().by_account[&id()], QueueCount { queued: 0, dead: 2 });
-    assert_eq!(store.next_entry_due(), None);
+    assert_eq!(store.next_ask_due().unwrap(), None);
 
     assert_eq!(store.retry_entry(&retried, receiver(), at(7)).await.unwrap(), Ok(()));
     let entry = store.entry(&retried).unwrap().unwrap();
@@ -474,13 +474,38 @@ async fn a_link_for_a_known_account_refuses_another_one() {
 }
 
 #[tokio::test]
+async fn what_is_said_about_a_pair_counts_only_while_it_is_the_stored_one() {
+    let fixture = Fixture::connected().await;
+    let store = &fixture.store;
+    let old = store.tokens(&id()).unwrap().unwrap();
+    let fresh = Tokens { access: "new".into(), ..old.tokens.clone() };
+    assert_eq!(store.begin_refresh(&id(), at(2)).await.unwrap(), None);
+    assert_eq!(store.begin_refresh(&id(), at(3)).await.unwrap(), Some(at(2)), "the first one is remembered");
+    assert!(store.replace_tokens(&id(), &old.pair, &fresh).await.unwrap());
+    assert_eq!(store.begin_refresh(&id(), at(4)).await.unwrap(), None, "a new pair ends the refresh");
+    store.end_refresh(&id()).await.unwrap();
+    assert_eq!(store.begin_refresh(&id(), at(5)).await.unwrap(), None);
+
+    // A late answer about the old pair changes nothing.
+    assert!(!store.replace_tokens(&id(), &old.pair, &old.tokens).await.unwrap());
+    let reason = LostReason::DisconnectedInJobber;
+    assert!(!store.lose_connection(&id(), reason, Some(old.pair), at(6)).await.unwrap());
+    assert!(!store.lose_connection(&id(), LostReason::NoToken, None, at(6)).await.unwrap());
+    let held = store.tokens(&id()).unwrap().unwrap();
+    assert_eq!(held.tokens.access.expose_secret(), "new");
+    assert!(store.lose_connection(&id(), reason, Some(held.pair), at(6)).await.unwrap());
+}
+
+#[tokio::test]
 async fn reconnecting_keeps_everything_and_a_new_trigger_starts_from_now() {
     let fixture = Fixture::connected().await;
     fixture.plan(Plan { watermark: Some(at(3)), ..Plan::default() }).await;
-    let lost = fixture.store.lose_connection(&id(), LostReason::DisconnectedInJobber, at(4)).await.unwrap();
-    assert!(lost);
-    let again = fixture.store.lose_connection(&id(), LostReason::NoToken, at(5)).await.unwrap();
-    assert!(!again, "the first reason stays");
+    let pair = || fixture.store.tokens(&id()).unwrap().map(|held| held.pair);
+    let reasons = [(LostReason::DisconnectedInJobber, true), (LostReason::RefreshTokenRefused, false)];
+    for (reason, is_news) in reasons {
+        let lost = fixture.store.lose_connection(&id(), reason, pair(), at(4)).await.unwrap();
+        assert_eq!(lost, is_news, "the first reason stays");
+    }
 
     fixture.link("mend", Some(id())).await;
     let account = fixture.connect("mend", "s2", id(), Trigger::JobCompleted).await.unwrap();

@@ -337,9 +337,9 @@ impl Bench {
                 let (_, before) = self.count();
                 let begun = Instant::now();
                 self.runtime.block_on(async {
-                    let considered = engine.asker.ask_once(engine.store.accounts().unwrap()).await.unwrap();
+                    let considered = engine.asker.ask_once(None).await.unwrap();
                     assert_eq!(considered.len(), asks);
-                    engine.dispatcher.dispatch_once().await.unwrap();
+                    while !engine.dispatcher.dispatch_once(None).await.unwrap().is_empty() {}
                 });
                 let rate = asks as f64 / begun.elapsed().as_secs_f64();
                 let (_, after) = self.count();

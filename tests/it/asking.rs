@@ -479,20 +479,76 @@ async fn a_dry_run_leaves_no_trace() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     app.sweep().await;
     app.pass(minutes(10));
+    // One to be asked, one to be skipped, one that is known and will wait longer, and one that cannot be read.
     let job = ace.closed_job(&app);
+    let silent = ace.customer_with(&app, json!({"phones": [], "emails": []}));
+    let skipped = ace.job(&app, &silent, "Drain Cleaning", &[]);
+    ace.close(&app, &skipped);
+    let reopened = ace.closed_job(&app);
+    app.sweep().await;
+    app.pass(hours(1));
+    ace.reopen(&app, &reopened);
+    ace.close(&app, &reopened);
+    app.pass(hours(1));
+    let unseen = ace.closed_job(&app);
     app.pass(hours(2));
+    let dry = async || app.engine.once(None, Effect::DryRun, &no_progress).await.unwrap();
+    // The one exception: a token that Jobber rotates is stored.
+    dry().await;
     let before = app.everything_stored();
     for _ in 0..2 {
-        let report = app.engine.once(None, Effect::DryRun, &no_progress).await.unwrap();
-        assert_eq!((report.accounts[0].candidates, report.accounts[0].asked), (1, 1));
-        assert_eq!(report.delivered, 0);
+        let report = dry().await;
+        let row = &report.accounts[0];
+        assert_eq!((row.candidates, row.asked, row.skipped, report.delivered), (1, 3, 1, 0));
     }
+    ace.set(&app, job.id.as_str(), "jobberWebUri", json!(null));
+    app.fault(&ace, FaultKind::WaitingRoom, 1, Some("Jobs"));
+    assert_eq!(dry().await.errors.len(), 2, "the sweep and one recheck");
     assert_eq!(app.everything_stored(), before);
     assert!(app.receiver.got().is_empty());
-    assert_eq!(app.decision(&ace, &job), None);
+    assert_eq!(app.decision(&ace, &unseen), None);
+    assert!(app.waits(&ace, &skipped));
 
+    ace.set(&app, job.id.as_str(), "jobberWebUri", json!("https://secure.example.com/1"));
     app.sweep().await;
-    assert_eq!(app.receiver.got().len(), 1);
+    assert_eq!(app.receiver.got().len(), 3);
+    app.finish();
+}
+
+#[tokio::test]
+async fn an_invoice_paid_on_the_day_of_the_connection_but_before_it_is_not_asked_about() {
+    let app = TestApp::start().await;
+    let ace = app.contractor("Ace Plumbing");
+    let customer = ace.customer(&app);
+    let invoice = ace.invoice(&app, &customer, None, true);
+    ace.pay_on(&app, &invoice, at("2026-03-10T00:00:00Z"));
+    app.pass(hours(1));
+    app.connect(&ace, Trigger::InvoicePaid).await;
+    app.sweep().await;
+    assert_eq!(app.skip_reason(&ace, &invoice), SkipReason::BeforeConnection);
+    app.pass(hours(1));
+    ace.set(&app, invoice.id.as_str(), "subject", json!("A better subject"));
+    app.sweep().await;
+    app.pass(hours(3));
+    app.sweep().await;
+    assert_eq!(app.skip_reason(&ace, &invoice), SkipReason::BeforeConnection);
+    app.finish();
+}
+
+#[tokio::test]
+async fn a_sweep_of_one_account_delivers_its_own_asks_only() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    let green = app.contractor("Green Acre");
+    app.connect(&green, Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    ace.closed_job(&app);
+    green.closed_job(&app);
+    app.sweep().await;
+    app.pass(hours(2));
+    let report = app.engine.once(Some(&green.id), Effect::Apply, &no_progress).await.unwrap();
+    assert_eq!((report.delivered, app.receiver.got().len()), (1, 1));
+    assert_eq!(app.receiver.got()[0].json()["account"]["name"], "Green Acre");
+    app.sweep().await;
     app.finish();
 }
 

@@ -118,6 +118,11 @@ delay = "0s"
         say(self.command(arguments)).await
     }
 
+    /// As the daemon does when it is first started.
+    async fn make_store(&self) {
+        open(self).close().await;
+    }
+
     /// Starts the daemon and waits until it says that it is ready.
     async fn start(&self) -> Child {
         self.start_logging_to(Stdio::null(), "warn").await
@@ -183,7 +188,7 @@ delay = "0s"
     /// A job that is closed by Jobber's own mutations; its `EncodedId`.
     fn close_a_job(&self) -> String {
         let made = self.graphql(
-            "mutation { clientCreate(input: {firstName: \"John\", lastName: \"Smith\", emails: [{address: \"john@example.com\"}], properties: [{address: {street1: \"1 Main St\"}}]}) { client { id clientProperties(first: 1) { nodes { id } } } } }",
+            "mutation { clientCreate(input: {firstName: \"John\", lastName: \"Smith\", emails: [{address: \"john@example.com\"}], phones: [{number: \"5551234567\", smsAllowed: true}], properties: [{address: {street1: \"1 Main St\"}}]}) { client { id clientProperties(first: 1) { nodes { id } } } } }",
             Value::Null,
         );
         let property = &made["clientCreate"]["client"]["clientProperties"]["nodes"][0]["id"];
@@ -198,6 +203,11 @@ delay = "0s"
         );
         job
     }
+}
+
+fn open(machine: &Machine) -> Store {
+    let key = StoreKey::parse(&STANDARD.encode([1; 32]).into()).unwrap();
+    Store::open(&machine.path("store"), &key).unwrap()
 }
 
 fn program() -> Command {
@@ -284,14 +294,16 @@ async fn no_secret_and_no_person_gets_into_a_log() {
     for expected in ["connected", "asked", "dead letter", "refreshed", "needs authorization", &ask] {
         assert!(logs.contains(expected), "{expected} was not logged");
     }
-    let store =
-        Store::open(&machine.path("store"), &StoreKey::parse(&STANDARD.encode([1; 32]).into()).unwrap())
-            .unwrap();
+    let store = open(&machine);
     let account = store.accounts().unwrap().remove(0);
-    let tokens = store.tokens(&account.id).unwrap().unwrap();
+    let tokens = store.tokens(&account.id).unwrap().unwrap().tokens;
     secrets.extend([&tokens.access, &tokens.refresh].map(|token| token.expose_secret().to_owned()));
+    // And whatever else looks like a token of the sandbox's: all its JWTs begin alike.
+    secrets.push(tokens.access.expose_secret().split('.').next().unwrap().to_owned());
     secrets.extend([CLIENT_SECRET.to_owned(), webhook_secret(), STANDARD.encode([1; 32])]);
-    secrets.extend(["John", "Smith", "john@example.com", "1 Main St", "Drain Cleaning"].map(str::to_owned));
+    secrets.extend(
+        ["John", "Smith", "john@example.com", "5551234567", "1 Main St", "Drain Cleaning"].map(str::to_owned),
+    );
     for secret in secrets {
         let line = logs.lines().find(|line| line.contains(&secret));
         assert_eq!(line, None, "{secret} was logged");
@@ -367,6 +379,10 @@ async fn a_test_sweep_reports_what_scripts_rely_on() {
 #[tokio::test]
 async fn links_are_made_listed_and_revoked() {
     let machine = Machine::set_up().await;
+    let early = machine.run(&["link", "create", "Ace"]).await;
+    assert_eq!(early.status, 2);
+    assert!(early.err.contains("there is no store at") && !machine.path("store").exists(), "{}", early.err);
+    machine.make_store().await;
     let made = machine
         .run(&["link", "create", "Ace", "--trigger", "invoice_paid", "--expires", "12h", "--json"])
         .await;
@@ -390,6 +406,7 @@ async fn links_are_made_listed_and_revoked() {
 #[tokio::test]
 async fn bad_input_is_one_sentence_with_the_remedy_and_exit_status_2() {
     let machine = Machine::set_up().await;
+    machine.make_store().await;
     let config = std::fs::read_to_string(machine.path("config.toml")).unwrap();
     let cases: &[(&str, &str, &str)] = &[
         ("client_id = ", "# client_id = ", "jobber.client_id: it is not set; "),
@@ -446,8 +463,7 @@ async fn bad_input_is_one_sentence_with_the_remedy_and_exit_status_2() {
 #[tokio::test]
 async fn a_store_held_by_a_stranger_is_named() {
     let machine = Machine::set_up().await;
-    let key = StoreKey::parse(&STANDARD.encode([1; 32]).into()).unwrap();
-    let _stranger = Store::open(&machine.path("store"), &key).unwrap();
+    let _stranger = open(&machine);
     for arguments in [&["status"][..], &[]] {
         let said = machine.run(arguments).await;
         assert_eq!(said.status, 2, "{}", said.err);

@@ -271,7 +271,9 @@ impl TestApp {
             })
             .collect();
         let entries: Vec<_> = store.entries().collect::<Result<_, _>>().unwrap();
-        format!("{accounts:?}{of_each:?}{entries:?}{:?}", store.links().unwrap())
+        let tokens: Vec<_> =
+            accounts.iter().map(|account| store.tokens(&account.id).unwrap().unwrap().pair).collect();
+        format!("{accounts:?}{of_each:?}{entries:?}{tokens:?}{:?}", store.links().unwrap())
     }
 
     pub async fn once(&self) -> OnceReport {
@@ -283,6 +285,17 @@ impl TestApp {
         let report = self.once().await;
         assert_eq!(report.errors, [], "a sweep without trouble");
         report
+    }
+
+    /// Waits until Jobber has got a request of this operation.
+    pub async fn operation_begins(&self, contractor: &Contractor, operation: &str) {
+        let seen = || self.sandbox.stats(contractor.number).operations.contains_key(operation);
+        let wait = async {
+            while !seen() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("it never begins");
     }
 
     pub fn fault(&self, contractor: &Contractor, kind: FaultKind, times: u32, operation: Option<&str>) {
@@ -323,7 +336,7 @@ impl TestApp {
 
     async fn restart_with(self, secrets: Secrets) -> Self {
         let Self { sandbox, receiver, clock, engine, folder, config, skew } = self;
-        engine.store.close().await;
+        engine.close().await;
         drop(engine);
         let engine = self::engine(&config, &clock, secrets);
         Self { sandbox, receiver, clock, engine, folder, config, skew }
@@ -343,7 +356,7 @@ impl TestApp {
     pub fn finish_with_repeats(self) {
         let store = &self.engine.store;
         assert_eq!(store.entries().count(), 0, "something is left in the outbox");
-        assert_eq!(store.due_works(self.clock.now()).count(), 0, "a candidate is left behind");
+        assert_eq!(store.due_works(self.clock.now()).unwrap().len(), 0, "a candidate is left behind");
     }
 }
 
@@ -504,8 +517,12 @@ impl Contractor {
     }
 
     pub fn pay(&self, app: &TestApp, invoice: &WorkRef) {
-        let op =
-            Op::PayInvoice { account: self.number, invoice: invoice.id.to_string(), received_date: None };
+        self.pay_on(app, invoice, app.clock_now());
+    }
+
+    pub fn pay_on(&self, app: &TestApp, invoice: &WorkRef, day: Timestamp) {
+        let invoice = invoice.id.to_string();
+        let op = Op::PayInvoice { account: self.number, invoice, received_date: Some(day) };
         app.sandbox.control(op).unwrap();
     }
 

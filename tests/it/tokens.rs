@@ -19,7 +19,7 @@ fn lost(app: &TestApp, contractor: &Contractor) -> Option<LostReason> {
 #[tokio::test]
 async fn a_token_is_refreshed_before_it_runs_out_and_rotates() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
-    let first = app.engine.store.tokens(&ace.id).unwrap().unwrap();
+    let first = app.engine.store.tokens(&ace.id).unwrap().unwrap().tokens;
     app.pass(minutes(54));
     app.sweep().await;
     assert_eq!(app.sandbox.stats(ace.number).refreshes, 0);
@@ -27,7 +27,7 @@ async fn a_token_is_refreshed_before_it_runs_out_and_rotates() {
     app.sweep().await;
     let stats = app.sandbox.stats(ace.number);
     assert_eq!((stats.refreshes, stats.spent_refresh_uses), (1, 0));
-    let second = app.engine.store.tokens(&ace.id).unwrap().unwrap();
+    let second = app.engine.store.tokens(&ace.id).unwrap().unwrap().tokens;
     assert_ne!(first.refresh.expose_secret(), second.refresh.expose_secret());
     for _ in 0..30 {
         app.pass(minutes(40));
@@ -162,7 +162,7 @@ async fn a_rotation_that_got_lost_is_mended_with_one_link_and_nobody_is_asked_tw
     assert!(matches!(swept[0].outcome, SweepOutcome::Failed(_)));
     assert_eq!(lost(&app, &ace), None, "a broken connection proves nothing");
     let report = app.once().await;
-    assert_eq!(lost(&app, &ace), Some(LostReason::RefreshTokenRefused));
+    assert_eq!(lost(&app, &ace), Some(LostReason::RefreshInterrupted), "and it is known why");
     assert_eq!(report.accounts[0].asked, 0);
     assert!(app.waits(&ace, &waiting), "what waits is kept");
 
@@ -173,4 +173,47 @@ async fn a_rotation_that_got_lost_is_mended_with_one_link_and_nobody_is_asked_tw
     app.sweep().await;
     assert_eq!(app.receiver.got().len(), 2);
     app.finish();
+}
+
+#[tokio::test]
+async fn a_refresh_goes_on_when_whoever_waited_for_it_goes_away() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.pass(hours(2));
+    app.fault(&ace, FaultKind::Hang { ms: 300 }, 1, Some("token"));
+    let work = WorkRef::job(EncodedId::new("bm9uZQ=="));
+    let read = app.engine.connection.details(&ace.id, &work);
+    // Cut off while Jobber makes up its mind.
+    let cut = tokio::time::timeout(std::time::Duration::from_millis(50), read).await;
+    assert!(cut.is_err());
+    let app = app.restart().await;
+    app.sweep().await;
+    let stats = app.sandbox.stats(ace.number);
+    assert_eq!((stats.refreshes, stats.spent_refresh_uses), (1, 0));
+    assert_eq!(lost(&app, &ace), None);
+}
+
+#[tokio::test]
+async fn a_401_that_does_not_go_away_is_no_end_of_a_connection() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.fault(&ace, FaultKind::Http { status: 401, retry_after: None }, 2, Some("Jobs"));
+    let report = app.once().await;
+    assert_eq!(report.errors.len(), 1);
+    assert_eq!(lost(&app, &ace), None, "the refresh in between showed that the grant lives");
+    app.sweep().await;
+}
+
+#[tokio::test]
+async fn an_authorisation_that_comes_in_between_is_not_undone_by_an_old_answer() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.fault(&ace, FaultKind::Hang { ms: 300 }, 1, Some("Jobs"));
+    let poller = std::sync::Arc::clone(&app.engine.poller);
+    let accounts = app.engine.store.accounts().unwrap();
+    let sweep = tokio::spawn(async move { poller.poll_once(accounts, Effect::Apply, &no_progress).await });
+    app.operation_begins(&ace, "Jobs").await;
+    // While Jobber thinks, the app is disconnected and connected anew; the old token's answer comes after that.
+    app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
+    app.connect(&ace, Trigger::JobCompleted).await;
+    sweep.await.unwrap().unwrap();
+    assert_eq!(lost(&app, &ace), None);
+    app.sweep().await;
 }

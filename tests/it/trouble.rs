@@ -1,7 +1,9 @@
 //! Jobber misbehaves.
 
+use jobber_reviewd::admin::{self, Reply, Request};
 use jobber_reviewd::model::Trigger;
 use jobber_reviewd::sandbox::FaultKind;
+use jobber_reviewd::step::no_progress;
 use serde_json::json;
 
 use crate::support::*;
@@ -60,7 +62,7 @@ async fn a_failed_read_is_never_empty_and_never_deleted() {
 }
 
 #[tokio::test]
-async fn a_recheck_that_fails_leaves_the_candidate_due() {
+async fn a_recheck_that_fails_leaves_the_candidate_waiting() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     for operation in ["Details", "Extras"] {
         app.pass(minutes(10));
@@ -71,12 +73,75 @@ async fn a_recheck_that_fails_leaves_the_candidate_due() {
         let report = app.once().await;
         assert_eq!((report.errors.len(), report.accounts[0].asked), (1, 0), "{operation}");
         assert!(app.waits(&ace, &job));
-        // Its account rests for a moment: a dead Jobber is not asked in a loop.
+        assert!(app.engine.store.health(&ace.id).unwrap().asking_fails_since.is_some());
+        // It waits for a moment: a dead Jobber is not asked in a loop.
         assert_eq!(app.sweep().await.accounts[0].asked, 0);
         app.pass(minutes(1));
         assert_eq!(app.sweep().await.accounts[0].asked, 1, "{operation}");
+        assert_eq!(app.engine.store.health(&ace.id).unwrap().asking_fails_since, None);
     }
     app.finish();
+}
+
+#[tokio::test]
+async fn a_record_that_jobber_cannot_give_keeps_no_other_one_waiting() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    let poison = ace.closed_job(&app);
+    // A field that must not be null is: the whole answer is an error, today and tomorrow.
+    ace.set(&app, poison.id.as_str(), "jobberWebUri", json!(null));
+    app.pass(minutes(1));
+    let sound = ace.closed_job(&app);
+    app.sweep().await;
+    app.pass(hours(2));
+    let report = app.once().await;
+    assert_eq!((report.errors.len(), report.delivered), (1, 1));
+    assert!(app.waits(&ace, &poison));
+    assert!(!app.waits(&ace, &sound));
+
+    // It is tried again, and in the end it is stale, without having been read.
+    app.pass(hours(24 * 7));
+    app.once().await;
+    assert_eq!(app.skip_reason(&ace, &poison), jobber_reviewd::model::SkipReason::TooOld);
+    app.finish();
+}
+
+#[tokio::test]
+async fn extras_that_cannot_be_had_are_done_without() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    ace.closed_job(&app);
+    app.sweep().await;
+    app.fault(&ace, FaultKind::Nonsense, 1, Some("Extras"));
+    app.pass(hours(2));
+    assert_eq!(app.sweep().await.delivered, 1);
+    assert_eq!(app.receiver.got()[0].json()["assigned_users"], json!([]));
+}
+
+#[tokio::test]
+async fn trouble_that_does_not_heal_itself_asks_for_the_operator() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    let action = async || {
+        let request = Request::Status;
+        match admin::carry_out(&app.engine, request, false, &no_progress).await {
+            Reply::Status(status) => status.accounts[0].next_action.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (set, expected) in [
+        (json!({"hidden_fields": ["Query.jobs"]}), Some("read_jobs")),
+        (json!({"hidden_fields": [], "served_version": "2022-09-01"}), Some("install a newer")),
+        (json!({"served_version": null, "requests_per_window": 0}), None),
+    ] {
+        app.switch(&ace, set);
+        assert_eq!(app.once().await.errors[0].needs_operator, expected.is_some());
+        let action = action().await;
+        assert_eq!(action.is_some(), expected.is_some(), "{action:?}");
+        assert!(action.unwrap_or_default().contains(expected.unwrap_or_default()));
+    }
+    app.switch(&ace, json!({"requests_per_window": 2500}));
+    app.sweep().await;
+    assert_eq!(action().await, None);
 }
 
 #[tokio::test]
