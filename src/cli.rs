@@ -11,7 +11,6 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Reply, Request};
@@ -465,7 +464,7 @@ async fn sandbox(args: SandboxArgs, output: &Output) -> Result<Status, Stop> {
             "A local Jobber runs at {home}\n  jobber.api_base   {api}\n  jobber.client_id  {CLIENT_ID}\n  client secret     {CLIENT_SECRET}\n  control           POST {home}control\nCtrl-C ends it."
         ))?;
     }
-    let stop = CancellationToken::new();
+    let stop = tokio_util::sync::CancellationToken::new();
     stop_on_signal(stop.clone()).map_err(Stop::failed)?;
     stop.cancelled().await;
     Ok(Status::Fine)
