@@ -17,7 +17,7 @@ use jobber_reviewd::engine::{Engine, OnceReport};
 use jobber_reviewd::model::{AccountId, Decision, Outcome, SkipReason, Trigger, WorkRef};
 use jobber_reviewd::sandbox::{CLIENT_ID, CLIENT_SECRET, Fault, FaultKind, Op, Sandbox, Seed};
 use jobber_reviewd::step::{Effect, no_progress};
-use jobber_reviewd::store::{Store, StoreKey};
+use jobber_reviewd::store::{Store, StoreError, StoreKey};
 use jobber_reviewd::webhook::WebhookSecret;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -360,8 +360,19 @@ impl TestApp {
     }
 }
 
+/// Opens a store that this very process may just have closed: sled's own threads can hold its lock a moment longer.
+fn open_again(config: &Config, secrets: &Secrets) -> Store {
+    let begun = std::time::Instant::now();
+    loop {
+        match Store::open(&config.store.path, &secrets.store_key) {
+            Err(StoreError::Locked { .. }) if begun.elapsed() < PATIENCE => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 fn engine(config: &Config, clock: &Arc<ManualClock>, secrets: Secrets) -> Arc<Engine> {
-    let store = Store::open(&config.store.path, &secrets.store_key).unwrap();
+    let store = open_again(config, &secrets);
     let clock: SharedClock = Arc::clone(clock) as SharedClock;
     Arc::new(Engine::new(config.clone(), &secrets, store, clock).unwrap())
 }
