@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, plus};
 use crate::connection::{Connection, ReadError, Trouble};
+use crate::crash::CrashPoint;
 use crate::decide::{Contractor, Verdict, decide};
 use crate::model::{
     Account, AccountId, Ask, AskId, Candidate, Facts, Failure, SharedRules, SkipReason, Subject, WorkRef,
@@ -237,8 +238,10 @@ impl Asker {
         }
         let work = ask.work.clone();
         let body = freeze(&ask.body);
+        CrashPoint::AskDecided.pass();
         match self.store.commit_ask(&account.id, ask, body, now).await? {
             AskCommit::Stored => {
+                CrashPoint::AskStored.pass();
                 tracing::info!(account.id = %account.id, work = %work, ask.key = %id, "asked");
                 Ok(AskOutcome::Asked(id))
             }

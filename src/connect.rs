@@ -19,6 +19,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock::{SharedClock, plus};
+use crate::crash::CrashPoint;
 use crate::digest;
 use crate::jobber::{ApiError, Client};
 use crate::model::{Account, AccountId, Link, LinkId, LinkState, Trigger};
@@ -132,7 +133,9 @@ impl Connect {
     ) -> Result<Account, ConnectError> {
         let (state, browser) = (hash(state.expose_secret()), hash(browser.expose_secret()));
         let pending = self.store.take_pending(&state, &browser, self.clock.now()).await??;
+        CrashPoint::ConnectTaken.pass();
         let tokens = self.oauth.exchange(code).await.map_err(ConnectError::Token)?;
+        CrashPoint::ConnectExchanged.pass();
         let answer = self.client.identity(&tokens.access).await.map_err(ConnectError::Api)?;
         let now = self.clock.now();
         let new = NewConnection {
@@ -145,6 +148,7 @@ impl Connect {
             now,
         };
         let account = self.store.connect(new).await??;
+        CrashPoint::ConnectStored.pass();
         tracing::info!(account.id = %account.id, trigger = %account.trigger, "connected");
         Ok(account)
     }

@@ -20,6 +20,7 @@ use reqwest::Url;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, plus};
+use crate::crash::CrashPoint;
 use crate::model::{AccountId, AskId, LastAttempt, OutboxEntry};
 use crate::retry::{self, Next};
 use crate::step::{Entered, InFlight, Workers};
@@ -138,13 +139,16 @@ impl Dispatcher {
         }
         let now = self.clock.now();
         let Some(entry) = self.store.lease(id, now, plus(now, LEASE)).await? else { return Ok(None) };
+        CrashPoint::OutboxLeased.pass();
         let attempted =
             self.sender.post(&self.receiver.url, &self.receiver.secret, id, &entry.body, now).await;
+        CrashPoint::OutboxPosted.pass();
         let now = self.clock.now();
         let next = retry::next(entry.failures + 1, &attempted.reply, now, entropy(&entry));
         tell(&entry, &attempted, &next);
         let last = last_attempt(&attempted, now);
         let settled = self.store.settle(id, entry.attempt, self.receiver.id(), next.clone(), last).await?;
+        CrashPoint::OutboxSettled.pass();
         Ok(Some(Dispatched { ask: id.clone(), next: settled.then_some(next) }))
     }
 }

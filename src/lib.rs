@@ -9,6 +9,7 @@ pub mod config;
 pub mod connect;
 pub mod connection;
 pub mod control;
+pub mod crash;
 pub mod decide;
 #[cfg(feature = "sandbox")]
 mod demo;

@@ -56,6 +56,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{SharedClock, minus, plus};
+use crate::crash::CrashPoint;
 use crate::jobber::below;
 use crate::model::{AccountId, LostReason};
 use crate::store::{Held, PairId, Store, StoreError, Tokens};
@@ -313,6 +314,7 @@ impl Source {
             return Ok(Access { token: tokens.access, pair });
         }
         let interrupted = self.store.begin_refresh(account, self.clock.now()).await?;
+        CrashPoint::RefreshAnnounced.pass();
         let refresh = RefreshToken::new(tokens.refresh.expose_secret().to_owned());
         let answer = self.client.exchange_refresh_token(&refresh).request_async(&self.transport).await;
         let answer = match answer.map_err(|error| token_error(&error)) {
@@ -337,9 +339,11 @@ impl Source {
         let refresh =
             answer.refresh_token().map_or(kept, |refresh| SecretString::from(refresh.secret().clone()));
         let new = self.pair(&answer, refresh);
+        CrashPoint::RefreshAnswered.pass();
         if self.store.replace_tokens(account, &pair, &new).await? {
             tracing::debug!(account.id = %account, token.expires_at = %new.expires_at, "refreshed");
         }
+        CrashPoint::RefreshStored.pass();
         let Held { tokens, pair } = self.held(account).await?;
         Ok(Access { token: tokens.access, pair })
     }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, plus};
 use crate::connection::{Connection, ReadError, Trouble};
+use crate::crash::CrashPoint;
 use crate::jobber::{List, PageRequest};
 use crate::model::{
     Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Record, SharedRules, Stream,
@@ -199,7 +200,9 @@ impl Poller {
         if effect == Effect::Apply && (reconcile || !plan.is_empty()) {
             let reconciled_at = reconcile.then_some(now);
             let commit = PlanCommit { account: account.id.clone(), stream, plan, reconciled_at, now };
+            CrashPoint::SweepPlanned.pass();
             self.store.commit_plan(commit).await?;
+            CrashPoint::SweepStored.pass();
         }
         Ok(polled)
     }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::StoreError;
 use super::codec::{self, Stored};
+use crate::crash::CrashPoint;
 
 /// Operations that share one flush, at most.
 const GROUP: usize = 512;
@@ -161,6 +162,9 @@ impl Loop {
             if dirty && let Err(error) = self.flush() {
                 self.failed = Some(error);
             }
+            if dirty {
+                CrashPoint::StoreFlushed.pass();
+            }
             for answer in answers {
                 answer(match &self.failed {
                     Some(error) => Err(StoreError::Failed(error.clone())),
@@ -182,8 +186,12 @@ impl Loop {
         match catch_unwind(AssertUnwindSafe(|| operation(tree))) {
             Ok((batch, answer)) => {
                 if let Some(batch) = batch {
+                    CrashPoint::StoreDecided.pass();
                     match self.tree.apply_batch(batch) {
-                        Ok(()) => *dirty = true,
+                        Ok(()) => {
+                            CrashPoint::StoreApplied.pass();
+                            *dirty = true;
+                        }
                         Err(error) => self.failed = Some(error.to_string()),
                     }
                 }
