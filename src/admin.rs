@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 use crate::clock::minus;
 use crate::connect::NewLink;
@@ -14,8 +15,8 @@ use crate::model::{
     Account, AccountId, AskId, Candidate, Connection, Decision, EntryState, Health, Link, LinkId,
     OutboxEntry, Outcome, SkipReason, Subject, Trigger, WorkRef,
 };
-use crate::step::{Effect, Progress};
-use crate::store::StoreError;
+use crate::step::Effect;
+use crate::store::{Copied, StoreError};
 
 /// How far `status` counts back.
 const STATUS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -51,6 +52,8 @@ pub enum Request {
     },
     /// Every account.
     AccountList,
+    /// A copy of the store.
+    Export,
     /// How everything stands.
     Status,
     /// Why somebody was or was not asked.
@@ -89,6 +92,8 @@ pub enum Reply {
     Links(Vec<Link>),
     /// To `AccountList`.
     Accounts(Vec<Account>),
+    /// To `Export`, after its last part.
+    Exported(Copied),
     /// To `Status`.
     Status(StatusReport),
     /// To `Explain`.
@@ -218,9 +223,24 @@ pub enum QueueRow {
     },
 }
 
-/// Carries out a request. `running` says whether a daemon does it.
-pub async fn carry_out(engine: &Engine, request: Request, running: bool, progress: &Progress) -> Reply {
-    match attempt(engine, request, running, progress).await {
+/// What an admin hears before the reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// So many of so many accounts are done.
+    Progress {
+        /// So many.
+        done: usize,
+        /// Of so many.
+        of: usize,
+    },
+    /// A part of an export: whole lines.
+    Part(String),
+}
+
+/// Carries out a request. `running` says whether a daemon does it. Parts wait for whoever listens; progress does not.
+pub async fn carry_out(engine: &Engine, request: Request, running: bool, tell: mpsc::Sender<Told>) -> Reply {
+    match attempt(engine, request, running, tell).await {
         Ok(reply) => reply,
         Err(error) => {
             tracing::error!(%error, "a request of an admin failed");
@@ -233,7 +253,7 @@ async fn attempt(
     engine: &Engine,
     request: Request,
     running: bool,
-    progress: &Progress,
+    tell: mpsc::Sender<Told>,
 ) -> Result<Reply, StoreError> {
     let store = &engine.store;
     let now = engine.clock.now();
@@ -247,7 +267,11 @@ async fn attempt(
                 None => None,
             };
             let effect = if dry_run { Effect::DryRun } else { Effect::Apply };
-            Ok(Reply::Once(engine.once(only.as_ref(), effect, progress).await?))
+            let progress = move |done, of| {
+                // Whoever is slow to read misses a number.
+                let _heard = tell.try_send(Told::Progress { done, of });
+            };
+            Ok(Reply::Once(engine.once(only.as_ref(), effect, &progress).await?))
         }
         Request::LinkCreate { name, trigger, account, expires_seconds } => {
             let account = match account {
@@ -278,6 +302,16 @@ async fn attempt(
             Err(refusal) => Reply::Refused(format!("{id}: {refusal}; `link list` shows what there is")),
         }),
         Request::AccountList => Ok(Reply::Accounts(store.accounts()?)),
+        Request::Export => {
+            let export = store.export(now).await?;
+            let copied = export.contents().clone();
+            for part in export {
+                if tell.send(Told::Part(part)).await.is_err() {
+                    return Ok(Reply::Refused("nobody took the export".to_owned()));
+                }
+            }
+            Ok(Reply::Exported(copied))
+        }
         Request::Status => Ok(Reply::Status(status(engine, running, now)?)),
         Request::Explain { what } => Ok(Reply::Explained(explain(engine, &what)?)),
         Request::QueueList => Ok(Reply::Queue(queue(engine)?)),

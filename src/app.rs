@@ -28,11 +28,14 @@ use crate::control::Control;
 use crate::engine::Engine;
 use crate::http::Http;
 use crate::step::{Effect, no_progress};
-use crate::store::{Store, StoreError};
+use crate::store::{IfMissing, Store, StoreError};
 
 /// How long steps may take to end after the signal: a request to a receiver takes 15 s at most. A read that is cut off
 /// costs nothing; a refresh of tokens is not cut off but waited for, another 30 s at most.
 const GOODBYE: Duration = Duration::from_secs(20);
+
+/// When the store's tally is written and what is old is forgotten: every hour, so that a crash costs an hour of the tally.
+const TIDY: &str = "0 0 * * * *";
 
 /// How long a loop waits when nothing is due: a missed bell costs no more than this.
 const LOOK: Duration = Duration::from_secs(5);
@@ -78,9 +81,10 @@ impl Daemon {
         secrets: &Secrets,
         clock: SharedClock,
         listener: Option<TcpListener>,
+        if_missing: IfMissing,
     ) -> anyhow::Result<Self> {
         let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
-        let store = tokio::task::spawn_blocking(move || Store::open(&path, &key)).await??;
+        let store = tokio::task::spawn_blocking(move || Store::open(&path, &key, if_missing)).await??;
         let engine = Arc::new(Engine::new(config, secrets, store, clock)?);
         let listener = if let Some(listener) = listener {
             listener
@@ -138,6 +142,7 @@ impl Daemon {
             }
         });
         parts.spawn(loops.clone().sweep());
+        parts.spawn(loops.clone().tidy());
         parts.spawn(loops.clone().ask());
         parts.spawn(loops.dispatch());
         let failure = match announce(&engine, &scheduler).await {
@@ -145,6 +150,7 @@ impl Daemon {
                 // First: parts end because of the stop.
                 biased;
                 () = stop.cancelled() => None,
+                error = engine.store.failed() => Some(error.into()),
                 error = failed.recv() => error.map(|error| anyhow!(error).context("nothing more is sent")),
                 ended = parts.join_next() => Some(anyhow!("a part of the daemon ended: {ended:?}")),
             },
@@ -177,6 +183,7 @@ impl Daemon {
 async fn announce(engine: &Engine, scheduler: &JobScheduler) -> anyhow::Result<()> {
     scheduler.start().await?;
     engine.bells.sweep.notify_one();
+    engine.bells.tidy.notify_one();
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("watching")]);
     tracing::info!(
         http.listen = %engine.config.http.listen,
@@ -193,6 +200,8 @@ async fn schedule(engine: &Arc<Engine>) -> anyhow::Result<JobScheduler> {
     let ringer = Arc::clone(engine);
     let bell = Job::new(engine.config.poll.schedule.as_str(), move |_, _| ringer.bells.sweep.notify_one())?;
     scheduler.add(bell).await?;
+    let ringer = Arc::clone(engine);
+    scheduler.add(Job::new(TIDY, move |_, _| ringer.bells.tidy.notify_one())?).await?;
     Ok(scheduler)
 }
 
@@ -224,6 +233,24 @@ impl Loops {
                 let swept = engine.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
                 tracing::debug!(accounts = swept.len(), "swept");
                 engine.bells.ask.notify_one();
+                Ok(())
+            });
+        }
+    }
+
+    async fn tidy(self) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = self.engine.bells.tidy.notified() => {}
+            }
+            self.start(|engine| async move {
+                engine.store.keep_tally().await?;
+                let forgotten =
+                    engine.store.prune(engine.clock.now(), engine.config.store.retention.0).await?;
+                if forgotten > 0 {
+                    tracing::info!(entries = forgotten, "forgot what is older than store.retention");
+                }
                 Ok(())
             });
         }

@@ -3,7 +3,8 @@
 mod render;
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +14,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
-use crate::admin::{self, Reply, Request};
+use crate::admin::{self, Reply, Request, Told};
 use crate::app::{Daemon, stop_on_signal};
 use crate::clock::SystemClock;
 use crate::config::{Config, KEYS, Period, SecretName, Secrets, find_secret};
 use crate::control::{self, CallError};
 use crate::engine::Engine;
 use crate::model::{AskId, LinkId, Trigger};
-use crate::step::Progress;
-use crate::store::{Store, StoreError};
+use crate::store::{IfMissing, RestoreError, Store, StoreError};
 use crate::table;
 
 /// How often a store that is in use is tried again: its daemon may be starting or ending.
@@ -32,6 +32,9 @@ const BETWEEN: Duration = Duration::from_millis(150);
 
 /// How long a link works when nobody says otherwise.
 const LINK_LIVES: &str = "7d";
+
+/// Hears what is told before the reply.
+type Hear<'h> = dyn FnMut(Told) -> std::io::Result<()> + Send + 'h;
 
 /// What a run came to, as the exit status says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +107,13 @@ struct Cli {
     /// With --once: only this account, by id or name
     #[arg(long, requires = "once", value_name = "ACCOUNT")]
     account: Option<String>,
+    /// Start with an empty store although there was one before: nobody is connected then, and who was asked is forgotten
+    #[arg(
+        long,
+        conflicts_with_all = ["once", "dry_run", "account"],
+        env = "JOBBER_REVIEWD_ACCEPT_EMPTY_STORE"
+    )]
+    accept_empty_store: bool,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -116,6 +126,16 @@ enum Verb {
     /// Connected Jobber accounts
     #[command(subcommand)]
     Account(AccountVerb),
+    /// Copy the whole store into a file, whether the daemon runs or not; tokens in it stay sealed
+    Export {
+        /// The file; - is stdout
+        file: PathBuf,
+    },
+    /// Make the store anew from an export; the daemon must be stopped, and the old store moved away
+    Restore {
+        /// The file
+        file: PathBuf,
+    },
     /// How every account stands, and what to do
     Status,
     /// Why a customer was or was not asked
@@ -283,7 +303,9 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
     let output = Output { json: cli.json };
     let request = match cli.verb {
         None if cli.once => Request::Once { account: cli.account, dry_run: cli.dry_run },
-        None => return daemon(cli.config).await,
+        None => return daemon(cli.config, cli.accept_empty_store).await,
+        Some(Verb::Export { file }) => return export(cli.config, &file, &output).await,
+        Some(Verb::Restore { file }) => return restore(cli.config, &file, &output).await,
         Some(Verb::Config(ConfigVerb::Show)) => return show_config(cli.config, &output),
         Some(Verb::Config(ConfigVerb::Check)) => return check_config(cli.config, &output),
         #[cfg(feature = "sandbox")]
@@ -313,11 +335,12 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
     output.reply(&reply)
 }
 
-async fn daemon(config: Option<PathBuf>) -> Result<Status, Stop> {
+async fn daemon(config: Option<PathBuf>, accept_empty_store: bool) -> Result<Status, Stop> {
     let (config, secrets) = load(config)?;
-    let daemon = Daemon::prepare(config, &secrets, Arc::new(SystemClock), None)
-        .await
-        .map_err(|error| Stop::usage(format!("{error:#}")))?;
+    let if_missing = if accept_empty_store { IfMissing::MakeAnyway } else { IfMissing::MakeFirst };
+    let daemon = Daemon::prepare(config, &secrets, Arc::new(SystemClock), None, if_missing).await.map_err(
+        |error| Stop { status: status_of_store(error.downcast_ref()), message: format!("{error:#}") },
+    )?;
     stop_on_signal(daemon.stop()).map_err(Stop::failed)?;
     daemon.run().await.map_err(|error| Stop::failed(format!("{error:#}")))?;
     Ok(Status::Fine)
@@ -333,26 +356,26 @@ fn load(config: Option<PathBuf>) -> Result<(Config, Secrets), Stop> {
 async fn admin_request(config: Option<PathBuf>, request: Request) -> Result<Reply, Stop> {
     let config = Config::load(config.as_deref()).map_err(Stop::usage)?;
     let bar = progress_bar();
-    let progress: Box<Progress> = Box::new({
-        let bar = bar.clone();
-        move |done, of| {
+    let mut hear = |told| {
+        if let Told::Progress { done, of } = told {
             bar.set_length(of as u64);
             bar.set_position(done as u64);
         }
-    });
-    let reply = reach(config, &request, &progress).await;
+        Ok(())
+    };
+    let reply = reach(config, &request, &mut hear).await;
     bar.finish_and_clear();
     reply
 }
 
-async fn reach(config: Config, request: &Request, progress: &Progress) -> Result<Reply, Stop> {
+async fn reach(config: Config, request: &Request, hear: &mut Hear<'_>) -> Result<Reply, Stop> {
     let mut secrets = None;
     for _ in 0..TRIES {
-        match control::call(&config.control.socket, request, progress).await {
+        match control::call(&config.control.socket, request, hear).await {
             Ok(reply) => return Ok(reply),
             Err(CallError::NoDaemon(_)) => {}
             Err(error @ CallError::Forbidden(_)) => return Err(Stop::usage(error)),
-            Err(error @ CallError::Broken(_)) => return Err(Stop::failed(error)),
+            Err(error @ (CallError::Broken(_) | CallError::Unheard(_))) => return Err(Stop::failed(error)),
         }
         let secrets = match &secrets {
             Some(secrets) => secrets,
@@ -363,19 +386,21 @@ async fn reach(config: Config, request: &Request, progress: &Progress) -> Result
             })?),
         };
         let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
-        let opened = tokio::task::spawn_blocking(move || Store::open_existing(&path, &key)).await;
+        let opened = tokio::task::spawn_blocking(move || Store::open(&path, &key, IfMissing::Refuse)).await;
         match opened.map_err(Stop::failed)? {
             Ok(store) => {
                 let engine = Engine::new(config.clone(), secrets, store, Arc::new(SystemClock))
                     .map_err(Stop::failed)?;
                 stop_on_signal(engine.stop.clone()).map_err(Stop::failed)?;
-                let reply = admin::carry_out(&engine, request.clone(), false, progress).await;
+                let reply = carry_out_here(&engine, request.clone(), hear).await;
                 engine.close().await;
-                return Ok(reply);
+                return reply;
             }
             // A daemon holds it that does not listen yet, or not any more.
             Err(StoreError::Locked { .. }) => tokio::time::sleep(BETWEEN).await,
-            Err(error) => return Err(Stop::usage(error)),
+            Err(error) => {
+                return Err(Stop { status: status_of_store(Some(&error)), message: error.to_string() });
+            }
         }
     }
     Err(Stop::usage(format!(
@@ -383,6 +408,96 @@ async fn reach(config: Config, request: &Request, progress: &Progress) -> Result
         StoreError::Locked { path: config.store.path },
         config.control.socket.display()
     )))
+}
+
+async fn carry_out_here(engine: &Engine, request: Request, hear: &mut Hear<'_>) -> Result<Reply, Stop> {
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    let carried_out = admin::carry_out(engine, request, false, tell);
+    tokio::pin!(carried_out);
+    loop {
+        tokio::select! {
+            biased;
+            Some(told) = told.recv() => hear(told).map_err(|error| Stop::failed(CallError::Unheard(error)))?,
+            reply = &mut carried_out => {
+                while let Ok(told) = told.try_recv() {
+                    hear(told).map_err(|error| Stop::failed(CallError::Unheard(error)))?;
+                }
+                return Ok(reply);
+            }
+        }
+    }
+}
+
+/// Writes an export beside its place and then puts it there: a copy is whole or it is not there.
+async fn export(config: Option<PathBuf>, file: &Path, output: &Output) -> Result<Status, Stop> {
+    let config = Config::load(config.as_deref()).map_err(Stop::usage)?;
+    let cannot =
+        |error: std::io::Error| Stop::usage(format!("{} cannot be written: {error}", file.display()));
+    if file == Path::new("-") {
+        let mut stdout = std::io::stdout();
+        let reply = reach(config, &Request::Export, &mut |told| write_part(&mut stdout, told)).await?;
+        // Stdout is taken.
+        return match reply {
+            Reply::Exported(_) => Ok(Status::Fine),
+            other => output.reply(&other),
+        };
+    }
+    let new = file.with_added_extension("new");
+    let mut written = std::fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(cannot)?;
+    let reply = reach(config, &Request::Export, &mut |told| write_part(&mut written, told)).await;
+    let put = match &reply {
+        Ok(Reply::Exported(_)) => written.sync_all().and_then(|()| std::fs::rename(&new, file)),
+        _ => std::fs::remove_file(&new),
+    };
+    put.map_err(cannot)?;
+    output.reply(&reply?)
+}
+
+fn write_part(to: &mut impl std::io::Write, told: Told) -> std::io::Result<()> {
+    match told {
+        Told::Part(part) => to.write_all(part.as_bytes()),
+        Told::Progress { .. } => Ok(()),
+    }
+}
+
+async fn restore(config: Option<PathBuf>, file: &Path, output: &Output) -> Result<Status, Stop> {
+    let (config, secrets) = load(config)?;
+    if tokio::net::UnixStream::connect(&config.control.socket).await.is_ok() {
+        return Err(Stop::usage("the daemon is running: stop it, and move its store away"));
+    }
+    let export = std::fs::File::open(file)
+        .map_err(|error| Stop::usage(format!("{} cannot be read: {error}", file.display())))?;
+    let path = config.store.path.clone();
+    let restored = tokio::task::spawn_blocking(move || {
+        Store::restore(&path, &secrets.store_key, std::io::BufReader::new(export))
+    });
+    let copied = restored.await.map_err(Stop::failed)?.map_err(|error| match error {
+        RestoreError::Io(_) | RestoreError::Store(_) => Stop::failed(error),
+        error => Stop::usage(error),
+    })?;
+    if output.json {
+        return print_json(&copied);
+    }
+    print_text(&format!(
+        "restored {} accounts as they were at {}; what was asked since then may be asked again, under the same ids",
+        copied.accounts, copied.made_at
+    ))
+}
+
+/// A store that forgot whom it asked is for a human to decide about; everything else at the start is the settings.
+fn status_of_store(error: Option<&StoreError>) -> Status {
+    match error {
+        Some(StoreError::Gone { .. } | StoreError::Quarantined { .. } | StoreError::Stale { .. }) => {
+            Status::NeedsHuman
+        }
+        _ => Status::Usage,
+    }
 }
 
 /// A bar on a terminal, nothing elsewhere.
@@ -498,6 +613,7 @@ impl Output {
             Reply::LinkCreated(value) if self.json => print_json(value)?,
             Reply::Links(value) if self.json => print_json(value)?,
             Reply::Accounts(value) if self.json => print_json(value)?,
+            Reply::Exported(value) if self.json => print_json(value)?,
             Reply::Status(value) if self.json => print_json(value)?,
             Reply::Explained(value) if self.json => print_json(value)?,
             Reply::Queue(value) if self.json => print_json(value)?,

@@ -76,6 +76,11 @@ pub const KEYS: &[Key] = &[
     key("store.path", Some("\"/var/lib/jobber-reviewd/store\""), "Folder of the store."),
     key("store.key_file", None, "File that holds the key which seals tokens: 32 random bytes in base64."),
     key(
+        "store.retention",
+        Some("\"730d\""),
+        "Decisions, and who was asked about which work, are kept this long; longer than `review.max_age`.",
+    ),
+    key(
         "poll.schedule",
         Some("\"0 */5 * * * *\""),
         "When to sweep: cron in UTC with six fields, seconds first.",
@@ -153,6 +158,8 @@ pub struct StoreSection {
     pub path: PathBuf,
     /// See [`KEYS`].
     pub key_file: Option<PathBuf>,
+    /// See [`KEYS`].
+    pub retention: Period,
 }
 
 /// `[poll]`
@@ -249,6 +256,13 @@ impl Config {
                 "review.delay",
                 format!("{} is not shorter than review.max_age, {}", self.review.delay, self.review.max_age),
                 "every ask would be stale before it is due: shorten the delay or raise max_age",
+            ));
+        }
+        if self.store.retention <= self.review.max_age {
+            return Err(ConfigError::new(
+                "store.retention",
+                "it is not longer than review.max_age: who was asked would be forgotten while the work still counts",
+                "write a year or more",
             ));
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The control socket: how the command line reaches a running daemon, which alone may hold the store.
 //!
-//! One request a connection: a line of JSON goes in, lines of progress come back, then one line with the reply.
+//! One request a connection: a line of JSON goes in, lines of what is told on the way come back, then one line with
+//! the reply.
 //! Who may write to the socket is decided by its file mode (0660) and folder.
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -15,12 +16,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, Reply, Request};
+use crate::admin::{self, Reply, Request, Told};
 use crate::engine::Engine;
-use crate::step::Progress;
 
 /// The longest request there is.
 const LONGEST_REQUEST: u64 = 64 * 1024;
+
+/// Parts of an export that wait for a slow reader.
+const TOLD_AHEAD: usize = 8;
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Progress { done: usize, of: usize },
+    Told(Told),
     Reply(Box<Reply>),
 }
 
@@ -94,19 +97,22 @@ async fn answer(stream: UnixStream, engine: &Engine) -> std::io::Result<()> {
         let words = "the daemon does not know this request: is it another version than the command line?";
         return send(&mut write, &Line::Reply(Box::new(Reply::Refused(words.to_owned())))).await;
     };
-    let (progress, mut made) = mpsc::unbounded_channel();
-    let tell = move |done, of| {
-        // The reply ends the listening.
-        let _replied = progress.send((done, of));
-    };
-    let carried_out = admin::carry_out(engine, request, true, &tell);
+    let (tell, mut told) = mpsc::channel(TOLD_AHEAD);
+    let carried_out = admin::carry_out(engine, request, true, tell);
     tokio::pin!(carried_out);
     loop {
         tokio::select! {
-            reply = &mut carried_out => return send(&mut write, &Line::Reply(Box::new(reply))).await,
-            Some((done, of)) = made.recv() => {
+            // What is told comes before the reply.
+            biased;
+            Some(told) = told.recv() => {
                 // Whoever does not listen any more still gets the work done: it must not be cut off half way.
-                let _gone = send(&mut write, &Line::Progress { done, of }).await;
+                let _gone = send(&mut write, &Line::Told(told)).await;
+            }
+            reply = &mut carried_out => {
+                while let Ok(told) = told.try_recv() {
+                    send(&mut write, &Line::Told(told)).await?;
+                }
+                return send(&mut write, &Line::Reply(Box::new(reply))).await;
             }
         }
     }
@@ -130,10 +136,17 @@ pub enum CallError {
     /// The daemon went away while it worked.
     #[error("the daemon ended before it replied: {0}")]
     Broken(std::io::Error),
+    /// What it told could not be kept.
+    #[error("the export cannot be written: {0}")]
+    Unheard(std::io::Error),
 }
 
 /// Asks the daemon behind `socket`.
-pub async fn call(socket: &Path, request: &Request, progress: &Progress) -> Result<Reply, CallError> {
+pub async fn call(
+    socket: &Path,
+    request: &Request,
+    hear: &mut (dyn FnMut(Told) -> std::io::Result<()> + Send),
+) -> Result<Reply, CallError> {
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::PermissionDenied => CallError::Forbidden(socket.to_owned()),
         _ => CallError::NoDaemon(socket.to_owned()),
@@ -145,7 +158,7 @@ pub async fn call(socket: &Path, request: &Request, progress: &Progress) -> Resu
     let mut lines = BufReader::new(read).lines();
     while let Some(line) = lines.next_line().await.map_err(CallError::Broken)? {
         match serde_json::from_str(&line).map_err(|error| CallError::Broken(error.into()))? {
-            Line::Progress { done, of } => progress(done, of),
+            Line::Told(told) => hear(told).map_err(CallError::Unheard)?,
             Line::Reply(reply) => return Ok(*reply),
         }
     }

@@ -29,7 +29,7 @@ use crate::connect::NewLink;
 use crate::engine::Engine;
 use crate::model::{AccountId, AskId, Decision, EncodedId, Outcome, SkipReason, Trigger, WorkRef};
 use crate::sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
-use crate::store::StoreKey;
+use crate::store::{IfMissing, StoreKey};
 use crate::table::table;
 use crate::webhook::WebhookSecret;
 
@@ -193,7 +193,7 @@ impl Stage {
             "jobber": {"client_id": CLIENT_ID, "api_base": sandbox.api_base()},
             "http": {"listen": http.local_addr()?, "public_url": public_url},
             "control": {"socket": folder.0.join("control.sock")},
-            "store": {"path": folder.0.join("store")},
+            "store": {"path": folder.0.join("store"), "retention": "730d"},
             "poll": {"schedule": "* * * * * *", "concurrency": 4},
             "review": {
                 "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
@@ -209,7 +209,7 @@ impl Stage {
         let clock = Arc::new(FastClock::start(start, SPEED));
         sandbox.control(Op::RunClock { from: Some(start), speed: SPEED }).map_err(|error| anyhow!(error))?;
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
-        let daemon = Daemon::prepare(config, &secrets, shared, Some(http)).await?;
+        let daemon = Daemon::prepare(config, &secrets, shared, Some(http), IfMissing::MakeFirst).await?;
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Self {
             sandbox,

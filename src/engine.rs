@@ -42,6 +42,8 @@ pub struct Bells {
     pub ask: Notify,
     /// The outbox.
     pub dispatch: Notify,
+    /// What is old.
+    pub tidy: Notify,
 }
 
 /// The parts.

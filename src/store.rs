@@ -24,18 +24,23 @@
 //! there on with [`StoreError::Failed`], so that nothing is sent on the strength of what may be forgotten.
 //! The daemon stops and says so.
 //!
+//! Beside the folder lies a file with the number of commits the store is known to hold (`store/open.rs`): a store that
+//! is gone, emptied or cut short is noticed, and the daemon does not go on with one that forgot whom it asked.
+//!
 //! Reads go to the tree directly. They may see one operation but not yet the next; whoever acts on a
 //! read does so through an operation that looks again.
 
 mod codec;
+mod copy;
 mod key;
 mod ledger;
 mod links;
+mod open;
 mod outbox;
+mod prune;
 mod seal;
 mod writer;
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,22 +49,21 @@ use jiff::Timestamp;
 use crate::digest;
 use crate::model::{Account, AccountId, Connection, Failure, Health, LostReason};
 
+pub use copy::{Copied, Export, RestoreError};
 pub use ledger::{AskCommit, PlanCommit};
 pub use links::{LinkRefusal, NewConnection, Start};
+pub use open::IfMissing;
 pub use outbox::{OutboxCounts, QueueCount, QueueRefusal, ReceiverId};
 pub use seal::{StoreKey, StoreKeyError, Tokens};
 
 use seal::Sealer;
 use writer::{Txn, Writer};
 
-/// The schema this program reads and writes.
-const SCHEMA: u32 = 1;
+/// The schema this program writes. It reads every earlier one.
+const SCHEMA: u32 = 2;
 
 /// The one tree; its name carries the layout of the keys.
 const TREE: &str = "jobber-reviewd.1";
-
-/// Memory sled may use to cache pages, in bytes.
-const CACHE: u64 = 32 * 1024 * 1024;
 
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +82,38 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// There was one, and it is gone: what it knew of who was asked is gone with it.
+    #[error(
+        "the store {path} is gone, and with it who was asked: restore a backup (`jobber-reviewd restore FILE`), or start once with --accept-empty-store and send every contractor a new link"
+    )]
+    Gone {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It cannot be read, and was moved out of the way.
+    #[error(
+        "the store {path} cannot be read ({detail}) and was moved to {to}: restore a backup (`jobber-reviewd restore FILE`), or start once with --accept-empty-store and send every contractor a new link"
+    )]
+    Quarantined {
+        /// The folder.
+        path: PathBuf,
+        /// Where it is now.
+        to: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// It lacks commits that it once had.
+    #[error(
+        "the store {path} is a damaged or an older copy: its last {missing} commits are missing, and with them who was asked; restore a newer backup (`jobber-reviewd restore FILE`), or, if this copy was put there on purpose, remove {tally} and start again"
+    )]
+    Stale {
+        /// The folder.
+        path: PathBuf,
+        /// How many are missing.
+        missing: u64,
+        /// The file that says so.
+        tally: PathBuf,
+    },
     /// It belongs to another user: what we wrote there, that user's daemon could not read.
     #[error(
         "the store {path} belongs to another user: let the running daemon do this, or do it as that user"
@@ -87,14 +123,12 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The folder cannot be made or opened.
-    #[error(
-        "the store {path} cannot be opened: {source}; check that the folder exists and belongs to this user"
-    )]
+    #[error("the store {path} cannot be opened: {error}; {}", remedy(error))]
     Open {
         /// The store's folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Its tokens were sealed with another key.
     #[error("the store key does not fit the store {path}: give the key it was made with")]
@@ -124,8 +158,18 @@ pub enum StoreError {
     #[error("the store failed: {0}")]
     Sled(#[from] sled::Error),
     /// A flush failed earlier, or the writer is gone.
-    #[error("the store no longer accepts writes: {0}")]
+    #[error("the store no longer accepts writes ({0}); mend that and start again, nothing is lost")]
     Failed(String),
+}
+
+fn remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull
+        | std::io::ErrorKind::FileTooLarge
+        | std::io::ErrorKind::QuotaExceeded => "make room on its disk, nothing is lost",
+        std::io::ErrorKind::ReadOnlyFilesystem => "let it be written to",
+        _ => "check that its folder exists and belongs to this user",
+    }
 }
 
 struct Inner {
@@ -146,62 +190,31 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the store in the folder `path`, if there is one. Blocks, as [`Store::open`] does.
-    pub fn open_existing(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
-        if !path.join("db").is_file() {
-            return Err(StoreError::Missing { path: path.to_owned() });
-        }
-        Self::open(path, key)
-    }
-
-    /// Opens the store in the folder `path`, making an empty one if there is none.
-    ///
-    /// Blocks: opening reads the log. Leases left by an earlier process are released.
-    pub fn open(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
-        let open_error = |source| StoreError::Open { path: path.to_owned(), source };
-        std::fs::create_dir_all(path).map_err(open_error)?;
-        if !is_ours(path) {
-            return Err(StoreError::Foreign { path: path.to_owned() });
-        }
-        let db = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).open().map_err(
-            |error| match error {
-                sled::Error::Io(source) if is_lock_failure(&source) => {
-                    StoreError::Locked { path: path.to_owned() }
-                }
-                sled::Error::Io(source) => StoreError::Open { path: path.to_owned(), source },
-                other => StoreError::Sled(other),
-            },
-        )?;
-        let tree = db.open_tree(TREE)?;
-        let file = std::fs::File::open(path.join("db")).map_err(open_error)?;
-        let sealer = Sealer::new(key);
-
-        let mut txn = Txn::new(&tree);
-        match txn.get::<u32>(&key::schema())? {
-            None => {
-                txn.put(&key::schema(), &SCHEMA);
-                txn.put_raw(key::key_check(), sealer.key_check());
-                tracing::info!(store.path = %path.display(), "made a new, empty store");
-            }
-            Some(SCHEMA) => {}
-            Some(found) => return Err(StoreError::Schema { path: path.to_owned(), found }),
-        }
-        if !txn.get_raw(&key::key_check())?.is_some_and(|check| sealer.fits(&check)) {
-            return Err(StoreError::WrongKey { path: path.to_owned() });
-        }
-        outbox::release_leases(&mut txn)?;
-        tree.apply_batch(txn.into_batch())?;
-        db.flush()?;
-        file.sync_data().map_err(open_error)?;
-
-        let writer = Writer::start(db, tree.clone(), file).map_err(open_error)?;
-        Ok(Self(Arc::new(Inner { tree, writer, sealer, path: path.to_owned() })))
-    }
-
     /// Waits until every accepted write is durable, and gives the folder free for another process once
     /// the last clone is dropped.
     pub async fn close(&self) {
-        self.0.writer.stop().await;
+        if let Some(commits) = self.0.writer.stop().await {
+            self.note_tally(commits);
+        }
+    }
+
+    /// Writes down, beside the store, how many commits it holds: whoever opens it next sees when some are missing.
+    pub async fn keep_tally(&self) -> Result<(), StoreError> {
+        // Read by the writer: there it is the number that was flushed.
+        let commits = self.write(|txn| txn.get::<u64>(&key::commits())).await?;
+        self.note_tally(commits.unwrap_or_default());
+        Ok(())
+    }
+
+    fn note_tally(&self, commits: u64) {
+        if let Err(error) = open::write_tally(&self.0.path, commits) {
+            tracing::warn!(%error, "the store's tally was not written");
+        }
+    }
+
+    /// Waits until a write has failed: from then on all do, and nothing may be acted on.
+    pub async fn failed(&self) -> StoreError {
+        self.0.writer.failed().await
     }
 
     /// The store's folder.
@@ -433,20 +446,6 @@ fn holds(txn: &Txn<'_>, id: &AccountId, pair: Option<&PairId>) -> Result<bool, S
 fn put_pair(txn: &mut Txn<'_>, id: &AccountId, sealed: Vec<u8>) {
     txn.put_raw(key::token(id), sealed);
     txn.remove(&key::refreshing(id));
-}
-
-/// Whether a folder belongs to the user we run as, who owns our entry in `/proc`.
-fn is_ours(path: &Path) -> bool {
-    match (std::fs::metadata(path), std::fs::metadata("/proc/self")) {
-        (Ok(folder), Ok(process)) => folder.uid() == process.uid(),
-        // Opening it will tell.
-        _ => true,
-    }
-}
-
-/// sled reports a second opener as an error of kind `Other`.
-fn is_lock_failure(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ pub(super) fn reply(reply: &Reply) -> String {
             &["account", "name", "link's name", "trigger", "state", "connected"],
             accounts.iter().map(account),
         ),
+        Reply::Exported(copied) => {
+            format!("exported {} accounts in {} entries", copied.accounts, copied.entries)
+        }
         Reply::Status(report) => status(report),
         Reply::Explained(explained) => explain(explained),
         Reply::Queue(rows) => {

@@ -35,6 +35,7 @@ stored! {
     ReceiverState = "receiver state",
     Timestamp = "instant",
     u32 = "number",
+    u64 = "counter",
 }
 
 pub(super) fn encode<V: Stored>(value: &V) -> Vec<u8> {
@@ -91,6 +92,8 @@ mod tests {
         revoked_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"revoked","at":"2026-03-02T00:00:00Z"}"#,
         pending: Pending = r#"{"link":"00ff","browser":"11ee","trigger":"visit_completed","expires_at":"2026-03-01T00:15:00Z"}"#,
         instant: Timestamp = r#""2026-03-01T00:15:00Z""#,
+        number: u32 = "2",
+        counter: u64 = "1234567890123",
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(super) const ACCOUNT: &[u8] = b"account\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
 pub(super) const DUE: &[u8] = b"due\0";
 pub(super) const LINK: &[u8] = b"link\0";
+pub(super) const MARKER: &[u8] = b"marker\0";
 pub(super) const OUTBOX: &[u8] = b"outbox\0";
 pub(super) const OUTBOX_DUE: &[u8] = b"outdue\0";
 pub(super) const PENDING: &[u8] = b"pending\0";
@@ -20,6 +21,16 @@ pub(super) fn schema() -> Vec<u8> {
 
 pub(super) fn key_check() -> Vec<u8> {
     b"meta\0key_check".to_vec()
+}
+
+/// How many commits there were.
+pub(super) fn commits() -> Vec<u8> {
+    b"meta\0commits".to_vec()
+}
+
+/// When the store was last looked over for what is old.
+pub(super) fn pruned_at() -> Vec<u8> {
+    b"meta\0pruned_at".to_vec()
 }
 
 pub(super) fn probe() -> Vec<u8> {
@@ -62,7 +73,7 @@ pub(super) fn decision(account: &AccountId, work: &WorkRef) -> Vec<u8> {
 }
 
 pub(super) fn marker(account: &AccountId, work: &WorkRef) -> Vec<u8> {
-    of_work(b"marker\0", account, work)
+    of_work(MARKER, account, work)
 }
 
 /// Index of waiting candidates by the moment they are due.

@@ -13,35 +13,35 @@ use crate::model::{
 use crate::plan::Plan;
 use crate::retry::Next;
 
-fn key(byte: u8) -> StoreKey {
+pub(super) fn key(byte: u8) -> StoreKey {
     StoreKey::parse(&STANDARD.encode([byte; 32]).into()).unwrap()
 }
 
-fn at(minute: i64) -> Timestamp {
+pub(super) fn at(minute: i64) -> Timestamp {
     plus("2026-03-10T12:00:00Z".parse().unwrap(), SignedDuration::from_mins(minute))
 }
 
-fn id() -> AccountId {
+pub(super) fn id() -> AccountId {
     AccountId::new("acc")
 }
 
-fn job(name: &str) -> WorkRef {
+pub(super) fn job(name: &str) -> WorkRef {
     WorkRef::job(EncodedId::new(name))
 }
 
-struct Fixture {
-    folder: tempfile::TempDir,
-    store: Store,
+pub(super) struct Fixture {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) store: Store,
 }
 
 impl Fixture {
-    fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store"), &key(1)).unwrap();
+        let store = Store::open(&folder.path().join("store"), &key(1), IfMissing::MakeFirst).unwrap();
         Self { folder, store }
     }
 
-    async fn connected() -> Self {
+    pub(super) async fn connected() -> Self {
         let fixture = Self::empty();
         fixture.link("hash", None).await;
         fixture.connect("hash", "state", id(), Trigger::JobCompleted).await.unwrap();
@@ -84,23 +84,33 @@ impl Fixture {
         self.store.connect(new_connection(pending, account)).await.unwrap()
     }
 
-    async fn plan(&self, plan: Plan) -> usize {
+    pub(super) async fn plan(&self, plan: Plan) -> usize {
         let commit =
             PlanCommit { account: id(), stream: Stream::Jobs, plan, reconciled_at: None, now: at(0) };
         self.store.commit_plan(commit).await.unwrap()
     }
 
-    async fn ask(&self, work: &WorkRef) -> AskCommit {
+    pub(super) async fn ask(&self, work: &WorkRef) -> AskCommit {
         self.store.commit_ask(&id(), ask(work), "{}".into(), at(5)).await.unwrap()
     }
 
-    async fn asked(&self, name: &str) -> crate::model::AskId {
+    pub(super) fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// Closes it and leaves its folder.
+    pub(super) async fn put_away(self) -> tempfile::TempDir {
+        self.store.close().await;
+        self.folder
+    }
+
+    pub(super) async fn asked(&self, name: &str) -> crate::model::AskId {
         self.plan(candidates(&[name])).await;
         assert_eq!(self.ask(&job(name)).await, AskCommit::Stored);
         ask(&job(name)).id
     }
 
-    async fn reopen(self) -> Self {
+    pub(super) async fn reopen(self) -> Self {
         let Self { folder, store } = self;
         store.close().await;
         drop(store);
@@ -109,13 +119,18 @@ impl Fixture {
     }
 }
 
-/// Opens a store that was just closed: sled's own threads can hold its lock a moment longer.
+/// Opens a store that was just closed.
 fn open_again(path: &Path) -> Store {
+    unlocked(|| Store::open(path, &key(1), IfMissing::MakeFirst)).unwrap()
+}
+
+/// sled's own threads can hold the lock of a store that was just closed a moment longer.
+pub(super) fn unlocked<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let begun = std::time::Instant::now();
     loop {
-        match Store::open(path, &key(1)) {
+        match open() {
             Err(StoreError::Locked { .. }) if begun.elapsed().as_secs() < 30 => std::thread::yield_now(),
-            opened => return opened.unwrap(),
+            other => return other,
         }
     }
 }
@@ -136,7 +151,7 @@ fn new_connection(pending: Pending, account: AccountId) -> NewConnection {
     }
 }
 
-fn candidates(names: &[&str]) -> Plan {
+pub(super) fn candidates(names: &[&str]) -> Plan {
     let candidates = names
         .iter()
         .map(|name| Candidate {
@@ -179,18 +194,18 @@ fn ask(work: &WorkRef) -> Ask {
     }
 }
 
-fn last(minute: i64, status: u16) -> LastAttempt {
+pub(super) fn last(minute: i64, status: u16) -> LastAttempt {
     LastAttempt { at: at(minute), status: Some(status), error: format!("HTTP {status}") }
 }
 
-fn receiver() -> ReceiverId {
+pub(super) fn receiver() -> ReceiverId {
     ReceiverId::of("https://platform.example.com/hook")
 }
 
 #[tokio::test]
 async fn a_second_opener_is_told_who_is_in_the_way() {
     let fixture = Fixture::empty();
-    let error = Store::open(&fixture.folder.path().join("store"), &key(1)).unwrap_err();
+    let error = Store::open(&fixture.folder.path().join("store"), &key(1), IfMissing::MakeFirst).unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. }), "{error}");
     fixture.reopen().await;
 }
@@ -202,12 +217,8 @@ async fn another_key_does_not_open_the_store() {
     fixture.store.close().await;
     drop(fixture.store);
     drop(open_again(&path));
-    loop {
-        match Store::open(&path, &key(2)) {
-            Err(StoreError::Locked { .. }) => std::thread::yield_now(),
-            other => break assert!(matches!(other, Err(StoreError::WrongKey { .. }))),
-        }
-    }
+    let refused = unlocked(|| Store::open(&path, &key(2), IfMissing::MakeFirst));
+    assert!(matches!(refused, Err(StoreError::WrongKey { .. })));
     open_again(&path);
 }
 

@@ -7,10 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use super::StoreError;
 use super::codec::{self, Stored};
+use super::{StoreError, key};
 use crate::crash::CrashPoint;
 
 /// Operations that share one flush, at most.
@@ -22,7 +22,8 @@ type Operation = Box<dyn FnOnce(Result<&sled::Tree, StoreError>) -> (Option<sled
 
 enum Message {
     Run(Operation),
-    Stop(oneshot::Sender<()>),
+    /// Answered with the commits that are durable.
+    Stop(oneshot::Sender<Option<u64>>),
 }
 
 /// What one operation reads and writes: its own writes over the tree.
@@ -55,6 +56,13 @@ impl<'t> Txn<'t> {
         self.tree.scan_prefix(prefix).keys().map(|key| key.map_err(StoreError::from))
     }
 
+    /// Everything as it was before this operation.
+    pub(super) fn committed_entries(
+        &self,
+    ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> {
+        self.tree.iter().map(|entry| entry.map_err(StoreError::from))
+    }
+
     pub(super) fn put<V: Stored>(&mut self, key: &[u8], value: &V) {
         self.put_raw(key.to_vec(), codec::encode(value));
     }
@@ -81,16 +89,18 @@ impl<'t> Txn<'t> {
 
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
+    failure: watch::Receiver<Option<String>>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
-    pub(super) fn start(db: sled::Db, tree: sled::Tree, file: File) -> std::io::Result<Self> {
+    pub(super) fn start(db: sled::Db, tree: sled::Tree, file: File, commits: u64) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel();
+        let (failed, failure) = watch::channel(None);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || Loop { db, tree, file, failed: None }.run(&messages))?;
-        Ok(Self { queue, thread: std::sync::Mutex::new(Some(thread)) })
+            .spawn(move || Loop { db, tree, file, commits, failed }.run(&messages))?;
+        Ok(Self { queue, failure, thread: std::sync::Mutex::new(Some(thread)) })
     }
 
     /// Runs `operation` on the writer's thread. When this returns `Ok`, what it wrote is durable; when it
@@ -121,17 +131,31 @@ impl Writer {
         answered.await.map_err(|_| gone())?
     }
 
-    /// Ends the thread after everything queued so far.
-    pub(super) async fn stop(&self) {
-        let (done, is_done) = oneshot::channel();
-        if self.queue.send(Message::Stop(done)).is_ok() {
-            let _gone = is_done.await;
+    /// Waits until a write has failed: from then on all do.
+    pub(super) async fn failed(&self) -> StoreError {
+        let mut failure = self.failure.clone();
+        let why = failure.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => StoreError::Failed(why),
+            // It was closed, and cannot fail any more.
+            None => std::future::pending().await,
         }
+    }
+
+    /// Ends the thread after everything queued so far. The number of durable commits, unless a write had failed or
+    /// it was ended before.
+    pub(super) async fn stop(&self) -> Option<u64> {
+        let (done, is_done) = oneshot::channel();
+        let commits = match self.queue.send(Message::Stop(done)) {
+            Ok(()) => is_done.await.ok().flatten(),
+            Err(_) => None,
+        };
         let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // It has said goodbye: there is nothing left to wait for but its return.
             let _panicked = thread.join();
         }
+        commits
     }
 }
 
@@ -139,7 +163,8 @@ struct Loop {
     db: sled::Db,
     tree: sled::Tree,
     file: File,
-    failed: Option<String>,
+    commits: u64,
+    failed: watch::Sender<Option<String>>,
 }
 
 impl Loop {
@@ -160,27 +185,28 @@ impl Loop {
                 }
             }
             if dirty && let Err(error) = self.flush() {
-                self.failed = Some(error);
+                self.fail(error);
             }
             if dirty {
                 CrashPoint::StoreFlushed.pass();
             }
             for answer in answers {
-                answer(match &self.failed {
+                answer(match self.failed.borrow().as_ref() {
                     Some(error) => Err(StoreError::Failed(error.clone())),
                     None => Ok(()),
                 });
             }
             if let Some(done) = stop {
-                let _gone = done.send(());
+                let commits = self.failed.borrow().is_none().then_some(self.commits);
+                let _gone = done.send(commits);
                 return;
             }
         }
     }
 
     fn apply(&mut self, operation: Operation, answers: &mut Vec<Answer>, dirty: &mut bool) {
-        let tree = match &self.failed {
-            Some(error) => Err(StoreError::Failed(error.clone())),
+        let tree = match self.failed.borrow().clone() {
+            Some(error) => Err(StoreError::Failed(error)),
             None => Ok(&self.tree),
         };
         match catch_unwind(AssertUnwindSafe(|| operation(tree))) {
@@ -192,7 +218,7 @@ impl Loop {
                             CrashPoint::StoreApplied.pass();
                             *dirty = true;
                         }
-                        Err(error) => self.failed = Some(error.to_string()),
+                        Err(error) => self.fail(error.to_string()),
                     }
                 }
                 answers.push(answer);
@@ -202,7 +228,16 @@ impl Loop {
         }
     }
 
-    fn flush(&self) -> Result<(), String> {
+    fn fail(&self, error: String) {
+        // Whether anybody waits for it or not.
+        self.failed.send_replace(Some(error));
+    }
+
+    /// Counts the commit and makes it durable.
+    fn flush(&mut self) -> Result<(), String> {
+        self.commits += 1;
+        let count = codec::encode(&self.commits);
+        self.tree.insert(key::commits(), count).map_err(|error| error.to_string())?;
         self.db.flush().map_err(|error| error.to_string())?;
         self.file.sync_data().map_err(|error| error.to_string())
     }

@@ -33,7 +33,7 @@ use jobber_reviewd::model::{
 };
 use jobber_reviewd::plan::Plan;
 use jobber_reviewd::step::{Effect, no_progress};
-use jobber_reviewd::store::{NewConnection, PlanCommit, Start, Store, StoreKey, Tokens};
+use jobber_reviewd::store::{IfMissing, NewConnection, PlanCommit, Start, Store, StoreKey, Tokens};
 use jobber_reviewd::webhook::WebhookSecret;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
@@ -197,7 +197,7 @@ fn secrets() -> Secrets {
 }
 
 fn engine(installation: &Installation, secrets: &Secrets) -> Engine {
-    let store = Store::open(&installation.config.store.path, &key()).unwrap();
+    let store = Store::open(&installation.config.store.path, &key(), IfMissing::MakeFirst).unwrap();
     Engine::new(installation.config.clone(), secrets, store, Arc::new(SystemClock)).unwrap()
 }
 
@@ -252,7 +252,7 @@ impl Bench {
 
     fn commits(&self) {
         let installation = self.install(0);
-        let store = Store::open(&installation.config.store.path, &key()).unwrap();
+        let store = Store::open(&installation.config.store.path, &key(), IfMissing::MakeFirst).unwrap();
         for (clients, each) in [(1, 500), (64, 50)] {
             let rates = (0..RUNS)
                 .map(|_| {
@@ -387,7 +387,7 @@ async fn walk(engine: &Engine, sandbox: &jobber_reviewd::sandbox::Sandbox, numbe
 
 /// Connects accounts as the pages do, past Jobber.
 async fn connect(path: &Path, accounts: usize) {
-    let store = Store::open(path, &key()).unwrap();
+    let store = Store::open(path, &key(), IfMissing::MakeFirst).unwrap();
     let now = SystemClock.now();
     let later = now + SignedDuration::from_hours(1000);
     let claims = URL_SAFE_NO_PAD

@@ -1,6 +1,6 @@
 //! From finished work to a signed ask, once; and why not.
 
-use jobber_reviewd::admin::{self, Reply, Request};
+use jobber_reviewd::admin::{Reply, Request};
 use jobber_reviewd::model::{Outcome, SkipReason, Trigger, WorkRef};
 use jobber_reviewd::sandbox::FaultKind;
 use jobber_reviewd::step::{Effect, no_progress};
@@ -601,12 +601,12 @@ async fn explain_finds_a_decision_by_everything_people_ask_with() {
     ];
     for what in words {
         let request = Request::Explain { what: what.to_owned() };
-        match admin::carry_out(&app.engine, request, false, &no_progress).await {
+        match app.admin(request).await {
             Reply::Explained(found) => assert_eq!(found.len(), 1, "{what}"),
             other => panic!("{other:?}"),
         }
     }
     let request = Request::Explain { what: "Mrs Jones".to_owned() };
-    let reply = admin::carry_out(&app.engine, request, false, &no_progress).await;
+    let reply = app.admin(request).await;
     assert_eq!(reply, Reply::Explained(vec![]));
 }

@@ -1,9 +1,8 @@
 //! From the outbox to the receiver.
 
-use jobber_reviewd::admin::{self, Reply, Request};
+use jobber_reviewd::admin::{Reply, Request};
 use jobber_reviewd::model::{AskId, DeadReason, EntryState, Trigger};
 use jobber_reviewd::retry::SCHEDULE;
-use jobber_reviewd::step::no_progress;
 
 use crate::support::*;
 
@@ -20,7 +19,7 @@ async fn with_an_ask() -> (TestApp, AskId) {
 }
 
 async fn admin(app: &TestApp, request: Request) -> Reply {
-    admin::carry_out(&app.engine, request, false, &no_progress).await
+    app.admin(request).await
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
+use jobber_reviewd::admin::{self, Reply, Request};
 use jobber_reviewd::clock::{Clock, ManualClock, SharedClock};
 use jobber_reviewd::config::{Config, Secrets};
 use jobber_reviewd::connect::{NewLink, random};
@@ -17,7 +18,7 @@ use jobber_reviewd::engine::{Engine, OnceReport};
 use jobber_reviewd::model::{AccountId, Decision, Outcome, SkipReason, Trigger, WorkRef};
 use jobber_reviewd::sandbox::{CLIENT_ID, CLIENT_SECRET, Fault, FaultKind, Op, Sandbox, Seed};
 use jobber_reviewd::step::{Effect, no_progress};
-use jobber_reviewd::store::{Store, StoreError, StoreKey};
+use jobber_reviewd::store::{IfMissing, Store, StoreError, StoreKey};
 use jobber_reviewd::webhook::WebhookSecret;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -161,7 +162,7 @@ pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -
         "jobber": {"client_id": CLIENT_ID, "client_secret_file": null, "api_base": sandbox.api_base()},
         "http": {"listen": "127.0.0.1:0", "public_url": "http://127.0.0.1:1"},
         "control": {"socket": folder.join("control.sock")},
-        "store": {"path": folder.join("store"), "key_file": null},
+        "store": {"path": folder.join("store"), "key_file": null, "retention": "730d"},
         "poll": {"schedule": "0 */5 * * * *", "concurrency": 16},
         "review": {
             "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
@@ -280,6 +281,13 @@ impl TestApp {
         self.engine.once(None, Effect::Apply, &no_progress).await.unwrap()
     }
 
+    /// What an admin asks, without a daemon.
+    pub async fn admin(&self, request: Request) -> Reply {
+        // Nobody listens to what is told on the way.
+        let (tell, _deaf) = tokio::sync::mpsc::channel(1);
+        admin::carry_out(&self.engine, request, false, tell).await
+    }
+
     /// One sweep that must not have any trouble.
     pub async fn sweep(&self) -> OnceReport {
         let report = self.once().await;
@@ -364,7 +372,7 @@ impl TestApp {
 fn open_again(config: &Config, secrets: &Secrets) -> Store {
     let begun = std::time::Instant::now();
     loop {
-        match Store::open(&config.store.path, &secrets.store_key) {
+        match Store::open(&config.store.path, &secrets.store_key, IfMissing::MakeFirst) {
             Err(StoreError::Locked { .. }) if begun.elapsed() < PATIENCE => std::thread::yield_now(),
             opened => return opened.unwrap(),
         }

@@ -1,9 +1,8 @@
 //! Jobber misbehaves.
 
-use jobber_reviewd::admin::{self, Reply, Request};
+use jobber_reviewd::admin::{Reply, Request};
 use jobber_reviewd::model::Trigger;
 use jobber_reviewd::sandbox::FaultKind;
-use jobber_reviewd::step::no_progress;
 use serde_json::json;
 
 use crate::support::*;
@@ -123,7 +122,7 @@ async fn trouble_that_does_not_heal_itself_asks_for_the_operator() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     let action = async || {
         let request = Request::Status;
-        match admin::carry_out(&app.engine, request, false, &no_progress).await {
+        match app.admin(request).await {
             Reply::Status(status) => status.accounts[0].next_action.clone(),
             other => panic!("{other:?}"),
         }

@@ -1,0 +1,336 @@
+//! Export and restore: the whole store as lines of JSON, the same for every version of sled.
+//!
+//! The first line says what it is, then comes one line for each entry, and the last holds a checksum of all before
+//! it: a copy that was cut short is noticed. Tokens stay sealed; without the store key nobody connects with them.
+//!
+//! An export is one moment of the store: it is taken by the thread that writes. What was asked between an export and
+//! its restoring is asked again, under the same ids: they are made of account, trigger and work.
+
+use std::io::BufRead;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::open::{is_there, open_sled, tally_path, write_tally};
+use super::{SCHEMA, Sealer, Store, StoreError, StoreKey, codec, key};
+
+/// The layout of the lines.
+const FORMAT: u32 = 1;
+
+/// Bytes of lines that make one part of an export, about.
+const PART: usize = 64 * 1024;
+
+/// An entry is never as long as this, in bytes of a line: whatever is, is no export.
+const LONGEST_LINE: u64 = 64 * 1024 * 1024;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    jobber_reviewd_export: u32,
+    schema: u32,
+    made_at: Timestamp,
+    entries: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    k: String,
+    v: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Tail {
+    sha256: String,
+}
+
+/// What a copy holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// Entries of every kind.
+    pub entries: usize,
+    /// Connected accounts.
+    pub accounts: usize,
+}
+
+/// Why nothing was restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// It cannot be read to its end.
+    #[error("the export cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    /// It is something else, or was changed or cut short.
+    #[error("it is no whole export: {0}; take another copy")]
+    Broken(&'static str),
+    /// A newer program wrote it.
+    #[error("it was made by a newer version (format {format}, schema {schema}): install that version")]
+    Newer {
+        /// Its layout.
+        format: u32,
+        /// The schema inside.
+        schema: u32,
+    },
+    /// There is a store already.
+    #[error("there is a store at {0}: move it away first, what it knows would be lost")]
+    Occupied(std::path::PathBuf),
+    /// Its tokens were sealed with another key.
+    #[error("the store key does not fit this export: give the key it was made with")]
+    WrongKey,
+    /// The new store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An export on its way out: its parts, in order, as text of whole lines.
+pub struct Export {
+    copied: Copied,
+    entries: std::vec::IntoIter<(sled::IVec, sled::IVec)>,
+    hash: Sha256,
+    head: Option<String>,
+    is_done: bool,
+}
+
+impl Export {
+    /// What it holds.
+    pub fn contents(&self) -> &Copied {
+        &self.copied
+    }
+}
+
+impl Iterator for Export {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        if self.is_done {
+            return None;
+        }
+        let mut part = self.head.take().unwrap_or_default();
+        while part.len() < PART
+            && let Some((k, v)) = self.entries.next()
+        {
+            let (k, v) = (STANDARD_NO_PAD.encode(k), STANDARD_NO_PAD.encode(v));
+            part.push_str(&line(&Entry { k, v }));
+        }
+        self.hash.update(part.as_bytes());
+        if self.entries.len() == 0 {
+            self.is_done = true;
+            part.push_str(&line(&Tail { sha256: hex(self.hash.clone()) }));
+        }
+        Some(part)
+    }
+}
+
+fn line(value: &impl Serialize) -> String {
+    // Plain data: it always encodes.
+    let mut line = serde_json::to_string(value).unwrap_or_default();
+    line.push('\n');
+    line
+}
+
+fn hex(hash: Sha256) -> String {
+    use std::fmt::Write as _;
+
+    hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        // A String takes every write.
+        let _written = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl Store {
+    /// The store as it is at one moment, between two writes.
+    pub async fn export(&self, now: Timestamp) -> Result<Export, StoreError> {
+        let entries: Vec<_> = self.write(|txn| txn.committed_entries().collect()).await?;
+        let accounts = entries.iter().filter(|(key, _)| key.starts_with(key::ACCOUNT)).count();
+        let copied = Copied { made_at: now, entries: entries.len(), accounts };
+        let head =
+            Head { jobber_reviewd_export: FORMAT, schema: SCHEMA, made_at: now, entries: copied.entries };
+        Ok(Export {
+            copied,
+            entries: entries.into_iter(),
+            hash: Sha256::new(),
+            head: Some(line(&head)),
+            is_done: false,
+        })
+    }
+
+    /// Makes a store in the folder `path` from an export. Either all of it is there afterwards, or nothing.
+    ///
+    /// Blocks. Whoever restores as root leaves the store to the user who owns the folder around it.
+    pub fn restore(path: &Path, key: &StoreKey, export: impl BufRead) -> Result<Copied, RestoreError> {
+        if is_there(path) {
+            return Err(RestoreError::Occupied(path.to_owned()));
+        }
+        let new = path.with_added_extension("restoring");
+        let _left_over = std::fs::remove_dir_all(&new);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let restored = fill(&new, key, export);
+        let (copied, commits) = match restored {
+            Ok(restored) => restored,
+            Err(error) => {
+                let _nothing_stays = std::fs::remove_dir_all(&new);
+                return Err(error);
+            }
+        };
+        // An empty folder may be in the way; one with something in it is not ours to replace.
+        match std::fs::remove_dir(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => return Err(RestoreError::Occupied(path.to_owned())),
+        }
+        std::fs::rename(&new, path)?;
+        write_tally(path, commits)?;
+        give_to_owner(path)?;
+        Ok(copied)
+    }
+}
+
+/// Reads an export into a new store; what it holds, and its number of commits.
+fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(Copied, u64), RestoreError> {
+    let mut hash = Sha256::new();
+    let text = next_line(&mut export)?;
+    let head: Head = serde_json::from_str(&text)
+        .map_err(|_| RestoreError::Broken("its first line says something else"))?;
+    if head.jobber_reviewd_export > FORMAT || head.schema > SCHEMA {
+        return Err(RestoreError::Newer { format: head.jobber_reviewd_export, schema: head.schema });
+    }
+    hash.update(text.as_bytes());
+    let (db, tree) = open_sled(new)?;
+    let mut copied = Copied { made_at: head.made_at, entries: head.entries, accounts: 0 };
+    for _ in 0..head.entries {
+        let text = next_line(&mut export)?;
+        let broken = || RestoreError::Broken("a line of it is no entry");
+        let entry: Entry = serde_json::from_str(&text).map_err(|_| broken())?;
+        let (key, value) = (STANDARD_NO_PAD.decode(entry.k), STANDARD_NO_PAD.decode(entry.v));
+        let (Ok(key), Ok(value)) = (key, value) else { return Err(broken()) };
+        copied.accounts += usize::from(key.starts_with(key::ACCOUNT));
+        tree.insert(key, value).map_err(StoreError::from)?;
+        hash.update(text.as_bytes());
+    }
+    let tail: Tail = serde_json::from_str(&next_line(&mut export)?)
+        .map_err(|_| RestoreError::Broken("its last line is missing"))?;
+    if tail.sha256 != hex(hash) {
+        return Err(RestoreError::Broken("its checksum does not fit"));
+    }
+    let key_check = tree.get(key::key_check()).map_err(StoreError::from)?;
+    if !key_check.is_some_and(|check| Sealer::new(store_key).fits(&check)) {
+        return Err(RestoreError::WrongKey);
+    }
+    let commits = tree.get(key::commits()).map_err(StoreError::from)?;
+    let commits = commits.map(|bytes| codec::decode::<u64>(&bytes)).transpose()?.unwrap_or_default();
+    db.flush().map_err(StoreError::from)?;
+    std::fs::File::open(new.join("db"))?.sync_all()?;
+    Ok((copied, commits))
+}
+
+fn next_line(export: &mut impl BufRead) -> Result<String, RestoreError> {
+    let mut text = String::new();
+    std::io::Read::take(&mut *export, LONGEST_LINE).read_line(&mut text).map_err(|error| {
+        match error.kind() {
+            std::io::ErrorKind::InvalidData => RestoreError::Broken("it is no text"),
+            _ => RestoreError::Io(error),
+        }
+    })?;
+    if text.ends_with('\n') { Ok(text) } else { Err(RestoreError::Broken("it ends too early")) }
+}
+
+/// The folder's owner must be able to open what root restored.
+fn give_to_owner(path: &Path) -> std::io::Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    let owner = std::fs::metadata(folder)?;
+    if std::fs::metadata(path)?.uid() == owner.uid() {
+        return Ok(());
+    }
+    let mut all = vec![path.to_owned(), tally_path(path)];
+    while let Some(next) = all.pop() {
+        chown(&next, Some(owner.uid()), Some(owner.gid()))?;
+        if next.is_dir() {
+            for entry in std::fs::read_dir(&next)? {
+                all.push(entry?.path());
+            }
+        }
+    }
+    std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::super::IfMissing;
+    use super::super::tests::{Fixture, at, id, job, key};
+    use super::*;
+
+    async fn exported() -> (Fixture, String) {
+        let fixture = Fixture::connected().await;
+        fixture.asked("j1").await;
+        let export = fixture.store.export(at(7)).await.unwrap();
+        assert_eq!((export.contents().accounts, export.contents().made_at), (1, at(7)));
+        let text = export.collect();
+        (fixture, text)
+    }
+
+    #[tokio::test]
+    async fn everything_comes_back() {
+        let (fixture, text) = exported().await;
+        let path = fixture.folder.path().join("restored");
+        let copied = Store::restore(&path, &key(1), text.as_bytes()).unwrap();
+        assert_eq!((copied.accounts, copied.made_at), (1, at(7)));
+        let store = Store::open(&path, &key(1), IfMissing::Refuse).unwrap();
+        assert_eq!(store.accounts().unwrap(), fixture.store.accounts().unwrap());
+        assert_eq!(
+            store.decision(&id(), &job("j1")).unwrap(),
+            fixture.store.decision(&id(), &job("j1")).unwrap()
+        );
+        assert_eq!(store.due_asks(at(9), 9).unwrap(), fixture.store.due_asks(at(9), 9).unwrap());
+        assert_eq!(store.tokens(&id()).unwrap().unwrap().tokens.refresh.expose_secret(), "ref");
+        let again: String = store.export(at(7)).await.unwrap().collect();
+        assert_eq!(again.lines().count(), text.lines().count());
+        assert!(!text.contains("ref") || !text.contains("acc\""), "tokens are sealed");
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_is_not_whole_is_refused_and_leaves_nothing() {
+        let (fixture, text) = exported().await;
+        let path = fixture.folder.path().join("restored");
+        let restore = |text: &[u8]| Store::restore(&path, &key(1), text).unwrap_err().to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        for count in 0..lines.len() {
+            let cut = lines[..count].iter().fold(String::new(), |cut, line| cut + line + "\n");
+            assert!(restore(cut.as_bytes()).starts_with("it is no whole export"), "{count} lines");
+        }
+        assert!(restore(&text.as_bytes()[..text.len() - 1]).starts_with("it is no whole export"));
+        let changed = text.replacen("\"v\":\"", "\"v\":\"AAAA", 1);
+        assert!(restore(changed.as_bytes()).contains("its checksum does not fit"));
+        assert!(restore(b"\xff\xfe").contains("it is no text"));
+        let newer = text.replacen("\"schema\":2", "\"schema\":99", 1);
+        assert!(restore(newer.as_bytes()).contains("install that version"));
+        let left: Vec<_> = std::fs::read_dir(fixture.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert!(left.iter().all(|name| name.to_str().unwrap().starts_with("store")), "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn another_key_or_a_store_in_the_way_is_refused() {
+        let (fixture, text) = exported().await;
+        let path = fixture.folder.path().join("restored");
+        let error = Store::restore(&path, &key(2), text.as_bytes()).unwrap_err();
+        assert!(matches!(error, RestoreError::WrongKey), "{error}");
+        let error = Store::restore(&fixture.path(), &key(1), text.as_bytes()).unwrap_err();
+        assert!(matches!(error, RestoreError::Occupied(_)), "{error}");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("note"), "mine").unwrap();
+        let error = Store::restore(&path, &key(1), text.as_bytes()).unwrap_err();
+        assert!(matches!(error, RestoreError::Occupied(_)), "{error}");
+        assert_eq!(std::fs::read_to_string(path.join("note")).unwrap(), "mine");
+    }
+}

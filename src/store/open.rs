@@ -1,0 +1,370 @@
+//! Opening: is it ours, is it whole, is it of an age we can read?
+//!
+//! A daemon that quietly goes on with an empty store would ask everybody again. So beside the store's folder lies a
+//! *tally*: a file with the number of commits that the store is known to hold. It is written after a flush, never
+//! before, so it can only lag behind.
+//!
+//! | The store | The tally | |
+//! |---|---|---|
+//! | is not there | is not there | the first start: the daemon makes one |
+//! | is not there | is there | refused: it is gone |
+//! | is empty | is there | moved aside, refused |
+//! | cannot be read | | moved aside, refused |
+//! | has fewer commits than the tally | | refused: sled cut off a damaged end, or it is an old copy |
+//! | has as many or more | | opened |
+//!
+//! What an earlier program wrote is brought to today's schema in the commit that opens the store.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::writer::{Txn, Writer};
+use super::{Inner, SCHEMA, Sealer, Store, StoreError, StoreKey, TREE, key, outbox};
+
+/// Memory sled may use to cache pages, in bytes.
+const CACHE: u64 = 32 * 1024 * 1024;
+
+/// What to do where there is no store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfMissing {
+    /// Say so.
+    Refuse,
+    /// Make an empty one, unless there was one before.
+    MakeFirst,
+    /// Make an empty one in any case: a human has accepted that everything is forgotten.
+    MakeAnyway,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Tally {
+    commits: u64,
+}
+
+/// The tally of the store in `path`.
+pub(super) fn tally_path(path: &Path) -> PathBuf {
+    path.with_added_extension("tally")
+}
+
+/// Replaces the tally as a whole.
+pub(super) fn write_tally(path: &Path, commits: u64) -> std::io::Result<()> {
+    let to = tally_path(path);
+    let new = to.with_added_extension("new");
+    let mut file = File::create(&new)?;
+    serde_json::to_writer(&mut file, &Tally { commits })?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    std::fs::rename(new, to)
+}
+
+/// What the tally says. A tally that cannot be read tells at least that there was a store.
+fn read_tally(path: &Path) -> std::io::Result<Option<u64>> {
+    match std::fs::read(tally_path(path)) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).map_or(0, |tally: Tally| tally.commits))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether there is a store in the folder.
+pub(super) fn is_there(path: &Path) -> bool {
+    path.join("db").is_file()
+}
+
+impl Store {
+    /// Opens the store in the folder `path`.
+    ///
+    /// Blocks: opening reads the log. Leases left by an earlier process are released.
+    pub fn open(path: &Path, key: &StoreKey, if_missing: IfMissing) -> Result<Self, StoreError> {
+        let open_error = |error| StoreError::Open { path: path.to_owned(), error };
+        let tally = read_tally(path).map_err(open_error)?;
+        if !is_there(path) {
+            match (if_missing, tally) {
+                (IfMissing::MakeAnyway, _) | (IfMissing::MakeFirst, None) => {}
+                (_, Some(_)) => return Err(StoreError::Gone { path: path.to_owned() }),
+                (IfMissing::Refuse, None) => return Err(StoreError::Missing { path: path.to_owned() }),
+            }
+        }
+        std::fs::create_dir_all(path).map_err(open_error)?;
+        if !is_ours(path) {
+            return Err(StoreError::Foreign { path: path.to_owned() });
+        }
+        let opened = match open_sled(path) {
+            Err(error @ StoreError::Quarantined { .. }) if if_missing == IfMissing::MakeAnyway => {
+                tracing::warn!(%error, "an empty store was accepted in its place");
+                open_sled(path)
+            }
+            opened => opened,
+        };
+        let (db, tree) = opened?;
+        let file = File::open(path.join("db")).map_err(open_error)?;
+        let sealer = Sealer::new(key);
+
+        let mut txn = Txn::new(&tree);
+        match txn.get::<u32>(&key::schema())? {
+            None if tally.is_some() && if_missing != IfMissing::MakeAnyway => {
+                // sled takes what it cannot make sense of for nothing.
+                return Err(quarantine(path, "nothing is in it".to_owned()));
+            }
+            None => {
+                txn.put_raw(key::key_check(), sealer.key_check());
+                txn.put(&key::commits(), &1_u64);
+                tracing::info!(store.path = %path.display(), "made a new, empty store");
+            }
+            Some(found @ 1..=SCHEMA) => {
+                let commits = match found {
+                    // Schema 1 had no count.
+                    1 => 0,
+                    _ => txn.get::<u64>(&key::commits())?.ok_or_else(|| StoreError::Corrupt {
+                        family: "counter",
+                        detail: "it is missing".to_owned(),
+                    })?,
+                };
+                if found != SCHEMA {
+                    tracing::info!(
+                        from = found,
+                        to = SCHEMA,
+                        "the store is brought to this program's schema"
+                    );
+                }
+                if let Some(missing @ 1..) = tally.and_then(|tally| tally.checked_sub(commits)) {
+                    let tally = tally_path(path);
+                    return Err(StoreError::Stale { path: path.to_owned(), missing, tally });
+                }
+                txn.put(&key::commits(), &(commits + 1));
+            }
+            Some(found) => return Err(StoreError::Schema { path: path.to_owned(), found }),
+        }
+        txn.put(&key::schema(), &SCHEMA);
+        if !txn.get_raw(&key::key_check())?.is_some_and(|check| sealer.fits(&check)) {
+            return Err(StoreError::WrongKey { path: path.to_owned() });
+        }
+        outbox::release_leases(&mut txn)?;
+        let commits = txn.get::<u64>(&key::commits())?.unwrap_or_default();
+        tree.apply_batch(txn.into_batch())?;
+        db.flush()?;
+        file.sync_data().map_err(open_error)?;
+        write_tally(path, commits).map_err(open_error)?;
+
+        let writer = Writer::start(db, tree.clone(), file, commits).map_err(open_error)?;
+        Ok(Self(Arc::new(Inner { tree, writer, sealer, path: path.to_owned() })))
+    }
+}
+
+/// Opens sled's files; moves them aside where they cannot be read.
+pub(super) fn open_sled(path: &Path) -> Result<(sled::Db, sled::Tree), StoreError> {
+    let open = || {
+        let db = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).open()?;
+        let tree = db.open_tree(TREE)?;
+        Ok((db, tree))
+    };
+    // sled asserts where it could return an error: a damaged file must not end in a stack trace.
+    let detail = match catch_unwind(AssertUnwindSafe(open)) {
+        Ok(Ok(opened)) => return Ok(opened),
+        Ok(Err(sled::Error::Io(error))) if is_lock_failure(&error) => {
+            return Err(StoreError::Locked { path: path.to_owned() });
+        }
+        Ok(Err(sled::Error::Io(error))) if !is_damage(&error) => {
+            return Err(StoreError::Open { path: path.to_owned(), error });
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "sled gave up on it".to_owned(),
+    };
+    Err(quarantine(path, detail))
+}
+
+/// Moves a store aside, and says so.
+fn quarantine(path: &Path, detail: String) -> StoreError {
+    let path = path.to_owned();
+    match move_aside(&path) {
+        Ok(to) => StoreError::Quarantined { path, to, detail },
+        Err(error) => StoreError::Open { path, error },
+    }
+}
+
+/// Under a name that is free.
+fn move_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let free = (1_u32..).map(|number| path.with_added_extension(format!("quarantine-{number}")));
+    let to =
+        free.into_iter().find(|to| !to.exists()).unwrap_or_else(|| path.with_added_extension("quarantine"));
+    std::fs::rename(path, &to)?;
+    Ok(to)
+}
+
+/// Whether a folder belongs to the user we run as, who owns our entry in `/proc`.
+fn is_ours(path: &Path) -> bool {
+    match (std::fs::metadata(path), std::fs::metadata("/proc/self")) {
+        (Ok(folder), Ok(process)) => folder.uid() == process.uid(),
+        // Opening it will tell.
+        _ => true,
+    }
+}
+
+/// sled reports a second opener as an error of kind `Other`.
+fn is_lock_failure(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+/// Whether the file's content is at fault, and not the system.
+fn is_damage(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Fixture, at, id, job, key, unlocked};
+    use super::*;
+    use crate::model::{AccountId, Connection, EncodedId, Marker, WorkKind, WorkRef};
+
+    fn open(path: &Path, if_missing: IfMissing) -> Result<Store, StoreError> {
+        unlocked(|| Store::open(path, &key(1), if_missing))
+    }
+
+    fn refused(path: &Path) -> StoreError {
+        open(path, IfMissing::MakeFirst).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_store_is_made_once_and_not_again_behind_our_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        assert!(matches!(open(&path, IfMissing::Refuse), Err(StoreError::Missing { .. })));
+        assert!(!path.exists());
+        open(&path, IfMissing::MakeFirst).unwrap().close().await;
+
+        let away = folder.path().join("away");
+        std::fs::rename(&path, &away).unwrap();
+        for if_missing in [IfMissing::Refuse, IfMissing::MakeFirst] {
+            let error = open(&path, if_missing).unwrap_err();
+            assert!(matches!(error, StoreError::Gone { .. }), "{error}");
+            assert!(error.to_string().contains("--accept-empty-store"), "{error}");
+        }
+        assert!(!path.exists());
+        open(&path, IfMissing::MakeAnyway).unwrap().close().await;
+        open(&path, IfMissing::MakeFirst).unwrap().close().await;
+    }
+
+    #[tokio::test]
+    async fn an_emptied_store_is_no_store() {
+        let fixture = Fixture::connected().await;
+        let path = fixture.path();
+        let _folder = fixture.put_away().await;
+        drop(unlocked(|| {
+            let (db, tree) = open_sled(&path)?;
+            tree.clear()?;
+            db.flush()?;
+            Ok(())
+        }));
+        assert!(matches!(refused(&path), StoreError::Quarantined { .. }));
+        let store = open(&path, IfMissing::MakeAnyway).unwrap();
+        assert_eq!(store.accounts().unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_lost_its_end_is_refused_and_left_alone() {
+        let fixture = Fixture::connected().await;
+        let path = fixture.path();
+        let old = fixture.folder.path().join("old");
+        let folder = fixture.put_away().await;
+        std::process::Command::new("cp").arg("-a").args([&path, &old]).status().unwrap();
+        let fixture = Fixture { store: open(&path, IfMissing::MakeFirst).unwrap(), folder };
+        fixture.asked("j1").await;
+        let _folder = fixture.put_away().await;
+        std::fs::remove_dir_all(&path).unwrap();
+        std::fs::rename(&old, &path).unwrap();
+
+        let error = refused(&path);
+        // Opening, plan, ask.
+        assert!(matches!(error, StoreError::Stale { missing: 3, .. }), "{error}");
+        std::fs::remove_file(tally_path(&path)).unwrap();
+        assert_eq!(open(&path, IfMissing::MakeFirst).unwrap().accounts().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_store_is_moved_aside_and_no_empty_one_takes_its_place() {
+        let fixture = Fixture::connected().await;
+        let path = fixture.path();
+        let _folder = fixture.put_away().await;
+        for number in 1..=2 {
+            std::fs::write(path.join("conf"), "segment_size: much\n").unwrap();
+            std::fs::write(path.join("db"), [0x5a; 4096]).unwrap();
+            let error = refused(&path);
+            let StoreError::Quarantined { to, .. } = &error else { panic!("{error}") };
+            assert_eq!(*to, path.with_added_extension(format!("quarantine-{number}")));
+            assert!(to.join("db").is_file() && !path.exists(), "{error}");
+            assert!(matches!(refused(&path), StoreError::Gone { .. }));
+            std::fs::create_dir(&path).unwrap();
+        }
+        std::fs::write(path.join("conf"), "segment_size: much\n").unwrap();
+        std::fs::write(path.join("db"), [0x5a; 4096]).unwrap();
+        assert_eq!(open(&path, IfMissing::MakeAnyway).unwrap().accounts().unwrap(), []);
+    }
+
+    /// The bytes of a store as the first schema wrote them. Never change a line.
+    #[tokio::test]
+    async fn what_schema_1_wrote_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let sealer = Sealer::new(&key(1));
+        let entries: [(&[u8], &[u8]); 7] = [
+            (b"meta\0schema", b"\x011"),
+            (b"meta\0key_check", &sealer.key_check()),
+            (
+                b"account\0acc",
+                br#"\x01{"id":"acc","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{"jobs":"2026-03-10T09:00:00Z"},"reconciled_at":null}"#,
+            ),
+            (
+                b"decision\0acc\0job\0j1",
+                br#"\x01{"work":{"kind":"job","id":"j1"},"trigger":"job_completed","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T11:00:00Z","outcome":"asked","ask_id":"ask_1","delivery":{"state":"queued"},"subject":{}}"#,
+            ),
+            (b"marker\0acc\0job\0j1", br#"\x01{"by":"job","ask_id":"ask_1","at":"2026-03-10T11:00:00Z"}"#),
+            (
+                b"outbox\0ask_1",
+                br#"\x01{"id":"ask_1","account":"acc","work":{"kind":"job","id":"j1"},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":1,"failures":1,"state":"due","at":"1970-01-01T00:00:00Z","last":{"at":"2026-03-10T11:00:05Z","status":503,"error":"HTTP 503"}}"#,
+            ),
+            (b"outdue\0\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0ask_1", b""),
+        ];
+        let (db, tree) = open_sled(&path).unwrap();
+        for (key, value) in entries {
+            // A raw string has no escapes: the version byte is put in front here.
+            let value = value.strip_prefix(br"\x01").map_or(value.to_vec(), |json| [b"\x01", json].concat());
+            tree.insert(key, value).unwrap();
+        }
+        db.flush().unwrap();
+        drop((db, tree));
+
+        let store = open(&path, IfMissing::Refuse).unwrap();
+        assert_eq!(store.get::<u32>(&key::schema()).unwrap(), Some(SCHEMA));
+        let account = store.account(&AccountId::new("acc")).unwrap().unwrap();
+        assert_eq!(account.connection, Connection::Connected);
+        let work = WorkRef::job(EncodedId::new("j1"));
+        let marker = store.markers(&id(), &work, &[]).unwrap().remove(&work).unwrap();
+        assert!(matches!(marker, Marker { by: WorkKind::Job, .. }));
+        assert!(store.decision(&id(), &job("j1")).unwrap().is_some());
+        assert_eq!(store.due_asks(at(0), 10).unwrap().len(), 1);
+        store.close().await;
+        assert_eq!(read_tally(&path).unwrap(), Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_left_alone() {
+        let fixture = Fixture::connected().await;
+        let path = fixture.path();
+        let _folder = fixture.put_away().await;
+        unlocked(|| {
+            let (db, tree) = open_sled(&path)?;
+            tree.insert(key::schema(), super::super::codec::encode(&(SCHEMA + 1)))?;
+            db.flush()?;
+            Ok(())
+        })
+        .unwrap();
+        let error = refused(&path);
+        assert!(matches!(error, StoreError::Schema { .. }), "{error}");
+        assert!(path.join("db").is_file());
+    }
+}

@@ -1,0 +1,187 @@
+//! What may be forgotten: decisions, markers and links from before the retention.
+//!
+//! A marker is what keeps a customer from being asked twice, so it lives far longer than work can be asked about. What
+//! still waits, and what is in the outbox, is never forgotten.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::writer::Txn;
+use super::{Store, StoreError, key};
+use crate::clock::minus;
+use crate::model::{Decision, Link, Marker, Outcome};
+
+/// How often is looked for what is old.
+const EVERY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Entries that one commit forgets, at most: others want to write too.
+const TOGETHER: usize = 256;
+
+impl Store {
+    /// Forgets what is older than `retention`, if that was not done for a day. How many entries went.
+    pub async fn prune(&self, now: Timestamp, retention: SignedDuration) -> Result<usize, StoreError> {
+        let last = self.get::<Timestamp>(&key::pruned_at())?;
+        if last.is_some_and(|last| now.duration_since(last).abs() < EVERY) {
+            return Ok(0);
+        }
+        let before = minus(now, retention);
+        let old = {
+            let store = self.clone();
+            // A look at every decision: not on a thread that others wait for.
+            tokio::task::spawn_blocking(move || store.old_keys(before)).await
+        };
+        let old =
+            old.map_err(|error| StoreError::Failed(format!("looking for what is old failed: {error}")))??;
+        let mut forgotten = 0;
+        for keys in old.chunks(TOGETHER) {
+            let keys = keys.to_vec();
+            forgotten += self.write(move |txn| forget(txn, &keys, before)).await?;
+        }
+        self.write(move |txn| {
+            txn.put(&key::pruned_at(), &now);
+            Ok(())
+        })
+        .await?;
+        Ok(forgotten)
+    }
+
+    fn old_keys(&self, before: Timestamp) -> Result<Vec<sled::IVec>, StoreError> {
+        let mut old = Vec::new();
+        for family in [key::DECISION, key::MARKER, key::LINK] {
+            let txn = Txn::new(&self.0.tree);
+            for key in txn.committed_keys(family) {
+                let key = key?;
+                if is_old(&txn, &key, before)? {
+                    old.push(key);
+                }
+            }
+        }
+        Ok(old)
+    }
+}
+
+/// Forgets those of `keys` that are still old: a work can have been finished again meanwhile.
+fn forget(txn: &mut Txn<'_>, keys: &[sled::IVec], before: Timestamp) -> Result<usize, StoreError> {
+    let mut forgotten = 0;
+    for key in keys {
+        if is_old(txn, key, before)? {
+            txn.remove(key);
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
+}
+
+fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreError> {
+    let is_queued =
+        |ask: &crate::model::AskId| Ok::<_, StoreError>(txn.get_raw(&key::outbox(ask))?.is_some());
+    if key.starts_with(key::DECISION) {
+        let Some(decision) = txn.get::<Decision>(key)? else { return Ok(false) };
+        return Ok(decision.at < before
+            && match &decision.outcome {
+                Outcome::Waiting { .. } => false,
+                Outcome::Skipped { .. } => true,
+                Outcome::Asked { ask_id, .. } => !is_queued(ask_id)?,
+            });
+    }
+    if key.starts_with(key::MARKER) {
+        let Some(marker) = txn.get::<Marker>(key)? else { return Ok(false) };
+        return Ok(marker.at < before && !is_queued(&marker.ask_id)?);
+    }
+    let Some(link) = txn.get::<Link>(key)? else { return Ok(false) };
+    Ok(link.created_at < before && link.expires_at < before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Fixture, at, candidates, id, job, last, receiver};
+    use super::*;
+    use std::collections::BTreeMap;
+
+    use crate::model::{Decision, Outcome, SkipReason, Subject, Trigger};
+    use crate::plan::Plan;
+    use crate::retry::Next;
+
+    const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
+    /// A year after everything.
+    const LATER: i64 = 366 * 24 * 60;
+
+    async fn deliver(fixture: &Fixture, name: &str) {
+        let ask = fixture.asked(name).await;
+        let entry = fixture.store.lease(&ask, at(6), at(7)).await.unwrap().unwrap();
+        let settled =
+            fixture.store.settle(&ask, entry.attempt, receiver(), Next::Delivered, last(6, 200)).await;
+        assert!(settled.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_is_old_is_forgotten_and_what_is_under_way_is_not() {
+        let fixture = Fixture::connected().await;
+        deliver(&fixture, "delivered").await;
+        fixture.asked("queued").await;
+        fixture.plan(candidates(&["waiting", "skipped"])).await;
+        fixture
+            .store
+            .commit_skip(
+                &id(),
+                &job("skipped"),
+                SkipReason::NoContact,
+                BTreeMap::new(),
+                Subject::default(),
+                at(8),
+            )
+            .await
+            .unwrap();
+
+        assert_eq!(fixture.store.prune(at(60), YEAR).await.unwrap(), 0, "nothing is old yet");
+        // The used link, the two decisions, and one marker.
+        assert_eq!(fixture.store.prune(at(LATER), YEAR).await.unwrap(), 4);
+        for gone in ["delivered", "skipped"] {
+            assert_eq!(fixture.store.decision(&id(), &job(gone)).unwrap(), None);
+        }
+        for kept in ["queued", "waiting"] {
+            assert!(fixture.store.decision(&id(), &job(kept)).unwrap().is_some(), "{kept}");
+        }
+        let marked = |name| !fixture.store.markers(&id(), &job(name), &[]).unwrap().is_empty();
+        assert!(marked("queued") && !marked("delivered"));
+        assert_eq!(fixture.store.prune(at(LATER + 60), YEAR).await.unwrap(), 0, "once a day");
+    }
+
+    #[tokio::test]
+    async fn who_was_asked_is_known_for_the_whole_retention() {
+        let fixture = Fixture::connected().await;
+        deliver(&fixture, "j").await;
+        assert_eq!(fixture.store.prune(at(364 * 24 * 60), YEAR).await.unwrap(), 0);
+        assert_eq!(fixture.plan(candidates(&["j"])).await, 0, "it is settled");
+    }
+
+    /// Years of work, one step a month: the store grows until the retention is full, and then no more.
+    #[tokio::test]
+    async fn the_files_size_levels_off() {
+        const MONTH: i64 = 30 * 24 * 60;
+        const WORKS: usize = 400;
+        let fixture = Fixture::connected().await;
+        let mut sizes = Vec::new();
+        for month in 0..48 {
+            let names: Vec<String> = (0..WORKS).map(|number| format!("month {month} job {number}")).collect();
+            let skipped = names
+                .iter()
+                .map(|name| Decision {
+                    work: job(name),
+                    trigger: Trigger::JobCompleted,
+                    finished_at: at(month * MONTH),
+                    at: at(month * MONTH),
+                    outcome: Outcome::Skipped { reason: SkipReason::NoContact },
+                    subject: Subject::default(),
+                    saw: BTreeMap::new(),
+                })
+                .collect();
+            fixture.plan(Plan { candidates: vec![], skipped, watermark: None }).await;
+            fixture.store.prune(at(month * MONTH), YEAR).await.unwrap();
+            sizes.push(fixture.store.size_on_disk());
+        }
+        let known = fixture.store.decisions(&id()).count();
+        assert!((12 * WORKS..=14 * WORKS).contains(&known), "{known}");
+        let largest = |months: std::ops::Range<usize>| *sizes[months].iter().max().unwrap();
+        assert!(largest(24..48) <= 2 * largest(12..24), "it grows: {sizes:?}");
+    }
+}
