@@ -60,6 +60,11 @@ pub const KEYS: &[Key] = &[
         "Where Jobber's API is; `/oauth/authorize`, `/oauth/token` and `/graphql` are below it.",
     ),
     key(
+        "jobber.budget_share",
+        Some("50"),
+        "Percent of an account's budget of points that the daemon takes at most; the rest is for whatever else uses the app.",
+    ),
+    key(
         "http.listen",
         Some("\"127.0.0.1:8787\""),
         "Address and port of the connect pages, the OAuth callback and `/healthz`.",
@@ -130,6 +135,8 @@ pub struct JobberSection {
     pub client_secret_file: Option<PathBuf>,
     /// See [`KEYS`].
     pub api_base: HttpsUrl,
+    /// See [`KEYS`].
+    pub budget_share: Percent,
 }
 
 /// `[http]`
@@ -485,6 +492,20 @@ impl<'de> Deserialize<'de> for Concurrency {
         match i64::deserialize(deserializer)? {
             number @ 1..=256 => Ok(Self(usize::try_from(number).unwrap_or(1))),
             number => Err(serde::de::Error::custom(format!("{number} is out of range; write 1 to 256"))),
+        }
+    }
+}
+
+/// A share: 1 to 100.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Percent(pub u64);
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match i64::deserialize(deserializer)? {
+            number @ 1..=100 => Ok(Self(number.unsigned_abs())),
+            number => Err(serde::de::Error::custom(format!("{number} is out of range; write 1 to 100"))),
         }
     }
 }

@@ -1,12 +1,16 @@
 //! An account's line to Jobber: a query with the right token, once more after a refresh, and patience when
 //! the account's budget of points is used up.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use secrecy::SecretString;
 
-use crate::jobber::{Answer, ApiError, Client, ExtraFacts, Page, PageRequest, Refusal};
+use crate::budget::{Budget, Level};
+use crate::clock::{SharedClock, plus};
+use crate::jobber::{Answer, ApiError, Client, Cost, ExtraFacts, Page, PageRequest, Refusal};
 use crate::model::{AccountId, Facts, LostReason, WorkRef};
 use crate::oauth::{OAuth, TokenError};
 use crate::store::StoreError;
@@ -56,12 +60,16 @@ pub enum Trouble {
 pub struct Connection {
     client: Client,
     oauth: OAuth,
+    clock: SharedClock,
+    budget_share: u64,
+    budgets: Arc<Mutex<HashMap<AccountId, Budget>>>,
 }
 
 impl Connection {
-    /// Reads through `client` with tokens from `oauth`.
-    pub fn new(client: Client, oauth: OAuth) -> Self {
-        Self { client, oauth }
+    /// Reads through `client` with tokens from `oauth`, and takes no more of an account's points than `budget_share`
+    /// percent.
+    pub fn new(client: Client, oauth: OAuth, clock: SharedClock, budget_share: u64) -> Self {
+        Self { client, oauth, clock, budget_share, budgets: Arc::default() }
     }
 
     /// One page of a list.
@@ -92,8 +100,12 @@ impl Connection {
         let mut renewed = false;
         let mut waits = 0;
         loop {
+            self.wait_for_points(account, question.kind()).await?;
             let error = match question.put(&self.client, &access.token).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.note_cost(account, question.kind(), answer.cost);
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
             let lost = match error {
@@ -119,6 +131,39 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Waits while the question would take more of the budget than our share.
+    async fn wait_for_points(&self, account: &AccountId, kind: &'static str) -> Result<(), ReadError> {
+        let now = self.clock.now();
+        let wait = self.with_budget(account, |budget| budget.wait(kind, now));
+        if wait > LONGEST_WAIT {
+            let detail = "the account's points are used up by others".to_owned();
+            return Err(ReadError::Failed { detail, trouble: Trouble::Outage { retry_after: Some(wait) } });
+        }
+        if !wait.is_zero() {
+            tracing::debug!(account.id = %account, wait_ms = wait.as_millis(), "leaving points to others");
+            tokio::time::sleep(self.clock.sleep_until(plus(now, wait))).await;
+        }
+        Ok(())
+    }
+
+    fn note_cost(&self, account: &AccountId, kind: &'static str, cost: Option<Cost>) {
+        let Some(Cost { requested_query_cost, throttle_status: status, .. }) = cost else { return };
+        let level = Level {
+            maximum: status.maximum_available,
+            available: status.currently_available,
+            rate: status.restore_rate,
+        };
+        let now = self.clock.now();
+        self.with_budget(account, |budget| budget.note(kind, requested_query_cost, level, now));
+    }
+
+    fn with_budget<T>(&self, account: &AccountId, act: impl FnOnce(&mut Budget) -> T) -> T {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        act(budgets.entry(account.clone()).or_insert_with(|| Budget::new(self.budget_share)))
+    }
+}
+
 fn trouble_of(error: &ApiError) -> Trouble {
     match error {
         ApiError::Unavailable { retry_after, .. } => Trouble::Outage { retry_after: *retry_after },
@@ -133,6 +178,8 @@ fn trouble_of(error: &ApiError) -> Trouble {
 /// Something to ask Jobber, once or again.
 trait Question: Sync {
     type Answer: Send;
+    /// Questions of one kind cost the same.
+    fn kind(&self) -> &'static str;
 
     fn put(
         &self,
@@ -144,6 +191,10 @@ trait Question: Sync {
 impl Question for PageRequest {
     type Answer = Page;
 
+    fn kind(&self) -> &'static str {
+        if self.after.is_some() { "next page" } else { "first page" }
+    }
+
     async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Page>, ApiError> {
         client.page(token, self).await
     }
@@ -154,6 +205,10 @@ struct DetailsOf<'w>(&'w WorkRef);
 impl Question for DetailsOf<'_> {
     type Answer = Option<Facts>;
 
+    fn kind(&self) -> &'static str {
+        "details"
+    }
+
     async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Option<Facts>>, ApiError> {
         client.details(token, self.0).await
     }
@@ -163,6 +218,10 @@ struct ExtrasOf<'w>(&'w WorkRef);
 
 impl Question for ExtrasOf<'_> {
     type Answer = ExtraFacts;
+
+    fn kind(&self) -> &'static str {
+        "extras"
+    }
 
     async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<ExtraFacts>, ApiError> {
         client.extras(token, self.0).await

@@ -190,7 +190,7 @@ impl Stage {
         let http = TcpListener::bind(anywhere).await?;
         let public_url = format!("http://{}", http.local_addr()?);
         let config: Config = serde_json::from_value(json!({
-            "jobber": {"client_id": CLIENT_ID, "api_base": sandbox.api_base()},
+            "jobber": {"client_id": CLIENT_ID, "api_base": sandbox.api_base(), "budget_share": 50},
             "http": {"listen": http.local_addr()?, "public_url": public_url},
             "control": {"socket": folder.0.join("control.sock")},
             "store": {"path": folder.0.join("store"), "retention": "730d"},

@@ -99,7 +99,8 @@ impl Engine {
             Arc::clone(&clock),
         )?;
         let stop = CancellationToken::new();
-        let connection = Connection::new(client.clone(), oauth.clone());
+        let connection =
+            Connection::new(client.clone(), oauth.clone(), Arc::clone(&clock), config.jobber.budget_share.0);
         let rules = SharedRules {
             delay: config.review.delay.0,
             max_age: config.review.max_age.0,

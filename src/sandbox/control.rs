@@ -87,6 +87,13 @@ pub enum Op {
         /// The account's number.
         account: u64,
     },
+    /// Somebody else who uses the app takes points of an account's budget.
+    TakePoints {
+        /// The account's number.
+        account: u64,
+        /// So many.
+        points: u32,
+    },
     /// Ends every access token of an account now.
     ExpireTokens {
         /// The account's number.
@@ -148,6 +155,8 @@ pub struct Stats {
     pub requests: u64,
     /// Points taken.
     pub points: u64,
+    /// Points that were left when there were fewest.
+    pub lowest_points: Option<i64>,
     /// Requests by the name of their operation.
     pub operations: BTreeMap<String, u64>,
     /// Requests that were throttled.
@@ -216,6 +225,10 @@ pub(super) fn carry_out(world: &mut World, op: Op) -> Result<Value, String> {
         }
         Op::ClearFaults { account } => {
             known(world, account)?.faults.clear();
+            Ok(json!({}))
+        }
+        Op::TakePoints { account, points } => {
+            known(world, account)?.bucket.take(f64::from(points));
             Ok(json!({}))
         }
         Op::ExpireTokens { account } => {

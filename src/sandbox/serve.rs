@@ -229,7 +229,10 @@ fn answer(
         let account = world.accounts.get_mut(&grant.account)?;
         account.bucket.take(points(take));
         account.stats.points += take;
-        Some(account.bucket.available(switches, now))
+        let available = account.bucket.available(switches, now);
+        let lowest = account.stats.lowest_points.get_or_insert(whole(available));
+        *lowest = whole(available).min(*lowest);
+        Some(available)
     };
     let extensions = |actual: u64, available: f64| {
         json!({

@@ -35,7 +35,7 @@ fn files(folder: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
 const LAYERS: &[&[&str]] = &[
     &["clock", "crash", "digest"],
     &["model"],
-    &["retry", "message", "plan"],
+    &["budget", "retry", "message", "plan"],
     &["decide", "step", "table"],
     &["store", "webhook"],
     &["config", "jobber"],

@@ -159,7 +159,7 @@ pub fn secrets() -> Secrets {
 /// Settings for an engine between `sandbox` and `receiver`.
 pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -> Config {
     let text = json!({
-        "jobber": {"client_id": CLIENT_ID, "client_secret_file": null, "api_base": sandbox.api_base()},
+        "jobber": {"client_id": CLIENT_ID, "client_secret_file": null, "api_base": sandbox.api_base(), "budget_share": 100},
         "http": {"listen": "127.0.0.1:0", "public_url": "http://127.0.0.1:1"},
         "control": {"socket": folder.join("control.sock")},
         "store": {"path": folder.join("store"), "key_file": null, "retention": "730d"},
@@ -297,13 +297,17 @@ impl TestApp {
 
     /// Waits until Jobber has got a request of this operation.
     pub async fn operation_begins(&self, contractor: &Contractor, operation: &str) {
-        let seen = || self.sandbox.stats(contractor.number).operations.contains_key(operation);
+        self.until(|| self.sandbox.stats(contractor.number).operations.contains_key(operation)).await;
+    }
+
+    /// Waits until something is so.
+    pub async fn until(&self, is_so: impl Fn() -> bool) {
         let wait = async {
-            while !seen() {
+            while !is_so() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.expect("it never begins");
+        tokio::time::timeout(PATIENCE, wait).await.expect("it never comes to that");
     }
 
     pub fn fault(&self, contractor: &Contractor, kind: FaultKind, times: u32, operation: Option<&str>) {

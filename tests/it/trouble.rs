@@ -1,8 +1,11 @@
 //! Jobber misbehaves.
 
 use jobber_reviewd::admin::{Reply, Request};
+use jobber_reviewd::config::{Concurrency, Percent};
 use jobber_reviewd::model::Trigger;
-use jobber_reviewd::sandbox::FaultKind;
+use jobber_reviewd::poller::{SweepOutcome, Swept};
+use jobber_reviewd::sandbox::{FaultKind, Op};
+use jobber_reviewd::step::{Effect, no_progress};
 use serde_json::json;
 
 use crate::support::*;
@@ -156,6 +159,7 @@ async fn a_throttled_query_waits_as_the_answer_says_and_goes_on() {
     // Room for one page at a time; it refills within milliseconds of real time, so the clock must run.
     app.let_the_clocks_run();
     app.switch(&ace, json!({"bucket_size": 1100.0, "bucket_refill": 20000.0}));
+    app.sandbox.control(Op::TakePoints { account: ace.number, points: 1100 }).unwrap();
     let report = app.sweep().await;
     assert_eq!(report.accounts[0].candidates, 150);
     assert!(app.sandbox.stats(ace.number).throttled > 0);
@@ -215,4 +219,75 @@ async fn a_clock_that_is_ten_minutes_off_loses_nobody() {
         assert_eq!(app.receiver.got().len(), 1, "{skew:?}");
         app.finish();
     }
+}
+
+#[tokio::test]
+async fn others_find_their_share_of_the_points() {
+    for share in [20, 100] {
+        let app = TestApp::start_with(|config| config.jobber.budget_share = Percent(share)).await;
+        let ace = app.contractor("Ace Plumbing");
+        app.connect(&ace, Trigger::JobCompleted).await;
+        app.sweep().await;
+        app.pass(minutes(10));
+        let customer = ace.customer(&app);
+        for number in 0..60 {
+            let job = ace.job(&app, &customer, &format!("Job {number}"), &[]);
+            ace.close(&app, &job);
+        }
+        app.pass(hours(3));
+        // A bucket of the documented shape that refills within a test.
+        app.let_the_clocks_run();
+        app.switch(&ace, json!({"bucket_refill": 5_000.0}));
+        let report = app.sweep().await;
+        assert_eq!(report.accounts[0].asked, 60);
+        let stats = app.sandbox.stats(ace.number);
+        assert_eq!(stats.throttled, 0);
+        let lowest = stats.lowest_points.unwrap();
+        assert_eq!(lowest >= 8000, share == 20, "{share}: {lowest}");
+    }
+}
+
+/// One account is dead in every way there is; ninety-nine are swept and asked for all the same.
+#[tokio::test]
+async fn one_dead_account_delays_none_of_a_hundred() {
+    let app = TestApp::start_with(|config| config.poll.concurrency = Concurrency(4)).await;
+    let contractors: Vec<_> =
+        (0..100).map(|number| app.contractor(&format!("Contractor {number}"))).collect();
+    for contractor in &contractors {
+        app.connect(contractor, Trigger::JobCompleted).await;
+    }
+    app.sweep().await;
+    app.pass(minutes(10));
+    for contractor in &contractors {
+        contractor.closed_job(&app);
+    }
+    let (dead, alive) = contractors.split_first().unwrap();
+    // It takes every question and answers none.
+    app.fault(dead, FaultKind::Hang { ms: 600_000 }, 1000, None);
+    let sweeping = {
+        let engine = app.engine();
+        tokio::spawn(async move {
+            let accounts = engine.store.accounts()?;
+            engine.poller.poll_once(accounts, Effect::Apply, &no_progress).await
+        })
+    };
+    app.operation_begins(dead, "Jobs").await;
+    let all_wait = || {
+        let waiting = app.engine.store.candidates().unwrap().len();
+        waiting == alive.len()
+    };
+    app.until(all_wait).await;
+    // The next sweep leaves the one alone that still hangs, and so does the one after it.
+    app.pass(hours(2));
+    for _ in 0..2 {
+        let accounts = app.engine.store.accounts().unwrap();
+        let swept = app.engine.poller.poll_once(accounts, Effect::Apply, &no_progress).await.unwrap();
+        for Swept { account, outcome } in swept {
+            assert_eq!(outcome == SweepOutcome::Busy, account.id == dead.id, "{outcome:?}");
+        }
+    }
+    app.engine.asker.ask_once(None).await.unwrap();
+    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    assert_eq!(app.receiver.got().len(), alive.len());
+    sweeping.abort();
 }

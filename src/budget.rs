@@ -1,0 +1,144 @@
+//! An account's budget of points, and how much of it we may take. Pure.
+//!
+//! Jobber gives one budget to an app and an account: a bucket that refills (`api-behaviour.md` §3, Cost). Whatever else
+//! the app does for that account drinks from the same bucket. So the daemon keeps to a share of it: a request waits
+//! while it would take the level below what is left to others.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::plus;
+
+/// How full the bucket was, as Jobber told with an answer. In points, and points a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// Its size.
+    pub maximum: u64,
+    /// What was left.
+    pub available: u64,
+    /// What comes back in a second.
+    pub rate: u64,
+}
+
+/// What is known of one account's budget.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Percent of the bucket that we may take.
+    share: u64,
+    level: Option<(Level, Timestamp)>,
+    /// What each kind of question was reckoned to cost when it was last asked.
+    costs: BTreeMap<&'static str, u64>,
+}
+
+impl Budget {
+    /// A budget of which nothing is known yet, and of which we may take `share` percent.
+    pub fn new(share: u64) -> Self {
+        Self { share, level: None, costs: BTreeMap::new() }
+    }
+
+    /// How long a question of this kind has to wait from `now`. It counts as asked after that wait.
+    pub fn wait(&mut self, kind: &'static str, now: Timestamp) -> SignedDuration {
+        let cost = self.costs.get(kind).copied().unwrap_or_default();
+        let Some((level, at)) = self.level else { return SignedDuration::ZERO };
+        let full = u128::from(level.maximum) * 1000;
+        let elapsed = u128::try_from(now.duration_since(at).as_millis()).unwrap_or_default();
+        let available =
+            (u128::from(level.available) * 1000).saturating_add(elapsed * u128::from(level.rate)).min(full);
+        // What is left to others; a question that is dearer than our share waits for a full bucket.
+        let left = (full * u128::from(100_u64.saturating_sub(self.share)) / 100)
+            .min(full.saturating_sub(u128::from(cost) * 1000));
+        let missing = (left + u128::from(cost) * 1000).saturating_sub(available);
+        let wait = match missing.div_ceil(u128::from(level.rate.max(1))) {
+            0 => SignedDuration::ZERO,
+            millis => SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)),
+        };
+        let spent = (available + missing).saturating_sub(u128::from(cost) * 1000) / 1000;
+        let available = u64::try_from(spent).unwrap_or(level.maximum);
+        self.level = Some((Level { available, ..level }, plus(now, wait)));
+        wait
+    }
+
+    /// Notes what Jobber told with the answer to a question of this kind.
+    pub fn note(&mut self, kind: &'static str, cost: u64, level: Level, now: Timestamp) {
+        self.costs.insert(kind, cost);
+        self.level = Some((level, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(millis).unwrap()
+    }
+
+    fn level(available: u64) -> Level {
+        Level { maximum: 10_000, available, rate: 500 }
+    }
+
+    #[test]
+    fn a_question_waits_until_our_share_allows_it() {
+        let mut budget = Budget::new(50);
+        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::ZERO, "nothing is known");
+        budget.note("jobs", 1000, level(6000), at(0));
+        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::ZERO, "6000 - 1000 leaves half");
+        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::from_secs(2), "the next one does not");
+        budget.note("jobs", 1000, level(5000), at(10_000));
+        assert_eq!(budget.wait("jobs", at(12_000)), SignedDuration::ZERO, "two seconds bring a thousand");
+    }
+
+    #[test]
+    fn a_question_dearer_than_the_share_waits_for_a_full_bucket() {
+        let mut budget = Budget::new(10);
+        budget.note("jobs", 4000, level(9000), at(0));
+        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::from_secs(2));
+        let mut all = Budget::new(100);
+        all.note("jobs", 4000, level(4000), at(0));
+        assert_eq!(all.wait("jobs", at(0)), SignedDuration::ZERO);
+    }
+
+    #[test]
+    fn a_bucket_that_never_refills_is_waited_for_without_end_or_panic() {
+        let mut budget = Budget::new(1);
+        budget.note("jobs", u64::MAX, Level { maximum: u64::MAX, available: 0, rate: 0 }, Timestamp::MIN);
+        assert!(budget.wait("jobs", Timestamp::MAX) >= SignedDuration::ZERO);
+        budget.note("jobs", 5, Level { maximum: 0, available: 0, rate: 0 }, Timestamp::MAX);
+        assert!(budget.wait("jobs", Timestamp::MIN) >= SignedDuration::ZERO);
+    }
+
+    proptest! {
+        /// A real bucket beside it: whoever waits as told never takes it below what is left to others, even when the
+        /// answers come late and several questions are under way.
+        #[test]
+        fn the_bucket_never_falls_below_the_share_of_others(
+            share in 1_u64..=100,
+            steps in prop::collection::vec((0_usize..3, 0_i64..5_000, any::<bool>()), 1..60),
+        ) {
+            const COSTS: [u64; 3] = [5, 143, 900];
+            const KINDS: [&str; 3] = ["a", "b", "c"];
+            let mut budget = Budget::new(share);
+            let (mut real, mut now) = (10_000_f64, 0_i64);
+            for (kind, cost) in KINDS.iter().zip(COSTS) {
+                budget.note(kind, cost, level(10_000), at(0));
+            }
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            for (kind, pause, is_answered) in steps {
+                let wait = i64::try_from(budget.wait(KINDS[kind], at(now)).as_millis()).unwrap();
+                let advance = wait + pause;
+                real = (real + wait as f64 / 2.0).min(10_000.0) - COSTS[kind] as f64;
+                let left = (10_000.0 - 100.0 * share as f64).min(10_000.0 - COSTS[kind] as f64);
+                prop_assert!(real >= left - 2.0, "{real} after {wait} ms, {left} is for others");
+                if is_answered {
+                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 10,000")]
+                    budget.note(KINDS[kind], COSTS[kind], level(real as u64), at(now + wait));
+                }
+                real = (real + pause as f64 / 2.0).min(10_000.0);
+                now += advance;
+            }
+        }
+    }
+}
