@@ -237,7 +237,7 @@ async fn others_find_their_share_of_the_points() {
         app.pass(hours(3));
         // A bucket of the documented shape that refills within a test.
         app.let_the_clocks_run();
-        app.switch(&ace, json!({"bucket_refill": 5_000.0}));
+        app.switch(&ace, json!({"bucket_refill": 1_000.0}));
         let report = app.sweep().await;
         assert_eq!(report.accounts[0].asked, 60);
         let stats = app.sandbox.stats(ace.number);
@@ -277,13 +277,16 @@ async fn one_dead_account_delays_none_of_a_hundred() {
         waiting == alive.len()
     };
     app.until(all_wait).await;
-    // The next sweep leaves the one alone that still hangs, and so does the one after it.
+    // The next sweep leaves the one alone that still hangs, and reads all others.
     app.pass(hours(2));
-    for _ in 0..2 {
+    loop {
         let accounts = app.engine.store.accounts().unwrap();
         let swept = app.engine.poller.poll_once(accounts, Effect::Apply, &no_progress).await.unwrap();
-        for Swept { account, outcome } in swept {
-            assert_eq!(outcome == SweepOutcome::Busy, account.id == dead.id, "{outcome:?}");
+        let is_polled = |swept: &&Swept| matches!(swept.outcome, SweepOutcome::Polled(_));
+        assert!(swept.iter().all(|swept| swept.account.id != dead.id || !is_polled(&swept)));
+        // The first one may not have let go of the last yet.
+        if swept.iter().filter(is_polled).count() == alive.len() {
+            break;
         }
     }
     app.engine.asker.ask_once(None).await.unwrap();
