@@ -141,10 +141,19 @@ impl Prepared {
     }
 }
 
-/// Runs a document for `account`; the answer, and what it cost.
-pub(super) fn run(shared: &Shared, account: u64, viewer: u64, prepared: &Prepared) -> (Value, u64) {
+/// On whose behalf a document runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) account: u64,
+    pub(super) viewer: u64,
+    /// The app, from which things can be hidden; not a person in Jobber.
+    pub(super) is_app: bool,
+}
+
+/// Runs a document; the answer, and what it cost.
+pub(super) fn run(shared: &Shared, caller: Caller, prepared: &Prepared) -> (Value, u64) {
     let Some(operation) = prepared.operation() else { return (json!({"errors": []}), 0) };
-    let Some(snapshot) = snapshot(&shared.world(), account, viewer) else {
+    let Some(snapshot) = snapshot(&shared.world(), caller) else {
         return (json!({"errors": []}), 0);
     };
     let execution = Execution::new(&shared.executor.schema, &prepared.document)
@@ -152,7 +161,7 @@ pub(super) fn run(shared: &Shared, account: u64, viewer: u64, prepared: &Prepare
         .coerced_variable_values(&prepared.variables)
         .enable_schema_introspection(true);
     let result = match operation.operation_type {
-        OperationType::Mutation => execution.execute_sync(&MutationRoot { shared, account, viewer }),
+        OperationType::Mutation => execution.execute_sync(&MutationRoot { shared, caller }),
         OperationType::Query | OperationType::Subscription => execution.execute_sync(&QueryRoot(&snapshot)),
     };
     let mut answer = match result {
@@ -170,7 +179,7 @@ pub(super) fn run(shared: &Shared, account: u64, viewer: u64, prepared: &Prepare
     (answer, cost)
 }
 
-/// Runs a query or mutation as the account's first user, past tokens, cost and failures.
+/// Runs a query or mutation as the account's first user, past tokens, cost, failures and scopes.
 pub(super) fn privileged(shared: &Shared, account: u64, query: &str, variables: Value) -> Value {
     let request = Request { query: query.to_owned(), variables: Some(variables), operation_name: None };
     let viewer = shared
@@ -179,22 +188,27 @@ pub(super) fn privileged(shared: &Shared, account: u64, query: &str, variables: 
         .get(&account)
         .and_then(|account| account.data.table(Kind::User).map(|(number, _)| number).next());
     match shared.executor.prepare(&request) {
-        Ok(prepared) => run(shared, account, viewer.unwrap_or_default(), &prepared).0,
+        Ok(prepared) => {
+            run(shared, Caller { account, viewer: viewer.unwrap_or_default(), is_app: false }, &prepared).0
+        }
         Err(answer) => answer,
     }
 }
 
-fn snapshot(world: &World, account: u64, viewer: u64) -> Option<Snapshot> {
+fn snapshot(world: &World, caller: Caller) -> Option<Snapshot> {
     let now = world.now();
-    let account = world.accounts.get(&account)?;
-    Some(Snapshot { data: Arc::clone(&account.data), viewer, switches: account.switches.clone(), now })
+    let account = world.accounts.get(&caller.account)?;
+    let mut switches = account.switches.clone();
+    if !caller.is_app {
+        switches.hidden_types.clear();
+    }
+    Some(Snapshot { data: Arc::clone(&account.data), viewer: caller.viewer, switches, now })
 }
 
 /// The root of a mutation. Its fields run one after the other.
 struct MutationRoot<'s> {
     shared: &'s Shared,
-    account: u64,
-    viewer: u64,
+    caller: Caller,
 }
 
 impl ObjectValue for MutationRoot<'_> {
@@ -204,9 +218,10 @@ impl ObjectValue for MutationRoot<'_> {
 
     fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Result<ResolvedValue<'a>, FieldError> {
         let mut world = self.shared.world();
-        let payload = mutate::mutate(&mut world, self.account, info.field_name(), &plain(info.arguments()))
-            .map_err(|message| FieldError { message })?;
-        let Some(snapshot) = snapshot(&world, self.account, self.viewer) else {
+        let payload =
+            mutate::mutate(&mut world, self.caller.account, info.field_name(), &plain(info.arguments()))
+                .map_err(|message| FieldError { message })?;
+        let Some(snapshot) = snapshot(&world, self.caller) else {
             return Err(FieldError { message: "no such account".to_owned() });
         };
         let type_name = info.field_definition().ty.inner_named_type().to_string();

@@ -117,6 +117,8 @@ pub enum FaultKind {
     },
     /// A waiting room: HTTP 200 and HTML.
     WaitingRoom,
+    /// The access token runs out just now.
+    Expired,
     /// HTTP 200 and JSON that means nothing.
     Nonsense,
     /// It is done, and then the connection ends: the caller cannot know.

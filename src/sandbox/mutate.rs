@@ -389,7 +389,10 @@ impl Desk<'_> {
 
     fn job_close(&mut self) -> Done {
         let job = self.target(Kind::Job, "jobId")?;
-        if self.row(Kind::Job, job)?.get("completedAt").is_some_and(|at| !at.is_null()) {
+        let row = self.row(Kind::Job, job)?;
+        // One that was reopened may have kept its date.
+        let was_reopened = row.get("jobStatus").and_then(Value::as_str) == Some("action_required");
+        if !is_null(row, "completedAt") && !was_reopened {
             return user("Job is already closed", &["jobId"]);
         }
         let complete_past = self.input().get("modifyIncompleteVisitsBy").and_then(Value::as_str)

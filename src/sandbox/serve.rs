@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::authorize::{self, TokenAnswer, TokenForm};
 use super::control::{self, Op};
-use super::execute::{self, Prepared, Request};
+use super::execute::{self, Caller, Prepared, Request};
 use super::faults::{FaultKind, Switches};
 use super::pages;
 use super::time::http_date;
@@ -260,7 +260,8 @@ fn answer(
     if let Some(words) = prepared.hidden(&switches.hidden_fields) {
         return json!({"data": null, "errors": [{"message": words}], "extensions": extensions(0, available)});
     }
-    let (mut answer, actual) = execute::run(shared, grant.account, grant.user, &prepared);
+    let caller = Caller { account: grant.account, viewer: grant.user, is_app: true };
+    let (mut answer, actual) = execute::run(shared, caller, &prepared);
     let available = budget(shared, actual).unwrap_or_default();
     if let Some(data) = answer.get_mut("data") {
         distort(data, switches);
@@ -347,6 +348,7 @@ async fn disturbed(fault: Option<FaultKind>, answer: impl FnOnce() -> Response) 
         Some(FaultKind::WaitingRoom) => {
             Html("<html><body>You are now in line.</body></html>").into_response()
         }
+        Some(FaultKind::Expired) => json_answer(401, &json!({"message": "Access token expired"})),
         Some(FaultKind::Nonsense) => json_answer(200, &json!({"unexpected": true})),
     }
 }

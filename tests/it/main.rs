@@ -18,6 +18,7 @@ mod guards;
 mod keeping;
 mod local_jobber;
 mod machine;
+mod mixing;
 mod support;
 mod tokens;
 mod trouble;

@@ -1,0 +1,396 @@
+//! Everything that can go wrong, mixed at random, with work going on all the while.
+//!
+//! A seed is a story: contractors with different triggers finish, reopen and date back work; Jobber and the receiver
+//! fail in every way the local Jobber knows; the daemon is restarted. When the trouble ends, everybody who should have
+//! been asked was asked under one id, and nobody else.
+//!
+//! `JOBBER_REVIEWD_MIXTURES=500 cargo test --features sandbox --test it mixing -- --nocapture` plays five hundred and
+//! prints what was mixed; `JOBBER_REVIEWD_SEED` chooses the first one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jobber_reviewd::admin::{QueueRow, Reply, Request};
+use jobber_reviewd::config::Concurrency;
+use jobber_reviewd::model::{LostReason, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::sandbox::{FaultKind, Op, Switches};
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// Stories in a run that nobody asked to be longer.
+const MIXTURES: usize = 12;
+
+/// Things that happen in one story.
+const EVENTS: usize = 60;
+
+/// What must become of a piece of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Asked,
+    Skipped(SkipReason),
+    /// Reopened before anybody was asked.
+    NotAsked,
+}
+
+#[derive(Debug)]
+struct Work {
+    contractor: usize,
+    fate: Fate,
+    /// Jobber gave this work a status that nobody knows, for a while.
+    was_unclear: bool,
+}
+
+struct Story {
+    app: TestApp,
+    random: fastrand::Rng,
+    contractors: Vec<(Contractor, Trigger)>,
+    works: BTreeMap<WorkRef, Work>,
+    mixed: BTreeMap<&'static str, usize>,
+}
+
+fn setting(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn whatever_is_mixed_everybody_is_asked_once_when_it_is_over() {
+    let first = setting("JOBBER_REVIEWD_SEED", 1);
+    let mixtures = setting("JOBBER_REVIEWD_MIXTURES", MIXTURES);
+    let mut mixed = BTreeMap::new();
+    let (mut works, mut asks) = (0, 0);
+    for seed in first..first + mixtures {
+        println!("seed {seed}");
+        let story = Story::begin(seed as u64).await.play().await;
+        works += story.works.len();
+        asks += story.app.receiver.ids().into_iter().collect::<BTreeSet<_>>().len();
+        for (what, times) in story.mixed {
+            *mixed.entry(what).or_insert(0) += times;
+        }
+    }
+    println!("{mixtures} stories, {works} pieces of work, {asks} asks");
+    for (what, times) in &mixed {
+        println!("{what:<40}{times:>6}");
+    }
+}
+
+impl Story {
+    async fn begin(seed: u64) -> Self {
+        // One account after the other: the same seed tells the same story.
+        let app = TestApp::start_with(|config| config.poll.concurrency = Concurrency(1)).await;
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut contractors = Vec::new();
+        for name in ["Ace Plumbing", "Bright Windows", "Clear Gutters"] {
+            let contractor = app.contractor(name);
+            let trigger = *random.choice(&Trigger::ALL).unwrap();
+            app.connect(&contractor, trigger).await;
+            contractors.push((contractor, trigger));
+        }
+        app.pass(hours(4));
+        Self { app, random, contractors, works: BTreeMap::new(), mixed: BTreeMap::new() }
+    }
+
+    async fn play(mut self) -> Self {
+        for _ in 0..EVENTS {
+            match self.random.u8(..10) {
+                0..=2 => self.somebody_works(),
+                3 => self.something_is_reopened(),
+                4 => self.jobber_fails(),
+                5 => self.jobber_behaves_oddly(),
+                6 => self.the_receiver_fails(),
+                7 => self.tokens_end().await,
+                8 => self.clocks_drift(),
+                _ => {
+                    if self.random.u8(..3) == 0 {
+                        self.mix("restarts");
+                        self.app = self.app.restart().await;
+                    }
+                }
+            }
+            self.app.pass(minutes(self.random.i64(1..40)));
+            self.app.once().await;
+        }
+        self.trouble_ends().await;
+        self.check();
+        self
+    }
+
+    fn mix(&mut self, what: &'static str) {
+        *self.mixed.entry(what).or_default() += 1;
+    }
+
+    fn anybody(&mut self) -> usize {
+        self.random.usize(..self.contractors.len())
+    }
+
+    fn somebody_works(&mut self) {
+        let index = self.anybody();
+        let (contractor, trigger) = self.contractors[index].clone();
+        let app = &self.app;
+        let (changes, fate) = match self.random.u8(..6) {
+            0 => (json!({"phones": [], "emails": []}), Fate::Skipped(SkipReason::NoContact)),
+            1 => (json!({"receivesReviewRequests": false}), Fate::Skipped(SkipReason::ClientOptedOut)),
+            _ => (json!({}), Fate::Asked),
+        };
+        let customer = contractor.customer_with(app, changes);
+        let job = contractor.job(app, &customer, "Gutter Cleaning", &[]);
+        let work = match trigger {
+            Trigger::JobCompleted => {
+                contractor.close(app, &job);
+                job
+            }
+            Trigger::VisitCompleted => {
+                let visit = contractor.another_visit(app, &job);
+                // Up to three hours ago: no moving watermark sees it.
+                let ago = minutes(self.random.i64(0..180));
+                contractor.complete(app, &visit, Some(app.clock_now() - ago));
+                visit
+            }
+            Trigger::InvoiceCreated => contractor.invoice(app, &customer, Some(&job), true),
+            Trigger::InvoicePaid => {
+                let invoice = contractor.invoice(app, &customer, Some(&job), true);
+                contractor.pay(app, &invoice);
+                invoice
+            }
+        };
+        self.works.insert(work, Work { contractor: index, fate, was_unclear: false });
+        self.mix("pieces of work");
+    }
+
+    /// Some work is not finished after all; sometimes it is finished again.
+    fn something_is_reopened(&mut self) {
+        let undone: Vec<_> = self.works.iter().filter(|(_, work)| work.fate == Fate::Asked).collect();
+        let Some((reference, work)) = self.random.choice(undone) else { return };
+        let (contractor, trigger) = self.contractors[work.contractor].clone();
+        let reference = reference.clone();
+        let app = &self.app;
+        match trigger {
+            Trigger::JobCompleted => contractor.reopen(app, &reference),
+            Trigger::VisitCompleted => contractor.uncomplete(app, &reference),
+            Trigger::InvoicePaid => contractor.reopen_invoice(app, &reference),
+            Trigger::InvoiceCreated => return,
+        }
+        let asked = matches!(
+            app.decision(&contractor, &reference).map(|decision| decision.outcome),
+            Some(Outcome::Asked { .. })
+        );
+        let again = self.random.bool();
+        if again {
+            match trigger {
+                Trigger::JobCompleted => contractor.close(app, &reference),
+                Trigger::VisitCompleted => contractor.complete(app, &reference, None),
+                Trigger::InvoicePaid | Trigger::InvoiceCreated => contractor.pay(app, &reference),
+            }
+        }
+        if !asked && !again {
+            self.works.get_mut(&reference).unwrap().fate = Fate::NotAsked;
+        }
+        self.mix(if again { "reopened and finished again" } else { "reopened" });
+    }
+
+    fn jobber_fails(&mut self) {
+        let status = |status| FaultKind::Http { status, retry_after: None };
+        let (what, kind) = match self.random.u8(..10) {
+            0 => ("connection reset", FaultKind::Reset),
+            1 => ("answer cut off", FaultKind::Truncate),
+            2 => ("slow answer", FaultKind::Hang { ms: 3 }),
+            3 => ("HTTP 500", status(500)),
+            4 => ("HTTP 502", status(502)),
+            5 => ("HTTP 429", FaultKind::Http { status: 429, retry_after: Some("120".into()) }),
+            6 => ("waiting room", FaultKind::WaitingRoom),
+            7 => ("JSON that means nothing", FaultKind::Nonsense),
+            8 => ("token expired in the middle of a sweep", FaultKind::Expired),
+            _ => ("HTTP 401 without words", status(401)),
+        };
+        let operation = *self
+            .random
+            .choice(
+                [None, Some("Jobs"), Some("Visits"), Some("Invoices"), Some("Details"), Some("Extras")]
+                    .iter(),
+            )
+            .unwrap();
+        let index = self.anybody();
+        let times = self.random.u32(1..4);
+        self.app.fault(&self.contractors[index].0, kind, times, operation);
+        self.mix(what);
+    }
+
+    fn jobber_behaves_oddly(&mut self) {
+        let index = self.anybody();
+        let (contractor, _) = self.contractors[index].clone();
+        let (what, on, off): (_, Value, Value) = match self.random.u8(..13) {
+            0 => ("rotation off", json!({"rotation": false}), json!({"rotation": true})),
+            1 => (
+                "`after` includes its instant",
+                json!({"after_inclusive": true}),
+                json!({"after_inclusive": false}),
+            ),
+            2 => (
+                "reopening keeps completedAt",
+                json!({"reopen_clears_completed_at": false}),
+                json!({"reopen_clears_completed_at": true}),
+            ),
+            3 => (
+                "throttled",
+                json!({"bucket_size": 100.0, "bucket_refill": 50_000.0}),
+                json!({"bucket_size": 10_000.0, "bucket_refill": 500.0}),
+            ),
+            4 => {
+                ("no requests left", json!({"requests_per_window": 0}), json!({"requests_per_window": 2500}))
+            }
+            5 => (
+                "another version served",
+                json!({"served_version": "2022-09-01"}),
+                json!({"served_version": null}),
+            ),
+            6 => (
+                "fields hidden",
+                json!({"hidden_fields": ["Query.jobs", "Query.visits", "Query.invoices"]}),
+                json!({"hidden_fields": []}),
+            ),
+            7 => ("users hidden", json!({"hidden_types": ["User"]}), json!({"hidden_types": []})),
+            8 => ("clients hidden", json!({"hidden_types": ["Client"]}), json!({"hidden_types": []})),
+            9 => ("extra fields", json!({"extra_fields": true}), json!({"extra_fields": false})),
+            10 => ("errors beside data", json!({"partial_errors": true}), json!({"partial_errors": false})),
+            11 => (
+                "unknown status",
+                json!({"unknown_enum": {"field": "jobStatus", "value": "paused_by_weather"}}),
+                json!({"unknown_enum": null}),
+            ),
+            _ => (
+                "tokens that live a minute",
+                json!({"token_ttl_seconds": 60}),
+                json!({"token_ttl_seconds": 3600}),
+            ),
+        };
+        if self.random.bool() {
+            self.app.switch(&contractor, on);
+            self.mix(what);
+        } else {
+            self.app.switch(&contractor, off);
+        }
+        if what == "unknown status" {
+            for work in self.works.values_mut().filter(|work| work.contractor == index) {
+                work.was_unclear = true;
+            }
+        }
+    }
+
+    fn the_receiver_fails(&mut self) {
+        let answers: Vec<u16> = (0..self.random.usize(1..4))
+            .map(|_| *self.random.choice(&[500, 503, 429, 404, 302]).unwrap())
+            .collect();
+        self.app.receiver.answers(&answers);
+        self.mix("receiver refuses");
+    }
+
+    /// Tokens run out, are revoked, or the contractor disconnects; who has to authorises anew, sooner or later.
+    async fn tokens_end(&mut self) {
+        let index = self.anybody();
+        let (contractor, trigger) = self.contractors[index].clone();
+        let account = contractor.number;
+        if self.random.u8(..3) == 0 {
+            let (what, kind) = match self.random.u8(..3) {
+                0 => ("no token: HTTP 500", FaultKind::Http { status: 500, retry_after: None }),
+                1 => ("no token: connection reset", FaultKind::Reset),
+                _ => ("token rotated, answer lost", FaultKind::ResetAfter),
+            };
+            self.app.fault(&contractor, kind, 1, Some("token"));
+            self.mix(what);
+        }
+        let (what, op) = match self.random.u8(..4) {
+            0 => ("tokens revoked", Op::RevokeTokens { account }),
+            1 => ("disconnected in Jobber", Op::Disconnect { account }),
+            _ => ("tokens expired", Op::ExpireTokens { account }),
+        };
+        self.app.sandbox.control(op).unwrap();
+        self.mix(what);
+        if self.random.bool() {
+            self.app.once().await;
+            self.reconnect(&contractor, trigger).await;
+        }
+    }
+
+    async fn reconnect(&mut self, contractor: &Contractor, trigger: Trigger) {
+        self.app.sandbox.control(Op::ClearFaults { account: contractor.number }).unwrap();
+        self.app.switch(contractor, json!({"served_version": null, "partial_errors": false, "requests_per_window": 2500, "bucket_size": 10_000.0}));
+        self.app.connect(contractor, trigger).await;
+    }
+
+    fn clocks_drift(&mut self) {
+        let skew = minutes(self.random.i64(-10..=10));
+        self.app.skew(skew);
+        self.mix("clocks drift");
+    }
+
+    async fn trouble_ends(&mut self) {
+        self.app.skew(minutes(0));
+        self.app.receiver.answers(&[]);
+        let all: Vec<_> = self.contractors.clone();
+        for (contractor, trigger) in all {
+            self.app.sandbox.control(Op::ClearFaults { account: contractor.number }).unwrap();
+            self.app.switch(&contractor, serde_json::to_value(Switches::default()).unwrap());
+            self.app.once().await;
+            let account = self.app.engine.store.account(&contractor.id).unwrap().unwrap();
+            if !account.connection.is_connected() {
+                self.reconnect(&contractor, trigger).await;
+            }
+        }
+        for _ in 0..12 {
+            self.app.pass(minutes(30));
+            self.app.once().await;
+        }
+        // What the receiver turned away waits for hours: an admin does not.
+        let Reply::Queue(rows) = self.app.admin(Request::QueueList).await else { panic!("no queue") };
+        for row in rows {
+            if let QueueRow::Ask { id, .. } = row {
+                self.app.admin(Request::QueueRetry { id }).await;
+            }
+        }
+        self.app.sweep().await;
+    }
+
+    fn check(&self) {
+        let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for got in self.app.receiver.got() {
+            let decision = self.app.engine.store.accounts().unwrap().iter().find_map(|account| {
+                let mut decisions = self.app.engine.store.decisions(&account.id).map(Result::unwrap);
+                decisions.find(|decision| matches!(&decision.outcome, Outcome::Asked { ask_id, .. } if ask_id.as_str() == got.id()))
+            });
+            let work = decision.unwrap_or_else(|| panic!("{} belongs to no decision", got.id())).work;
+            ids.entry(work.to_string()).or_default().insert(got.id().to_owned());
+        }
+        for (reference, work) in &self.works {
+            let contractor = &self.contractors[work.contractor].0;
+            let asked = ids.remove(&reference.to_string()).unwrap_or_default().len();
+            let outcome = self.app.decision(contractor, reference).map(|decision| decision.outcome);
+            let skipped = match &outcome {
+                Some(Outcome::Skipped { reason }) => Some(*reason),
+                _ => None,
+            };
+            let fits = match work.fate {
+                Fate::Asked => {
+                    asked == 1 || asked == 0 && work.was_unclear && skipped == Some(SkipReason::UnknownStatus)
+                }
+                Fate::Skipped(reason) => {
+                    asked == 0
+                        && (skipped == Some(reason)
+                            || work.was_unclear && skipped == Some(SkipReason::UnknownStatus))
+                }
+                Fate::NotAsked => asked == 0 && !matches!(outcome, Some(Outcome::Waiting { .. })),
+            };
+            assert!(
+                fits,
+                "{reference} of {:?}: {work:?}, asked under {asked} ids, {outcome:?}",
+                self.contractors[work.contractor]
+            );
+        }
+        assert!(ids.is_empty(), "asked about work that nobody finished: {ids:?}");
+        assert_eq!(self.app.engine.store.entries().count(), 0, "something is left in the outbox");
+        for account in self.app.engine.store.accounts().unwrap() {
+            assert!(!matches!(
+                account.connection,
+                jobber_reviewd::model::Connection::NeedsAuthorization { reason: LostReason::NoToken, .. }
+            ));
+        }
+    }
+}
