@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::dial::{is_loopback, is_public, literal};
 use crate::model::Trigger;
 
 pub use secret::{SecretName, SecretSource, Secrets, find_secret};
@@ -92,6 +93,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("poll.concurrency", Some("16"), "Accounts that are swept or rechecked at the same time."),
     key(
+        "outgoing.private_addresses",
+        Some("false"),
+        "Whether requests may go to addresses that are not public, such as a receiver in your own network.",
+    ),
+    key(
         "review.trigger",
         Some("\"job_completed\""),
         "What fires an ask: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`. A link can choose another.",
@@ -121,6 +127,8 @@ pub struct Config {
     pub store: StoreSection,
     /// The sweep.
     pub poll: PollSection,
+    /// Whom requests may reach.
+    pub outgoing: OutgoingSection,
     /// Whom to ask, when, and how; shared by all accounts.
     pub review: ReviewSection,
 }
@@ -177,6 +185,14 @@ pub struct PollSection {
     pub schedule: Schedule,
     /// See [`KEYS`].
     pub concurrency: Concurrency,
+}
+
+/// `[outgoing]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutgoingSection {
+    /// See [`KEYS`].
+    pub private_addresses: bool,
 }
 
 /// `[review]`
@@ -264,6 +280,18 @@ impl Config {
                 format!("{} is not shorter than review.max_age, {}", self.review.delay, self.review.max_age),
                 "every ask would be stale before it is due: shorten the delay or raise max_age",
             ));
+        }
+        for (key, url) in
+            [("jobber.api_base", &self.jobber.api_base), ("review.webhook_url", &self.review.webhook_url)]
+        {
+            let is_reachable = literal(&url.0).is_none_or(is_public) || is_loopback(&url.0);
+            if !is_reachable && !self.outgoing.private_addresses {
+                return Err(ConfigError::new(
+                    key,
+                    "its address is not a public one",
+                    "set outgoing.private_addresses = true if it is meant to be in your own network",
+                ));
+            }
         }
         if self.store.retention <= self.review.max_age {
             return Err(ConfigError::new(
@@ -410,18 +438,6 @@ impl HttpsUrl {
             "http" if is_loopback(&url) => Ok(Self(url)),
             _ => Err(format!("`{text}` is not https; only addresses on this machine may do without")),
         }
-    }
-}
-
-/// Whether an address names this very machine.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback()),
-        None => false,
     }
 }
 

@@ -195,6 +195,7 @@ impl Stage {
             "control": {"socket": folder.0.join("control.sock")},
             "store": {"path": folder.0.join("store"), "retention": "730d"},
             "poll": {"schedule": "* * * * * *", "concurrency": 4},
+            "outgoing": {"private_addresses": false},
             "review": {
                 "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
                 "delay": "30m", "max_age": "7d",

@@ -12,6 +12,7 @@ use crate::clock::SharedClock;
 use crate::config::{Config, Secrets};
 use crate::connect::Connect;
 use crate::connection::Connection;
+use crate::dial::Dialer;
 use crate::dispatcher::{Dispatcher, Receiver};
 use crate::jobber::Client;
 use crate::model::{Account, AccountId, Candidate, EntryState, SharedRules};
@@ -20,7 +21,7 @@ use crate::poller::{Poller, SweepOutcome, Swept};
 use crate::retry::Next;
 use crate::step::{Effect, Progress};
 use crate::store::{Store, StoreError};
-use crate::webhook::Sender;
+use crate::webhook::{Sender, TIMEOUT};
 
 /// Why the parts do not fit together.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,7 @@ impl Engine {
         let http = reqwest::Client::builder()
             .user_agent(concat!("jobber-reviewd/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
+            .dns_resolver(Arc::new(Dialer::new(config.outgoing.private_addresses)))
             .connect_timeout(std::time::Duration::from_secs(10))
             .build()?;
         let api_base = &config.jobber.api_base.0;
@@ -136,7 +138,7 @@ impl Engine {
             connection,
             dispatcher: Arc::new(Dispatcher::new(
                 store.clone(),
-                Sender::new(http),
+                Sender::new(http, TIMEOUT),
                 Arc::clone(&clock),
                 receiver,
                 stop.clone(),

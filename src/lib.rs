@@ -14,6 +14,7 @@ pub mod crash;
 pub mod decide;
 #[cfg(feature = "sandbox")]
 mod demo;
+pub mod dial;
 pub mod digest;
 pub mod dispatcher;
 pub mod engine;

@@ -15,6 +15,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 
+use crate::dial::NotPublic;
 use crate::model::{AskBody, AskId};
 use crate::retry::{self, Reply};
 
@@ -83,12 +84,13 @@ pub struct Attempted {
 #[derive(Debug, Clone)]
 pub struct Sender {
     http: reqwest::Client,
+    timeout: Duration,
 }
 
 impl Sender {
-    /// A sender over `http`, which must not follow redirects.
-    pub fn new(http: reqwest::Client) -> Self {
-        Self { http }
+    /// A sender over `http`, which must not follow redirects. An attempt takes no longer than `timeout`.
+    pub fn new(http: reqwest::Client, timeout: Duration) -> Self {
+        Self { http, timeout }
     }
 
     /// Makes one attempt.
@@ -103,7 +105,7 @@ impl Sender {
         let sent = self
             .http
             .post(url.clone())
-            .timeout(TIMEOUT)
+            .timeout(self.timeout)
             .header(CONTENT_TYPE, "application/json")
             .header("webhook-id", id.as_str())
             .header("webhook-timestamp", now.as_second())
@@ -145,7 +147,10 @@ async fn drain(response: &mut reqwest::Response) {
 
 /// Names a transport failure without its address.
 pub(crate) fn describe(error: &reqwest::Error) -> &'static str {
-    if error.is_timeout() {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    if causes.any(<dyn std::error::Error>::is::<NotPublic>) {
+        "its host has no public address"
+    } else if error.is_timeout() {
         "no answer in time"
     } else if error.is_connect() {
         "no connection"
@@ -177,5 +182,85 @@ mod tests {
         assert!(WebhookSecret::parse(&long.into()).is_err());
         let good = format!("whsec_{}\n", STANDARD.encode([7; 24]));
         assert_eq!(format!("{:?}", WebhookSecret::parse(&good.into()).unwrap()), "WebhookSecret(…)");
+    }
+
+    /// What a receiver does with a connection, once it has read a request.
+    type Habit = fn(tokio::net::TcpStream) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    async fn attempt_at(habit: Habit, scheme: &str) -> Attempted {
+        let _already = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("{scheme}://{}/hook", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // A request is small: it comes in one piece.
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await.unwrap();
+            habit(stream).await;
+        });
+        let secret = WebhookSecret::parse(&format!("whsec_{}", STANDARD.encode([7; 32])).into()).unwrap();
+        let sender = Sender::new(reqwest::Client::new(), Duration::from_millis(300));
+        sender.post(&url, &secret, &AskId::new("ask_1"), "{}", Timestamp::UNIX_EPOCH).await
+    }
+
+    async fn say(stream: &mut tokio::net::TcpStream, text: &str) {
+        // A caller that had enough is gone.
+        let _gone = tokio::io::AsyncWriteExt::write_all(stream, text.as_bytes()).await;
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_misbehaves_is_an_attempt_that_failed_in_time() {
+        let failed = |note: &str| Attempted {
+            reply: Reply::Failed { status: None, retry_after: None },
+            note: note.to_owned(),
+        };
+        let hangs: Habit = |stream| Box::pin(async { drop((stream, std::future::pending::<()>().await)) });
+        assert_eq!(attempt_at(hangs, "http").await, failed("no answer in time"));
+        let hangs_in_the_head: Habit = |mut stream| {
+            Box::pin(async move {
+                say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-").await;
+                std::future::pending::<()>().await;
+            })
+        };
+        assert_eq!(attempt_at(hangs_in_the_head, "http").await, failed("no answer in time"));
+        let hangs_up: Habit = |stream| Box::pin(async { drop(stream) });
+        assert_eq!(attempt_at(hangs_up, "http").await, failed("the connection broke"));
+        let speaks_nonsense: Habit =
+            |mut stream| Box::pin(async move { say(&mut stream, "220 mail.example.com ESMTP\r\n").await });
+        assert_eq!(attempt_at(speaks_nonsense, "http").await, failed("the connection broke"));
+        assert_eq!(attempt_at(speaks_nonsense, "https").await, failed("no connection"), "TLS fails");
+        let endless_head: Habit = |mut stream| {
+            Box::pin(async move {
+                say(&mut stream, "HTTP/1.1 200 OK\r\n").await;
+                for _ in 0..100_000 {
+                    say(
+                        &mut stream,
+                        "x-filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n",
+                    )
+                    .await;
+                }
+            })
+        };
+        assert_eq!(attempt_at(endless_head, "http").await, failed("the connection broke"));
+    }
+
+    #[tokio::test]
+    async fn the_status_counts_however_long_the_rest_takes() {
+        let accepted = Attempted { reply: Reply::Accepted { status: 200 }, note: "HTTP 200".to_owned() };
+        let huge: Habit = |mut stream| {
+            Box::pin(async move {
+                say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await;
+                for _ in 0..100_000 {
+                    say(&mut stream, &"x".repeat(10_000)).await;
+                }
+            })
+        };
+        assert_eq!(attempt_at(huge, "http").await, accepted);
+        let drips: Habit = |mut stream| {
+            Box::pin(async move {
+                say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nx").await;
+                std::future::pending::<()>().await;
+            })
+        };
+        assert_eq!(attempt_at(drips, "http").await, accepted);
     }
 }

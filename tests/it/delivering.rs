@@ -44,15 +44,19 @@ async fn a_failed_attempt_is_repeated_with_the_same_id_and_bytes_and_a_fresh_sig
 
 #[tokio::test]
 async fn a_receivers_retry_after_is_honoured() {
-    let (app, _) = with_an_ask().await;
-    app.receiver.answers_once_with(429, "7200");
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
-    app.pass(minutes(119));
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
-    assert_eq!(app.receiver.got().len(), 1);
-    app.pass(minutes(1));
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
-    assert_eq!(app.receiver.got().len(), 2);
+    // Two hours, in both forms that there are.
+    for retry_after in ["7200", "Tue, 10 Mar 2026 16:10:00 GMT"] {
+        let (app, _) = with_an_ask().await;
+        assert_eq!(app.clock_now(), at("2026-03-10T14:10:00Z"));
+        app.receiver.answers_once_with(429, retry_after);
+        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        app.pass(minutes(119));
+        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        assert_eq!(app.receiver.got().len(), 1);
+        app.pass(minutes(1));
+        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        assert_eq!(app.receiver.got().len(), 2);
+    }
 }
 
 #[tokio::test]

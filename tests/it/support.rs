@@ -164,6 +164,7 @@ pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -
         "control": {"socket": folder.join("control.sock")},
         "store": {"path": folder.join("store"), "key_file": null, "retention": "730d"},
         "poll": {"schedule": "0 */5 * * * *", "concurrency": 16},
+        "outgoing": {"private_addresses": false},
         "review": {
             "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
             "webhook_secret_file": null, "delay": "2h", "max_age": "7d",
