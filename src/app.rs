@@ -132,7 +132,10 @@ impl Daemon {
         let mut parts = JoinSet::new();
         parts.spawn({
             let stop = stop.clone();
-            async move { http.run(stop).await.context("the public listener failed") }
+            async move {
+                http.run(stop).await;
+                Ok(())
+            }
         });
         parts.spawn({
             let (engine, stop, steps) = (Arc::clone(&engine), stop.clone(), steps.clone());

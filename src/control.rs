@@ -2,9 +2,10 @@
 //!
 //! One request a connection: a line of JSON goes in, lines of what is told on the way come back, then one line with
 //! the reply.
-//! Who may write to the socket is decided by its file mode (0660) and folder.
+//! Who may write to the socket is decided by its file mode (0660) and folder; and whoever gets through all the same (a
+//! mode that was loosened, say) is answered only as root, as the daemon's user or in its group.
 
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ enum Line {
 pub struct Control {
     listener: UnixListener,
     path: PathBuf,
+    /// Ours: the socket's.
+    owner: (u32, u32),
 }
 
 impl Control {
@@ -57,7 +60,13 @@ impl Control {
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-        Ok(Self { listener, path: path.to_owned() })
+        let made = std::fs::metadata(path)?;
+        Ok(Self { listener, path: path.to_owned(), owner: (made.uid(), made.gid()) })
+    }
+
+    fn may_ask(&self, stream: &UnixStream) -> bool {
+        let (uid, gid) = self.owner;
+        stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == uid || peer.gid() == gid)
     }
 
     /// Answers until `stop`, and takes the socket away.
@@ -68,6 +77,9 @@ impl Control {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
+                Ok((stream, _)) if !self.may_ask(&stream) => {
+                    tracing::warn!("a stranger at the control socket was turned away");
+                }
                 Ok((stream, _)) => {
                     tasks.spawn(serve(stream, Arc::clone(&engine)));
                 }

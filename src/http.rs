@@ -5,6 +5,7 @@
 //! bound to; without it nothing is connected.
 
 mod pages;
+mod serve;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +36,7 @@ use crate::engine::Engine;
 use crate::model::{Link, Trigger};
 use crate::store::{LinkRefusal, StoreError};
 use pages::{Connecting, Notice};
+use serve::{Caller, Limits, Rates, serve};
 
 /// The one cookie, over http on this machine.
 const BROWSER: &str = "jobber_reviewd_browser";
@@ -59,6 +61,7 @@ struct Site {
     engine: Arc<Engine>,
     policy: HeaderValue,
     secure: bool,
+    rates: Rates,
     probed: Mutex<Option<Timestamp>>,
 }
 
@@ -67,12 +70,14 @@ struct Site {
 pub struct Http {
     listener: TcpListener,
     router: Router,
+    limits: Limits,
 }
 
 impl Http {
     /// Pages on `listener`.
     pub fn new(listener: TcpListener, engine: Arc<Engine>) -> Self {
-        Self { listener, router: router(engine) }
+        let limits = Limits::default();
+        Self { listener, router: router(engine, limits), limits }
     }
 
     /// Where it listens.
@@ -81,16 +86,16 @@ impl Http {
     }
 
     /// Answers until `stop`, then ends what is under way.
-    pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
-        axum::serve(self.listener, self.router).with_graceful_shutdown(stop.cancelled_owned()).await
+    pub async fn run(self, stop: CancellationToken) {
+        serve(self.listener, self.router, self.limits, stop).await;
     }
 }
 
-fn router(engine: Arc<Engine>) -> Router {
+fn router(engine: Arc<Engine>, limits: Limits) -> Router {
     let config = &engine.config;
     let policy = policy(&config.jobber.api_base.0);
     let secure = config.http.public_url.0.scheme() == "https";
-    let site = Arc::new(Site { engine, policy, secure, probed: Mutex::default() });
+    let site = Arc::new(Site { engine, policy, secure, rates: Rates::new(limits), probed: Mutex::default() });
     Router::new()
         .route("/connect/{token}", get(connect_page).post(connect_button))
         .route("/oauth/callback", get(callback))
@@ -117,7 +122,9 @@ fn policy(api_base: &Url) -> HeaderValue {
 }
 
 async fn harden(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    let is_allowed = request.extensions().get::<Caller>().is_none_or(|caller| site.rates.allow(*caller));
+    let mut response =
+        if is_allowed { next.run(request).await } else { notice(Notice::TOO_MANY).into_response() };
     let headers: [(HeaderName, HeaderValue); 4] = [
         (CONTENT_SECURITY_POLICY, site.policy.clone()),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),

@@ -157,6 +157,12 @@ impl Notice {
         "The address is not complete, or it is wrong.",
         "Open the link again from the message you got it in.",
     );
+    pub(super) const TOO_MANY: Self = told(
+        StatusCode::TOO_MANY_REQUESTS,
+        "One moment, please",
+        "There were too many requests from your address.",
+        "Wait a few seconds, then open the page again.",
+    );
     pub(super) const NO_COOKIE: Self = told(
         StatusCode::BAD_REQUEST,
         "Your browser did not send its cookie",

@@ -338,3 +338,31 @@ async fn systemd_accepts_the_unit() {
     let said = say(command).await;
     assert_eq!((said.status, said.err.as_str()), (0, ""));
 }
+
+/// Even where somebody loosened the modes.
+#[tokio::test]
+async fn a_stranger_at_the_control_socket_is_turned_away() {
+    let machine = Machine::set_up().await;
+    let daemon = machine.start().await;
+    for (path, mode) in [(machine.folder.path().to_owned(), 0o777), (machine.path("control.sock"), 0o777)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    // Where a stranger can get at it.
+    let copy = machine.path("jobber-reviewd");
+    std::fs::copy(env!("CARGO_BIN_EXE_jobber-reviewd"), &copy).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy);
+    command.arg("--config").arg(machine.path("config.toml")).args(["account", "list"]);
+    match command.output().await {
+        Ok(asked) if !String::from_utf8_lossy(&asked.stderr).starts_with("setpriv") => {
+            let words = String::from_utf8_lossy(&asked.stderr);
+            assert!(asked.status.code() == Some(1) && words.contains("before it replied"), "{words}");
+        }
+        other => {
+            assert!(std::env::var_os("JOBBER_REVIEWD_TEST_ALL").is_none(), "{other:?}");
+            println!("skipped: no setpriv, or not root");
+        }
+    }
+    assert_eq!(machine.run(&["account", "list"]).await.status, 0);
+    assert_eq!(terminate(daemon).await, 0);
+}

@@ -309,3 +309,38 @@ async fn health_touches_the_store() {
     site.engine.store.close().await;
     site.get(&mut Browser::default(), &url).await.says(503, "does not answer");
 }
+
+#[tokio::test]
+async fn a_state_that_comes_back_twice_at_once_connects_once() {
+    let site = Site::start().await;
+    let ace = site.app.contractor("Ace Plumbing");
+    let (_, url) = site.link(None).await;
+    let mut browser = Browser::default();
+    let jobber = site.press(&mut browser, &url, Trigger::JobCompleted).await.location.unwrap();
+    let back = site.allow(&jobber, ace.number).await;
+    let (mut one, mut other) = (browser.clone(), browser);
+    let (one, other) = tokio::join!(site.get(&mut one, &back), site.get(&mut other, &back));
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!((statuses[0], statuses[1] >= 400), (200, true), "{statuses:?}");
+    assert_eq!(site.app.sandbox.stats(ace.number).exchanges, 1);
+    assert_eq!(site.accounts(), 1);
+}
+
+#[tokio::test]
+async fn whoever_asks_too_often_waits_and_nobody_else_does() {
+    let site = Site::start().await;
+    let status = async |from: &str| {
+        let request = site.client.get(format!("{}/healthz", site.base)).header("x-forwarded-for", from);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let mut answers = Vec::new();
+    while answers.last() != Some(&429) {
+        answers.push(status("198.51.100.7").await);
+    }
+    assert!(
+        answers.len() > 60 && answers.iter().filter(|status| **status != 200).count() == 1,
+        "{answers:?}"
+    );
+    assert_eq!(status("203.0.113.9").await, 200);
+}

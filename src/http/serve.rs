@@ -1,0 +1,277 @@
+//! The listener, with its limits: connections at a time, how long a request may take to come and to be answered, how
+//! much of a head there may be, how often one caller may ask.
+//!
+//! Behind a web server on this machine every caller is this machine: then the last address of `X-Forwarded-For` counts,
+//! which that web server wrote.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, Response};
+use governor::clock::DefaultClock;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+/// What a caller may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at a time; more wait to be accepted.
+    pub connections: usize,
+    /// From a connection's first byte, or the end of the answer before, to the end of the next head.
+    pub head: Duration,
+    /// From the end of the head to the answer: also for a body that drips in.
+    pub answer: Duration,
+    /// Requests that one caller may make at once.
+    pub burst: NonZeroU32,
+    /// Requests a second that one caller may make in the long run.
+    pub rate: NonZeroU32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let some = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        Self {
+            connections: 512,
+            head: Duration::from_secs(10),
+            answer: Duration::from_mins(1),
+            burst: some(60),
+            rate: some(5),
+        }
+    }
+}
+
+/// The largest head of a request, in bytes: cookies and a long query.
+const LARGEST_HEAD: usize = 16 * 1024;
+
+/// Header fields in a head.
+const MOST_FIELDS: usize = 64;
+
+/// Callers that are remembered before those are forgotten who may do as they like again.
+const CALLERS: usize = 10_000;
+
+/// Who asks, as far as limits go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Caller(IpAddr);
+
+impl Caller {
+    /// Behind `peer`, with these header fields. IPv6 callers own whole networks: half of the address counts.
+    fn of(peer: SocketAddr, headers: &HeaderMap) -> Self {
+        let forwarded = || {
+            let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+            last.rsplit(',').next()?.trim().parse().ok()
+        };
+        let peer = peer.ip().to_canonical();
+        let address = if peer.is_loopback() { forwarded().unwrap_or(peer) } else { peer };
+        Self(match address.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
+
+/// Counts what callers ask.
+pub(super) struct Rates(RateLimiter<Caller, HashMapStateStore<Caller>, DefaultClock>);
+
+impl Rates {
+    pub(super) fn new(limits: Limits) -> Self {
+        let quota = Quota::per_second(limits.rate).allow_burst(limits.burst);
+        Self(RateLimiter::hashmap(quota))
+    }
+
+    /// Whether this caller may ask once more.
+    pub(super) fn allow(&self, caller: Caller) -> bool {
+        if self.0.len() > CALLERS {
+            self.0.retain_recent();
+        }
+        self.0.check_key(&caller).is_ok()
+    }
+}
+
+/// Answers on `listener` with `router` until `stop`, then ends what is under way.
+pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let (places, connections) = (Arc::new(Semaphore::new(limits.connections)), TaskTracker::new());
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer, place)) => {
+                let (router, stop) = (router.clone(), stop.clone());
+                connections.spawn(async move {
+                    answer(stream, peer, router, limits, stop).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, say: some connection will end.
+                tracing::warn!(%error, "the public listener does not accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
+}
+
+async fn answer(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let service = tower::service_fn(move |mut request: Request<hyper::body::Incoming>| {
+        let caller = Caller::of(peer, request.headers());
+        request.extensions_mut().insert(caller);
+        let answer = router.clone().oneshot(request.map(Body::new));
+        async move {
+            let late = || {
+                let mut response = Response::new(Body::from("the request took too long\n"));
+                *response.status_mut() = axum::http::StatusCode::REQUEST_TIMEOUT;
+                response
+            };
+            let answered = tokio::time::timeout(limits.answer, answer).await;
+            Ok::<_, Infallible>(answered.map_or_else(|_| late(), |Ok(response)| response))
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_headers(MOST_FIELDS)
+        .max_buf_size(LARGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    fn caller(peer: &str, forwarded: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().unwrap());
+        }
+        Caller::of(SocketAddr::new(peer.parse().unwrap(), 1), &headers).0.to_string()
+    }
+
+    #[test]
+    fn a_caller_is_whom_the_web_server_on_this_machine_saw() {
+        assert_eq!(caller("198.51.100.7", &[]), "198.51.100.7");
+        assert_eq!(caller("198.51.100.7", &["203.0.113.9"]), "198.51.100.7", "strangers say what they like");
+        assert_eq!(caller("127.0.0.1", &["1.2.3.4, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(caller("::ffff:127.0.0.1", &["1.2.3.4", "203.0.113.9"]), "203.0.113.9");
+        assert_eq!(caller("127.0.0.1", &["unknown"]), "127.0.0.1");
+        assert_eq!(caller("::1", &["2001:db8:1:2:3:4:5:6"]), "2001:db8:1:2::");
+    }
+
+    #[test]
+    fn callers_do_not_use_up_each_others_requests() {
+        let limits =
+            Limits { burst: NonZeroU32::new(3).unwrap(), rate: NonZeroU32::MIN, ..Limits::default() };
+        let rates = Rates::new(limits);
+        let (one, other) = (Caller(Ipv6Addr::LOCALHOST.into()), Caller(Ipv6Addr::UNSPECIFIED.into()));
+        let allowed = (0..100).filter(|_| rates.allow(one)).count();
+        assert!((3..6).contains(&allowed), "{allowed}");
+        assert!(rates.allow(other));
+    }
+
+    /// What a client gets who says this and then waits.
+    async fn heard(limits: Limits, says: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let echo = axum::routing::post(|body: String| async move { body });
+        let router = Router::new().route("/", echo.get(async || "hello"));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, router, limits, stop.clone()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(says.as_bytes()).await.unwrap();
+        let mut heard = Vec::new();
+        let read = stream.read_to_end(&mut heard);
+        let ended = tokio::time::timeout(Duration::from_secs(20), read).await;
+        assert!(ended.is_ok(), "the connection stays open: {}", String::from_utf8_lossy(&heard));
+        stop.cancel();
+        serving.await.unwrap();
+        String::from_utf8(heard).unwrap()
+    }
+
+    fn impatient() -> Limits {
+        let little = Duration::from_millis(200);
+        Limits { head: little, answer: little, ..Limits::default() }
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_keeps_the_listener_waiting_is_shown_the_door() {
+        assert_eq!(heard(impatient(), "").await, "");
+        assert_eq!(heard(impatient(), "GET / HT").await, "");
+        assert_eq!(heard(impatient(), "GET / HTTP/1.1\r\nhost: a\r\nx-slow: ").await, "");
+        let answered = heard(impatient(), "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(answered.starts_with("HTTP/1.1 200 OK") && answered.ends_with("hello"), "{answered}");
+        let dripping = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nx";
+        let answered = heard(impatient(), dripping).await;
+        assert!(answered.starts_with("HTTP/1.1 408 "), "{answered}");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_large_is_refused() {
+        let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx-long: {}\r\n\r\n", "x".repeat(2 * LARGEST_HEAD));
+        assert!(heard(impatient(), &long).await.starts_with("HTTP/1.1 431 "));
+        let many = "x: y\r\n".repeat(MOST_FIELDS + 1);
+        let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n");
+        assert!(heard(impatient(), &many).await.starts_with("HTTP/1.1 431 "));
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_there_are_places_wait_for_one() {
+        let limits = Limits { connections: 1, ..impatient() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", axum::routing::get(async || "hello"));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, router, limits, stop.clone()));
+        let idle = TcpStream::connect(address).await.unwrap();
+        let mut waiting = TcpStream::connect(address).await.unwrap();
+        waiting.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut heard = String::new();
+        // The idle one is shown the door after a while; then the other is served.
+        waiting.read_to_string(&mut heard).await.unwrap();
+        assert!(heard.ends_with("hello"), "{heard}");
+        drop(idle);
+        stop.cancel();
+        serving.await.unwrap();
+    }
+}
