@@ -227,7 +227,9 @@ pub struct ConfigError {
 
 impl ConfigError {
     fn new(key: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { key: key.into(), problem: problem.into(), remedy: remedy.into() }
+        // What was written is quoted, line breaks and all: an error stays one line.
+        let one_line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { key: one_line(key.into()), problem: one_line(problem.into()), remedy: one_line(remedy.into()) }
     }
 }
 
@@ -246,12 +248,27 @@ impl Config {
             // Missing is fine: the environment can hold everything.
             None => Toml::file(DEFAULT_PATH),
         };
+        Self::read(file)
+    }
+
+    /// Reads `text` as the file, without the environment.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
+        let figment = Figment::from(Serialized::defaults(defaults())).merge(Toml::string(text));
+        Self::extract(&figment)
+    }
+
+    fn read(file: figment::providers::Data<Toml>) -> Result<Self, ConfigError> {
         let secrets: Vec<String> =
             SecretName::ALL.iter().map(|name| name.env_key().replace('.', "__")).collect();
         let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
         let figment = Figment::from(Serialized::defaults(defaults()))
             .merge(file)
             .merge(Env::prefixed(ENV_PREFIX).ignore(&secrets).split("__"));
+        Self::extract(&figment)
+    }
+
+    fn extract(figment: &Figment) -> Result<Self, ConfigError> {
         let config: Self = figment.extract().map_err(|error| explain(&error))?;
         config.check()?;
         Ok(config)
@@ -373,7 +390,6 @@ fn explain(error: &figment::Error) -> ConfigError {
         }
         Kind::Message(message) if path.is_empty() => {
             let file = whence.unwrap_or_else(|| "the configuration".to_owned());
-            let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
             ConfigError::new(file, format!("it is not valid TOML ({message})"), "mend that line")
         }
         // Our own types below: "problem; remedy".

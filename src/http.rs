@@ -305,6 +305,18 @@ fn csrf(browser: &SecretString, token: &SecretString) -> String {
     digest::of(&["csrf", browser.expose_secret(), token.expose_secret()])
 }
 
+/// Reads `text` as header fields of a caller.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzzed(text: &str) {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(COOKIE, value.clone());
+        headers.insert("x-forwarded-for", value);
+    }
+    browser_in(&headers, BROWSER);
+    Caller::of(SocketAddr::from(([127, 0, 0, 1], 1)), &headers);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -308,3 +308,50 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ApiError> {
 fn unavailable(error: &reqwest::Error) -> ApiError {
     ApiError::Unavailable { detail: crate::webhook::describe(error).to_owned(), retry_after: None }
 }
+
+/// What the fuzzer's bytes came to.
+#[cfg(feature = "fuzzing")]
+pub(crate) enum Fuzzed {
+    Records(Vec<Record>),
+    Facts(Box<Facts>),
+    Nothing,
+}
+
+/// Reads `body` as the answer to one of the queries.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzzed(query: u8, status: u16, body: &[u8], work: &WorkRef) -> Fuzzed {
+    fn sorted<Q: GraphQLQuery>(status: u16, body: &[u8]) -> Option<Q::ResponseData> {
+        let head = answer::Head { status, ..answer::Head::default() };
+        match answer::sort::<Q::ResponseData>(&head, body) {
+            Ok(answer) => {
+                crate::fuzz::claim(status == 200, "an answer out of a failure");
+                Some(answer.data)
+            }
+            Err(error) => {
+                crate::fuzz::claim(error.to_string().len() < 1000, "a whole body in an error");
+                None
+            }
+        }
+    }
+    let page = |page: Option<Result<Page, ApiError>>| match page {
+        Some(Ok(page)) => Fuzzed::Records(page.records),
+        _ => Fuzzed::Nothing,
+    };
+    match query {
+        0 => page(sorted::<Jobs>(status, body).map(convert::jobs)),
+        1 => page(sorted::<Visits>(status, body).map(convert::visits)),
+        2 => page(sorted::<Invoices>(status, body).map(convert::invoices)),
+        3 => {
+            sorted::<ConnectedAccount>(status, body).map(convert::identity);
+            Fuzzed::Nothing
+        }
+        4 => {
+            sorted::<Extras>(status, body).map(convert::extras);
+            Fuzzed::Nothing
+        }
+        _ => match sorted::<Details>(status, body).and_then(|data| convert::facts(data, work)) {
+            Some(facts) => Fuzzed::Facts(Box::new(facts)),
+            None => Fuzzed::Nothing,
+        },
+    }
+}

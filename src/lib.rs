@@ -18,6 +18,8 @@ pub mod dial;
 pub mod digest;
 pub mod dispatcher;
 pub mod engine;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 pub mod http;
 pub mod jobber;
 pub mod message;

@@ -497,6 +497,16 @@ fn stated_expiry(text: &str) -> Option<Timestamp> {
     Some(civil.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp())
 }
 
+/// Reads `body` as an answer of the token endpoint; whether it holds tokens.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzzed(status: u16, body: &[u8]) -> bool {
+    let kind = sort(status, body);
+    let Ok(tokens) = serde_json::from_slice::<JobberTokens>(body) else { return false };
+    jwt_expiry(tokens.access_token.secret());
+    tokens.expires_at.as_ref().and_then(|at| stated_expiry(at.as_str()?));
+    matches!(kind, Kind::ForTheLibrary(shown) if shown.is_success())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -448,5 +448,17 @@ fn put_pair(txn: &mut Txn<'_>, id: &AccountId, sealed: Vec<u8>) {
     txn.remove(&key::refreshing(id));
 }
 
+/// Reads bytes as every kind of value, and as the keys that are read back.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzzed(bytes: &[u8]) {
+    codec::fuzzed(bytes);
+    if let Some((at, account, work)) = key::parse_due(bytes) {
+        crate::fuzz::claim(key::due(at, &account, &work) == bytes, "a key that does not read back");
+    }
+    if let Some((at, id)) = key::parse_outbox_due(bytes) {
+        crate::fuzz::claim(key::outbox_due(at, &id) == bytes, "a key that does not read back");
+    }
+}
+
 #[cfg(test)]
 mod tests;

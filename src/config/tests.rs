@@ -37,6 +37,12 @@ fn the_least_that_is_needed() {
 }
 
 #[test]
+fn an_error_is_one_line_whatever_it_quotes() {
+    let error = error(&changed("https://reviews.example.com", "one\\ntwo"));
+    assert_eq!(error, "http.public_url: `one two` is no address; write one such as https://example.com/path");
+}
+
+#[test]
 fn the_keys_are_those_of_the_type() {
     let json = serde_json::to_value(load(GOOD).unwrap()).unwrap();
     let mut of_type: Vec<String> = Vec::new();

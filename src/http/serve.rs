@@ -67,7 +67,7 @@ pub(super) struct Caller(IpAddr);
 
 impl Caller {
     /// Behind `peer`, with these header fields. IPv6 callers own whole networks: half of the address counts.
-    fn of(peer: SocketAddr, headers: &HeaderMap) -> Self {
+    pub(super) fn of(peer: SocketAddr, headers: &HeaderMap) -> Self {
         let forwarded = || {
             let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
             last.rsplit(',').next()?.trim().parse().ok()

@@ -14,17 +14,18 @@ const _SCHEMA: &str = include_str!("../../schema/jobber-2026-07-27.graphql");
 
 type ISO8601DateTime = jiff::Timestamp;
 
+#[rustfmt::skip]
 macro_rules! query {
     ($name:ident, $file:tt) => {
         #[derive(GraphQLQuery)]
         #[graphql(
-                                            schema_path = "schema/jobber-2026-07-27.graphql",
-                                            query_path = $file,
-                                            response_derives = "Debug, Clone, PartialEq",
-                                            variables_derives = "Debug, Clone, PartialEq",
-                                            extern_enums("JobStatusTypeEnum", "InvoiceStatusTypeEnum"),
-                                            skip_serializing_none
-                                        )]
+            schema_path = "schema/jobber-2026-07-27.graphql",
+            query_path = $file,
+            response_derives = "Debug, Clone, PartialEq",
+            variables_derives = "Debug, Clone, PartialEq",
+            extern_enums("JobStatusTypeEnum", "InvoiceStatusTypeEnum"),
+            skip_serializing_none
+        )]
         pub struct $name;
     };
 }

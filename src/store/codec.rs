@@ -21,6 +21,19 @@ macro_rules! stored {
         $(impl Stored for $type {
             const FAMILY: &'static str = $family;
         })+
+
+        /// Whatever decodes encodes to something that decodes to the same.
+        #[cfg(feature = "fuzzing")]
+        pub(super) fn fuzzed(bytes: &[u8]) {
+            $(match decode::<$type>(bytes) {
+                Ok(value) => {
+                    let again = encode(&value);
+                    let same = decode::<$type>(&again).is_ok_and(|value| encode(&value) == again);
+                    crate::fuzz::claim(same, concat!($family, " does not read back"));
+                }
+                Err(error) => crate::fuzz::claim(error.to_string().len() < 300, "a value in an error"),
+            })+
+        }
     };
 }
 

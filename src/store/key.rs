@@ -114,6 +114,9 @@ pub(super) fn parse_due(key: &[u8]) -> Option<(Timestamp, AccountId, WorkRef)> {
         _ => return None,
     };
     let id = crate::model::EncodedId::new(text(parts.next()?)?);
+    if parts.next().is_some() {
+        return None;
+    }
     Some((at, AccountId::new(account), WorkRef { kind, id }))
 }
 
@@ -174,6 +177,13 @@ mod tests {
         }
         let id = AskId::new("ask_1");
         assert_eq!(parse_outbox_due(&outbox_due(Timestamp::MAX, &id)), Some((Timestamp::MAX, id)));
+    }
+
+    #[test]
+    fn a_key_with_more_to_it_is_broken() {
+        let key = due(Timestamp::UNIX_EPOCH, &AccountId::new("acc"), &WorkRef::job(EncodedId::new("j1")));
+        assert_eq!(parse_due(&[&key[..], b"\0more"].concat()), None);
+        assert_eq!(parse_due(&key[..key.len() - 3]), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::StoreError;
 use crate::model::AccountId;
@@ -67,12 +68,12 @@ pub(super) struct Sealer(XChaCha20Poly1305);
 
 impl Sealer {
     pub(super) fn new(key: &StoreKey) -> Self {
-        let bytes = STANDARD.decode(key.0.expose_secret()).unwrap_or_default();
-        let mut sized = [0; 32];
-        for (to, from) in sized.iter_mut().zip(bytes) {
-            *to = from;
+        let bytes = Zeroizing::new(STANDARD.decode(key.0.expose_secret()).unwrap_or_default());
+        let mut sized = Zeroizing::new([0; 32]);
+        for (to, from) in sized.iter_mut().zip(bytes.iter()) {
+            *to = *from;
         }
-        Self(XChaCha20Poly1305::new(Key::from_slice(&sized)))
+        Self(XChaCha20Poly1305::new(Key::from_slice(&*sized)))
     }
 
     pub(super) fn key_check(&self) -> Vec<u8> {
@@ -80,7 +81,7 @@ impl Sealer {
     }
 
     pub(super) fn fits(&self, key_check: &[u8]) -> bool {
-        self.open_bytes(b"", key_check).is_some_and(|plain| plain == KEY_CHECK)
+        self.open_bytes(b"", key_check).is_some_and(|plain| *plain == KEY_CHECK)
     }
 
     pub(super) fn seal(&self, account: &AccountId, tokens: &Tokens) -> Result<Vec<u8>, StoreError> {
@@ -92,6 +93,7 @@ impl Sealer {
         };
         serde_json::to_vec(&plain)
             .ok()
+            .map(Zeroizing::new)
             .and_then(|plain| self.seal_bytes(account.as_str().as_bytes(), &plain))
             .ok_or_else(|| StoreError::Failed("tokens could not be sealed".to_owned()))
     }
@@ -116,13 +118,14 @@ impl Sealer {
         Some([&[VERSION][..], &nonce, &sealed].concat())
     }
 
-    fn open_bytes(&self, bound: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    fn open_bytes(&self, bound: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (version, rest) = sealed.split_first()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
         if *version != VERSION {
             return None;
         }
-        self.0.decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad: bound }).ok()
+        let plain = self.0.decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad: bound }).ok()?;
+        Some(Zeroizing::new(plain))
     }
 }
 

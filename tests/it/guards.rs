@@ -47,7 +47,7 @@ const LAYERS: &[&[&str]] = &[
     &["control"],
     &["app"],
     &["demo"],
-    &["cli"],
+    &["cli", "fuzz"],
 ];
 
 /// The local Jobber imports nothing of the daemon: a bug that both had in common would be invisible.

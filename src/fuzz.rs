@@ -1,0 +1,136 @@
+//! What the fuzzers in `tests/fuzz` call: everything that takes bytes from outside, with what must hold whatever they
+//! are. Built with the feature `fuzzing` only.
+//!
+//! Nothing here may panic; a panic is a finding.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::admin::{Reply, Request};
+use crate::config::{Config, Period};
+use crate::decide::{Contractor, decide};
+use crate::model::{AccountId, EncodedId, Facts, Record, Rules, Trigger, WorkRef};
+use crate::plan::{Known, plan};
+use crate::{http, jobber, oauth, retry, store};
+
+/// An answer of Jobber's API: the first byte says to which query and in which envelope.
+pub fn graphql_answers(bytes: &[u8]) {
+    let Some((kind, body)) = bytes.split_first() else { return };
+    let status = match kind >> 4 {
+        0..=11 => 200,
+        12 => 401,
+        13 => 429,
+        14 => 503,
+        _ => 404,
+    };
+    let work = match kind & 3 {
+        3 => WorkRef::job(EncodedId::new("1")),
+        1 => WorkRef::visit(EncodedId::new("1")),
+        _ => WorkRef::invoice(EncodedId::new("1")),
+    };
+    match jobber::fuzzed(kind & 7, status, body, &work) {
+        jobber::Fuzzed::Records(records) => sweep(&records, trigger_of(kind & 3)),
+        jobber::Fuzzed::Facts(facts) => recheck(&facts, &work, trigger_of(kind & 3)),
+        jobber::Fuzzed::Nothing => {}
+    }
+}
+
+fn trigger_of(number: u8) -> Trigger {
+    Trigger::ALL[usize::from(number) % Trigger::ALL.len()]
+}
+
+fn now() -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 56)
+}
+
+fn rules(trigger: Trigger) -> Rules {
+    Rules {
+        trigger,
+        delay: SignedDuration::from_hours(2),
+        max_age: SignedDuration::from_hours(7 * 24),
+        include_drafts: true,
+        asks_from: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// A plan names each work once, and planning it again on top of itself plans nothing.
+fn sweep(records: &[Record], trigger: Trigger) {
+    let made = plan(records, &Known::default(), &rules(trigger), None, now(), now());
+    let works: Vec<_> = made
+        .candidates
+        .iter()
+        .map(|candidate| &candidate.work)
+        .chain(made.skipped.iter().map(|skipped| &skipped.work))
+        .collect();
+    let distinct: std::collections::BTreeSet<_> = works.iter().collect();
+    claim(distinct.len() == works.len(), "a work is planned twice");
+    claim(made.watermark.is_none_or(|at| at <= now()), "a watermark lies in the future");
+}
+
+fn recheck(facts: &Facts, work: &WorkRef, trigger: Trigger) {
+    let candidate = crate::model::Candidate {
+        work: work.clone(),
+        trigger,
+        finished_at: now(),
+        due_at: now(),
+        subject: facts.record.subject(),
+    };
+    let id = AccountId::new("account");
+    let contractor = Contractor { id: &id, name: "Ace" };
+    let verdict = decide(contractor, &candidate, Some(facts), &BTreeMap::new(), &rules(trigger), now());
+    if let crate::decide::Verdict::Ask(ask) = verdict {
+        claim(!crate::webhook::freeze(&ask.body).is_empty(), "an ask does not encode");
+        let reach = (&ask.body.client.phone, &ask.body.client.email);
+        claim(reach != (&None, &None), "somebody is asked who cannot be reached");
+    }
+}
+
+/// An answer of the token endpoint: the first two bytes are its status.
+pub fn token_answers(bytes: &[u8]) {
+    let [high, low, body @ ..] = bytes else { return };
+    let status = u16::from_be_bytes([*high, *low]) % 600;
+    claim(!oauth::fuzzed(status, body) || (200..300).contains(&status), "tokens without success");
+}
+
+/// A value, or a key, of the store.
+pub fn store_values(bytes: &[u8]) {
+    store::fuzzed(bytes);
+}
+
+/// A configuration file.
+pub fn configuration(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Config::parse(text) {
+        Ok(config) => {
+            let shown = serde_json::to_value(&config).and_then(serde_json::from_value::<Config>);
+            claim(shown.is_ok_and(|read| read == config), "settings that do not read back as they are shown");
+        }
+        Err(error) => {
+            claim(!error.remedy.is_empty() && !error.problem.is_empty(), "an error without a remedy");
+            claim(error.to_string().lines().count() == 1, "an error of several lines");
+        }
+    }
+    if let Ok(period) = Period::parse(text) {
+        claim(Period::parse(&period.to_string()) == Ok(period), "a period that does not read back");
+    }
+}
+
+/// What callers, receivers and the command line send: header fields, and requests on the control socket.
+pub fn requests(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(wait) = retry::retry_after(text, now()) {
+        claim(!wait.is_negative(), "a negative wait");
+    }
+    http::fuzzed(text);
+    if let Ok(request) = serde_json::from_str::<Request>(text) {
+        let again = serde_json::to_string(&request).and_then(|text| serde_json::from_str::<Request>(&text));
+        claim(again.is_ok_and(|read| read == request), "a request that does not read back");
+    }
+    let _reply = serde_json::from_str::<Reply>(text);
+}
+
+/// A claim that does not hold is a finding.
+pub(crate) fn claim(holds: bool, otherwise: &str) {
+    assert!(holds, "{otherwise}");
+}
