@@ -23,10 +23,9 @@ use crate::clock::{SharedClock, plus};
 use crate::connection::{Connection, ReadError, Trouble};
 use crate::crash::CrashPoint;
 use crate::decide::{Contractor, Verdict, decide};
-use crate::model::{
-    Account, AccountId, Ask, AskId, Candidate, Facts, Failure, SharedRules, SkipReason, Subject, WorkRef,
-};
+use crate::model::{Account, AccountId, Ask, AskId, Candidate, Facts, Failure, SkipReason, Subject, WorkRef};
 use crate::plan::too_old;
+use crate::rules::SharedRules;
 use crate::step::{Effect, Entered, InFlight, Workers};
 use crate::store::{AskCommit, Store, StoreError};
 use crate::webhook::freeze;
@@ -164,6 +163,11 @@ impl Asker {
             let subject = candidate.subject.clone();
             return self.skip(account, candidate, SkipReason::TooOld, saw, subject, effect).await;
         }
+        let until = rules.hours.leaves(self.clock.now());
+        if until > self.clock.now() {
+            // Nothing is read at night only to be read again in the morning.
+            return self.defer(account, candidate, candidate.finished_at, until, effect).await;
+        }
         let facts = match self.read(account, candidate).await {
             Ok(facts) => facts,
             Err(ReadError::Store(error)) => return Err(error),
@@ -179,12 +183,23 @@ impl Asker {
                 self.skip(account, candidate, reason, saw, *subject, effect).await
             }
             Verdict::Defer { finished_at, until } => {
-                if effect == Effect::Apply {
-                    self.store.commit_defer(&account.id, &candidate.work, finished_at, until).await?;
-                }
-                Ok(AskOutcome::Deferred(until))
+                self.defer(account, candidate, finished_at, until, effect).await
             }
         }
+    }
+
+    async fn defer(
+        &self,
+        account: &Account,
+        candidate: &Candidate,
+        finished_at: Timestamp,
+        until: Timestamp,
+        effect: Effect,
+    ) -> Result<AskOutcome, StoreError> {
+        if effect == Effect::Apply {
+            self.store.commit_defer(&account.id, &candidate.work, finished_at, until).await?;
+        }
+        Ok(AskOutcome::Deferred(until))
     }
 
     async fn skip(

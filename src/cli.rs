@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::{self, Reply, Request, Told};
 use crate::app::{Daemon, stop_on_signal};
 use crate::clock::SystemClock;
-use crate::config::{Config, KEYS, Period, SecretName, Secrets, find_secret};
+use crate::config::{Config, KEYS, Period, SecretName, Secrets, find_secret, value_of};
 use crate::control::{self, CallError};
 use crate::engine::Engine;
 use crate::model::{AskId, LinkId, Trigger};
@@ -534,12 +534,8 @@ fn show_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
     let mut rows: Vec<[String; 2]> = KEYS
         .iter()
         .map(|key| {
-            let value = key
-                .name
-                .split_once('.')
-                .and_then(|(section, name)| value.get(section)?.get(name))
-                .filter(|value| !value.is_null())
-                .map_or_else(|| "(not set)".to_owned(), ToString::to_string);
+            let value =
+                value_of(&value, key.name).map_or_else(|| "(not set)".to_owned(), ToString::to_string);
             [key.name.to_owned(), value]
         })
         .collect();

@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::dial::{is_loopback, is_public, literal};
 use crate::model::Trigger;
+use crate::window::{Hours, Window, zone};
 
 pub use secret::{SecretName, SecretSource, Secrets, find_secret};
 
@@ -111,6 +114,19 @@ pub const KEYS: &[Key] = &[
     ),
     key("review.delay", Some("\"2h\""), "From completion to the ask."),
     key("review.max_age", Some("\"7d\""), "Work finished longer ago than this is not asked about."),
+    key(
+        "review.window.weekdays",
+        Some("\"09:00-20:00\""),
+        "Hours in which customers are asked from Monday to Friday, in the contractor's own time; `closed` is none.",
+    ),
+    key("review.window.saturday", Some("\"09:00-20:00\""), "The same for Saturdays."),
+    key("review.window.sunday", Some("\"12:00-20:00\""), "The same for Sundays."),
+    key("review.window.holidays", Some("[]"), "Days on which nobody is asked: `[\"2026-12-25\"]`."),
+    key(
+        "review.window.timezone",
+        Some("\"America/New_York\""),
+        "Time zone of contractors whose own one Jobber does not tell.",
+    ),
 ];
 
 /// The effective settings, without secrets.
@@ -211,6 +227,33 @@ pub struct ReviewSection {
     pub delay: Period,
     /// See [`KEYS`].
     pub max_age: Period,
+    /// When customers may be asked.
+    pub window: WindowSection,
+}
+
+/// `[review.window]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowSection {
+    /// See [`KEYS`].
+    pub weekdays: DayHours,
+    /// See [`KEYS`].
+    pub saturday: DayHours,
+    /// See [`KEYS`].
+    pub sunday: DayHours,
+    /// See [`KEYS`].
+    pub holidays: Vec<Date>,
+    /// See [`KEYS`].
+    pub timezone: Zone,
+}
+
+impl WindowSection {
+    /// As the pure core wants it.
+    pub fn window(&self) -> Window {
+        let DayHours(weekday) = self.weekdays;
+        let days = [weekday, weekday, weekday, weekday, weekday, self.saturday.0, self.sunday.0];
+        Window::new(days, self.holidays.clone())
+    }
 }
 
 /// Why the settings cannot be used: the key, what is wrong with it, what to do.
@@ -310,6 +353,14 @@ impl Config {
                 ));
             }
         }
+        if self.review.window.window().leaves(&self.review.window.timezone.0, Timestamp::UNIX_EPOCH).is_none()
+        {
+            return Err(ConfigError::new(
+                "review.window",
+                "it never opens: nobody would be asked",
+                "give some day hours such as 09:00-20:00",
+            ));
+        }
         if self.store.retention <= self.review.max_age {
             return Err(ConfigError::new(
                 "store.retention",
@@ -328,17 +379,19 @@ impl Config {
 
 /// The values of [`KEYS`] as figment wants them.
 fn defaults() -> serde_json::Value {
-    let mut root = serde_json::Map::new();
+    let mut root = serde_json::json!({});
     for key in KEYS {
-        let (Some((section, name)), Some(text)) = (key.name.split_once('.'), key.default) else { continue };
-        let value = serde_json::from_str(text).unwrap_or(serde_json::Value::Null);
-        if let serde_json::Value::Object(section) =
-            root.entry(section).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()))
-        {
-            section.insert(name.to_owned(), value);
-        }
+        let Some(text) = key.default else { continue };
+        // Indexing makes the sections on the way.
+        let place = key.name.split('.').fold(&mut root, |value, part| &mut value[part]);
+        *place = serde_json::from_str(text).unwrap_or_default();
     }
-    serde_json::Value::Object(root)
+    root
+}
+
+/// The value of the key `name` in settings as JSON.
+pub fn value_of<'v>(settings: &'v serde_json::Value, name: &str) -> Option<&'v serde_json::Value> {
+    name.split('.').try_fold(settings, |value, part| value.get(part)).filter(|value| !value.is_null())
 }
 
 /// Turns figment's error into key, problem and remedy.
@@ -417,10 +470,11 @@ impl Period {
 
 impl std::fmt::Display for Period {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (days, rest) = (self.0.as_hours() / 24, self.0.as_secs() % 86_400);
-        match (days, rest) {
-            (1.., 0) => write!(f, "{days}d"),
-            _ => write!(f, "{:#}", self.0),
+        let days = self.0.as_hours() / 24;
+        if days > 0 && SignedDuration::from_hours(24 * days) == self.0 {
+            write!(f, "{days}d")
+        } else {
+            write!(f, "{:#}", self.0)
         }
     }
 }
@@ -525,6 +579,52 @@ impl<'de> Deserialize<'de> for Concurrency {
             number @ 1..=256 => Ok(Self(usize::try_from(number).unwrap_or(1))),
             number => Err(serde::de::Error::custom(format!("{number} is out of range; write 1 to 256"))),
         }
+    }
+}
+
+/// Hours of a day, `09:00-20:00`, or `closed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayHours(pub Option<Hours>);
+
+impl Serialize for DayHours {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(hours) => serializer.collect_str(&hours),
+            None => serializer.serialize_str(CLOSED),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DayHours {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            CLOSED => Ok(Self(None)),
+            text => Hours::parse(text)
+                .map(|hours| Self(Some(hours)))
+                .map_err(|error| serde::de::Error::custom(format!("`{text}` gives no hours; {error}"))),
+        }
+    }
+}
+
+const CLOSED: &str = "closed";
+
+/// A time zone, by IANA's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone(pub TimeZone);
+
+impl Serialize for Zone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.iana_name().unwrap_or_default())
+    }
+}
+
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let zone = zone(&name).filter(|zone| zone.iana_name().is_some()).ok_or_else(|| {
+            serde::de::Error::custom(format!("`{name}` is no time zone; write one such as America/Chicago"))
+        })?;
+        Ok(Self(zone))
     }
 }
 

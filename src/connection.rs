@@ -91,6 +91,11 @@ impl Connection {
         self.ask(account, &ExtrasOf(work)).await
     }
 
+    /// The time zone of the user who authorised, as Jobber names it.
+    pub async fn timezone(&self, account: &AccountId) -> Result<Answer<Option<String>>, ReadError> {
+        self.ask(account, &ItsTimezone).await
+    }
+
     async fn ask<Q: Question>(
         &self,
         account: &AccountId,
@@ -197,6 +202,20 @@ impl Question for PageRequest {
 
     async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Page>, ApiError> {
         client.page(token, self).await
+    }
+}
+
+struct ItsTimezone;
+
+impl Question for ItsTimezone {
+    type Answer = Option<String>;
+
+    fn kind(&self) -> &'static str {
+        "timezone"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Option<String>>, ApiError> {
+        client.timezone(token).await
     }
 }
 

@@ -13,10 +13,11 @@ use crate::digest;
 use crate::message;
 use crate::model::{
     AccountId, Ask, AskBody, AskId, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
-    BodyVisit, Candidate, ClientFacts, EmailAddress, Facts, Marker, Phone, Record, Rules, SkipReason,
-    Subject, Trigger, WorkRef,
+    BodyVisit, Candidate, ClientFacts, EmailAddress, Facts, Marker, Phone, Record, SkipReason, Subject,
+    Trigger, WorkRef,
 };
 use crate::plan::{Finish, finish, too_old};
+use crate::rules::Rules;
 
 /// What was decided.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,9 +85,9 @@ pub fn decide(
     if let Some(saw) = too_old(finished_at, rules, now) {
         return no(SkipReason::TooOld, saw);
     }
-    let due_at = plus(finished_at, rules.delay);
-    if due_at > now {
-        return Verdict::Defer { finished_at, until: due_at };
+    let until = rules.hours.leaves(plus(finished_at, rules.delay).max(now));
+    if until > now {
+        return Verdict::Defer { finished_at, until };
     }
 
     let Some(client) = &facts.client else { return no(SkipReason::NoClient, vec![]) };

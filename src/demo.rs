@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 
 use crate::app::{Daemon, stop_on_signal};
 use crate::clock::{Clock, SharedClock, SystemClock, plus};
-use crate::config::{Config, Secrets};
+use crate::config::{Config, KEYS, Secrets, value_of};
 use crate::connect::NewLink;
 use crate::engine::Engine;
 use crate::model::{AccountId, AskId, Decision, EncodedId, Outcome, SkipReason, Trigger, WorkRef};
@@ -198,7 +198,10 @@ impl Stage {
             "outgoing": {"private_addresses": false},
             "review": {
                 "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
-                "delay": "30m", "max_age": "7d",
+                "delay": "30m", "max_age": "7d", "window": {
+                    "weekdays": "00:00-24:00", "saturday": "00:00-24:00", "sunday": "00:00-24:00",
+                    "holidays": [], "timezone": "America/New_York",
+                },
             },
         }))?;
         let secrets = Secrets {
@@ -261,11 +264,11 @@ impl Stage {
     /// The settings as a file, for verbs that are to find this daemon.
     fn write_config(&self) -> anyhow::Result<std::path::PathBuf> {
         let mut text = String::new();
-        for (section, keys) in serde_json::to_value(&self.engine.config)?.as_object().into_iter().flatten() {
-            writeln!(text, "[{section}]")?;
-            for (key, value) in keys.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
-                // Text, numbers and truth are written alike in JSON and TOML.
-                writeln!(text, "{key} = {value}")?;
+        let settings = serde_json::to_value(&self.engine.config)?;
+        for key in KEYS {
+            if let Some(value) = value_of(&settings, key.name) {
+                // Text, numbers, truth and lists of them are written alike in JSON and TOML.
+                writeln!(text, "{} = {value}", key.name)?;
             }
         }
         let path = self.folder.0.join("config.toml");

@@ -9,6 +9,9 @@
 //! - *After the answer, before it was settled*: as above. An accepted ask may be sent once more, under its id.
 //! - *After the settlement*: done.
 //!
+//! An ask leaves only while the window of its account is open, also when it is tried again: the review platform writes
+//! to the customer when it gets it.
+//!
 //! A lease is longer than a request can take, and the number of the attempt is its fencing number: an outcome
 //! that comes after its lease ran out and the entry was leased again is ignored.
 
@@ -23,6 +26,7 @@ use crate::clock::{SharedClock, plus};
 use crate::crash::CrashPoint;
 use crate::model::{AccountId, AskId, LastAttempt, OutboxEntry};
 use crate::retry::{self, Next};
+use crate::rules::{LocalHours, SharedRules};
 use crate::step::{Entered, InFlight, Workers};
 use crate::store::{ReceiverId, Store, StoreError};
 use crate::webhook::{Attempted, Sender, TIMEOUT, WebhookSecret};
@@ -69,21 +73,23 @@ pub struct Dispatcher {
     sender: Sender,
     clock: SharedClock,
     receiver: Receiver,
+    rules: SharedRules,
     workers: Workers,
     in_flight: InFlight<AskId>,
 }
 
 impl Dispatcher {
-    /// A dispatcher to `receiver`; after `stop` it begins no other attempt.
+    /// A dispatcher to `receiver` within the hours of `rules`; after `stop` it begins no other attempt.
     pub fn new(
         store: Store,
         sender: Sender,
         clock: SharedClock,
         receiver: Receiver,
+        rules: SharedRules,
         stop: CancellationToken,
     ) -> Self {
         let workers = Workers::new(POSTS, stop);
-        Self { store, sender, clock, receiver, workers, in_flight: InFlight::new() }
+        Self { store, sender, clock, receiver, rules, workers, in_flight: InFlight::new() }
     }
 
     /// Where asks go.
@@ -138,18 +144,36 @@ impl Dispatcher {
             return Ok(None);
         }
         let now = self.clock.now();
+        let Some(hours) = self.hours_of(id)? else { return Ok(None) };
+        let until = hours.leaves(now);
+        if until > now {
+            // It was decided in time and held up: the customer sleeps now.
+            self.store.postpone(id, until).await?;
+            return Ok(None);
+        }
         let Some(entry) = self.store.lease(id, now, plus(now, LEASE)).await? else { return Ok(None) };
         CrashPoint::OutboxLeased.pass();
         let attempted =
             self.sender.post(&self.receiver.url, &self.receiver.secret, id, &entry.body, now).await;
         CrashPoint::OutboxPosted.pass();
         let now = self.clock.now();
-        let next = retry::next(entry.failures + 1, &attempted.reply, now, entropy(&entry));
+        let next = match retry::next(entry.failures + 1, &attempted.reply, now, entropy(&entry)) {
+            Next::DueAgain { at } => Next::DueAgain { at: hours.leaves(at) },
+            next => next,
+        };
         tell(&entry, &attempted, &next);
         let last = last_attempt(&attempted, now);
         let settled = self.store.settle(id, entry.attempt, self.receiver.id(), next.clone(), last).await?;
         CrashPoint::OutboxSettled.pass();
         Ok(Some(Dispatched { ask: id.clone(), next: settled.then_some(next) }))
+    }
+}
+
+impl Dispatcher {
+    /// When the customer of an ask may hear of it. An account that is gone has no hours, and nobody asks for it.
+    fn hours_of(&self, id: &AskId) -> Result<Option<LocalHours>, StoreError> {
+        let Some(entry) = self.store.entry(id)? else { return Ok(None) };
+        Ok(self.store.account(&entry.account)?.map(|account| self.rules.hours_of(&account)))
     }
 }
 

@@ -15,10 +15,11 @@ use crate::connection::Connection;
 use crate::dial::Dialer;
 use crate::dispatcher::{Dispatcher, Receiver};
 use crate::jobber::Client;
-use crate::model::{Account, AccountId, Candidate, EntryState, SharedRules};
+use crate::model::{Account, AccountId, Candidate, EntryState};
 use crate::oauth::{BadEndpoint, OAuth};
 use crate::poller::{Poller, SweepOutcome, Swept};
 use crate::retry::Next;
+use crate::rules::SharedRules;
 use crate::step::{Effect, Progress};
 use crate::store::{Store, StoreError};
 use crate::webhook::{Sender, TIMEOUT};
@@ -107,6 +108,8 @@ impl Engine {
             delay: config.review.delay.0,
             max_age: config.review.max_age.0,
             include_drafts: config.review.include_drafts,
+            window: Arc::new(config.review.window.window()),
+            zone: config.review.window.timezone.0.clone(),
         };
         let concurrency = config.poll.concurrency.0;
         let receiver =
@@ -123,7 +126,7 @@ impl Engine {
                 store.clone(),
                 connection.clone(),
                 Arc::clone(&clock),
-                rules,
+                rules.clone(),
                 concurrency,
                 stop.clone(),
             )),
@@ -131,7 +134,7 @@ impl Engine {
                 store.clone(),
                 connection.clone(),
                 Arc::clone(&clock),
-                rules,
+                rules.clone(),
                 concurrency,
                 stop.clone(),
             )),
@@ -141,6 +144,7 @@ impl Engine {
                 Sender::new(http, TIMEOUT),
                 Arc::clone(&clock),
                 receiver,
+                rules,
                 stop.clone(),
             )),
             bells: Bells::default(),

@@ -10,8 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::admin::{Reply, Request};
 use crate::config::{Config, Period};
 use crate::decide::{Contractor, decide};
-use crate::model::{AccountId, EncodedId, Facts, Record, Rules, Trigger, WorkRef};
+use crate::model::{AccountId, EncodedId, Facts, Record, Trigger, WorkRef};
 use crate::plan::{Known, plan};
+use crate::rules::{LocalHours, Rules};
 use crate::{http, jobber, oauth, retry, store};
 
 /// An answer of Jobber's API: the first byte says to which query and in which envelope.
@@ -51,6 +52,7 @@ fn rules(trigger: Trigger) -> Rules {
         max_age: SignedDuration::from_hours(7 * 24),
         include_drafts: true,
         asks_from: Timestamp::UNIX_EPOCH,
+        hours: LocalHours::always(),
     }
 }
 

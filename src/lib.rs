@@ -28,9 +28,11 @@ pub mod oauth;
 pub mod plan;
 pub mod poller;
 pub mod retry;
+pub mod rules;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod step;
 pub mod store;
 mod table;
 pub mod webhook;
+pub mod window;

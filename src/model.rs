@@ -10,7 +10,6 @@ mod record;
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts};
@@ -186,46 +185,6 @@ impl WorkRef {
 impl fmt::Display for WorkRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind.as_str(), self.id)
-    }
-}
-
-/// What an account asks for, as far as the pure core needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
-    /// What fires an ask.
-    pub trigger: Trigger,
-    /// From completion to the earliest ask.
-    pub delay: SignedDuration,
-    /// Work finished longer ago than this is stale and not asked about.
-    pub max_age: SignedDuration,
-    /// Whether `invoice_created` counts drafts.
-    pub include_drafts: bool,
-    /// Work finished before this instant is never asked about: the first connection, or the day the
-    /// trigger was changed.
-    pub asks_from: Timestamp,
-}
-
-/// The rules that all accounts share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SharedRules {
-    /// From completion to the ask.
-    pub delay: SignedDuration,
-    /// Work finished longer ago is stale.
-    pub max_age: SignedDuration,
-    /// Whether `invoice_created` counts drafts.
-    pub include_drafts: bool,
-}
-
-impl SharedRules {
-    /// The rules of one account.
-    pub fn of(&self, account: &Account) -> Rules {
-        Rules {
-            trigger: account.trigger,
-            delay: self.delay,
-            max_age: self.max_age,
-            include_drafts: self.include_drafts,
-            asks_from: account.asks_from,
-        }
     }
 }
 

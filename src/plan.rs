@@ -13,9 +13,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{minus, plus};
 use crate::model::{
-    Candidate, Decision, InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Marker, Outcome, Record, Rules,
+    Candidate, Decision, InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Marker, Outcome, Record,
     SkipReason, Trigger, WorkRef,
 };
+use crate::rules::Rules;
 
 /// How far behind its watermark a sweep starts: it is unknown whether Jobber's `after` includes its own
 /// instant, and a one-off close is written twice about a second apart (`api-behaviour.md` §1).

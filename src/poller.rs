@@ -22,10 +22,9 @@ use crate::clock::{SharedClock, plus};
 use crate::connection::{Connection, ReadError, Trouble};
 use crate::crash::CrashPoint;
 use crate::jobber::{List, PageRequest};
-use crate::model::{
-    Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Record, SharedRules, Stream,
-};
+use crate::model::{Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Record, Stream};
 use crate::plan::{plan, reconcile_start, start_of};
+use crate::rules::SharedRules;
 use crate::step::{Effect, Entered, InFlight, Progress, Workers};
 use crate::store::{PlanCommit, Store, StoreError};
 
@@ -186,6 +185,9 @@ impl Poller {
         for list in lists(stream, start, window) {
             self.read(account, list, start, &mut reading).await?;
         }
+        if reconcile && account.timezone.is_none() && effect == Effect::Apply {
+            self.learn_timezone(account, &mut reading).await?;
+        }
         let Reading { records, requests, observed_at } = reading;
 
         let works: Vec<_> = records.iter().map(Record::work).collect();
@@ -205,6 +207,23 @@ impl Poller {
             CrashPoint::SweepStored.pass();
         }
         Ok(polled)
+    }
+
+    /// Asks for the contractor's time zone. It needs a scope that the app may lack, and can wait: the configured one
+    /// stands in for it.
+    async fn learn_timezone(&self, account: &Account, reading: &mut Reading) -> Result<(), ReadError> {
+        reading.requests += 1;
+        match self.connection.timezone(&account.id).await {
+            Ok(answer) => match answer.data {
+                Some(name) => self.store.note_timezone(&account.id, name).await.map_err(ReadError::Store),
+                None => Ok(()),
+            },
+            Err(error @ (ReadError::Store(_) | ReadError::NeedsAuthorization(_))) => Err(error),
+            Err(ReadError::Failed { detail, .. }) => {
+                tracing::debug!(account.id = %account.id, detail, "the time zone is not known yet");
+                Ok(())
+            }
+        }
     }
 
     /// Reads a list to its end, or, where it is sorted by change and not filtered, down to `start`.

@@ -46,8 +46,14 @@ fn an_error_is_one_line_whatever_it_quotes() {
 fn the_keys_are_those_of_the_type() {
     let json = serde_json::to_value(load(GOOD).unwrap()).unwrap();
     let mut of_type: Vec<String> = Vec::new();
-    for (section, keys) in json.as_object().unwrap() {
-        of_type.extend(keys.as_object().unwrap().keys().map(|key| format!("{section}.{key}")));
+    let mut sections: Vec<_> = json.as_object().unwrap().clone().into_iter().collect();
+    while let Some((name, value)) = sections.pop() {
+        match value {
+            serde_json::Value::Object(keys) => {
+                sections.extend(keys.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+            }
+            _ => of_type.push(name),
+        }
     }
     of_type.sort();
     let mut listed: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
@@ -145,6 +151,7 @@ fn periods_read_back_what_they_write() {
         assert_eq!(Period::parse(&period.to_string()), Ok(period), "{text}");
     }
     assert_eq!(Period::parse("7d").unwrap().to_string(), "7d");
+    assert_eq!(Period::parse(&Period::parse("1d, 0.5s").unwrap().to_string()), Period::parse("1d 0.5s"));
     assert_eq!(Period::parse("2h").unwrap().to_string(), "2h");
 }
 

@@ -13,6 +13,7 @@ use crate::model::{EncodedId, InvoiceStatus as InvoiceStatusTypeEnum, JobStatus 
 const _SCHEMA: &str = include_str!("../../schema/jobber-2026-07-27.graphql");
 
 type ISO8601DateTime = jiff::Timestamp;
+type Timezone = String;
 
 #[rustfmt::skip]
 macro_rules! query {
@@ -31,6 +32,7 @@ macro_rules! query {
 }
 
 query!(ConnectedAccount, "graphql/account.graphql");
+query!(ViewerTimezone, "graphql/timezone.graphql");
 query!(Jobs, "graphql/jobs.graphql");
 query!(Visits, "graphql/visits.graphql");
 query!(Invoices, "graphql/invoices.graphql");

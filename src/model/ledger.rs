@@ -31,6 +31,9 @@ pub struct Account {
     /// When the look-back over the whole `max_age` window last succeeded.
     #[serde(default)]
     pub reconciled_at: Option<Timestamp>,
+    /// The time zone of the user who authorised, as Jobber names it; `None` as long as it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
 }
 
 /// Whether Jobber still lets us in.

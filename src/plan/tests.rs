@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{EncodedId, InvoiceStatus, VisitRecord, WorkKind};
+use crate::rules::LocalHours;
 
 const NOW: &str = "2026-03-10T12:00:00Z";
 
@@ -16,6 +17,7 @@ fn rules(trigger: Trigger) -> Rules {
         max_age: SignedDuration::from_hours(7 * 24),
         include_drafts: false,
         asks_from: at("2026-03-01T00:00:00Z"),
+        hours: LocalHours::always(),
     }
 }
 

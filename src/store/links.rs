@@ -201,6 +201,8 @@ impl Store {
                     connection: Connection::Connected,
                     asks_from: if known.trigger == trigger { known.asks_from } else { new.at },
                     trigger,
+                    // Another user may have authorised.
+                    timezone: None,
                     ..known
                 },
                 None => Account {
@@ -213,6 +215,7 @@ impl Store {
                     connection: Connection::Connected,
                     watermarks: BTreeMap::new(),
                     reconciled_at: None,
+                    timezone: None,
                 },
             };
             link.state = LinkState::Used { by: new.account.clone(), at: new.now };

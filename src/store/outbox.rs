@@ -98,6 +98,21 @@ impl Store {
         .await
     }
 
+    /// Puts an entry off that nobody has leased.
+    pub async fn postpone(&self, id: &AskId, until: Timestamp) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.write(move |txn| {
+            let Some(mut entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else { return Ok(()) };
+            if let EntryState::Due { .. } = entry.state {
+                take_from_index(txn, &entry);
+                entry.state = EntryState::Due { at: until };
+                put_entry(txn, &entry);
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Ends attempt number `attempt` of an entry. `false` if that attempt no longer holds the lease: its
     /// outcome is ignored.
     pub async fn settle(

@@ -35,7 +35,9 @@ fn files(folder: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
 const LAYERS: &[&[&str]] = &[
     &["clock", "crash", "dial", "digest"],
     &["model"],
-    &["budget", "retry", "message", "plan"],
+    &["budget", "retry", "message", "window"],
+    &["rules"],
+    &["plan"],
     &["decide", "step", "table"],
     &["store", "webhook"],
     &["config", "jobber"],
@@ -142,8 +144,15 @@ fn documents_cost_what_they_did() {
         let cost = sandbox::requested(&document, operation, &variables, false);
         costs.insert(file.file_stem().unwrap().to_str().unwrap().to_owned(), cost);
     }
-    let expected =
-        [("account", 3), ("details", 31), ("extras", 207), ("invoices", 183), ("jobs", 143), ("visits", 143)];
+    let expected = [
+        ("account", 3),
+        ("details", 31),
+        ("extras", 207),
+        ("invoices", 183),
+        ("jobs", 143),
+        ("timezone", 2),
+        ("visits", 143),
+    ];
     assert_eq!(costs, expected.into_iter().map(|(name, cost)| (name.to_owned(), cost)).collect());
 }
 

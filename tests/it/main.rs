@@ -15,6 +15,7 @@ mod connecting;
 mod crashing;
 mod delivering;
 mod guards;
+mod hours;
 mod keeping;
 mod local_jobber;
 mod machine;

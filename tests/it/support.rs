@@ -156,6 +156,13 @@ pub fn secrets() -> Secrets {
     }
 }
 
+/// Hours from Monday to Friday, on Saturdays and on Sundays; in New York where Jobber does not say.
+pub fn window([weekdays, saturday, sunday]: [&str; 3]) -> Value {
+    json!({
+        "weekdays": weekdays, "saturday": saturday, "sunday": sunday, "holidays": [], "timezone": "America/New_York",
+    })
+}
+
 /// Settings for an engine between `sandbox` and `receiver`.
 pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -> Config {
     let text = json!({
@@ -167,7 +174,7 @@ pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -
         "outgoing": {"private_addresses": false},
         "review": {
             "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
-            "webhook_secret_file": null, "delay": "2h", "max_age": "7d",
+            "webhook_secret_file": null, "delay": "2h", "max_age": "7d", "window": window(["00:00-24:00"; 3]),
         },
     });
     serde_json::from_value(text).unwrap()

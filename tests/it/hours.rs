@@ -1,0 +1,149 @@
+//! The window: customers are asked in the contractor's own daytime, whatever holds an ask up.
+
+use jiff::{SignedDuration, Timestamp};
+use jobber_reviewd::model::{Outcome, Trigger, WorkRef};
+use jobber_reviewd::sandbox::Op;
+use serde_json::json;
+
+use crate::support::*;
+
+const USUAL: [&str; 3] = ["09:00-20:00", "09:00-20:00", "12:00-20:00"];
+
+/// An app that asks in the usual hours, and a contractor whose owner lives in `zone`.
+async fn in_zone(zone: &str) -> (TestApp, Contractor) {
+    let app =
+        TestApp::start_with(|config| config.review.window = serde_json::from_value(window(USUAL)).unwrap())
+            .await;
+    let op = Op::AddAccount { name: "Ace Plumbing".into(), timezone: zone.into() };
+    let made = app.sandbox.control(op).unwrap();
+    let id = jobber_reviewd::model::AccountId::new(made["id"].as_str().unwrap());
+    let ace = Contractor { number: made["account"].as_u64().unwrap(), id };
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.sweep().await;
+    (app, ace)
+}
+
+/// Lets time pass until `to`, with a sweep every five minutes.
+async fn run_until(app: &TestApp, to: &str) {
+    while app.clock_now() < at(to) {
+        app.pass(minutes(5).min(at(to).duration_since(app.clock_now())));
+        app.sweep().await;
+    }
+}
+
+fn due(app: &TestApp, ace: &Contractor, job: &WorkRef) -> Option<Timestamp> {
+    match app.decision(ace, job)?.outcome {
+        Outcome::Waiting { due_at } => Some(due_at),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn what_falls_due_at_night_leaves_in_the_morning_in_order_and_spread() {
+    let (app, ace) = in_zone("America/New_York").await;
+    // From 18:30 in New York, one every half hour: all are due after eight.
+    run_until(&app, "2026-03-10T22:30:00Z").await;
+    let mut jobs = Vec::new();
+    for _ in 0..6 {
+        jobs.push(ace.closed_job(&app));
+        app.pass(minutes(30));
+        app.sweep().await;
+    }
+    run_until(&app, "2026-03-11T12:55:00Z").await;
+    assert_eq!(app.receiver.got().len(), 0, "it is five to nine");
+    let reads = app.sandbox.stats(ace.number).operations.get("Details").copied();
+    assert_eq!(reads, None, "nothing is read to be put off");
+    let planned: Vec<_> = jobs.iter().map(|job| due(&app, &ace, job).unwrap()).collect();
+    assert!(planned.is_sorted() && planned.windows(2).all(|pair| pair[0] < pair[1]), "{planned:?}");
+    assert!(
+        planned[0] >= at("2026-03-11T13:00:00Z") && planned[5] < at("2026-03-11T14:00:00Z"),
+        "{planned:?}"
+    );
+    run_until(&app, "2026-03-11T14:05:00Z").await;
+    let asked: Vec<_> = app.receiver.got().iter().map(|got| got.json()["job"]["id"].clone()).collect();
+    assert_eq!(asked, jobs.iter().map(|job| json!(job.id)).collect::<Vec<_>>());
+    app.finish();
+}
+
+#[tokio::test]
+async fn the_hours_are_the_contractors_own_however_jobber_names_his_zone() {
+    // Closed at 12:00 UTC, due at 14:00: ten in New York, seven in Los Angeles, four in the afternoon in Berlin.
+    for (zone, leaves) in [
+        ("America/New_York", "2026-03-10T14:00:00Z"),
+        ("America/Los_Angeles", "2026-03-10T16:00:00Z"),
+        ("Pacific Time (US & Canada)", "2026-03-10T16:00:00Z"),
+        ("Europe/Berlin", "2026-03-10T14:00:00Z"),
+        // As the settings say where nobody knows the name.
+        ("Middle Earth", "2026-03-10T14:00:00Z"),
+    ] {
+        let (app, ace) = in_zone(zone).await;
+        ace.closed_job(&app);
+        run_until(&app, leaves).await;
+        let early = app.receiver.got().len();
+        run_until(&app, "2026-03-10T17:05:00Z").await;
+        assert_eq!(app.receiver.got().len(), 1, "{zone}");
+        let sent = Timestamp::from_second(
+            app.receiver.got()[0].headers["webhook-timestamp"].to_str().unwrap().parse().unwrap(),
+        )
+        .unwrap();
+        let late = sent.duration_since(at(leaves));
+        assert!(late >= SignedDuration::ZERO && late <= hours(1), "{zone}: {sent}, {early}");
+        app.finish();
+    }
+}
+
+#[tokio::test]
+async fn without_the_scope_for_users_the_settings_say_where_we_are() {
+    let app =
+        TestApp::start_with(|config| config.review.window = serde_json::from_value(window(USUAL)).unwrap())
+            .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.switch(&ace, json!({"hidden_types": ["User"]}));
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.sweep().await;
+    assert_eq!(app.engine.store.account(&ace.id).unwrap().unwrap().timezone, None);
+    ace.closed_job(&app);
+    run_until(&app, "2026-03-10T14:05:00Z").await;
+    assert_eq!(app.receiver.got().len(), 1);
+    // The scope is given: within the hour we know.
+    app.switch(&ace, json!({"hidden_types": []}));
+    run_until(&app, "2026-03-10T15:30:00Z").await;
+    let known = app.engine.store.account(&ace.id).unwrap().unwrap().timezone;
+    assert_eq!(known.as_deref(), Some("America/New_York"));
+}
+
+#[tokio::test]
+async fn a_retry_does_not_wake_anybody() {
+    let (app, ace) = in_zone("America/New_York").await;
+    // Closed at 17:50 in New York, asked at 19:50, and the platform is down.
+    run_until(&app, "2026-03-10T21:50:00Z").await;
+    ace.closed_job(&app);
+    app.receiver.answers(&[503; 4]);
+    run_until(&app, "2026-03-11T00:00:00Z").await;
+    let tried = app.receiver.got().len();
+    assert!(tried >= 2, "{tried}");
+    run_until(&app, "2026-03-11T12:55:00Z").await;
+    assert_eq!(app.receiver.got().len(), tried, "nothing at night");
+    run_until(&app, "2026-03-11T14:05:00Z").await;
+    assert!(app.receiver.got().len() > tried);
+    app.finish_with_repeats();
+}
+
+#[tokio::test]
+async fn an_ask_that_was_held_up_into_the_night_waits_for_the_morning() {
+    let (app, ace) = in_zone("America/New_York").await;
+    run_until(&app, "2026-03-10T20:00:00Z").await;
+    ace.closed_job(&app);
+    run_until(&app, "2026-03-10T21:55:00Z").await;
+    app.pass(minutes(5));
+    app.engine.asker.ask_once(None).await.unwrap();
+    assert_eq!(app.engine.store.entries().count(), 1, "it is in the outbox");
+    // The daemon was away until ten in the evening.
+    app.pass(hours(4));
+    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    assert_eq!(app.receiver.got().len(), 0);
+    assert!(app.engine.store.next_ask_due().unwrap().unwrap() >= at("2026-03-11T13:00:00Z"));
+    run_until(&app, "2026-03-11T14:05:00Z").await;
+    assert_eq!(app.receiver.got().len(), 1);
+    app.finish();
+}
