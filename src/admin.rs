@@ -13,7 +13,7 @@ use crate::connect::NewLink;
 use crate::engine::{Engine, OnceReport};
 use crate::model::{
     Account, AccountId, AskId, Candidate, Connection, Decision, EntryState, Health, Link, LinkId,
-    OutboxEntry, Outcome, SkipReason, Subject, Trigger, WorkRef,
+    OutboxEntry, Outcome, SkipReason, Subject, Suppression, Trigger, WorkRef,
 };
 use crate::step::Effect;
 use crate::store::{Copied, StoreError};
@@ -61,6 +61,24 @@ pub enum Request {
         /// A client, job, invoice, phone, e-mail or ask.
         what: String,
     },
+    /// Puts somebody on the list of those who are never asked.
+    SuppressAdd {
+        /// A phone, an e-mail, or the id of a card.
+        what: String,
+        /// Id or name of the only account that is not to ask; none is when absent.
+        account: Option<String>,
+        /// Why.
+        note: Option<String>,
+    },
+    /// Takes somebody off that list.
+    SuppressRemove {
+        /// As it was put on.
+        what: String,
+        /// As it was put on.
+        account: Option<String>,
+    },
+    /// That list.
+    SuppressList,
     /// Candidates, asks on their way, dead letters.
     QueueList,
     /// One ask, with its body.
@@ -92,6 +110,8 @@ pub enum Reply {
     Links(Vec<Link>),
     /// To `AccountList`.
     Accounts(Vec<Account>),
+    /// To `SuppressList`.
+    Suppressed(Vec<Suppression>),
     /// To `Export`, after its last part.
     Exported(Copied),
     /// To `Status`.
@@ -259,12 +279,9 @@ async fn attempt(
     let now = engine.clock.now();
     match request {
         Request::Once { account, dry_run } => {
-            let only = match account {
-                Some(name) => match find_account(engine, &name)? {
-                    Ok(account) => Some(account.id),
-                    Err(refusal) => return Ok(Reply::Refused(refusal)),
-                },
-                None => None,
+            let only = match named(engine, account)? {
+                Ok(account) => account.map(|account| account.id),
+                Err(refusal) => return Ok(Reply::Refused(refusal)),
             };
             let effect = if dry_run { Effect::DryRun } else { Effect::Apply };
             let progress = move |done, of| {
@@ -274,12 +291,9 @@ async fn attempt(
             Ok(Reply::Once(engine.once(only.as_ref(), effect, &progress).await?))
         }
         Request::LinkCreate { name, trigger, account, expires_seconds } => {
-            let account = match account {
-                Some(name) => match find_account(engine, &name)? {
-                    Ok(account) => Some(account),
-                    Err(refusal) => return Ok(Reply::Refused(refusal)),
-                },
-                None => None,
+            let account = match named(engine, account)? {
+                Ok(account) => account,
+                Err(refusal) => return Ok(Reply::Refused(refusal)),
             };
             // A link that mends an account proposes what the account has.
             let present = account.as_ref().map(|account| account.trigger);
@@ -314,6 +328,30 @@ async fn attempt(
         }
         Request::Status => Ok(Reply::Status(status(engine, running, now)?)),
         Request::Explain { what } => Ok(Reply::Explained(explain(engine, &what)?)),
+        Request::SuppressAdd { what, account, note } => {
+            let account = match named(engine, account)? {
+                Ok(account) => account,
+                Err(refusal) => return Ok(Reply::Refused(refusal)),
+            };
+            let suppression =
+                Suppression { what: what.clone(), account: account.map(|account| account.id), note, at: now };
+            store.suppress(suppression).await?;
+            Ok(Reply::Done(format!("{what} is never asked")))
+        }
+        Request::SuppressRemove { what, account } => {
+            let account = match named(engine, account)? {
+                Ok(account) => account,
+                Err(refusal) => return Ok(Reply::Refused(refusal)),
+            };
+            Ok(if store.unsuppress(&what, account.as_ref().map(|account| &account.id)).await? {
+                Reply::Done(format!("{what} can be asked again"))
+            } else {
+                Reply::Refused(format!(
+                    "{what} is not on the list: `suppress list` shows who is, and for whom"
+                ))
+            })
+        }
+        Request::SuppressList => Ok(Reply::Suppressed(store.suppressions()?)),
         Request::QueueList => Ok(Reply::Queue(queue(engine)?)),
         Request::QueueShow { id } => Ok(match store.entry(&id)? {
             Some(entry) => Reply::Ask(Box::new(entry)),
@@ -335,6 +373,14 @@ async fn attempt(
             Ok(()) => Reply::Done(format!("ask {id} is dropped; its customer is not asked again")),
             Err(refusal) => Reply::Refused(refusal.to_string()),
         }),
+    }
+}
+
+/// The account that an admin named, if he named one.
+fn named(engine: &Engine, name: Option<String>) -> Result<Result<Option<Account>, String>, StoreError> {
+    match name {
+        Some(name) => Ok(find_account(engine, &name)?.map(Some)),
+        None => Ok(Ok(None)),
     }
 }
 

@@ -23,9 +23,11 @@ use crate::clock::{SharedClock, plus};
 use crate::connection::{Connection, ReadError, Trouble};
 use crate::crash::CrashPoint;
 use crate::decide::{Contractor, Verdict, decide};
-use crate::model::{Account, AccountId, Ask, AskId, Candidate, Facts, Failure, SkipReason, Subject, WorkRef};
+use crate::model::{
+    Account, AccountId, Ask, AskId, Candidate, Facts, Failure, SkipReason, Subject, WorkRef, contacts_of,
+};
 use crate::plan::too_old;
-use crate::rules::SharedRules;
+use crate::rules::{Rules, SharedRules};
 use crate::step::{Effect, Entered, InFlight, Workers};
 use crate::store::{AskCommit, Store, StoreError};
 use crate::webhook::freeze;
@@ -174,11 +176,18 @@ impl Asker {
             Err(error) => return self.put_off(account, candidate, &error, effect).await,
         };
         let now = self.clock.now();
-        let job_ids = facts.as_ref().map(|facts| facts.job_ids.clone()).unwrap_or_default();
-        let markers = self.store.markers(&account.id, &candidate.work, &job_ids)?;
+        let client = facts.as_ref().and_then(|facts| facts.client.as_ref());
+        let past = self.store.past(
+            &account.id,
+            &candidate.work,
+            facts.as_ref().map(|facts| facts.job_ids.as_slice()).unwrap_or_default(),
+            client.map(|client| &client.id),
+            &client.map(contacts_of).unwrap_or_default(),
+            &rules.policy,
+        )?;
         let contractor = Contractor { id: &account.id, name: &account.name };
-        match decide(contractor, candidate, facts.as_ref(), &markers, &rules, now) {
-            Verdict::Ask(ask) => self.ask(account, *ask, now, effect).await,
+        match decide(contractor, candidate, facts.as_ref(), &past, &rules, now) {
+            Verdict::Ask(ask) => self.ask(account, *ask, &rules, now, effect).await,
             Verdict::Skip { reason, saw, subject } => {
                 self.skip(account, candidate, reason, saw, *subject, effect).await
             }
@@ -244,6 +253,7 @@ impl Asker {
         &self,
         account: &Account,
         ask: Ask,
+        rules: &Rules,
         now: Timestamp,
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
@@ -254,7 +264,7 @@ impl Asker {
         let work = ask.work.clone();
         let body = freeze(&ask.body);
         CrashPoint::AskDecided.pass();
-        match self.store.commit_ask(&account.id, ask, body, now).await? {
+        match self.store.commit_ask(&account.id, ask, body, &rules.policy, now).await? {
             AskCommit::Stored => {
                 CrashPoint::AskStored.pass();
                 tracing::info!(account.id = %account.id, work = %work, ask.key = %id, "asked");

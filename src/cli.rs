@@ -143,6 +143,9 @@ enum Verb {
         /// A client, job or invoice by number, name or id; a phone, an e-mail, or the id of an ask
         what: String,
     },
+    /// People who are never asked
+    #[command(subcommand)]
+    Suppress(SuppressVerb),
     /// Candidates, asks on their way, dead letters
     #[command(subcommand)]
     Queue(QueueVerb),
@@ -193,6 +196,31 @@ struct LinkArgs {
 enum AccountVerb {
     /// Every account
     List,
+}
+
+#[derive(Debug, Subcommand)]
+enum SuppressVerb {
+    /// Never ask somebody
+    Add {
+        /// A phone, an e-mail, or the id of a client's card in Jobber
+        what: String,
+        /// Only this account is not to ask, by id or name; without it none is
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// Why
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Everybody on the list
+    List,
+    /// Take somebody off the list
+    Remove {
+        /// As it was put on
+        what: String,
+        /// As it was put on
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -326,6 +354,13 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Some(Verb::Account(AccountVerb::List)) => Request::AccountList,
         Some(Verb::Status) => Request::Status,
         Some(Verb::Explain { what }) => Request::Explain { what },
+        Some(Verb::Suppress(SuppressVerb::Add { what, account, note })) => {
+            Request::SuppressAdd { what, account, note }
+        }
+        Some(Verb::Suppress(SuppressVerb::Remove { what, account })) => {
+            Request::SuppressRemove { what, account }
+        }
+        Some(Verb::Suppress(SuppressVerb::List)) => Request::SuppressList,
         Some(Verb::Queue(QueueVerb::List)) => Request::QueueList,
         Some(Verb::Queue(QueueVerb::Show { id })) => Request::QueueShow { id: AskId::new(id) },
         Some(Verb::Queue(QueueVerb::Retry { id })) => Request::QueueRetry { id: AskId::new(id) },
@@ -609,6 +644,7 @@ impl Output {
             Reply::LinkCreated(value) if self.json => print_json(value)?,
             Reply::Links(value) if self.json => print_json(value)?,
             Reply::Accounts(value) if self.json => print_json(value)?,
+            Reply::Suppressed(value) if self.json => print_json(value)?,
             Reply::Exported(value) if self.json => print_json(value)?,
             Reply::Status(value) if self.json => print_json(value)?,
             Reply::Explained(value) if self.json => print_json(value)?,

@@ -18,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::dial::{is_loopback, is_public, literal};
 use crate::model::Trigger;
+use crate::rules::{KindOfClients, Policy};
 use crate::window::{Hours, Window, zone};
 
 pub use secret::{SecretName, SecretSource, Secrets, find_secret};
@@ -114,6 +115,30 @@ pub const KEYS: &[Key] = &[
     ),
     key("review.delay", Some("\"2h\""), "From completion to the ask."),
     key("review.max_age", Some("\"7d\""), "Work finished longer ago than this is not asked about."),
+    key(
+        "review.cooldown",
+        Some("\"180d\""),
+        "A person, by phone or e-mail, is asked once in this time, whatever the work, card or trigger; `0s` is no limit.",
+    ),
+    key(
+        "review.cooldown_across_accounts",
+        Some("false"),
+        "Whether an ask by any contractor counts, or only by the same.",
+    ),
+    key("review.never_tag", Some("\"no-review\""), "Clients with this tag in Jobber are never asked."),
+    key(
+        "review.hold_tag",
+        Some("\"hold-review\""),
+        "Clients with this tag in Jobber wait until it is gone, or the work is older than `max_age`.",
+    ),
+    key("review.min_total", None, "Work that came to less is not asked about, in whole currency units."),
+    key(
+        "review.only_titles",
+        Some("[]"),
+        "Where there are any: only work whose title holds one of these words.",
+    ),
+    key("review.not_titles", Some("[]"), "Not work whose title holds one of these words."),
+    key("review.clients", Some("\"all\""), "Whose cards are asked: `all`, `people` or `companies`."),
     key(
         "review.window.weekdays",
         Some("\"09:00-20:00\""),
@@ -227,8 +252,41 @@ pub struct ReviewSection {
     pub delay: Period,
     /// See [`KEYS`].
     pub max_age: Period,
+    /// See [`KEYS`].
+    pub cooldown: Period,
+    /// See [`KEYS`].
+    pub cooldown_across_accounts: bool,
+    /// See [`KEYS`].
+    pub never_tag: String,
+    /// See [`KEYS`].
+    pub hold_tag: String,
+    /// See [`KEYS`].
+    pub min_total: Option<Amount>,
+    /// See [`KEYS`].
+    pub only_titles: Vec<String>,
+    /// See [`KEYS`].
+    pub not_titles: Vec<String>,
+    /// See [`KEYS`].
+    pub clients: KindOfClients,
     /// When customers may be asked.
     pub window: WindowSection,
+}
+
+impl ReviewSection {
+    /// As the pure core wants it.
+    pub fn policy(&self) -> Policy {
+        let tag = |tag: &String| Some(tag.clone()).filter(|tag| !tag.trim().is_empty());
+        Policy {
+            cooldown: self.cooldown.0,
+            across_accounts: self.cooldown_across_accounts,
+            never_tag: tag(&self.never_tag),
+            hold_tag: tag(&self.hold_tag),
+            min_total: self.min_total.map(|amount| f64::from(amount.0)),
+            only_titles: self.only_titles.clone(),
+            not_titles: self.not_titles.clone(),
+            clients: self.clients,
+        }
+    }
 }
 
 /// `[review.window]`
@@ -361,6 +419,13 @@ impl Config {
                 "give some day hours such as 09:00-20:00",
             ));
         }
+        if self.store.retention <= self.review.cooldown {
+            return Err(ConfigError::new(
+                "store.retention",
+                "it is not longer than review.cooldown: who was asked would be forgotten before they may be asked again",
+                "write a year or more",
+            ));
+        }
         if self.store.retention <= self.review.max_age {
             return Err(ConfigError::new(
                 "store.retention",
@@ -394,6 +459,9 @@ pub fn value_of<'v>(settings: &'v serde_json::Value, name: &str) -> Option<&'v s
     name.split('.').try_fold(settings, |value, part| value.get(part)).filter(|value| !value.is_null())
 }
 
+/// Words in the names of keys that would choose customers by how they feel.
+const SELECTIVE: &[&str] = &["rating", "sentiment", "stars", "score", "nps", "happy", "satisf", "mood"];
+
 /// Turns figment's error into key, problem and remedy.
 fn explain(error: &figment::Error) -> ConfigError {
     use figment::error::Kind;
@@ -420,6 +488,15 @@ fn explain(error: &figment::Error) -> ConfigError {
                 key.clone(),
                 "it is not set",
                 format!("set it in the configuration file or as {env}: {}", about(&key)),
+            )
+        }
+        // Asking only those who seem happy is forbidden by Google's rules and by the FTC.
+        Kind::UnknownField(field, _) if SELECTIVE.iter().any(|word| field.to_lowercase().contains(word)) => {
+            let key = if path.ends_with(field.as_str()) { path.clone() } else { at(field) };
+            ConfigError::new(
+                key,
+                "customers must not be chosen by how they feel: Google and the FTC forbid selective asking",
+                "remove it; hold_tag holds an ask for unfinished work",
             )
         }
         Kind::UnknownField(field, known) => {
@@ -625,6 +702,21 @@ impl<'de> Deserialize<'de> for Zone {
             serde::de::Error::custom(format!("`{name}` is no time zone; write one such as America/Chicago"))
         })?;
         Ok(Self(zone))
+    }
+}
+
+/// An amount of money in whole currency units, not negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Amount(pub u32);
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = i64::deserialize(deserializer)?;
+        let wrong = |_| {
+            serde::de::Error::custom(format!("{number} is out of range; write a whole amount such as 100"))
+        };
+        u32::try_from(number).map(Self).map_err(wrong)
     }
 }
 

@@ -6,18 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::plus;
 use crate::digest;
 use crate::message;
 use crate::model::{
     AccountId, Ask, AskBody, AskId, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
-    BodyVisit, Candidate, ClientFacts, EmailAddress, Facts, Marker, Phone, Record, SkipReason, Subject,
-    Trigger, WorkRef,
+    BodyVisit, Candidate, ClientFacts, Contacted, EmailAddress, Facts, Marker, Phone, Record, SkipReason,
+    Subject, Suppression, Trigger, WorkRef, contacts_of,
 };
 use crate::plan::{Finish, finish, too_old};
-use crate::rules::Rules;
+use crate::rules::{KindOfClients, Policy, Rules};
 
 /// What was decided.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,13 +51,26 @@ pub struct Contractor<'a> {
     pub name: &'a str,
 }
 
-/// Decides on `candidate`. `facts` is `None` when Jobber no longer has the work; `markers` holds those of
-/// the work and of every job behind it.
+/// What is known of earlier asks, and of the person.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Past {
+    /// Markers of the work and of every job behind it.
+    pub markers: BTreeMap<WorkRef, Marker>,
+    /// The last time this person was asked, however it was reached.
+    pub contacted: Option<Contacted>,
+    /// Whether an admin said that this person is never asked.
+    pub suppression: Option<Suppression>,
+}
+
+/// How long a client that is on hold waits before it is looked at again.
+const HOLD: SignedDuration = SignedDuration::from_hours(1);
+
+/// Decides on `candidate`. `facts` is `None` when Jobber no longer has the work.
 pub fn decide(
     contractor: Contractor<'_>,
     candidate: &Candidate,
     facts: Option<&Facts>,
-    markers: &BTreeMap<WorkRef, Marker>,
+    past: &Past,
     rules: &Rules,
     now: Timestamp,
 ) -> Verdict {
@@ -74,7 +87,7 @@ pub fn decide(
         Finish::Unclear { status } => return no(SkipReason::UnknownStatus, vec![("status", status)]),
         Finish::At { at, .. } => at,
     };
-    if let Some((work, marker)) = blocking(&candidate.work, &facts.job_ids, markers) {
+    if let Some((work, marker)) = blocking(&candidate.work, &facts.job_ids, &past.markers) {
         let saw = vec![
             ("asked_about", work.to_string()),
             ("asked_at", marker.at.to_string()),
@@ -103,6 +116,9 @@ pub fn decide(
     if let Some(of) = opted_out_work(facts, candidate.trigger) {
         return no(SkipReason::WorkOptedOut, vec![(of, "false".into())]);
     }
+    if let Some((reason, saw)) = unwanted(facts, client, past, &rules.policy) {
+        return no(reason, saw);
+    }
     let (phone, email) = (text_phone(&client.phones), best_email(&client.emails));
     if phone.is_none() && email.is_none() {
         let saw = vec![
@@ -112,12 +128,27 @@ pub fn decide(
         ];
         return no(SkipReason::NoContact, saw);
     }
+    if let Some(contacted) = &past.contacted
+        && rests_until(contacted, &rules.policy) > now
+    {
+        let saw = vec![
+            ("asked_at", contacted.at.to_string()),
+            ("ask_id", contacted.ask_id.to_string()),
+            ("cooldown", format!("{:#}", rules.policy.cooldown)),
+            ("may_be_asked_from", rests_until(contacted, &rules.policy).to_string()),
+        ];
+        return no(SkipReason::AskedRecently, saw);
+    }
+    if tagged(client, rules.policy.hold_tag.as_ref()) {
+        return Verdict::Defer { finished_at, until: rules.hours.leaves(plus(now, HOLD)) };
+    }
     Verdict::Ask(Box::new(Ask {
         id: ask_id(contractor.id, candidate.trigger, &candidate.work),
         work: candidate.work.clone(),
         job_ids: facts.job_ids.clone(),
         finished_at,
         subject,
+        contacts: contacts_of(client),
         body: body(contractor, candidate.trigger, facts, client, phone, email, now),
     }))
 }
@@ -143,6 +174,55 @@ pub fn blocking<'m>(
             .filter_map(|id| markers.get_key_value(&WorkRef::job(id.clone())))
             .find(|(_, marker)| marker.by != work.kind)
     })
+}
+
+/// Until when a person that was asked is left alone.
+pub fn rests_until(contacted: &Contacted, policy: &Policy) -> Timestamp {
+    plus(contacted.at, policy.cooldown)
+}
+
+/// Why the contractor, or the admin, does not want this customer to be asked about this work.
+fn unwanted(
+    facts: &Facts,
+    client: &ClientFacts,
+    past: &Past,
+    policy: &Policy,
+) -> Option<(SkipReason, Vec<(&'static str, String)>)> {
+    if let Some(suppression) = &past.suppression {
+        let note = suppression.note.clone().unwrap_or_default();
+        let saw = vec![("since", suppression.at.to_string()), ("note", note)];
+        return Some((SkipReason::Suppressed, saw));
+    }
+    if let Some(tag) = policy.never_tag.as_ref().filter(|tag| tagged(client, Some(tag))) {
+        return Some((SkipReason::Tagged, vec![("tag", tag.clone())]));
+    }
+    if client.is_lead {
+        return Some((SkipReason::ClientIsLead, vec![("isLead", "true".into())]));
+    }
+    let is_wanted = match policy.clients {
+        KindOfClients::All => true,
+        KindOfClients::People => !client.is_company,
+        KindOfClients::Companies => client.is_company,
+    };
+    if !is_wanted {
+        return Some((SkipReason::KindOfClient, vec![("isCompany", client.is_company.to_string())]));
+    }
+    let title = facts.job.as_ref().and_then(|job| job.title.as_deref()).unwrap_or_default();
+    let lower = title.to_lowercase();
+    let holds = |words: &[String]| words.iter().any(|word| lower.contains(&word.to_lowercase()));
+    if holds(&policy.not_titles) || !policy.only_titles.is_empty() && !holds(&policy.only_titles) {
+        return Some((SkipReason::TitleExcluded, vec![("title", title.to_owned())]));
+    }
+    let invoiced = facts.invoice.as_ref().and_then(|invoice| invoice.total);
+    let total = invoiced.or(facts.job.as_ref().map(|job| job.total)).unwrap_or_default();
+    let least = policy.min_total?;
+    (total < least).then(|| {
+        (SkipReason::BelowMinimum, vec![("total", total.to_string()), ("min_total", least.to_string())])
+    })
+}
+
+fn tagged(client: &ClientFacts, tag: Option<&String>) -> bool {
+    tag.is_some_and(|tag| client.tags.iter().any(|label| label.trim().eq_ignore_ascii_case(tag.trim())))
 }
 
 fn skip(reason: SkipReason, saw: Vec<(&'static str, String)>, subject: Subject) -> Verdict {

@@ -108,6 +108,7 @@ impl Engine {
             delay: config.review.delay.0,
             max_age: config.review.max_age.0,
             include_drafts: config.review.include_drafts,
+            policy: Arc::new(config.review.policy()),
             window: Arc::new(config.review.window.window()),
             zone: config.review.window.timezone.0.clone(),
         };

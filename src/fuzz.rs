@@ -3,13 +3,13 @@
 //!
 //! Nothing here may panic; a panic is a finding.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::admin::{Reply, Request};
 use crate::config::{Config, Period};
-use crate::decide::{Contractor, decide};
+use crate::decide::{Contractor, Past, decide};
 use crate::model::{AccountId, EncodedId, Facts, Record, Trigger, WorkRef};
 use crate::plan::{Known, plan};
 use crate::rules::{LocalHours, Rules};
@@ -53,6 +53,7 @@ fn rules(trigger: Trigger) -> Rules {
         include_drafts: true,
         asks_from: Timestamp::UNIX_EPOCH,
         hours: LocalHours::always(),
+        policy: Arc::default(),
     }
 }
 
@@ -80,7 +81,7 @@ fn recheck(facts: &Facts, work: &WorkRef, trigger: Trigger) {
     };
     let id = AccountId::new("account");
     let contractor = Contractor { id: &id, name: "Ace" };
-    let verdict = decide(contractor, &candidate, Some(facts), &BTreeMap::new(), &rules(trigger), now());
+    let verdict = decide(contractor, &candidate, Some(facts), &Past::default(), &rules(trigger), now());
     if let crate::decide::Verdict::Ask(ask) = verdict {
         claim(!crate::webhook::freeze(&ask.body).is_empty(), "an ask does not encode");
         let reach = (&ask.body.client.phone, &ask.body.client.email);

@@ -52,6 +52,8 @@ mod tests {
             is_archived: false,
             sample_data: false,
             receives_review_requests: true,
+            is_lead: false,
+            tags: vec![],
             phones: vec![],
             emails: vec![],
         }

@@ -3,6 +3,7 @@
 //! Everything here is plain data. Raw API nodes become these types in `jobber::convert` and nowhere
 //! else; the store writes them, and the pure core (`plan`, `decide`, `retry`) reasons about them.
 
+mod contact;
 mod facts;
 mod ledger;
 mod record;
@@ -12,12 +13,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use contact::{ContactKey, contacts_of};
 pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts};
 pub use ledger::{
     Account, Ask, AskBody, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
-    BodyVisit, Candidate, Connection, DeadReason, Decision, Delivery, EntryState, Failure, Health,
+    BodyVisit, Candidate, Connection, Contacted, DeadReason, Decision, Delivery, EntryState, Failure, Health,
     LastAttempt, Link, LinkState, LostReason, Marker, OutboxEntry, Outcome, Pending, ReceiverState,
-    SkipReason, Subject,
+    SkipReason, Subject, Suppression,
 };
 pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Account, Trigger};
 use crate::window::{Window, zone};
 
 /// The rules of one account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     /// What fires an ask.
     pub trigger: Trigger,
@@ -24,6 +25,57 @@ pub struct Rules {
     pub asks_from: Timestamp,
     /// When customers may be asked.
     pub hours: LocalHours,
+    /// Who may be asked.
+    pub policy: Arc<Policy>,
+}
+
+/// Who may be asked, besides what Jobber's own switches say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// From one ask of a person to the next; zero is no cooldown.
+    pub cooldown: SignedDuration,
+    /// Whether an ask through any account counts, or only through the same.
+    pub across_accounts: bool,
+    /// Clients with this tag are never asked.
+    pub never_tag: Option<String>,
+    /// Clients with this tag wait until it is gone, or the work is stale.
+    pub hold_tag: Option<String>,
+    /// What the work must come to at least, in whole currency units.
+    pub min_total: Option<f64>,
+    /// Where there are any: only work whose title holds one of these words.
+    pub only_titles: Vec<String>,
+    /// Not work whose title holds one of these words.
+    pub not_titles: Vec<String>,
+    /// People, companies, or both.
+    pub clients: KindOfClients,
+}
+
+impl Default for Policy {
+    /// Everybody, always.
+    fn default() -> Self {
+        Self {
+            cooldown: SignedDuration::ZERO,
+            across_accounts: false,
+            never_tag: None,
+            hold_tag: None,
+            min_total: None,
+            only_titles: vec![],
+            not_titles: vec![],
+            clients: KindOfClients::All,
+        }
+    }
+}
+
+/// Which cards are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KindOfClients {
+    /// All.
+    All,
+    /// Those of people.
+    People,
+    /// Those of companies.
+    Companies,
 }
 
 /// The window, in somebody's own time.
@@ -52,7 +104,7 @@ impl LocalHours {
 }
 
 /// The rules that all accounts share.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SharedRules {
     /// From completion to the ask.
     pub delay: SignedDuration,
@@ -60,6 +112,8 @@ pub struct SharedRules {
     pub max_age: SignedDuration,
     /// Whether `invoice_created` counts drafts.
     pub include_drafts: bool,
+    /// Who may be asked.
+    pub policy: Arc<Policy>,
     /// When customers may be asked.
     pub window: Arc<Window>,
     /// The time zone of accounts that have told none.
@@ -76,6 +130,7 @@ impl SharedRules {
             include_drafts: self.include_drafts,
             asks_from: account.asks_from,
             hours: self.hours_of(account),
+            policy: Arc::clone(&self.policy),
         }
     }
 

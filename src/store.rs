@@ -37,6 +37,7 @@ mod ledger;
 mod links;
 mod open;
 mod outbox;
+mod people;
 mod prune;
 mod seal;
 mod writer;
@@ -60,7 +61,7 @@ use seal::Sealer;
 use writer::{Txn, Writer};
 
 /// The schema this program writes. It reads every earlier one.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// The one tree; its name carries the layout of the keys.
 const TREE: &str = "jobber-reviewd.1";

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::admin::{Explained, QueueRow, Reply, StatusReport};
 use crate::engine::OnceReport;
 use crate::model::{
-    Account, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject,
+    Account, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject, Suppression,
 };
 use crate::table::table;
 
@@ -26,6 +26,7 @@ pub(super) fn reply(reply: &Reply) -> String {
             &["account", "name", "link's name", "trigger", "state", "connected"],
             accounts.iter().map(account),
         ),
+        Reply::Suppressed(all) => table(&["never asked", "by", "since", "note"], all.iter().map(suppression)),
         Reply::Exported(copied) => {
             format!("exported {} accounts in {} entries", copied.accounts, copied.entries)
         }
@@ -37,6 +38,15 @@ pub(super) fn reply(reply: &Reply) -> String {
         Reply::Ask(entry) => ask(entry),
         Reply::Done(message) | Reply::Refused(message) | Reply::Failed(message) => message.clone(),
     }
+}
+
+fn suppression(suppression: &Suppression) -> [String; 4] {
+    [
+        suppression.what.clone(),
+        suppression.account.as_ref().map_or_else(|| "anybody".to_owned(), ToString::to_string),
+        instant(suppression.at),
+        suppression.note.clone().unwrap_or_default(),
+    ]
 }
 
 fn instant(at: Timestamp) -> String {

@@ -6,6 +6,8 @@ use crate::model::{
     EncodedId, InvoiceFacts, InvoiceRecord, InvoiceStatus, JobFacts, JobRecord, JobStatus, Person,
     VisitFacts, VisitRecord, WorkKind,
 };
+use std::sync::Arc;
+
 use crate::rules::LocalHours;
 
 const NOW: &str = "2026-03-10T12:00:00Z";
@@ -22,6 +24,7 @@ fn rules(trigger: Trigger) -> Rules {
         include_drafts: false,
         asks_from: at("2026-03-01T00:00:00Z"),
         hours: LocalHours::always(),
+        policy: Arc::default(),
     }
 }
 
@@ -34,6 +37,8 @@ fn client() -> ClientFacts {
         is_archived: false,
         sample_data: false,
         receives_review_requests: true,
+        is_lead: false,
+        tags: vec![],
         phones: vec![Phone { number: "+15551234567".into(), primary: true, sms_allowed: true }],
         emails: vec![EmailAddress { address: "john@example.com".into(), primary: true }],
     }
@@ -48,6 +53,7 @@ fn job_facts() -> JobFacts {
         completed_at: Some(at("2026-03-10T09:00:00Z")),
         url: "https://secure.example.com/jobs/112".into(),
         allow_review_request: true,
+        total: 2500.0,
     }
 }
 
@@ -108,7 +114,8 @@ fn candidate(facts: &Facts, trigger: Trigger) -> Candidate {
 fn decide_on(facts: &Facts, trigger: Trigger, markers: &BTreeMap<WorkRef, Marker>) -> Verdict {
     let id = AccountId::new("acc");
     let contractor = Contractor { id: &id, name: "Ace Plumbing" };
-    decide(contractor, &candidate(facts, trigger), Some(facts), markers, &rules(trigger), at(NOW))
+    let past = Past { markers: markers.clone(), ..Past::default() };
+    decide(contractor, &candidate(facts, trigger), Some(facts), &past, &rules(trigger), at(NOW))
 }
 
 fn job_verdict(facts: &Facts) -> Verdict {
@@ -159,7 +166,7 @@ fn what_jobber_no_longer_has_is_not_asked_about() {
         Contractor { id: &id, name: "Ace" },
         &candidate(&facts(), Trigger::JobCompleted),
         None,
-        &BTreeMap::new(),
+        &Past::default(),
         &rules(Trigger::JobCompleted),
         at(NOW),
     );
@@ -296,4 +303,98 @@ proptest! {
         };
         prop_assert_eq!(id(&a, &b) == id(&c, &d), a == c && b == d);
     }
+}
+
+fn decide_by(policy: Policy, facts: &Facts, past: &Past) -> Verdict {
+    let id = AccountId::new("acc");
+    let contractor = Contractor { id: &id, name: "Ace Plumbing" };
+    let rules = Rules { policy: Arc::new(policy), ..rules(Trigger::JobCompleted) };
+    decide(contractor, &candidate(facts, Trigger::JobCompleted), Some(facts), past, &rules, at(NOW))
+}
+
+fn with_client(change: impl FnOnce(&mut ClientFacts)) -> Facts {
+    let mut facts = facts();
+    change(facts.client.as_mut().unwrap());
+    facts
+}
+
+#[test]
+fn who_is_not_wanted_is_not_asked_and_the_record_says_what_was_seen() {
+    let policy = |change: fn(&mut Policy)| {
+        let mut policy = Policy::default();
+        change(&mut policy);
+        policy
+    };
+    let tagged = with_client(|client| client.tags = vec!["VIP".into(), " No-Review ".into()]);
+    let lead = with_client(|client| client.is_lead = true);
+    let company = with_client(|client| client.is_company = true);
+    let cases: [(Policy, &Facts, Option<SkipReason>); 12] = [
+        (policy(|policy| policy.never_tag = Some("no-review".into())), &tagged, Some(SkipReason::Tagged)),
+        (Policy::default(), &tagged, None),
+        (Policy::default(), &lead, Some(SkipReason::ClientIsLead)),
+        (policy(|policy| policy.clients = KindOfClients::People), &company, Some(SkipReason::KindOfClient)),
+        (
+            policy(|policy| policy.clients = KindOfClients::Companies),
+            &facts(),
+            Some(SkipReason::KindOfClient),
+        ),
+        (policy(|policy| policy.clients = KindOfClients::Companies), &company, None),
+        (
+            policy(|policy| policy.not_titles = vec!["WATER".into()]),
+            &facts(),
+            Some(SkipReason::TitleExcluded),
+        ),
+        (
+            policy(|policy| policy.only_titles = vec!["lawn".into()]),
+            &facts(),
+            Some(SkipReason::TitleExcluded),
+        ),
+        (policy(|policy| policy.only_titles = vec!["lawn".into(), "heater".into()]), &facts(), None),
+        (policy(|policy| policy.min_total = Some(2500.5)), &facts(), Some(SkipReason::BelowMinimum)),
+        (policy(|policy| policy.min_total = Some(2500.0)), &facts(), None),
+        (Policy::default(), &facts(), None),
+    ];
+    for (index, (policy, facts, expected)) in cases.into_iter().enumerate() {
+        match (decide_by(policy, facts, &Past::default()), expected) {
+            (Verdict::Ask(_), None) => {}
+            (Verdict::Skip { reason, saw, .. }, Some(expected)) => {
+                assert_eq!(reason, expected, "case {index}");
+                assert!(!saw.is_empty(), "case {index}");
+            }
+            (verdict, expected) => panic!("case {index}: {expected:?}, but {verdict:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_person_that_was_asked_rests_for_the_cooldown() {
+    let contacted = Contacted {
+        account: AccountId::new("acc"),
+        ask_id: AskId::new("ask_0"),
+        at: at("2026-01-01T00:00:00Z"),
+    };
+    let past = Past { contacted: Some(contacted), ..Past::default() };
+    let after = |days: i64| Policy { cooldown: SignedDuration::from_hours(24 * days), ..Policy::default() };
+    let Verdict::Skip { reason, saw, .. } = decide_by(after(180), &facts(), &past) else { panic!("asked") };
+    assert_eq!(reason, SkipReason::AskedRecently);
+    assert_eq!(saw["may_be_asked_from"], "2026-06-30T00:00:00Z");
+    assert!(matches!(decide_by(after(30), &facts(), &past), Verdict::Ask(_)));
+    assert!(matches!(decide_by(after(0), &facts(), &past), Verdict::Ask(_)));
+}
+
+#[test]
+fn a_client_on_hold_waits() {
+    let policy = Policy { hold_tag: Some("hold-review".into()), ..Policy::default() };
+    let held = with_client(|client| client.tags = vec!["hold-review".into()]);
+    let verdict = decide_by(policy.clone(), &held, &Past::default());
+    let Verdict::Defer { until, .. } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(until, plus(at(NOW), SignedDuration::from_hours(1)));
+    assert!(matches!(decide_by(policy, &facts(), &Past::default()), Verdict::Ask(_)));
+}
+
+#[test]
+fn an_ask_names_every_way_to_reach_the_customer() {
+    let Verdict::Ask(ask) = decide_by(Policy::default(), &facts(), &Past::default()) else { panic!() };
+    assert_eq!(ask.contacts, contacts_of(facts().client.as_ref().unwrap()));
+    assert!(!ask.contacts.is_empty());
 }

@@ -198,6 +198,7 @@ fn job_facts(job: details::JobDetails) -> JobFacts {
         completed_at: job.completed_at,
         url: job.jobber_web_uri,
         allow_review_request: job.allow_review_request,
+        total: job.total,
     }
 }
 
@@ -218,7 +219,9 @@ fn client(client: details::ClientDetails) -> ClientFacts {
         is_company: client.is_company,
         is_archived: client.is_archived,
         sample_data: client.sample_data,
+        is_lead: client.is_lead,
         receives_review_requests: client.receives_review_requests,
+        tags: client.tags.nodes.into_iter().map(|tag| tag.label).collect(),
         phones: phones.collect(),
         emails: emails.collect(),
     }

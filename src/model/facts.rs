@@ -39,8 +39,12 @@ pub struct ClientFacts {
     pub is_archived: bool,
     /// One of Jobber's demo clients.
     pub sample_data: bool,
+    /// Nobody has worked for this client yet.
+    pub is_lead: bool,
     /// Jobber's own switch for review requests.
     pub receives_review_requests: bool,
+    /// The card's tags, as the contractor wrote them.
+    pub tags: Vec<String>,
     /// All numbers.
     pub phones: Vec<Phone>,
     /// All addresses.
@@ -48,7 +52,7 @@ pub struct ClientFacts {
 }
 
 /// The job itself, or the job behind a visit or an invoice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct JobFacts {
     /// Jobber's id.
     pub id: EncodedId,
@@ -64,6 +68,8 @@ pub struct JobFacts {
     pub url: String,
     /// Jobber's switch on the job.
     pub allow_review_request: bool,
+    /// What it comes to, in whole currency units.
+    pub total: f64,
 }
 
 /// The visit of a `visit_completed` ask.

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, AskId, EncodedId, LinkId, Stream, Trigger, WorkKind, WorkRef};
+use super::{AccountId, AskId, ContactKey, EncodedId, LinkId, Stream, Trigger, WorkKind, WorkRef};
 
 /// A connected Jobber account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,6 +206,20 @@ pub enum SkipReason {
     WorkOptedOut,
     /// No phone that takes texts, and no e-mail address.
     NoContact,
+    /// The client is a lead: nobody has worked for them.
+    ClientIsLead,
+    /// The client has the tag that says never.
+    Tagged,
+    /// An admin put this person on the list of those who are never asked.
+    Suppressed,
+    /// The work came to less than the settings want.
+    BelowMinimum,
+    /// The settings leave work with such a title out.
+    TitleExcluded,
+    /// The settings leave companies, or people, out.
+    KindOfClient,
+    /// This person was asked not long ago, perhaps through another card, work or trigger.
+    AskedRecently,
 }
 
 impl SkipReason {
@@ -224,6 +238,13 @@ impl SkipReason {
             Self::ClientOptedOut => "client_opted_out",
             Self::WorkOptedOut => "work_opted_out",
             Self::NoContact => "no_contact",
+            Self::ClientIsLead => "client_is_lead",
+            Self::Tagged => "tagged",
+            Self::Suppressed => "suppressed",
+            Self::BelowMinimum => "below_minimum",
+            Self::TitleExcluded => "title_excluded",
+            Self::KindOfClient => "kind_of_client",
+            Self::AskedRecently => "asked_recently",
         }
     }
 
@@ -242,6 +263,15 @@ impl SkipReason {
             Self::ClientOptedOut => "the client gets no review requests (switch on the client in Jobber)",
             Self::WorkOptedOut => "review requests are off for this work (switch in Jobber)",
             Self::NoContact => "no phone that takes texts and no e-mail address",
+            Self::ClientIsLead => "the client is a lead",
+            Self::Tagged => "the client has the tag that says never (review.never_tag)",
+            Self::Suppressed => "this person is on the list of those who are never asked (suppress)",
+            Self::BelowMinimum => "the work came to less than review.min_total",
+            Self::TitleExcluded => {
+                "work with such a title is left out (review.only_titles, review.not_titles)"
+            }
+            Self::KindOfClient => "such clients are left out (review.clients)",
+            Self::AskedRecently => "this person was asked within review.cooldown",
         }
     }
 
@@ -351,8 +381,34 @@ pub struct Ask {
     pub finished_at: Timestamp,
     /// What `explain` finds it by.
     pub subject: Subject,
+    /// Every way in which the customer is reached.
+    pub contacts: Vec<ContactKey>,
     /// What is sent.
     pub body: AskBody,
+}
+
+/// The last time a person was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contacted {
+    /// Through which account.
+    pub account: AccountId,
+    /// By which ask.
+    pub ask_id: AskId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Somebody who is never asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppression {
+    /// A number, an address or a card, as the admin wrote it.
+    pub what: String,
+    /// Only by this account; by none when absent.
+    pub account: Option<AccountId>,
+    /// Why.
+    pub note: Option<String>,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// The JSON of an ask. Field names are a promise to receivers.

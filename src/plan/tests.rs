@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{EncodedId, InvoiceStatus, VisitRecord, WorkKind};
+use std::sync::Arc;
+
 use crate::rules::LocalHours;
 
 const NOW: &str = "2026-03-10T12:00:00Z";
@@ -18,6 +20,7 @@ fn rules(trigger: Trigger) -> Rules {
         include_drafts: false,
         asks_from: at("2026-03-01T00:00:00Z"),
         hours: LocalHours::always(),
+        policy: Arc::default(),
     }
 }
 

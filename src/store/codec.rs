@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
-use crate::model::{Account, Decision, Health, Link, Marker, OutboxEntry, Pending, ReceiverState};
+use crate::model::{
+    Account, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending, ReceiverState, Suppression,
+};
 
 /// A type the store keeps.
 pub(super) trait Stored: Serialize + DeserializeOwned {
@@ -39,6 +41,7 @@ macro_rules! stored {
 
 stored! {
     Account = "account",
+    Contacted = "contact note",
     Decision = "decision",
     Health = "health note",
     Link = "link",
@@ -46,6 +49,7 @@ stored! {
     OutboxEntry = "outbox entry",
     Pending = "pending authorisation",
     ReceiverState = "receiver state",
+    Suppression = "suppression",
     Timestamp = "instant",
     u32 = "number",
     u64 = "counter",
@@ -105,6 +109,9 @@ mod tests {
         revoked_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"revoked","at":"2026-03-02T00:00:00Z"}"#,
         pending: Pending = r#"{"link":"00ff","browser":"11ee","trigger":"visit_completed","expires_at":"2026-03-01T00:15:00Z"}"#,
         instant: Timestamp = r#""2026-03-01T00:15:00Z""#,
+        contacted: Contacted = r#"{"account":"Z2lk","ask_id":"ask_1","at":"2026-03-10T11:00:00Z"}"#,
+        suppression: Suppression = r#"{"what":"+15551234567","account":null,"note":"asked us to stop","at":"2026-03-10T11:00:00Z"}"#,
+        account_with_zone: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"timezone":"America/New_York"}"#,
         number: u32 = "2",
         counter: u64 = "1234567890123",
     }

@@ -310,7 +310,7 @@ mod tests {
         let changed = text.replacen("\"v\":\"", "\"v\":\"AAAA", 1);
         assert!(restore(changed.as_bytes()).contains("its checksum does not fit"));
         assert!(restore(b"\xff\xfe").contains("it is no text"));
-        let newer = text.replacen("\"schema\":2", "\"schema\":99", 1);
+        let newer = text.replacen(&format!("\"schema\":{SCHEMA}"), "\"schema\":99", 1);
         assert!(restore(newer.as_bytes()).contains("install that version"));
         let left: Vec<_> = std::fs::read_dir(fixture.folder.path())
             .unwrap()

@@ -4,9 +4,10 @@
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::model::{AccountId, AskId, WorkKind, WorkRef};
+use crate::model::{AccountId, AskId, ContactKey, WorkKind, WorkRef};
 
 pub(super) const ACCOUNT: &[u8] = b"account\0";
+pub(super) const CONTACT: &[u8] = b"contact\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
 pub(super) const DUE: &[u8] = b"due\0";
 pub(super) const LINK: &[u8] = b"link\0";
@@ -14,6 +15,10 @@ pub(super) const MARKER: &[u8] = b"marker\0";
 pub(super) const OUTBOX: &[u8] = b"outbox\0";
 pub(super) const OUTBOX_DUE: &[u8] = b"outdue\0";
 pub(super) const PENDING: &[u8] = b"pending\0";
+
+/// Stands for all accounts: no id of Jobber's reads so.
+pub(super) const EVERYWHERE: &str = "*";
+pub(super) const SUPPRESSION: &[u8] = b"suppression\0";
 
 pub(super) fn schema() -> Vec<u8> {
     b"meta\0schema".to_vec()
@@ -64,6 +69,16 @@ pub(super) fn pending(hash: &str) -> Vec<u8> {
     join(PENDING, &[hash.as_bytes()])
 }
 
+/// `scope` is an account, or [`EVERYWHERE`].
+pub(super) fn contact(scope: &str, contact: &ContactKey) -> Vec<u8> {
+    join(CONTACT, &[scope.as_bytes(), contact.as_str().as_bytes()])
+}
+
+/// `scope` is an account, or [`EVERYWHERE`].
+pub(super) fn suppression(scope: &str, contact: &ContactKey) -> Vec<u8> {
+    join(SUPPRESSION, &[scope.as_bytes(), contact.as_str().as_bytes()])
+}
+
 pub(super) fn decisions_of(account: &AccountId) -> Vec<u8> {
     join(DECISION, &[account.as_str().as_bytes(), b""])
 }
@@ -100,6 +115,12 @@ pub(super) fn receiver(hash: &str) -> Vec<u8> {
 /// A key of an index that does not read back.
 pub(super) fn broken() -> StoreError {
     StoreError::Corrupt { family: "index of what is due", detail: "a key does not parse".to_owned() }
+}
+
+/// Whose decision a [`decision`] key names.
+pub(super) fn account_of(key: &[u8]) -> Option<AccountId> {
+    let account = key.strip_prefix(DECISION)?.split(|byte| *byte == 0).next()?;
+    Some(AccountId::new(text(account)?))
 }
 
 /// Reads a [`due`] key back.

@@ -1,18 +1,20 @@
 //! Decisions, markers and candidates: what a plan and a verdict write.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::outbox::put_entry;
 use super::writer::Txn;
-use super::{Store, StoreError, key};
+use super::{Store, StoreError, key, people};
 use crate::decide::blocking;
 use crate::model::{
     Account, AccountId, Ask, Candidate, Decision, Delivery, EncodedId, EntryState, Health, Marker,
     OutboxEntry, Outcome, SkipReason, Stream, Subject, WorkRef,
 };
 use crate::plan::{Known, Plan};
+use crate::rules::Policy;
 
 /// What a planned sweep stores, in one commit.
 #[derive(Debug, Clone)]
@@ -172,9 +174,10 @@ impl Store {
         account: &AccountId,
         ask: Ask,
         body: String,
+        policy: &Arc<Policy>,
         now: Timestamp,
     ) -> Result<AskCommit, StoreError> {
-        let id = account.clone();
+        let (id, policy) = (account.clone(), Arc::clone(policy));
         self.write(move |txn| {
             let Some(mut decision) = txn.get::<Decision>(&key::decision(&id, &ask.work))? else {
                 return Ok(AskCommit::Superseded);
@@ -189,6 +192,11 @@ impl Store {
             if blocking(&ask.work, &ask.job_ids, &markers).is_some() {
                 return Ok(AskCommit::Superseded);
             }
+            // Two works of one person can be decided about at once: the second comes again, and is told why not.
+            if people::rests(txn, &id, &ask.contacts, &policy, now)? {
+                return Ok(AskCommit::Superseded);
+            }
+            people::note_contact(txn, &id, &ask.id, &ask.contacts, now)?;
             let marker = Marker { by: ask.work.kind, ask_id: ask.id.clone(), at: now };
             for work in marked_by(&ask.work, &ask.job_ids) {
                 txn.put(&key::marker(&id, &work), &marker);

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::writer::{Txn, Writer};
-use super::{Inner, SCHEMA, Sealer, Store, StoreError, StoreKey, TREE, key, outbox};
+use super::{Inner, SCHEMA, Sealer, Store, StoreError, StoreKey, TREE, key, outbox, people};
 
 /// Memory sled may use to cache pages, in bytes.
 const CACHE: u64 = 32 * 1024 * 1024;
@@ -125,6 +125,9 @@ impl Store {
                         detail: "it is missing".to_owned(),
                     })?,
                 };
+                if found < 3 {
+                    people::index_people(&mut txn)?;
+                }
                 if found != SCHEMA {
                     tracing::info!(
                         from = found,
@@ -219,7 +222,8 @@ fn is_damage(error: &std::io::Error) -> bool {
 mod tests {
     use super::super::tests::{Fixture, at, id, job, key, unlocked};
     use super::*;
-    use crate::model::{AccountId, Connection, EncodedId, Marker, WorkKind, WorkRef};
+    use crate::model::{AccountId, Connection, ContactKey, EncodedId, Marker, WorkKind, WorkRef};
+    use crate::rules::Policy;
 
     fn open(path: &Path, if_missing: IfMissing) -> Result<Store, StoreError> {
         unlocked(|| Store::open(path, &key(1), if_missing))
@@ -320,7 +324,7 @@ mod tests {
             ),
             (
                 b"decision\0acc\0job\0j1",
-                br#"\x01{"work":{"kind":"job","id":"j1"},"trigger":"job_completed","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T11:00:00Z","outcome":"asked","ask_id":"ask_1","delivery":{"state":"queued"},"subject":{}}"#,
+                br#"\x01{"work":{"kind":"job","id":"j1"},"trigger":"job_completed","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T11:00:00Z","outcome":"asked","ask_id":"ask_1","delivery":{"state":"queued"},"subject":{"phone":"+15551234567"}}"#,
             ),
             (b"marker\0acc\0job\0j1", br#"\x01{"by":"job","ask_id":"ask_1","at":"2026-03-10T11:00:00Z"}"#),
             (
@@ -346,6 +350,10 @@ mod tests {
         let marker = store.markers(&id(), &work, &[]).unwrap().remove(&work).unwrap();
         assert!(matches!(marker, Marker { by: WorkKind::Job, .. }));
         assert!(store.decision(&id(), &job("j1")).unwrap().is_some());
+        // People were not noted then: the decisions tell who was asked.
+        let contacts = [ContactKey::phone("(555) 123-4567").unwrap()];
+        let past = store.past(&id(), &job("j2"), &[], None, &contacts, &Policy::default()).unwrap();
+        assert_eq!(past.contacted.unwrap().ask_id.as_str(), "ask_1");
         assert_eq!(store.due_asks(at(0), 10).unwrap().len(), 1);
         store.close().await;
         assert_eq!(read_tally(&path).unwrap(), Some(1));

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::clock::minus;
-use crate::model::{Decision, Link, Marker, Outcome};
+use crate::model::{Contacted, Decision, Link, Marker, Outcome};
 
 /// How often is looked for what is old.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
@@ -46,7 +46,7 @@ impl Store {
 
     fn old_keys(&self, before: Timestamp) -> Result<Vec<sled::IVec>, StoreError> {
         let mut old = Vec::new();
-        for family in [key::DECISION, key::MARKER, key::LINK] {
+        for family in [key::DECISION, key::MARKER, key::CONTACT, key::LINK] {
             let txn = Txn::new(&self.0.tree);
             for key in txn.committed_keys(family) {
                 let key = key?;
@@ -86,6 +86,9 @@ fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreErr
     if key.starts_with(key::MARKER) {
         let Some(marker) = txn.get::<Marker>(key)? else { return Ok(false) };
         return Ok(marker.at < before && !is_queued(&marker.ask_id)?);
+    }
+    if key.starts_with(key::CONTACT) {
+        return Ok(txn.get::<Contacted>(key)?.is_some_and(|contacted| contacted.at < before));
     }
     let Some(link) = txn.get::<Link>(key)? else { return Ok(false) };
     Ok(link.created_at < before && link.expires_at < before)

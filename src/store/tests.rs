@@ -91,7 +91,7 @@ impl Fixture {
     }
 
     pub(super) async fn ask(&self, work: &WorkRef) -> AskCommit {
-        self.store.commit_ask(&id(), ask(work), "{}".into(), at(5)).await.unwrap()
+        self.store.commit_ask(&id(), ask(work), "{}".into(), &Arc::default(), at(5)).await.unwrap()
     }
 
     pub(super) fn path(&self) -> std::path::PathBuf {
@@ -165,13 +165,14 @@ pub(super) fn candidates(names: &[&str]) -> Plan {
     Plan { candidates, skipped: vec![], watermark: None }
 }
 
-fn ask(work: &WorkRef) -> Ask {
+pub(super) fn ask(work: &WorkRef) -> Ask {
     Ask {
         id: ask_id(&id(), Trigger::JobCompleted, work),
         work: work.clone(),
         job_ids: vec![work.id.clone()],
         finished_at: at(0),
         subject: Subject::default(),
+        contacts: vec![],
         body: AskBody {
             kind: "review.requested".into(),
             timestamp: at(5),
@@ -325,7 +326,11 @@ async fn two_visits_of_a_job_may_be_asked_about_but_not_the_job_as_well() {
     }
     fixture.plan(plan).await;
     for name in ["v1", "v2"] {
-        let stored = fixture.store.commit_ask(&id(), as_visit(name), "{}".into(), at(5)).await.unwrap();
+        let stored = fixture
+            .store
+            .commit_ask(&id(), as_visit(name), "{}".into(), &Arc::default(), at(5))
+            .await
+            .unwrap();
         assert_eq!(stored, AskCommit::Stored);
     }
     assert_eq!(fixture.ask(&job("j1")).await, AskCommit::Superseded);

@@ -146,7 +146,7 @@ fn documents_cost_what_they_did() {
     }
     let expected = [
         ("account", 3),
-        ("details", 31),
+        ("details", 63),
         ("extras", 207),
         ("invoices", 183),
         ("jobs", 143),

@@ -87,6 +87,11 @@ schedule = "* * * * * *"
 webhook_url = "{}"
 webhook_secret_file = "{}"
 delay = "0s"
+cooldown = "0s"
+[review.window]
+weekdays = "00:00-24:00"
+saturday = "00:00-24:00"
+sunday = "00:00-24:00"
 "#,
             path("client_secret"),
             self.sandbox.api_base(),

@@ -20,6 +20,7 @@ mod keeping;
 mod local_jobber;
 mod machine;
 mod mixing;
+mod policy;
 mod support;
 mod tokens;
 mod trouble;

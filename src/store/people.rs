@@ -1,0 +1,217 @@
+//! People: when each was last asked, and who is never asked.
+
+use jiff::Timestamp;
+
+use super::writer::Txn;
+use super::{Store, StoreError, key};
+use crate::decide::{Past, rests_until};
+use crate::model::{
+    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Outcome, Suppression, WorkRef,
+};
+use crate::rules::Policy;
+
+impl Store {
+    /// What is known of a work, and of the person whom `contacts` reach and `card` names.
+    pub fn past(
+        &self,
+        account: &AccountId,
+        work: &WorkRef,
+        job_ids: &[EncodedId],
+        card: Option<&EncodedId>,
+        contacts: &[ContactKey],
+        policy: &Policy,
+    ) -> Result<Past, StoreError> {
+        let txn = Txn::new(&self.0.tree);
+        let card = card.map(|id| ContactKey::card(id.as_str()));
+        let mut suppression = None;
+        for contact in contacts.iter().chain(&card) {
+            for scope in [account.as_str(), key::EVERYWHERE] {
+                suppression = suppression.or(txn.get::<Suppression>(&key::suppression(scope, contact))?);
+            }
+        }
+        Ok(Past {
+            markers: self.markers(account, work, job_ids)?,
+            contacted: last_contact(&txn, account, contacts, policy)?,
+            suppression,
+        })
+    }
+
+    /// Puts somebody on the list of those who are never asked.
+    pub async fn suppress(&self, suppression: Suppression) -> Result<(), StoreError> {
+        self.write(move |txn| {
+            txn.put(&suppression_key(&suppression.what, suppression.account.as_ref()), &suppression);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes somebody off that list; whether they were on it.
+    pub async fn unsuppress(&self, what: &str, account: Option<&AccountId>) -> Result<bool, StoreError> {
+        let key = suppression_key(what, account);
+        self.write(move |txn| {
+            let was_there = txn.get_raw(&key)?.is_some();
+            txn.remove(&key);
+            Ok(was_there)
+        })
+        .await
+    }
+
+    /// Everybody who is never asked.
+    pub fn suppressions(&self) -> Result<Vec<Suppression>, StoreError> {
+        self.scan(key::SUPPRESSION).map(|entry| entry.map(|(_, suppression)| suppression)).collect()
+    }
+}
+
+fn suppression_key(what: &str, account: Option<&AccountId>) -> Vec<u8> {
+    key::suppression(account.map_or(key::EVERYWHERE, AccountId::as_str), &ContactKey::of(what))
+}
+
+/// The last ask of a person that the policy counts.
+fn last_contact(
+    txn: &Txn<'_>,
+    account: &AccountId,
+    contacts: &[ContactKey],
+    policy: &Policy,
+) -> Result<Option<Contacted>, StoreError> {
+    let scope = if policy.across_accounts { key::EVERYWHERE } else { account.as_str() };
+    let mut last: Option<Contacted> = None;
+    for contact in contacts {
+        let contacted = txn.get::<Contacted>(&key::contact(scope, contact))?;
+        if contacted.as_ref().map(|contacted| contacted.at) > last.as_ref().map(|last| last.at) {
+            last = contacted;
+        }
+    }
+    Ok(last)
+}
+
+/// Whether this person was asked so recently that they rest at `now`.
+pub(super) fn rests(
+    txn: &Txn<'_>,
+    account: &AccountId,
+    contacts: &[ContactKey],
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let last = last_contact(txn, account, contacts, policy)?;
+    Ok(last.is_some_and(|contacted| rests_until(&contacted, policy) > now))
+}
+
+/// Notes that a person was asked, for this account and for all.
+pub(super) fn note_contact(
+    txn: &mut Txn<'_>,
+    account: &AccountId,
+    ask_id: &AskId,
+    contacts: &[ContactKey],
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let contacted = Contacted { account: account.clone(), ask_id: ask_id.clone(), at };
+    for contact in contacts {
+        for scope in [account.as_str(), key::EVERYWHERE] {
+            let key = key::contact(scope, contact);
+            if txn.get::<Contacted>(&key)?.is_none_or(|known| known.at < at) {
+                txn.put(&key, &contacted);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes everybody of whom a decision says that they were asked: an earlier schema kept no notes of people.
+pub(super) fn index_people(txn: &mut Txn<'_>) -> Result<(), StoreError> {
+    let keys: Vec<_> = txn.committed_keys(key::DECISION).collect::<Result<_, _>>()?;
+    for key in keys {
+        let account = key::account_of(&key).ok_or_else(key::broken)?;
+        let Some(decision) = txn.get::<Decision>(&key)? else { continue };
+        let Outcome::Asked { ask_id, .. } = &decision.outcome else { continue };
+        let phone = decision.subject.phone.as_deref().and_then(ContactKey::phone);
+        let email = decision.subject.email.as_deref().and_then(ContactKey::email);
+        let contacts: Vec<_> = phone.into_iter().chain(email).collect();
+        note_contact(txn, &account, ask_id, &contacts, decision.at)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::SignedDuration;
+    use proptest::prelude::*;
+
+    use super::super::AskCommit;
+    use super::super::tests::{Fixture, at, candidates, id, job};
+    use super::*;
+    use crate::clock::plus;
+
+    fn phone(number: u32) -> ContactKey {
+        ContactKey::phone(&format!("555000{number:04}")).unwrap()
+    }
+
+    fn suppression(what: &str, account: Option<AccountId>) -> Suppression {
+        Suppression { what: what.into(), account, note: None, at: at(0) }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_suppressed_is_known_by_number_address_and_card() {
+        let fixture = Fixture::connected().await;
+        let suppressed = |contacts: &[ContactKey], card: Option<&EncodedId>| {
+            let past = fixture.store.past(&id(), &job("j"), &[], card, contacts, &Policy::default()).unwrap();
+            past.suppression.is_some()
+        };
+        let (card, other) = (EncodedId::new("card"), EncodedId::new("other"));
+        let number = ContactKey::phone("+15551234567").unwrap();
+        for what in ["(555) 123-4567", "card"] {
+            assert!(!suppressed(std::slice::from_ref(&number), Some(&card)));
+            fixture.store.suppress(suppression(what, None)).await.unwrap();
+            assert!(suppressed(std::slice::from_ref(&number), Some(&card)));
+            assert!(!suppressed(&[], Some(&other)));
+            assert!(!fixture.store.unsuppress(what, Some(&id())).await.unwrap(), "not for one account");
+            assert!(fixture.store.unsuppress(what, None).await.unwrap());
+        }
+        fixture.store.suppress(suppression("card", Some(AccountId::new("another")))).await.unwrap();
+        assert!(!suppressed(&[], Some(&card)), "another account's");
+        fixture.store.suppress(suppression("card", Some(id()))).await.unwrap();
+        assert!(suppressed(&[], Some(&card)));
+        assert_eq!(fixture.store.suppressions().unwrap().len(), 2);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Beside a list of all asks that is read from end to end each time: nobody is asked twice within the cooldown,
+        /// by whichever of their numbers, and nobody else is held back.
+        #[test]
+        fn nobody_is_asked_twice_within_the_cooldown(
+            asks in prop::collection::vec((prop::collection::vec(0_u32..6, 1..3), 0_i64..400), 1..30),
+            cooldown in 0_i64..300,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let fixture = Fixture::connected().await;
+                let policy =
+                    Arc::new(Policy { cooldown: SignedDuration::from_mins(cooldown), ..Policy::default() });
+                let mut all: Vec<(Vec<u32>, i64)> = Vec::new();
+                let mut now = 0;
+                for (index, (numbers, pause)) in asks.into_iter().enumerate() {
+                    now += pause;
+                    let name = format!("j{index}");
+                    fixture.plan(candidates(&[&name])).await;
+                    let mut ask = super::super::tests::ask(&job(&name));
+                    ask.contacts = numbers.iter().map(|number| phone(*number)).collect();
+                    let stored = fixture.store.commit_ask(&id(), ask, "{}".into(), &policy, at(now)).await.unwrap();
+                    let rests = all.iter().any(|(asked, when)| {
+                        now - when < cooldown && asked.iter().any(|number| numbers.contains(number))
+                    });
+                    assert_eq!(stored == AskCommit::Superseded, rests, "{numbers:?} at {now} after {all:?}");
+                    if !rests {
+                        all.push((numbers, now));
+                    }
+                }
+                let last = fixture.store.past(&id(), &job("x"), &[], None, &[phone(0)], &policy).unwrap();
+                let expected = all.iter().rfind(|(asked, _)| asked.contains(&0)).map(|(_, when)| at(*when));
+                assert_eq!(last.contacted.map(|contacted| contacted.at), expected);
+                assert!(expected.is_none_or(|when| plus(when, policy.cooldown) >= when));
+            });
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Whom to ask: each person once in a while, nobody who is not to be asked.
+
+use jobber_reviewd::admin::{Reply, Request};
+use jobber_reviewd::config::Period;
+use jobber_reviewd::model::{Outcome, SkipReason, Trigger, WorkRef};
+use serde_json::json;
+
+use crate::support::*;
+
+async fn with_cooldown(across_accounts: bool) -> TestApp {
+    TestApp::start_with(|config| {
+        config.review.cooldown = Period::parse("180d").unwrap();
+        config.review.cooldown_across_accounts = across_accounts;
+    })
+    .await
+}
+
+/// A closed job of a new card, and nothing more to do for it.
+async fn job_of(app: &TestApp, contractor: &Contractor, card: serde_json::Value) -> WorkRef {
+    let customer = contractor.customer_with(app, card);
+    let job = contractor.job(app, &customer, "Drain Cleaning", &[]);
+    contractor.close(app, &job);
+    app.pass(minutes(5));
+    app.sweep().await;
+    app.pass(hours(3));
+    app.sweep().await;
+    job
+}
+
+fn card(phone: &str, email: &str) -> serde_json::Value {
+    json!({
+        "phones": [{"number": phone, "smsAllowed": true, "primary": true}],
+        "emails": [{"address": email, "primary": true}],
+    })
+}
+
+fn is_asked(app: &TestApp, contractor: &Contractor, job: &WorkRef) -> bool {
+    matches!(app.decision(contractor, job).map(|decision| decision.outcome), Some(Outcome::Asked { .. }))
+}
+
+#[tokio::test]
+async fn one_person_is_asked_once_through_whichever_card() {
+    let app = with_cooldown(false).await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.sweep().await;
+    let first = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
+    assert!(is_asked(&app, &ace, &first));
+    // The same telephone on another card; the same address, written otherwise; a card made anew.
+    for again in [
+        card("+1 (555) 123-4567", "jane@example.com"),
+        card("5559999999", "JOHN@Example.com"),
+        card("5551234567", "john@example.com"),
+    ] {
+        let job = job_of(&app, &ace, again).await;
+        assert_eq!(app.skip_reason(&ace, &job), SkipReason::AskedRecently);
+    }
+    let saw = app.decision(&ace, &job_of(&app, &ace, card("5551234567", "x@example.com")).await).unwrap().saw;
+    assert!(saw["ask_id"].starts_with("ask_") && saw.contains_key("may_be_asked_from"), "{saw:?}");
+    // Somebody else.
+    let other = job_of(&app, &ace, card("5552222222", "lee@example.com")).await;
+    assert!(is_asked(&app, &ace, &other));
+    // Half a year later.
+    app.pass(hours(180 * 24));
+    app.sweep().await;
+    let later = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
+    assert!(is_asked(&app, &ace, &later));
+    assert_eq!(app.receiver.got().len(), 3);
+    app.finish();
+}
+
+#[tokio::test]
+async fn a_visit_and_its_invoice_or_a_switch_of_the_trigger_ask_nobody_twice() {
+    let app = with_cooldown(false).await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::VisitCompleted).await;
+    app.sweep().await;
+    let customer = ace.customer(&app);
+    let job = ace.job(&app, &customer, "Lawn care", &[]);
+    for _ in 0..3 {
+        let visit = ace.another_visit(&app, &job);
+        ace.complete(&app, &visit, None);
+        app.pass(minutes(5));
+        app.sweep().await;
+        app.pass(hours(48));
+        app.sweep().await;
+    }
+    app.connect(&ace, Trigger::InvoiceCreated).await;
+    app.sweep().await;
+    app.pass(hours(1));
+    ace.invoice(&app, &customer, Some(&job), true);
+    app.sweep().await;
+    app.pass(hours(3));
+    app.sweep().await;
+    assert_eq!(app.receiver.got().len(), 1, "every second week is not every second week a question");
+    app.finish();
+}
+
+#[tokio::test]
+async fn another_contractors_ask_counts_only_where_the_settings_say_so() {
+    for across_accounts in [false, true] {
+        let app = with_cooldown(across_accounts).await;
+        let (ace, best) = (app.contractor("Ace Plumbing"), app.contractor("Best Plumbing"));
+        for contractor in [&ace, &best] {
+            app.connect(contractor, Trigger::JobCompleted).await;
+        }
+        app.sweep().await;
+        // At the same time: whoever comes second is told so.
+        let jobs: Vec<_> =
+            [&ace, &best].into_iter().map(|contractor| (contractor, contractor.closed_job(&app))).collect();
+        for wait in [5, 180, 5] {
+            app.pass(minutes(wait));
+            app.sweep().await;
+        }
+        let asked = jobs.iter().filter(|(contractor, job)| is_asked(&app, contractor, job)).count();
+        assert_eq!(asked, if across_accounts { 1 } else { 2 });
+        app.finish();
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_on_the_list_is_never_asked() {
+    let app = with_cooldown(false).await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.sweep().await;
+    let (what, account, note) = ("(555) 123-4567".to_owned(), None, Some("asked us to stop".to_owned()));
+    app.admin(Request::SuppressAdd { what: what.clone(), account, note }).await;
+    let job = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
+    assert_eq!(app.skip_reason(&ace, &job), SkipReason::Suppressed);
+    assert_eq!(app.decision(&ace, &job).unwrap().saw["note"], "asked us to stop");
+    let Reply::Suppressed(list) = app.admin(Request::SuppressList).await else { panic!("no list") };
+    assert_eq!(list.len(), 1);
+    let remove = || Request::SuppressRemove { what: what.clone(), account: None };
+    assert!(matches!(app.admin(remove()).await, Reply::Done(_)));
+    assert!(matches!(app.admin(remove()).await, Reply::Refused(_)));
+    let job = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
+    assert!(is_asked(&app, &ace, &job));
+}
+
+#[tokio::test]
+async fn tags_in_jobber_say_never_and_not_yet() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    let (never, held, stale) = (ace.customer(&app), ace.customer(&app), ace.customer(&app));
+    for (customer, tag) in [(&never, "No-Review"), (&held, "hold-review"), (&stale, "hold-review")] {
+        ace.set(&app, &customer.id, "_tags", json!([tag]));
+    }
+    let jobs: Vec<_> = [&never, &held, &stale]
+        .map(|customer| {
+            let job = ace.job(&app, customer, "Drain Cleaning", &[]);
+            ace.close(&app, &job);
+            job
+        })
+        .into_iter()
+        .collect();
+    for wait in [5, 180, 180] {
+        app.pass(minutes(wait));
+        app.sweep().await;
+    }
+    assert_eq!(app.skip_reason(&ace, &jobs[0]), SkipReason::Tagged);
+    assert!(app.waits(&ace, &jobs[1]) && app.waits(&ace, &jobs[2]));
+    ace.set(&app, &held.id, "_tags", json!([]));
+    app.pass(minutes(61));
+    app.sweep().await;
+    assert!(is_asked(&app, &ace, &jobs[1]));
+    app.pass(hours(7 * 24));
+    app.sweep().await;
+    assert_eq!(app.skip_reason(&ace, &jobs[2]), SkipReason::TooOld);
+    app.finish();
+}
