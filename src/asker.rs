@@ -30,7 +30,6 @@ use crate::plan::too_old;
 use crate::rules::{Rules, SharedRules};
 use crate::step::{Effect, Entered, InFlight, Workers};
 use crate::store::{AskCommit, Store, StoreError};
-use crate::webhook::freeze;
 
 /// How long an account rests after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
@@ -187,7 +186,7 @@ impl Asker {
         )?;
         let contractor = Contractor { id: &account.id, name: &account.name };
         match decide(contractor, candidate, facts.as_ref(), &past, &rules, now) {
-            Verdict::Ask(ask) => self.ask(account, *ask, &rules, now, effect).await,
+            Verdict::Ask(ask) => self.ask(account, candidate, *ask, &rules, now, effect).await,
             Verdict::Skip { reason, saw, subject } => {
                 self.skip(account, candidate, reason, saw, *subject, effect).await
             }
@@ -252,6 +251,7 @@ impl Asker {
     async fn ask(
         &self,
         account: &Account,
+        candidate: &Candidate,
         ask: Ask,
         rules: &Rules,
         now: Timestamp,
@@ -262,7 +262,14 @@ impl Asker {
             return Ok(AskOutcome::Asked(id));
         }
         let work = ask.work.clone();
-        let body = freeze(&ask.body);
+        let body = match rules.texts.freeze(&ask.body) {
+            Ok(body) => body,
+            Err(error) => {
+                let detail = format!("review.body_file: {error}");
+                let failure = ReadError::Failed { detail, trouble: Trouble::Operator };
+                return self.put_off(account, candidate, &failure, effect).await;
+            }
+        };
         CrashPoint::AskDecided.pass();
         match self.store.commit_ask(&account.id, ask, body, &rules.policy, now).await? {
             AskCommit::Stored => {

@@ -583,8 +583,18 @@ fn show_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
 }
 
 fn check_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
-    load(path)?;
-    if output.json { print_json(&json!({"ok": true})) } else { print_text("the configuration is fine") }
+    let (config, _) = load(path)?;
+    let reads_always = config.review.texts().map_err(Stop::usage)?.reads_when_parts_are_missing();
+    if output.json {
+        return print_json(&json!({"ok": true, "message_reads_when_parts_are_missing": reads_always}));
+    }
+    print_text("the configuration is fine")?;
+    if !reads_always {
+        print_text(
+            "review.message does not read where a title, a technician or a first name is missing: then the built-in sentence is sent",
+        )?;
+    }
+    Ok(Status::Fine)
 }
 
 #[cfg(feature = "sandbox")]

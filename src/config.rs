@@ -17,6 +17,7 @@ use reqwest::Url;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::dial::{is_loopback, is_public, literal};
+use crate::message::{Texts, TextsError};
 use crate::model::Trigger;
 use crate::rules::{KindOfClients, Policy};
 use crate::window::{Hours, Window, zone};
@@ -139,6 +140,16 @@ pub const KEYS: &[Key] = &[
     ),
     key("review.not_titles", Some("[]"), "Not work whose title holds one of these words."),
     key("review.clients", Some("\"all\""), "Whose cards are asked: `all`, `people` or `companies`."),
+    key(
+        "review.message",
+        None,
+        "Template of the sentence for the customer, in place of the built-in one (see *What the platform gets*).",
+    ),
+    key(
+        "review.body_file",
+        None,
+        "File with a template of the whole JSON body, for a receiver that wants other field names.",
+    ),
     key(
         "review.window.weekdays",
         Some("\"09:00-20:00\""),
@@ -268,11 +279,33 @@ pub struct ReviewSection {
     pub not_titles: Vec<String>,
     /// See [`KEYS`].
     pub clients: KindOfClients,
+    /// See [`KEYS`].
+    pub message: Option<String>,
+    /// See [`KEYS`].
+    pub body_file: Option<PathBuf>,
     /// When customers may be asked.
     pub window: WindowSection,
 }
 
 impl ReviewSection {
+    /// The templates, read and tried.
+    pub fn texts(&self) -> Result<Texts, ConfigError> {
+        let body = self.body_file.as_ref().map(|path| {
+            std::fs::read_to_string(path).map_err(|error| {
+                let problem = format!("{} cannot be read ({})", path.display(), error.kind());
+                ConfigError::new("review.body_file", problem, "give the path of a readable file")
+            })
+        });
+        let body = body.transpose()?;
+        Texts::new(self.message.as_deref(), body.as_deref()).map_err(|error| {
+            let key = match error {
+                TextsError::Message(_) => "review.message",
+                TextsError::Body(_) => "review.body_file",
+            };
+            ConfigError::new(key, error.to_string(), "mend the template; the README lists what it can name")
+        })
+    }
+
     /// As the pure core wants it.
     pub fn policy(&self) -> Policy {
         let tag = |tag: &String| Some(tag.clone()).filter(|tag| !tag.trim().is_empty());
@@ -399,6 +432,7 @@ impl Config {
                 "every ask would be stale before it is due: shorten the delay or raise max_age",
             ));
         }
+        self.review.texts()?;
         for (key, url) in
             [("jobber.api_base", &self.jobber.api_base), ("review.webhook_url", &self.review.webhook_url)]
         {

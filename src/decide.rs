@@ -149,7 +149,12 @@ pub fn decide(
         finished_at,
         subject,
         contacts: contacts_of(client),
-        body: body(contractor, candidate.trigger, facts, client, phone, email, now),
+        body: said(
+            body(contractor, candidate.trigger, facts, client, phone, email, now),
+            facts,
+            client,
+            rules,
+        ),
     }))
 }
 
@@ -331,8 +336,15 @@ fn body(
             total: invoice.total,
             status: invoice.status.to_string(),
         }),
-        message: message::compose(client, job.and_then(|job| job.title.as_deref()), &facts.crew),
+        message: String::new(),
     }
+}
+
+/// Puts the sentence into an ask.
+fn said(ask: AskBody, facts: &Facts, client: &ClientFacts, rules: &Rules) -> AskBody {
+    let title = facts.job.as_ref().and_then(|job| job.title.as_deref());
+    let built_in = message::compose(client, title, &facts.crew);
+    AskBody { message: rules.texts.sentence(&ask, built_in), ..ask }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::asker::{AskOutcome, Asker, Considered};
 use crate::clock::SharedClock;
-use crate::config::{Config, Secrets};
+use crate::config::{Config, ConfigError, Secrets};
 use crate::connect::Connect;
 use crate::connection::Connection;
 use crate::dial::Dialer;
@@ -30,6 +30,9 @@ pub enum EngineError {
     /// TLS or the resolver could not be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] reqwest::Error),
+    /// A template of the settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// An address of the settings.
     #[error(transparent)]
     Endpoint(#[from] BadEndpoint),
@@ -109,6 +112,7 @@ impl Engine {
             max_age: config.review.max_age.0,
             include_drafts: config.review.include_drafts,
             policy: Arc::new(config.review.policy()),
+            texts: config.review.texts()?,
             window: Arc::new(config.review.window.window()),
             zone: config.review.window.timezone.0.clone(),
         };

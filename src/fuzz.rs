@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::admin::{Reply, Request};
 use crate::config::{Config, Period};
 use crate::decide::{Contractor, Past, decide};
+use crate::message::Texts;
 use crate::model::{AccountId, EncodedId, Facts, Record, Trigger, WorkRef};
 use crate::plan::{Known, plan};
 use crate::rules::{LocalHours, Rules};
@@ -54,6 +55,7 @@ fn rules(trigger: Trigger) -> Rules {
         asks_from: Timestamp::UNIX_EPOCH,
         hours: LocalHours::always(),
         policy: Arc::default(),
+        texts: Texts::default(),
     }
 }
 
@@ -83,7 +85,10 @@ fn recheck(facts: &Facts, work: &WorkRef, trigger: Trigger) {
     let contractor = Contractor { id: &id, name: "Ace" };
     let verdict = decide(contractor, &candidate, Some(facts), &Past::default(), &rules(trigger), now());
     if let crate::decide::Verdict::Ask(ask) = verdict {
-        claim(!crate::webhook::freeze(&ask.body).is_empty(), "an ask does not encode");
+        claim(
+            Texts::default().freeze(&ask.body).is_ok_and(|body| !body.is_empty()),
+            "an ask does not encode",
+        );
         let reach = (&ask.body.client.phone, &ask.body.client.email);
         claim(reach != (&None, &None), "somebody is asked who cannot be reached");
     }

@@ -6,11 +6,12 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::message::Texts;
 use crate::model::{Account, Trigger};
 use crate::window::{Window, zone};
 
 /// The rules of one account.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Rules {
     /// What fires an ask.
     pub trigger: Trigger,
@@ -27,6 +28,8 @@ pub struct Rules {
     pub hours: LocalHours,
     /// Who may be asked.
     pub policy: Arc<Policy>,
+    /// What is said.
+    pub texts: Texts,
 }
 
 /// Who may be asked, besides what Jobber's own switches say.
@@ -104,7 +107,7 @@ impl LocalHours {
 }
 
 /// The rules that all accounts share.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct SharedRules {
     /// From completion to the ask.
     pub delay: SignedDuration,
@@ -114,6 +117,8 @@ pub struct SharedRules {
     pub include_drafts: bool,
     /// Who may be asked.
     pub policy: Arc<Policy>,
+    /// What is said.
+    pub texts: Texts,
     /// When customers may be asked.
     pub window: Arc<Window>,
     /// The time zone of accounts that have told none.
@@ -131,6 +136,7 @@ impl SharedRules {
             asks_from: account.asks_from,
             hours: self.hours_of(account),
             policy: Arc::clone(&self.policy),
+            texts: self.texts.clone(),
         }
     }
 

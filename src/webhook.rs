@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 
 use crate::dial::NotPublic;
-use crate::model::{AskBody, AskId};
+use crate::model::AskId;
 use crate::retry::{self, Reply};
 
 /// From the first byte of the connection to the last of the answer. A lease is longer.
@@ -63,12 +63,6 @@ impl std::fmt::Debug for WebhookSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("WebhookSecret(…)")
     }
-}
-
-/// The bytes of an ask, frozen from here on.
-pub fn freeze(body: &AskBody) -> String {
-    // Plain data with text keys and finite numbers: it always encodes.
-    serde_json::to_string(body).unwrap_or_default()
 }
 
 /// What an attempt brought.

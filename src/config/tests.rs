@@ -67,6 +67,38 @@ fn every_error_names_its_key_and_the_remedy() {
     let with = |line: &str| changed(review, &format!("{review}\n{line}"));
     let cases = [
         (
+            with("min_rating = 4"),
+            "review.min_rating: customers must not be chosen by how they feel: Google and the FTC forbid selective asking; remove it; hold_tag holds an ask for unfinished work",
+        ),
+        (
+            with("message = \"Hi {{ client.frist_name }}\""),
+            "review.message: undefined value in line 1; mend the template; the README lists what it can name",
+        ),
+        (
+            with("body_file = \"/nowhere\""),
+            "review.body_file: /nowhere cannot be read (entity not found); give the path of a readable file",
+        ),
+        (
+            with("clients = \"everybody\""),
+            "review.clients: `everybody` is not known; use one of all, people, companies",
+        ),
+        (
+            with("[review.window]\nweekdays = \"9-5\""),
+            "review.window.weekdays: `9-5` gives no hours; write hours such as 09:00-20:00, or closed",
+        ),
+        (
+            with("[review.window]\nweekdays = \"closed\"\nsaturday = \"closed\"\nsunday = \"closed\""),
+            "review.window: it never opens: nobody would be asked; give some day hours such as 09:00-20:00",
+        ),
+        (
+            with("[review.window]\ntimezone = \"Middle Earth\""),
+            "review.window.timezone: `Middle Earth` is no time zone; write one such as America/Chicago",
+        ),
+        (
+            with("webhook_secret_file = \"x\"\n[store]\nretention = \"30d\""),
+            "store.retention: it is not longer than review.cooldown: who was asked would be forgotten before they may be asked again; write a year or more",
+        ),
+        (
             changed("client_id = \"id\"", ""),
             "jobber.client_id: it is not set; set it in the configuration file or as JOBBER_REVIEWD__JOBBER__CLIENT_ID: Client id of your app in Jobber's developer centre.",
         ),

@@ -4,6 +4,7 @@ use super::*;
 use crate::model::{EncodedId, InvoiceStatus, VisitRecord, WorkKind};
 use std::sync::Arc;
 
+use crate::message::Texts;
 use crate::rules::LocalHours;
 
 const NOW: &str = "2026-03-10T12:00:00Z";
@@ -21,6 +22,7 @@ fn rules(trigger: Trigger) -> Rules {
         asks_from: at("2026-03-01T00:00:00Z"),
         hours: LocalHours::always(),
         policy: Arc::default(),
+        texts: Texts::default(),
     }
 }
 

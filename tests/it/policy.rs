@@ -168,3 +168,37 @@ async fn tags_in_jobber_say_never_and_not_yet() {
     assert_eq!(app.skip_reason(&ace, &jobs[2]), SkipReason::TooOld);
     app.finish();
 }
+
+#[tokio::test]
+async fn the_operators_words_and_field_names_reach_the_platform() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = folder.path().join("body.json");
+    std::fs::write(
+        &body,
+        r#"{"to": {{ client.phone or none }}, "text": {{ message }}, "by": {{ account.name }}}"#,
+    )
+    .unwrap();
+    let app = TestApp::start_with(|config| {
+        config.review.message = Some("{{ client.first_name }}, how was {{ team }}?".into());
+        config.review.body_file = Some(body);
+    })
+    .await;
+    let ace = app.contractor("Ace \"Fast\" Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.sweep().await;
+    app.pass(minutes(5));
+    let with_crew = ace.closed_job(&app);
+    let customer = ace.customer(&app);
+    let without = ace.job(&app, &customer, "Drain Cleaning", &[]);
+    ace.close(&app, &without);
+    app.sweep().await;
+    app.pass(hours(2));
+    app.sweep().await;
+    let mut texts: Vec<_> =
+        app.receiver.got().iter().map(|got| got.json()["text"].as_str().unwrap().to_owned()).collect();
+    texts.sort();
+    assert_eq!(texts, ["Hi John! How was your Drain Cleaning?", "John, how was Mike?"]);
+    assert_eq!(app.receiver.got()[0].json()["by"], "Ace \"Fast\" Plumbing");
+    assert!(is_asked(&app, &ace, &with_crew));
+    app.finish();
+}
