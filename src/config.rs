@@ -569,13 +569,22 @@ fn explain(error: &figment::Error) -> ConfigError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub SignedDuration);
 
+/// The longest period: a century.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 36_525);
+
 impl Period {
     /// Reads a period. A day is 24 hours.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no length of time; write one such as 90s, 30m, 2h or 7d");
         let span: Span = text.trim().parse().map_err(|_| wrong())?;
         let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-        if duration.is_negative() { Err(wrong()) } else { Ok(Self(duration)) }
+        if duration.is_negative() {
+            return Err(wrong());
+        }
+        if duration > LONGEST {
+            return Err(format!("`{text}` is longer than a century; write one such as 90s, 30m, 2h or 7d"));
+        }
+        Ok(Self(duration))
     }
 }
 

@@ -184,6 +184,7 @@ fn periods_read_back_what_they_write() {
     }
     assert_eq!(Period::parse("7d").unwrap().to_string(), "7d");
     assert_eq!(Period::parse(&Period::parse("1d, 0.5s").unwrap().to_string()), Period::parse("1d 0.5s"));
+    assert!(Period::parse("776275656h").unwrap_err().contains("longer than a century"));
     assert_eq!(Period::parse("2h").unwrap().to_string(), "2h");
 }
 
