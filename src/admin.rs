@@ -11,12 +11,14 @@ use tokio::sync::mpsc;
 use crate::clock::minus;
 use crate::connect::NewLink;
 use crate::engine::{Engine, OnceReport};
+use crate::import::AskedBefore;
 use crate::model::{
     Account, AccountId, AskId, Candidate, Connection, Decision, EntryState, Health, Link, LinkId,
     OutboxEntry, Outcome, SkipReason, Subject, Suppression, Trigger, WorkRef,
 };
 use crate::step::Effect;
 use crate::store::{Copied, StoreError};
+use crate::window::zone;
 
 /// How far `status` counts back.
 const STATUS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -79,6 +81,22 @@ pub enum Request {
     },
     /// That list.
     SuppressList,
+    /// Notes people whom another tool has asked.
+    Import {
+        /// Who.
+        asked: Vec<AskedBefore>,
+        /// Id or name of the account that rows are about which name none.
+        account: Option<String>,
+        /// Whether to write it down, or only to see whether it could be.
+        write: bool,
+    },
+    /// Every decision, for a customer's complaint.
+    Audit {
+        /// Id or name of the only account.
+        account: Option<String>,
+        /// How far back.
+        since_seconds: i64,
+    },
     /// Candidates, asks on their way, dead letters.
     QueueList,
     /// One ask, with its body.
@@ -203,6 +221,8 @@ pub struct Explained {
     pub account: AccountId,
     /// Its name.
     pub account_name: String,
+    /// When it was finished, in the contractor's own time.
+    pub finished_local: String,
     /// The decision.
     #[serde(flatten)]
     pub decision: Decision,
@@ -291,24 +311,7 @@ async fn attempt(
             Ok(Reply::Once(engine.once(only.as_ref(), effect, &progress).await?))
         }
         Request::LinkCreate { name, trigger, account, expires_seconds } => {
-            let account = match named(engine, account)? {
-                Ok(account) => account,
-                Err(refusal) => return Ok(Reply::Refused(refusal)),
-            };
-            // A link that mends an account proposes what the account has.
-            let present = account.as_ref().map(|account| account.trigger);
-            let new = NewLink {
-                label: name,
-                trigger: trigger.or(present).unwrap_or(engine.config.review.trigger),
-                account: account.map(|account| account.id),
-                lives: SignedDuration::from_secs(expires_seconds),
-            };
-            let (link, url) = engine.connect.create_link(new).await?;
-            Ok(Reply::LinkCreated(NewLinkReply {
-                id: link.id,
-                url: url.expose_secret().to_owned(),
-                expires_at: link.expires_at,
-            }))
+            create_link(engine, name, trigger, account, SignedDuration::from_secs(expires_seconds)).await
         }
         Request::LinkList => Ok(Reply::Links(store.links()?)),
         Request::LinkRevoke { id } => Ok(match store.revoke_link(&id, now).await? {
@@ -327,6 +330,14 @@ async fn attempt(
             Ok(Reply::Exported(copied))
         }
         Request::Status => Ok(Reply::Status(status(engine, running, now)?)),
+        Request::Audit { account, since_seconds } => match named(engine, account)? {
+            Ok(account) => {
+                let since = minus(now, SignedDuration::from_secs(since_seconds));
+                let only = account.as_ref().map(|account| &account.id);
+                Ok(Reply::Explained(audit(engine, only, since)?))
+            }
+            Err(refusal) => Ok(Reply::Refused(refusal)),
+        },
         Request::Explain { what } => Ok(Reply::Explained(explain(engine, &what)?)),
         Request::SuppressAdd { what, account, note } => {
             let account = match named(engine, account)? {
@@ -351,6 +362,7 @@ async fn attempt(
                 ))
             })
         }
+        Request::Import { asked, account, write } => import(engine, asked, account, write).await,
         Request::SuppressList => Ok(Reply::Suppressed(store.suppressions()?)),
         Request::QueueList => Ok(Reply::Queue(queue(engine)?)),
         Request::QueueShow { id } => Ok(match store.entry(&id)? {
@@ -374,6 +386,62 @@ async fn attempt(
             Err(refusal) => Reply::Refused(refusal.to_string()),
         }),
     }
+}
+
+async fn import(
+    engine: &Engine,
+    asked: Vec<AskedBefore>,
+    otherwise: Option<String>,
+    write: bool,
+) -> Result<Reply, StoreError> {
+    let mut people = Vec::with_capacity(asked.len());
+    let mut known = BTreeMap::new();
+    for row in asked {
+        let Some(name) = row.account.or_else(|| otherwise.clone()) else {
+            let words = format!("line {}: no account; add a column account, or --account", row.line);
+            return Ok(Reply::Refused(words));
+        };
+        let id = match known.get(&name) {
+            Some(id) => id,
+            None => match find_account(engine, &name)? {
+                Ok(account) => known.entry(name).or_insert(account.id),
+                Err(refusal) => return Ok(Reply::Refused(format!("line {}: {refusal}", row.line))),
+            },
+        };
+        people.push((AccountId::clone(id), row.contacts, row.at));
+    }
+    let count = people.len();
+    if write {
+        engine.store.note_asked_before(people).await?;
+    }
+    Ok(Reply::Done(format!("{count} rows")))
+}
+
+async fn create_link(
+    engine: &Engine,
+    name: String,
+    trigger: Option<Trigger>,
+    account: Option<String>,
+    lives: SignedDuration,
+) -> Result<Reply, StoreError> {
+    let account = match named(engine, account)? {
+        Ok(account) => account,
+        Err(refusal) => return Ok(Reply::Refused(refusal)),
+    };
+    // A link that mends an account proposes what the account has.
+    let present = account.as_ref().map(|account| account.trigger);
+    let new = NewLink {
+        label: name,
+        trigger: trigger.or(present).unwrap_or(engine.config.review.trigger),
+        account: account.map(|account| account.id),
+        lives,
+    };
+    let (link, url) = engine.connect.create_link(new).await?;
+    Ok(Reply::LinkCreated(NewLinkReply {
+        id: link.id,
+        url: url.expose_secret().to_owned(),
+        expires_at: link.expires_at,
+    }))
 }
 
 /// The account that an admin named, if he named one.
@@ -481,6 +549,36 @@ fn queue(engine: &Engine) -> Result<Vec<QueueRow>, StoreError> {
 }
 
 /// Every decision that `what` names, the newest first.
+fn explained_of(engine: &Engine, account: &Account, decision: Decision) -> Explained {
+    let zone = account.timezone.as_deref().and_then(zone);
+    let zone = zone.unwrap_or_else(|| engine.config.review.window.timezone.0.clone());
+    let local = decision.finished_at.to_zoned_datetime(zone);
+    Explained {
+        account: account.id.clone(),
+        account_name: account.name.clone(),
+        finished_local: local.strftime("%a %Y-%m-%d %H:%M %Z").to_string(),
+        decision,
+    }
+}
+
+/// Every decision of one account or of all that was made since an instant, the oldest first.
+fn audit(engine: &Engine, only: Option<&AccountId>, since: Timestamp) -> Result<Vec<Explained>, StoreError> {
+    let mut rows = Vec::new();
+    for account in engine.store.accounts()? {
+        if only.is_some_and(|only| *only != account.id) {
+            continue;
+        }
+        for decision in engine.store.decisions(&account.id) {
+            let decision = decision?;
+            if decision.at >= since {
+                rows.push(explained_of(engine, &account, decision));
+            }
+        }
+    }
+    rows.sort_by_key(|row| row.decision.at);
+    Ok(rows)
+}
+
 fn explain(engine: &Engine, what: &str) -> Result<Vec<Explained>, StoreError> {
     let wanted = Wanted::new(what);
     let mut explained = Vec::new();
@@ -496,11 +594,7 @@ fn explain(engine: &Engine, what: &str) -> Result<Vec<Explained>, StoreError> {
             let of_client =
                 decision.subject.client_id.as_ref().is_some_and(|client| clients.contains(client));
             if of_client || wanted.is_meant(&decision) {
-                explained.push(Explained {
-                    account: account.id.clone(),
-                    account_name: account.name.clone(),
-                    decision,
-                });
+                explained.push(explained_of(engine, &account, decision));
             }
         }
     }

@@ -16,10 +16,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Reply, Request, Told};
 use crate::app::{Daemon, stop_on_signal};
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, KEYS, Period, SecretName, Secrets, find_secret, value_of};
 use crate::control::{self, CallError};
 use crate::engine::Engine;
+use crate::import;
 use crate::model::{AskId, LinkId, Trigger};
 use crate::store::{IfMissing, RestoreError, Store, StoreError};
 use crate::table;
@@ -29,6 +30,9 @@ const TRIES: u32 = 20;
 
 /// How long between two tries.
 const BETWEEN: Duration = Duration::from_millis(150);
+
+/// How far an audit looks back when nobody says otherwise.
+const AUDITED: &str = "90d";
 
 /// How long a link works when nobody says otherwise.
 const LINK_LIVES: &str = "7d";
@@ -143,9 +147,29 @@ enum Verb {
         /// A client, job or invoice by number, name or id; a phone, an e-mail, or the id of an ask
         what: String,
     },
+    /// Every decision as CSV (or --json): who was asked, who was not and why, and proof of each delivery
+    Audit {
+        /// Only this account, by id or name
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// How far back: 90d, 12h
+        #[arg(long, value_name = "PERIOD", default_value = AUDITED, value_parser = Period::parse)]
+        since: Period,
+    },
     /// People who are never asked
     #[command(subcommand)]
     Suppress(SuppressVerb),
+    /// Note people whom another tool has asked: they rest for review.cooldown, as if we had asked them
+    Import {
+        /// A CSV; its first line names the columns phone, email, `asked_at` and, if it is about several, account
+        file: PathBuf,
+        /// The account, by id or name, of rows that name none
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// Write it down; without this it is only counted
+        #[arg(long)]
+        yes: bool,
+    },
     /// Candidates, asks on their way, dead letters
     #[command(subcommand)]
     Queue(QueueVerb),
@@ -332,6 +356,9 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
     let request = match cli.verb {
         None if cli.once => Request::Once { account: cli.account, dry_run: cli.dry_run },
         None => return daemon(cli.config, cli.accept_empty_store).await,
+        Some(Verb::Import { file, account, yes }) => {
+            return import_asked(cli.config, &file, account, yes, &output).await;
+        }
         Some(Verb::Export { file }) => return export(cli.config, &file, &output).await,
         Some(Verb::Restore { file }) => return restore(cli.config, &file, &output).await,
         Some(Verb::Config(ConfigVerb::Show)) => return show_config(cli.config, &output),
@@ -354,6 +381,14 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Some(Verb::Account(AccountVerb::List)) => Request::AccountList,
         Some(Verb::Status) => Request::Status,
         Some(Verb::Explain { what }) => Request::Explain { what },
+        Some(Verb::Audit { account, since }) => {
+            let request = Request::Audit { account, since_seconds: since.0.as_secs() };
+            return match admin_request(cli.config, request).await? {
+                Reply::Explained(rows) if output.json => print_json(&rows),
+                Reply::Explained(rows) => print_text(&render::audit(&rows).map_err(Stop::failed)?),
+                other => output.reply(&other),
+            };
+        }
         Some(Verb::Suppress(SuppressVerb::Add { what, account, note })) => {
             Request::SuppressAdd { what, account, note }
         }
@@ -523,6 +558,46 @@ async fn restore(config: Option<PathBuf>, file: &Path, output: &Output) -> Resul
         "restored {} accounts as they were at {}; what was asked since then may be asked again, under the same ids",
         copied.accounts, copied.made_at
     ))
+}
+
+/// So many rows go to the daemon at once: a request has a longest size.
+const ROWS_AT_ONCE: usize = 200;
+
+/// Tries every row before the first is written.
+async fn import_asked(
+    config: Option<PathBuf>,
+    file: &Path,
+    account: Option<String>,
+    yes: bool,
+    output: &Output,
+) -> Result<Status, Stop> {
+    let config = Config::load(config.as_deref()).map_err(Stop::usage)?;
+    let cannot = |error: &dyn std::fmt::Display| Stop::usage(format!("{}: {error}", file.display()));
+    let text = std::fs::read(file).map_err(|error| cannot(&error))?;
+    let import::Parsed { asked, bad } =
+        import::parse(&text, SystemClock.now()).map_err(|error| cannot(&error))?;
+    for write in [false, true] {
+        if write && !yes {
+            break;
+        }
+        for rows in asked.chunks(ROWS_AT_ONCE) {
+            let request = Request::Import { asked: rows.to_vec(), account: account.clone(), write };
+            match reach(config.clone(), &request, &mut |_| Ok(())).await? {
+                Reply::Done(_) => {}
+                other => return output.reply(&other),
+            }
+        }
+    }
+    if output.json {
+        print_json(&json!({"rows": asked.len(), "bad": bad, "written": yes}))?;
+    } else {
+        for row in &bad {
+            print_text(&format!("line {}: {}", row.line, row.problem))?;
+        }
+        let then = if yes { "noted" } else { "could be noted: add --yes to do it" };
+        print_text(&format!("{} rows {then}, {} cannot be used", asked.len(), bad.len()))?;
+    }
+    Ok(if bad.is_empty() { Status::Fine } else { Status::Partly })
 }
 
 /// A store that forgot whom it asked is for a human to decide about; everything else at the start is the settings.

@@ -14,7 +14,7 @@ use crate::message::Texts;
 use crate::model::{AccountId, EncodedId, Facts, Record, Trigger, WorkRef};
 use crate::plan::{Known, plan};
 use crate::rules::{LocalHours, Rules};
-use crate::{http, jobber, oauth, retry, store};
+use crate::{http, import, jobber, oauth, retry, store};
 
 /// An answer of Jobber's API: the first byte says to which query and in which envelope.
 pub fn graphql_answers(bytes: &[u8]) {
@@ -106,8 +106,11 @@ pub fn store_values(bytes: &[u8]) {
     store::fuzzed(bytes);
 }
 
-/// A configuration file.
+/// A configuration file, or a table of people who were asked before.
 pub fn configuration(bytes: &[u8]) {
+    if let Ok(parsed) = import::parse(bytes, now()) {
+        claim(parsed.asked.iter().all(|asked| !asked.contacts.is_empty()), "nobody was asked");
+    }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match Config::parse(text) {
         Ok(config) => {

@@ -21,6 +21,7 @@ pub mod engine;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 pub mod http;
+pub mod import;
 pub mod jobber;
 pub mod message;
 pub mod model;

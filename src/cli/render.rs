@@ -141,17 +141,99 @@ fn status(report: &StatusReport) -> String {
     text
 }
 
+/// One row for each decision, as CSV.
+pub(super) fn audit(rows: &[Explained]) -> Result<String, csv::Error> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record([
+        "account",
+        "work",
+        "id",
+        "trigger",
+        "client",
+        "phone",
+        "email",
+        "job",
+        "invoice",
+        "finished_at",
+        "finished_local",
+        "decided_at",
+        "outcome",
+        "reason",
+        "seen",
+        "ask_id",
+        "delivery",
+        "delivered_at",
+        "http_status",
+        "attempts",
+    ])?;
+    for Explained { account_name, finished_local, decision, .. } in rows {
+        let subject = &decision.subject;
+        let (mut reason, mut ask, mut delivery) = (String::new(), String::new(), <[String; 4]>::default());
+        let outcome = match &decision.outcome {
+            Outcome::Waiting { due_at } => {
+                reason = format!("due at {due_at}");
+                "waiting"
+            }
+            Outcome::Skipped { reason: why } => {
+                reason = why.to_string();
+                "skipped"
+            }
+            Outcome::Asked { ask_id, delivery: how } => {
+                ask = ask_id.to_string();
+                delivery = match how {
+                    Delivery::Queued => ["queued".into(), String::new(), String::new(), String::new()],
+                    Delivery::Delivered { at, status, attempts } => {
+                        ["delivered".into(), at.to_string(), status.to_string(), attempts.to_string()]
+                    }
+                    Delivery::Dead { reason } => {
+                        [format!("dead letter: {reason}"), String::new(), String::new(), String::new()]
+                    }
+                    Delivery::Dropped => ["dropped".into(), String::new(), String::new(), String::new()],
+                };
+                "asked"
+            }
+        };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let seen: Vec<_> = decision.saw.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let [state, at, status, attempts] = delivery;
+        csv.write_record([
+            account_name.clone(),
+            decision.work.kind.as_str().to_owned(),
+            decision.work.id.to_string(),
+            decision.trigger.to_string(),
+            text(&subject.client_name),
+            text(&subject.phone),
+            text(&subject.email),
+            subject.job_number.map(|number| number.to_string()).unwrap_or_default(),
+            text(&subject.invoice_number),
+            decision.finished_at.to_string(),
+            finished_local.clone(),
+            decision.at.to_string(),
+            outcome.to_owned(),
+            reason,
+            seen.join(" "),
+            ask,
+            state,
+            at,
+            status,
+            attempts,
+        ])?;
+    }
+    let bytes = csv.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+    Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}
+
 fn explain(explained: &[Explained]) -> String {
     if explained.is_empty() {
         return "No finished work is known that fits.".to_owned();
     }
-    let rows = explained.iter().map(|Explained { account_name, decision, .. }| {
+    let rows = explained.iter().map(|Explained { account_name, finished_local, decision, .. }| {
         [
             subject(&decision.subject),
             decision.work.kind.as_str().to_owned(),
             account_name.clone(),
             decision.trigger.to_string(),
-            instant(decision.finished_at),
+            finished_local.clone(),
             outcome(&decision.outcome),
             decision
                 .saw

@@ -9,6 +9,7 @@ use super::outbox::put_entry;
 use super::writer::Txn;
 use super::{Store, StoreError, key, people};
 use crate::decide::blocking;
+use crate::digest;
 use crate::model::{
     Account, AccountId, Ask, Candidate, Decision, Delivery, EncodedId, EntryState, Health, Marker,
     OutboxEntry, Outcome, SkipReason, Stream, Subject, WorkRef,
@@ -206,7 +207,8 @@ impl Store {
             decision.finished_at = ask.finished_at;
             decision.at = now;
             decision.subject = ask.subject;
-            decision.saw.clear();
+            // The payload goes when it is delivered; this proves what it was.
+            decision.saw = BTreeMap::from([("payload_sha256".to_owned(), digest::of_bytes(body.as_bytes()))]);
             txn.put(&key::decision(&id, &ask.work), &decision);
             txn.remove(&key::due(due_at, &id, &ask.work));
             put_entry(

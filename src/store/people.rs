@@ -10,6 +10,9 @@ use crate::model::{
 };
 use crate::rules::Policy;
 
+/// Stands for the ask of another tool.
+const IMPORTED: &str = "imported";
+
 impl Store {
     /// What is known of a work, and of the person whom `contacts` reach and `card` names.
     pub fn past(
@@ -52,6 +55,20 @@ impl Store {
             let was_there = txn.get_raw(&key)?.is_some();
             txn.remove(&key);
             Ok(was_there)
+        })
+        .await
+    }
+
+    /// Notes people whom another tool has asked.
+    pub async fn note_asked_before(
+        &self,
+        people: Vec<(AccountId, Vec<ContactKey>, Timestamp)>,
+    ) -> Result<(), StoreError> {
+        self.write(move |txn| {
+            for (account, contacts, at) in people {
+                note_contact(txn, &account, &AskId::new(IMPORTED), &contacts, at)?;
+            }
+            Ok(())
         })
         .await
     }

@@ -366,3 +366,63 @@ async fn a_stranger_at_the_control_socket_is_turned_away() {
     assert_eq!(machine.run(&["account", "list"]).await.status, 0);
     assert_eq!(terminate(daemon).await, 0);
 }
+
+#[tokio::test]
+async fn people_whom_another_tool_asked_are_not_asked_again() {
+    let machine = Machine::set_up().await;
+    let config = std::fs::read_to_string(machine.path("config.toml")).unwrap();
+    std::fs::write(machine.path("config.toml"), config.replace("cooldown = \"0s\"", "cooldown = \"180d\""))
+        .unwrap();
+    let daemon = machine.start().await;
+    machine.connect().await;
+    let today = jobber_reviewd::clock::Clock::now(&jobber_reviewd::clock::SystemClock).to_string();
+    let mut rows = vec![format!("email,phone,asked_at\nJOHN@example.com,,{today}\n,call me,{today}")];
+    rows.extend((0..500).map(|row| format!("{row}@example.com,,{today}")));
+    let csv = rows.join("\n");
+    std::fs::write(machine.path("asked.csv"), csv).unwrap();
+    let file = machine.path("asked.csv");
+    let file = file.to_str().unwrap();
+    let nobody = machine.run(&["import", file]).await;
+    assert!(nobody.status == 2 && nobody.err.contains("line 2: no account"), "{}", nobody.err);
+    let counted = machine.run(&["import", file, "--account", "Ace Plumbing"]).await;
+    assert_eq!(counted.status, 4);
+    assert!(counted.out.contains("line 3: its phone is no number"), "{}", counted.out);
+    assert!(counted.out.contains("501 rows could be noted"), "{}", counted.out);
+    let noted = machine.run(&["import", file, "--account", "Ace Plumbing", "--yes", "--json"]).await;
+    assert_eq!((noted.status, &noted.json()["written"]), (4, &json!(true)), "{}", noted.err);
+    let job = machine.close_a_job();
+    let explained = async {
+        loop {
+            let explained = machine.run(&["explain", &job, "--json"]).await;
+            if explained.status == 0 && explained.json()[0]["outcome"] == "skipped" {
+                return explained.json();
+            }
+        }
+    };
+    let explained = tokio::time::timeout(crate::machine::PATIENCE, explained).await.unwrap();
+    assert_eq!(explained[0]["reason"], "asked_recently");
+    assert_eq!(explained[0]["saw"]["ask_id"], "imported");
+    assert_eq!(terminate(daemon).await, 0);
+    assert_eq!(machine.receiver.got().len(), 0);
+}
+
+#[tokio::test]
+async fn an_audit_proves_what_was_sent_and_when() {
+    let machine = Machine::set_up().await;
+    let daemon = machine.start().await;
+    machine.connect().await;
+    machine.close_a_job();
+    let got = machine.receiver.wait_for(1).await;
+    assert_eq!(terminate(daemon).await, 0);
+    let audit = machine.run(&["audit"]).await;
+    let rows: Vec<&str> = audit.out.lines().collect();
+    assert_eq!((audit.status, rows.len()), (0, 2), "{}", audit.err);
+    assert!(rows[0].starts_with("account,work,id,trigger,client,phone,email,job,"), "{}", rows[0]);
+    let hash = jobber_reviewd::digest::of_bytes(&got[0].body);
+    for proof in ["Ace Plumbing", "John Smith", "asked", got[0].id(), "delivered", ",200,1", &hash] {
+        assert!(rows[1].contains(proof), "{proof}: {}", rows[1]);
+    }
+    assert_eq!(machine.run(&["audit", "--since", "0s", "--json"]).await.json(), json!([]));
+    let local = machine.run(&["explain", "John Smith", "--json"]).await.json()[0]["finished_local"].clone();
+    assert!(local.as_str().unwrap().ends_with("ST") || local.as_str().unwrap().ends_with("DT"), "{local}");
+}

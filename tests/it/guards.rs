@@ -35,7 +35,7 @@ fn files(folder: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
 const LAYERS: &[&[&str]] = &[
     &["clock", "crash", "dial", "digest"],
     &["model"],
-    &["budget", "retry", "message", "window"],
+    &["budget", "import", "retry", "message", "window"],
     &["rules"],
     &["plan"],
     &["decide", "step", "table"],
