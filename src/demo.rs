@@ -410,27 +410,46 @@ impl Play<'_> {
         ))?;
         tell("")?;
 
-        let url = self.stage.new_link("Ace Plumbing", Trigger::InvoicePaid).await?;
-        self.stage.walk_through(&url, account, Trigger::InvoicePaid).await?;
-        tell("Ace Plumbing changes its mind, through another link: from now on, when an invoice is paid.")?;
-        let invoice = self.pay(account, &john)?;
-        tell(&format!("  {} pays for the {}, the work he was asked about.", john.name, john.title))?;
-        self.until("the last decision", || {
-            let skipped = matches!(
-                self.decision(&id, &invoice)?.map(|decision| decision.outcome),
-                Some(Outcome::Skipped { reason: SkipReason::AlreadyAsked })
-            );
-            Ok(skipped.then_some(()))
-        })
-        .await?;
-        tell("  He is not asked again.")?;
-        self.stage.engine.bells.ask.notify_one();
+        self.ask_nobody_twice(account, &id, &john).await?;
         let stats = self.stage.sandbox.stats(account);
         tell(&format!(
             "Jobber answered {} requests for {} points of the account’s budget.",
             stats.requests, stats.points
         ))?;
         self.tables(&id)
+    }
+
+    /// Another trigger, another card: the same work, the same person.
+    async fn ask_nobody_twice(&self, account: u64, id: &AccountId, john: &Customer) -> anyhow::Result<()> {
+        let url = self.stage.new_link("Ace Plumbing", Trigger::InvoicePaid).await?;
+        self.stage.walk_through(&url, account, Trigger::InvoicePaid).await?;
+        tell("Ace Plumbing changes its mind, through another link: from now on, when an invoice is paid.")?;
+        let invoice = self.pay(account, john)?;
+        tell(&format!("  {} pays for the {}, the work he was asked about.", john.name, john.title))?;
+        self.until("the last decision", || {
+            let skipped = matches!(
+                self.decision(id, &invoice)?.map(|decision| decision.outcome),
+                Some(Outcome::Skipped { reason: SkipReason::AlreadyAsked })
+            );
+            Ok(skipped.then_some(()))
+        })
+        .await?;
+        tell("  He is not asked again.")?;
+        let joan = self.second_card(account, john)?;
+        let invoice = self.pay(account, &joan)?;
+        tell(&format!(
+            "Somebody in the office makes a second card, {}, with the telephone of {}; a {} is done and paid.",
+            joan.name, john.name, joan.title
+        ))?;
+        self.until("the second card", || {
+            let skipped = matches!(
+                self.decision(id, &invoice)?.map(|decision| decision.outcome),
+                Some(Outcome::Skipped { reason: SkipReason::AskedRecently })
+            );
+            Ok(skipped.then_some(()))
+        })
+        .await?;
+        tell("  It is the same person: not asked again for half a year.")
     }
 
     fn tables(&self, id: &AccountId) -> anyhow::Result<()> {
@@ -549,6 +568,38 @@ impl Play<'_> {
             "mutation ($id: EncodedId!) {{ clientEdit(clientId: $id, input: {{{change}}}) {{ userErrors {{ message }} }} }}"
         );
         self.jobber(account, &document, json!({"id": customer.client})).map(drop)
+    }
+
+    /// Another card for the same person, and a job on it that is closed.
+    fn second_card(&self, account: u64, of: &Customer) -> anyhow::Result<Customer> {
+        let phones = "query ($id: EncodedId!) { client(id: $id) { phones { number } } }";
+        let data = self.jobber(account, phones, json!({"id": of.client}))?;
+        let number = data["client"]["phones"][0]["number"].as_str().context("no telephone")?;
+        let made = self.jobber(
+            account,
+            "mutation ($c: ClientCreateInput!) { clientCreate(input: $c) { client { id name clientProperties(first: 1) { nodes { id } } } } }",
+            json!({"c": {
+                "firstName": "J.", "lastName": of.name.split(' ').next_back(),
+                "phones": [{"number": number, "smsAllowed": true}],
+                "properties": [{"address": {"street1": "9 Elm St"}}],
+            }}),
+        )?;
+        let client = &made["clientCreate"]["client"];
+        let title = "Tap Repair";
+        let made = self.jobber(
+            account,
+            "mutation ($p: EncodedId!, $t: String!) { jobCreate(input: {propertyId: $p, title: $t, invoicing: {invoicingType: FIXED_PRICE, invoicingSchedule: ON_COMPLETION}}) { job { id } } }",
+            json!({"p": client["clientProperties"]["nodes"][0]["id"], "t": title}),
+        )?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let card = Customer {
+            name: text(&client["name"]),
+            client: text(&client["id"]),
+            job: WorkRef::job(EncodedId::new(text(&made["jobCreate"]["job"]["id"]))),
+            title: title.to_owned(),
+        };
+        self.close(account, &card)?;
+        Ok(card)
     }
 
     /// Sends an invoice for a customer's job and has it paid.

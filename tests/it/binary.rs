@@ -310,6 +310,7 @@ async fn the_demo_tells_its_story_to_the_end() {
         "no_contact",
         "no_longer_finished",
         "already_asked",
+        "asked_recently",
         "before_connection",
     ] {
         assert!(said.out.contains(words), "{words}\n{}", said.out);
