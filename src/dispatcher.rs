@@ -148,7 +148,7 @@ impl Dispatcher {
         let until = hours.leaves(now);
         if until > now {
             // It was decided in time and held up: the customer sleeps now.
-            self.store.postpone(id, until).await?;
+            self.store.postpone(id, now, until).await?;
             return Ok(None);
         }
         let Some(entry) = self.store.lease(id, now, plus(now, LEASE)).await? else { return Ok(None) };

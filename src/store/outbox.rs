@@ -98,12 +98,12 @@ impl Store {
         .await
     }
 
-    /// Puts an entry off that nobody has leased.
-    pub async fn postpone(&self, id: &AskId, until: Timestamp) -> Result<(), StoreError> {
+    /// Puts an entry off, unless an attempt is under way. A lease that ran out counts as none.
+    pub async fn postpone(&self, id: &AskId, now: Timestamp, until: Timestamp) -> Result<(), StoreError> {
         let id = id.clone();
         self.write(move |txn| {
             let Some(mut entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else { return Ok(()) };
-            if let EntryState::Due { .. } = entry.state {
+            if next_at(&entry).is_some_and(|at| at <= now) {
                 take_from_index(txn, &entry);
                 entry.state = EntryState::Due { at: until };
                 put_entry(txn, &entry);

@@ -566,3 +566,19 @@ async fn reconnecting_keeps_everything_and_a_new_trigger_starts_from_now() {
     let account = fixture.store.connect(new).await.unwrap().unwrap();
     assert_eq!((account.connected_at, account.asks_from), (at(1), at(20)));
 }
+
+#[tokio::test]
+async fn an_entry_is_put_off_unless_an_attempt_is_under_way() {
+    let fixture = Fixture::connected().await;
+    let ask = fixture.asked("j1").await;
+    let due = || fixture.store.next_ask_due().unwrap().unwrap();
+    fixture.store.postpone(&ask, at(6), at(60)).await.unwrap();
+    assert_eq!(due(), at(60));
+    fixture.store.postpone(&ask, at(6), at(90)).await.unwrap();
+    assert_eq!(due(), at(60), "it is not due before that");
+    fixture.store.lease(&ask, at(60), at(61)).await.unwrap().unwrap();
+    fixture.store.postpone(&ask, at(60), at(90)).await.unwrap();
+    assert_eq!(due(), at(61), "somebody is on it");
+    fixture.store.postpone(&ask, at(61), at(90)).await.unwrap();
+    assert_eq!(due(), at(90), "nobody is any more");
+}
