@@ -16,6 +16,7 @@ use crate::model::{
     Account, AccountId, AskId, Candidate, Connection, Decision, EntryState, Health, Link, LinkId,
     OutboxEntry, Outcome, SkipReason, Subject, Suppression, Trigger, WorkRef,
 };
+use crate::shadow::{ShadowReport, compare};
 use crate::step::Effect;
 use crate::store::{Copied, StoreError};
 use crate::window::zone;
@@ -90,6 +91,13 @@ pub enum Request {
         /// Whether to write it down, or only to see whether it could be.
         write: bool,
     },
+    /// What would have been sent, beside what an old automation sent.
+    ShadowReport {
+        /// What it sent.
+        theirs: Vec<AskedBefore>,
+        /// Id or name of the account that rows are about which name none.
+        account: Option<String>,
+    },
     /// Every decision, for a customer's complaint.
     Audit {
         /// Id or name of the only account.
@@ -128,6 +136,8 @@ pub enum Reply {
     Links(Vec<Link>),
     /// To `AccountList`.
     Accounts(Vec<Account>),
+    /// To `ShadowReport`.
+    Shadow(ShadowReport),
     /// To `SuppressList`.
     Suppressed(Vec<Suppression>),
     /// To `Export`, after its last part.
@@ -362,6 +372,7 @@ async fn attempt(
                 ))
             })
         }
+        Request::ShadowReport { theirs, account } => shadow_report(engine, theirs, account),
         Request::Import { asked, account, write } => import(engine, asked, account, write).await,
         Request::SuppressList => Ok(Reply::Suppressed(store.suppressions()?)),
         Request::QueueList => Ok(Reply::Queue(queue(engine)?)),
@@ -386,6 +397,37 @@ async fn attempt(
             Err(refusal) => Reply::Refused(refusal.to_string()),
         }),
     }
+}
+
+fn shadow_report(
+    engine: &Engine,
+    theirs: Vec<AskedBefore>,
+    otherwise: Option<String>,
+) -> Result<Reply, StoreError> {
+    let mut by_account: BTreeMap<AccountId, (Account, Vec<AskedBefore>)> = BTreeMap::new();
+    for row in theirs {
+        match named(engine, row.account.clone().or_else(|| otherwise.clone()))? {
+            Ok(Some(account)) => {
+                by_account.entry(account.id.clone()).or_insert_with(|| (account, vec![])).1.push(row);
+            }
+            Ok(None) => {
+                let words = format!("line {}: no account; add a column account, or --account", row.line);
+                return Ok(Reply::Refused(words));
+            }
+            Err(refusal) => return Ok(Reply::Refused(format!("line {}: {refusal}", row.line))),
+        }
+    }
+    let mut whole = ShadowReport::default();
+    for (account, rows) in by_account.into_values() {
+        let decisions: Vec<_> = engine.store.decisions(&account.id).collect::<Result<_, _>>()?;
+        let report = compare(&decisions, &rows, &engine.rules.of(&account));
+        whole.both += report.both;
+        whole.only_us.extend(report.only_us);
+        whole.only_them.extend(report.only_them);
+        whole.repeats.extend(report.repeats);
+        whole.outside_hours.extend(report.outside_hours);
+    }
+    Ok(Reply::Shadow(whole))
 }
 
 async fn import(

@@ -277,6 +277,10 @@ impl Asker {
                 tracing::info!(account.id = %account.id, work = %work, ask.key = %id, "asked");
                 Ok(AskOutcome::Asked(id))
             }
+            AskCommit::Shadowed => {
+                tracing::info!(account.id = %account.id, work = %work, ask.key = %id, "would be asked");
+                Ok(AskOutcome::Skipped(SkipReason::Shadow))
+            }
             AskCommit::Superseded => Ok(AskOutcome::Superseded),
         }
     }

@@ -147,6 +147,9 @@ enum Verb {
         /// A client, job or invoice by number, name or id; a phone, an e-mail, or the id of an ask
         what: String,
     },
+    /// A run beside an old automation (review.shadow)
+    #[command(subcommand)]
+    Shadow(ShadowVerb),
     /// Every decision as CSV (or --json): who was asked, who was not and why, and proof of each delivery
     Audit {
         /// Only this account, by id or name
@@ -220,6 +223,18 @@ struct LinkArgs {
 enum AccountVerb {
     /// Every account
     List,
+}
+
+#[derive(Debug, Subcommand)]
+enum ShadowVerb {
+    /// What would have been sent, beside what the old automation sent
+    Report {
+        /// A CSV of what it sent, with the columns of `import`
+        file: PathBuf,
+        /// The account, by id or name, of rows that name none
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -356,6 +371,14 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
     let request = match cli.verb {
         None if cli.once => Request::Once { account: cli.account, dry_run: cli.dry_run },
         None => return daemon(cli.config, cli.accept_empty_store).await,
+        Some(Verb::Shadow(ShadowVerb::Report { file, account })) => {
+            let import::Parsed { asked, bad } = read_asked(&file)?;
+            let reply = admin_request(cli.config, Request::ShadowReport { theirs: asked, account }).await?;
+            for row in bad {
+                tracing::warn!("line {}: {}", row.line, row.problem);
+            }
+            return output.reply(&reply);
+        }
         Some(Verb::Import { file, account, yes }) => {
             return import_asked(cli.config, &file, account, yes, &output).await;
         }
@@ -560,8 +583,14 @@ async fn restore(config: Option<PathBuf>, file: &Path, output: &Output) -> Resul
     ))
 }
 
+fn read_asked(file: &Path) -> Result<import::Parsed, Stop> {
+    let cannot = |error: &dyn std::fmt::Display| Stop::usage(format!("{}: {error}", file.display()));
+    let text = std::fs::read(file).map_err(|error| cannot(&error))?;
+    import::parse(&text, SystemClock.now()).map_err(|error| cannot(&error))
+}
+
 /// So many rows go to the daemon at once: a request has a longest size.
-const ROWS_AT_ONCE: usize = 200;
+const ROWS_AT_ONCE: usize = 10_000;
 
 /// Tries every row before the first is written.
 async fn import_asked(
@@ -572,10 +601,7 @@ async fn import_asked(
     output: &Output,
 ) -> Result<Status, Stop> {
     let config = Config::load(config.as_deref()).map_err(Stop::usage)?;
-    let cannot = |error: &dyn std::fmt::Display| Stop::usage(format!("{}: {error}", file.display()));
-    let text = std::fs::read(file).map_err(|error| cannot(&error))?;
-    let import::Parsed { asked, bad } =
-        import::parse(&text, SystemClock.now()).map_err(|error| cannot(&error))?;
+    let import::Parsed { asked, bad } = read_asked(file)?;
     for write in [false, true] {
         if write && !yes {
             break;
@@ -729,6 +755,7 @@ impl Output {
             Reply::LinkCreated(value) if self.json => print_json(value)?,
             Reply::Links(value) if self.json => print_json(value)?,
             Reply::Accounts(value) if self.json => print_json(value)?,
+            Reply::Shadow(value) if self.json => print_json(value)?,
             Reply::Suppressed(value) if self.json => print_json(value)?,
             Reply::Exported(value) if self.json => print_json(value)?,
             Reply::Status(value) if self.json => print_json(value)?,

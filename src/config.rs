@@ -126,6 +126,11 @@ pub const KEYS: &[Key] = &[
         Some("false"),
         "Whether an ask by any contractor counts, or only by the same.",
     ),
+    key(
+        "review.shadow",
+        Some("false"),
+        "Decide everything and send nothing, beside an old automation; `shadow report` tells the difference.",
+    ),
     key("review.never_tag", Some("\"no-review\""), "Clients with this tag in Jobber are never asked."),
     key(
         "review.hold_tag",
@@ -268,6 +273,8 @@ pub struct ReviewSection {
     /// See [`KEYS`].
     pub cooldown_across_accounts: bool,
     /// See [`KEYS`].
+    pub shadow: bool,
+    /// See [`KEYS`].
     pub never_tag: String,
     /// See [`KEYS`].
     pub hold_tag: String,
@@ -312,6 +319,7 @@ impl ReviewSection {
         Policy {
             cooldown: self.cooldown.0,
             across_accounts: self.cooldown_across_accounts,
+            shadow: self.shadow,
             never_tag: tag(&self.never_tag),
             hold_tag: tag(&self.hold_tag),
             min_total: self.min_total.map(|amount| f64::from(amount.0)),

@@ -21,7 +21,7 @@ use crate::admin::{self, Reply, Request, Told};
 use crate::engine::Engine;
 
 /// The longest request there is.
-const LONGEST_REQUEST: u64 = 64 * 1024;
+const LONGEST_REQUEST: u64 = 16 * 1024 * 1024;
 
 /// Parts of an export that wait for a slow reader.
 const TOLD_AHEAD: usize = 8;

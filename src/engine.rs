@@ -70,6 +70,8 @@ pub struct Engine {
     pub asker: Arc<Asker>,
     /// Delivers.
     pub dispatcher: Arc<Dispatcher>,
+    /// What accounts ask by.
+    pub rules: SharedRules,
     /// Rung by whoever made something due; only the daemon listens.
     pub bells: Bells,
     /// After this nothing new is begun.
@@ -149,9 +151,10 @@ impl Engine {
                 Sender::new(http, TIMEOUT),
                 Arc::clone(&clock),
                 receiver,
-                rules,
+                rules.clone(),
                 stop.clone(),
             )),
+            rules,
             bells: Bells::default(),
             stop,
             oauth,

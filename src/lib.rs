@@ -32,6 +32,7 @@ pub mod retry;
 pub mod rules;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod shadow;
 pub mod step;
 pub mod store;
 mod table;

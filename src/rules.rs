@@ -39,6 +39,8 @@ pub struct Policy {
     pub cooldown: SignedDuration,
     /// Whether an ask through any account counts, or only through the same.
     pub across_accounts: bool,
+    /// Everything is decided and nothing is sent.
+    pub shadow: bool,
     /// Clients with this tag are never asked.
     pub never_tag: Option<String>,
     /// Clients with this tag wait until it is gone, or the work is stale.
@@ -59,6 +61,7 @@ impl Default for Policy {
         Self {
             cooldown: SignedDuration::ZERO,
             across_accounts: false,
+            shadow: false,
             never_tag: None,
             hold_tag: None,
             min_total: None,

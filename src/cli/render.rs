@@ -9,6 +9,7 @@ use crate::engine::OnceReport;
 use crate::model::{
     Account, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject, Suppression,
 };
+use crate::shadow::ShadowReport;
 use crate::table::table;
 
 /// A reply as text.
@@ -26,6 +27,7 @@ pub(super) fn reply(reply: &Reply) -> String {
             &["account", "name", "link's name", "trigger", "state", "connected"],
             accounts.iter().map(account),
         ),
+        Reply::Shadow(report) => shadow(report),
         Reply::Suppressed(all) => table(&["never asked", "by", "since", "note"], all.iter().map(suppression)),
         Reply::Exported(copied) => {
             format!("exported {} accounts in {} entries", copied.accounts, copied.entries)
@@ -38,6 +40,28 @@ pub(super) fn reply(reply: &Reply) -> String {
         Reply::Ask(entry) => ask(entry),
         Reply::Done(message) | Reply::Refused(message) | Reply::Failed(message) => message.clone(),
     }
+}
+
+fn shadow(report: &ShadowReport) -> String {
+    let lines = |lines: &[u64]| match lines {
+        [] => "none".to_owned(),
+        lines => format!("lines {}", lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let us = report
+        .only_us
+        .iter()
+        .map(|row| ["only us".to_owned(), row.client.clone(), instant(row.at), String::new()]);
+    let them = report.only_them.iter().map(|row| {
+        let we = row.we.clone().unwrap_or_else(|| "no work known".to_owned());
+        ["only them".to_owned(), format!("line {}", row.line), instant(row.at), we]
+    });
+    format!(
+        "Both asked: {}. They asked again within the cooldown: {}. They asked outside the window: {}.\n\n{}",
+        report.both,
+        lines(&report.repeats),
+        lines(&report.outside_hours),
+        table(&["who asked", "whom", "when", "what we decided"], us.chain(them))
+    )
 }
 
 fn suppression(suppression: &Suppression) -> [String; 4] {

@@ -220,6 +220,8 @@ pub enum SkipReason {
     KindOfClient,
     /// This person was asked not long ago, perhaps through another card, work or trigger.
     AskedRecently,
+    /// It was decided to ask, and nothing is sent.
+    Shadow,
 }
 
 impl SkipReason {
@@ -245,6 +247,7 @@ impl SkipReason {
             Self::TitleExcluded => "title_excluded",
             Self::KindOfClient => "kind_of_client",
             Self::AskedRecently => "asked_recently",
+            Self::Shadow => "shadow",
         }
     }
 
@@ -272,6 +275,7 @@ impl SkipReason {
             }
             Self::KindOfClient => "such clients are left out (review.clients)",
             Self::AskedRecently => "this person was asked within review.cooldown",
+            Self::Shadow => "it would be asked about, and review.shadow is on: nothing is sent",
         }
     }
 

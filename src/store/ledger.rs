@@ -37,6 +37,8 @@ pub struct PlanCommit {
 pub enum AskCommit {
     /// Stored: decision, markers and outbox entry.
     Stored,
+    /// Only the decision was stored: nothing is sent.
+    Shadowed,
     /// Something else settled this work first; nothing was stored.
     Superseded,
 }
@@ -197,7 +199,18 @@ impl Store {
             if people::rests(txn, &id, &ask.contacts, &policy, now)? {
                 return Ok(AskCommit::Superseded);
             }
-            people::note_contact(txn, &id, &ask.id, &ask.contacts, now)?;
+            people::note_contact(txn, &id, &ask.id, &ask.contacts, &policy, now)?;
+            let proof = BTreeMap::from([("payload_sha256".to_owned(), digest::of_bytes(body.as_bytes()))]);
+            if policy.shadow {
+                decision.outcome = Outcome::Skipped { reason: SkipReason::Shadow };
+                decision.finished_at = ask.finished_at;
+                decision.at = now;
+                decision.subject = ask.subject;
+                decision.saw = proof;
+                txn.put(&key::decision(&id, &ask.work), &decision);
+                txn.remove(&key::due(due_at, &id, &ask.work));
+                return Ok(AskCommit::Shadowed);
+            }
             let marker = Marker { by: ask.work.kind, ask_id: ask.id.clone(), at: now };
             for work in marked_by(&ask.work, &ask.job_ids) {
                 txn.put(&key::marker(&id, &work), &marker);
@@ -208,7 +221,7 @@ impl Store {
             decision.at = now;
             decision.subject = ask.subject;
             // The payload goes when it is delivered; this proves what it was.
-            decision.saw = BTreeMap::from([("payload_sha256".to_owned(), digest::of_bytes(body.as_bytes()))]);
+            decision.saw = proof;
             txn.put(&key::decision(&id, &ask.work), &decision);
             txn.remove(&key::due(due_at, &id, &ask.work));
             put_entry(

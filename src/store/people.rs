@@ -66,7 +66,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.write(move |txn| {
             for (account, contacts, at) in people {
-                note_contact(txn, &account, &AskId::new(IMPORTED), &contacts, at)?;
+                note_contact(txn, &account, &AskId::new(IMPORTED), &contacts, &Policy::default(), at)?;
             }
             Ok(())
         })
@@ -91,14 +91,25 @@ fn last_contact(
     policy: &Policy,
 ) -> Result<Option<Contacted>, StoreError> {
     let scope = if policy.across_accounts { key::EVERYWHERE } else { account.as_str() };
+    let mut scopes = vec![scope.to_owned()];
+    if policy.shadow {
+        scopes.push(shadow_of(scope));
+    }
     let mut last: Option<Contacted> = None;
     for contact in contacts {
-        let contacted = txn.get::<Contacted>(&key::contact(scope, contact))?;
-        if contacted.as_ref().map(|contacted| contacted.at) > last.as_ref().map(|last| last.at) {
-            last = contacted;
+        for scope in &scopes {
+            let contacted = txn.get::<Contacted>(&key::contact(scope, contact))?;
+            if contacted.as_ref().map(|contacted| contacted.at) > last.as_ref().map(|last| last.at) {
+                last = contacted;
+            }
         }
     }
     Ok(last)
+}
+
+/// Where it is noted who would have been asked: it holds nobody back once asks are sent.
+fn shadow_of(scope: &str) -> String {
+    format!("~{scope}")
 }
 
 /// Whether this person was asked so recently that they rest at `now`.
@@ -119,12 +130,14 @@ pub(super) fn note_contact(
     account: &AccountId,
     ask_id: &AskId,
     contacts: &[ContactKey],
+    policy: &Policy,
     at: Timestamp,
 ) -> Result<(), StoreError> {
     let contacted = Contacted { account: account.clone(), ask_id: ask_id.clone(), at };
     for contact in contacts {
         for scope in [account.as_str(), key::EVERYWHERE] {
-            let key = key::contact(scope, contact);
+            let scope = if policy.shadow { shadow_of(scope) } else { scope.to_owned() };
+            let key = key::contact(&scope, contact);
             if txn.get::<Contacted>(&key)?.is_none_or(|known| known.at < at) {
                 txn.put(&key, &contacted);
             }
@@ -143,7 +156,7 @@ pub(super) fn index_people(txn: &mut Txn<'_>) -> Result<(), StoreError> {
         let phone = decision.subject.phone.as_deref().and_then(ContactKey::phone);
         let email = decision.subject.email.as_deref().and_then(ContactKey::email);
         let contacts: Vec<_> = phone.into_iter().chain(email).collect();
-        note_contact(txn, &account, ask_id, &contacts, decision.at)?;
+        note_contact(txn, &account, ask_id, &contacts, &Policy::default(), decision.at)?;
     }
     Ok(())
 }

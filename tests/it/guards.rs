@@ -37,7 +37,7 @@ const LAYERS: &[&[&str]] = &[
     &["model"],
     &["budget", "import", "retry", "message", "window"],
     &["rules"],
-    &["plan"],
+    &["plan", "shadow"],
     &["decide", "step", "table"],
     &["store", "webhook"],
     &["config", "jobber"],

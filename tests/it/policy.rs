@@ -202,3 +202,35 @@ async fn the_operators_words_and_field_names_reach_the_platform() {
     assert!(is_asked(&app, &ace, &with_crew));
     app.finish();
 }
+
+#[tokio::test]
+async fn a_shadow_decides_everything_and_sends_nothing() {
+    let app = TestApp::start_with(|config| {
+        config.review.cooldown = Period::parse("180d").unwrap();
+        config.review.shadow = true;
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.sweep().await;
+    let first = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
+    assert_eq!(app.skip_reason(&ace, &first), SkipReason::Shadow);
+    let again = job_of(&app, &ace, card("5551234567", "jane@example.com")).await;
+    assert_eq!(app.skip_reason(&ace, &again), SkipReason::AskedRecently, "as it would be");
+    let lonely = job_of(&app, &ace, card("5552222222", "lee@example.com")).await;
+    assert_eq!(app.skip_reason(&ace, &lonely), SkipReason::Shadow);
+    assert_eq!(app.receiver.got().len(), 0);
+    let sent =
+        "phone,email,asked_at\n555-123-4567,,2026-03-10T15:00:00Z\n,jane@example.com,2026-03-10T19:00:00Z\n";
+    let theirs = jobber_reviewd::import::parse(sent.as_bytes(), app.clock_now()).unwrap().asked;
+    let request = Request::ShadowReport { theirs, account: Some("Ace Plumbing".into()) };
+    let Reply::Shadow(report) = app.admin(request).await else { panic!("no report") };
+    assert_eq!((report.both, report.only_us.len()), (1, 1));
+    assert_eq!(report.only_them[0].we.as_deref(), Some("asked_recently"));
+
+    // Sending begins: who would have been asked in the shadow was not, and may be.
+    let app = app.restart_with_change(|config| config.review.shadow = false).await;
+    let now_sent = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
+    assert!(is_asked(&app, &ace, &now_sent));
+    app.finish();
+}

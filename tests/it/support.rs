@@ -174,7 +174,7 @@ pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -
         "outgoing": {"private_addresses": false},
         "review": {
             "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
-            "webhook_secret_file": null, "delay": "2h", "max_age": "7d", "cooldown": "0s", "cooldown_across_accounts": false, "never_tag": "no-review",
+            "webhook_secret_file": null, "delay": "2h", "max_age": "7d", "cooldown": "0s", "cooldown_across_accounts": false, "shadow": false, "never_tag": "no-review",
             "hold_tag": "hold-review", "only_titles": [], "not_titles": [], "clients": "all", "window": window(["00:00-24:00"; 3]),
         },
     });
@@ -353,6 +353,12 @@ impl TestApp {
 
     pub async fn restart_with_client_secret(self, client_secret: &str) -> Self {
         self.restart_with(Secrets { client_secret: client_secret.to_owned().into(), ..secrets() }).await
+    }
+
+    /// The operator changes the settings and restarts the daemon.
+    pub async fn restart_with_change(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self.restart().await
     }
 
     async fn restart_with(self, secrets: Secrets) -> Self {
