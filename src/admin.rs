@@ -107,6 +107,11 @@ pub enum Request {
     },
     /// Candidates, asks on their way, dead letters.
     QueueList,
+    /// Has work asked about that was found too old.
+    QueueRelease {
+        /// A client, job, invoice, phone or e-mail that fits one such work.
+        what: String,
+    },
     /// One ask, with its body.
     QueueShow {
         /// The ask.
@@ -376,6 +381,7 @@ async fn attempt(
         Request::Import { asked, account, write } => import(engine, asked, account, write).await,
         Request::SuppressList => Ok(Reply::Suppressed(store.suppressions()?)),
         Request::QueueList => Ok(Reply::Queue(queue(engine)?)),
+        Request::QueueRelease { what } => release(engine, &what, now).await,
         Request::QueueShow { id } => Ok(match store.entry(&id)? {
             Some(entry) => Reply::Ask(Box::new(entry)),
             None => {
@@ -428,6 +434,23 @@ fn shadow_report(
         whole.outside_hours.extend(report.outside_hours);
     }
     Ok(Reply::Shadow(whole))
+}
+
+async fn release(engine: &Engine, what: &str, now: Timestamp) -> Result<Reply, StoreError> {
+    let mut stale = explain(engine, what)?;
+    stale.retain(|row| matches!(row.decision.outcome, Outcome::Skipped { reason: SkipReason::TooOld }));
+    let [row] = stale.as_slice() else {
+        let words = match stale.as_slice() {
+            [] => format!("no work that was found too old fits `{what}`: `explain` shows what became of it"),
+            several => {
+                format!("`{what}` fits {} works that were found too old: use the id of one", several.len())
+            }
+        };
+        return Ok(Reply::Refused(words));
+    };
+    engine.store.release(&row.account, &row.decision.work, now).await?;
+    engine.bells.ask.notify_one();
+    Ok(Reply::Done(format!("{} is looked at again, although it is old", row.decision.work)))
 }
 
 async fn import(

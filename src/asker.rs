@@ -159,7 +159,9 @@ impl Asker {
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
         let rules = self.rules.of(account);
-        if let Some(saw) = too_old(candidate.finished_at, &rules, self.clock.now()) {
+        if candidate.released_at.is_none()
+            && let Some(saw) = too_old(candidate.finished_at, &rules, self.clock.now())
+        {
             let saw = saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let subject = candidate.subject.clone();
             return self.skip(account, candidate, SkipReason::TooOld, saw, subject, effect).await;

@@ -266,6 +266,11 @@ enum SuppressVerb {
 enum QueueVerb {
     /// What waits, what is on its way, what was given up
     List,
+    /// Have work asked about that was found too old
+    Release {
+        /// The work: a client, job or invoice by number, name or id; a phone or an e-mail
+        what: String,
+    },
     /// One ask, with the body that is sent
     Show {
         /// The ask, ask_…
@@ -420,6 +425,7 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         }
         Some(Verb::Suppress(SuppressVerb::List)) => Request::SuppressList,
         Some(Verb::Queue(QueueVerb::List)) => Request::QueueList,
+        Some(Verb::Queue(QueueVerb::Release { what })) => Request::QueueRelease { what },
         Some(Verb::Queue(QueueVerb::Show { id })) => Request::QueueShow { id: AskId::new(id) },
         Some(Verb::Queue(QueueVerb::Retry { id })) => Request::QueueRetry { id: AskId::new(id) },
         Some(Verb::Queue(QueueVerb::Drop { id })) => Request::QueueDrop { id: AskId::new(id) },

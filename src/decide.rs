@@ -95,7 +95,9 @@ pub fn decide(
         ];
         return no(SkipReason::AlreadyAsked, saw);
     }
-    if let Some(saw) = too_old(finished_at, rules, now) {
+    if candidate.released_at.is_none()
+        && let Some(saw) = too_old(finished_at, rules, now)
+    {
         return no(SkipReason::TooOld, saw);
     }
     let until = rules.hours.leaves(plus(finished_at, rules.delay).max(now));

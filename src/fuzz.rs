@@ -76,6 +76,7 @@ fn sweep(records: &[Record], trigger: Trigger) {
 fn recheck(facts: &Facts, work: &WorkRef, trigger: Trigger) {
     let candidate = crate::model::Candidate {
         work: work.clone(),
+        released_at: None,
         trigger,
         finished_at: now(),
         due_at: now(),

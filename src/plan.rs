@@ -180,6 +180,7 @@ pub fn plan(
             Judgement::Nothing => {}
             Judgement::Wait { finished_at } => plan.candidates.push(Candidate {
                 work,
+                released_at: None,
                 trigger: rules.trigger,
                 finished_at,
                 due_at: plus(finished_at, rules.delay),
@@ -187,6 +188,7 @@ pub fn plan(
             }),
             Judgement::Skip { finished_at, reason, saw } => plan.skipped.push(Decision {
                 work,
+                released_at: None,
                 trigger: rules.trigger,
                 finished_at,
                 at: now,

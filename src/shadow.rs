@@ -146,6 +146,7 @@ mod tests {
     fn ours(name: &str, reason: SkipReason, when: &str) -> Decision {
         Decision {
             work: WorkRef::job(EncodedId::new(name)),
+            released_at: None,
             trigger: Trigger::JobCompleted,
             finished_at: at(when),
             at: at(when),

@@ -106,6 +106,7 @@ fn visit_facts() -> Facts {
 fn candidate(facts: &Facts, trigger: Trigger) -> Candidate {
     Candidate {
         work: facts.record.work(),
+        released_at: None,
         trigger,
         finished_at: at("2026-03-10T09:00:00Z"),
         due_at: at("2026-03-10T11:00:00Z"),

@@ -174,6 +174,8 @@ pub struct Candidate {
     pub finished_at: Timestamp,
     /// The earliest moment to ask: completion plus `delay`, or later.
     pub due_at: Timestamp,
+    /// When an admin said that it may be asked about although it is too old.
+    pub released_at: Option<Timestamp>,
     /// What is known of it.
     pub subject: Subject,
 }
@@ -356,6 +358,9 @@ pub struct Decision {
     /// What the reason saw: name and value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub saw: BTreeMap<String, String>,
+    /// When an admin said that it may be asked about although it is too old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<Timestamp>,
     /// Whom and what it is about.
     #[serde(default)]
     pub subject: Subject,

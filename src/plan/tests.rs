@@ -75,6 +75,7 @@ fn remember(known: &mut Known, plan: &Plan) {
             candidate.work.clone(),
             Decision {
                 work: candidate.work.clone(),
+                released_at: None,
                 trigger: candidate.trigger,
                 finished_at: candidate.finished_at,
                 at: at(NOW),
@@ -95,6 +96,7 @@ fn skipped_with(record: &Record, reason: SkipReason) -> Known {
     };
     let decision = Decision {
         work: record.work(),
+        released_at: None,
         trigger: Trigger::JobCompleted,
         finished_at,
         at: at(NOW),

@@ -266,6 +266,33 @@ impl Store {
         .await
     }
 
+    /// Lets a work that was found too old be asked about all the same; whether it was.
+    pub async fn release(
+        &self,
+        account: &AccountId,
+        work: &WorkRef,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (id, work) = (account.clone(), work.clone());
+        self.write(move |txn| {
+            let Some(decision) = txn.get::<Decision>(&key::decision(&id, &work))? else { return Ok(false) };
+            if !matches!(decision.outcome, Outcome::Skipped { reason: SkipReason::TooOld }) {
+                return Ok(false);
+            }
+            let released = Candidate {
+                work,
+                trigger: decision.trigger,
+                finished_at: decision.finished_at,
+                due_at: now,
+                released_at: Some(now),
+                subject: decision.subject,
+            };
+            put_waiting(txn, &id, released, now);
+            Ok(true)
+        })
+        .await
+    }
+
     /// Stores that a waiting candidate waits longer; whether it was still waiting.
     pub async fn commit_defer(
         &self,
@@ -309,6 +336,7 @@ fn put_waiting(txn: &mut Txn<'_>, account: &AccountId, candidate: Candidate, now
         &key::decision(account, &candidate.work),
         &Decision {
             work: candidate.work.clone(),
+            released_at: candidate.released_at,
             trigger: candidate.trigger,
             finished_at: candidate.finished_at,
             at: now,
@@ -331,6 +359,7 @@ fn waiting(decision: Decision) -> Option<Candidate> {
     let Outcome::Waiting { due_at } = decision.outcome else { return None };
     Some(Candidate {
         work: decision.work,
+        released_at: decision.released_at,
         trigger: decision.trigger,
         finished_at: decision.finished_at,
         due_at,

@@ -170,6 +170,7 @@ mod tests {
                 .iter()
                 .map(|name| Decision {
                     work: job(name),
+                    released_at: None,
                     trigger: Trigger::JobCompleted,
                     finished_at: at(month * MONTH),
                     at: at(month * MONTH),

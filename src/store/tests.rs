@@ -156,6 +156,7 @@ pub(super) fn candidates(names: &[&str]) -> Plan {
         .iter()
         .map(|name| Candidate {
             work: job(name),
+            released_at: None,
             trigger: Trigger::JobCompleted,
             finished_at: at(0),
             due_at: at(5),
@@ -320,6 +321,7 @@ async fn two_visits_of_a_job_may_be_asked_about_but_not_the_job_as_well() {
     for name in ["v1", "v2"] {
         plan.candidates.push(Candidate {
             work: visit(name),
+            released_at: None,
             trigger: Trigger::VisitCompleted,
             ..plan.candidates[0].clone()
         });

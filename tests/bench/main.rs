@@ -454,6 +454,7 @@ async fn make_due(store: &Store, asks: usize) {
         let id = EncodedId::new(STANDARD.encode(format!("gid://Jobber/Job/{number}")));
         plans.entry(account(number % 100)).or_default().candidates.push(Candidate {
             work: WorkRef::job(id),
+            released_at: None,
             trigger: Trigger::JobCompleted,
             finished_at: now - SignedDuration::from_hours(3),
             due_at: now - SignedDuration::from_hours(1),

@@ -234,3 +234,19 @@ async fn a_shadow_decides_everything_and_sends_nothing() {
     assert!(is_asked(&app, &ace, &now_sent));
     app.finish();
 }
+
+#[tokio::test]
+async fn what_was_found_too_old_can_be_released_by_hand() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    let job = ace.closed_job(&app);
+    app.pass(hours(8 * 24));
+    app.sweep().await;
+    assert_eq!(app.skip_reason(&ace, &job), SkipReason::TooOld);
+    let release = |what: &str| app.admin(Request::QueueRelease { what: what.to_owned() });
+    assert!(matches!(release("Nobody").await, Reply::Refused(_)));
+    assert!(matches!(release(job.id.as_str()).await, Reply::Done(_)));
+    app.sweep().await;
+    assert!(is_asked(&app, &ace, &job));
+    assert!(matches!(release(job.id.as_str()).await, Reply::Refused(_)), "it was asked about");
+    app.finish();
+}
