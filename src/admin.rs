@@ -24,6 +24,9 @@ use crate::window::zone;
 /// How far `status` counts back.
 const STATUS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// So many works in a row with the switch off are the default, not a choice.
+const SUSPICIOUS: usize = 5;
+
 /// What an admin wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
@@ -538,6 +541,16 @@ fn find_account(engine: &Engine, text: &str) -> Result<Result<Account, String>, 
     })
 }
 
+/// The add-on's default for new jobs can be "no requests": then nobody is asked, and nobody chose that.
+fn every_work_opted_out(asked: usize, skipped: &BTreeMap<SkipReason, usize>) -> Option<String> {
+    let opted_out = skipped.get(&SkipReason::WorkOptedOut).copied().unwrap_or_default();
+    (asked == 0 && opted_out >= SUSPICIOUS && skipped.len() == 1).then(|| {
+        format!(
+            "review requests are off on all {opted_out} jobs of this week: is that Jobber's default for new jobs? Switch it on in Jobber's settings for reviews"
+        )
+    })
+}
+
 fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport, StoreError> {
     let store = &engine.store;
     let receiver = store.receiver(&engine.dispatcher.receiver().id())?;
@@ -561,7 +574,8 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
         let count = counts.by_account.get(&account.id).copied().unwrap_or_default();
         let stopped = receiver.stopped_at.is_some() && count.queued > 0;
         accounts.push(AccountStatus {
-            next_action: next_action(&account, &health, count.dead, stopped),
+            next_action: next_action(&account, &health, count.dead, stopped)
+                .or_else(|| every_work_opted_out(asked, &skipped)),
             state: account.connection.as_str().to_owned(),
             reason: match &account.connection {
                 Connection::Connected => None,

@@ -250,3 +250,31 @@ async fn what_was_found_too_old_can_be_released_by_hand() {
     assert!(matches!(release(job.id.as_str()).await, Reply::Refused(_)), "it was asked about");
     app.finish();
 }
+
+#[tokio::test]
+async fn an_account_whose_every_job_is_switched_off_is_told_why_nobody_is_asked() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    let advice = async || {
+        let Reply::Status(status) = app.admin(Request::Status).await else { panic!("no status") };
+        status.accounts[0].next_action.clone()
+    };
+    for number in 1..=5 {
+        assert_eq!(advice().await, None, "{number}");
+        let customer = ace.customer(&app);
+        let job = ace.job(&app, &customer, "Drain Cleaning", &[]);
+        ace.set(&app, job.id.as_str(), "allowReviewRequest", json!(false));
+        ace.close(&app, &job);
+        app.pass(minutes(5));
+        app.sweep().await;
+        app.pass(hours(2));
+        app.sweep().await;
+        assert_eq!(app.skip_reason(&ace, &job), SkipReason::WorkOptedOut);
+    }
+    assert!(advice().await.unwrap().contains("all 5 jobs"));
+    ace.closed_job(&app);
+    app.pass(minutes(5));
+    app.sweep().await;
+    app.pass(hours(2));
+    app.sweep().await;
+    assert_eq!(advice().await, None, "one was asked about");
+}
