@@ -9,10 +9,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::tz::TimeZone;
 use jobber_reviewd::admin::{QueueRow, Reply, Request};
-use jobber_reviewd::config::Concurrency;
+use jobber_reviewd::config::{Concurrency, Period};
 use jobber_reviewd::model::{LostReason, Outcome, SkipReason, Trigger, WorkRef};
 use jobber_reviewd::sandbox::{FaultKind, Op, Switches};
+use jobber_reviewd::window::Window;
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -28,6 +30,8 @@ const EVENTS: usize = 60;
 enum Fate {
     Asked,
     Skipped(SkipReason),
+    /// Somebody who may have been asked about other work.
+    AskedUnlessRecently,
     /// Reopened before anybody was asked.
     NotAsked,
 }
@@ -36,6 +40,7 @@ enum Fate {
 struct Work {
     contractor: usize,
     fate: Fate,
+    person: u32,
     /// Jobber gave this work a status that nobody knows, for a while.
     was_unclear: bool,
 }
@@ -45,6 +50,7 @@ struct Story {
     random: fastrand::Rng,
     contractors: Vec<(Contractor, Trigger)>,
     works: BTreeMap<WorkRef, Work>,
+    people: u32,
     mixed: BTreeMap<&'static str, usize>,
 }
 
@@ -76,7 +82,13 @@ async fn whatever_is_mixed_everybody_is_asked_once_when_it_is_over() {
 impl Story {
     async fn begin(seed: u64) -> Self {
         // One account after the other: the same seed tells the same story.
-        let app = TestApp::start_with(|config| config.poll.concurrency = Concurrency(1)).await;
+        let app = TestApp::start_with(|config| {
+            config.poll.concurrency = Concurrency(1);
+            config.review.cooldown = Period::parse("180d").unwrap();
+            config.review.window =
+                serde_json::from_value(window(["09:00-20:00", "10:00-18:00", "closed"])).unwrap();
+        })
+        .await;
         let mut random = fastrand::Rng::with_seed(seed);
         let mut contractors = Vec::new();
         for name in ["Ace Plumbing", "Bright Windows", "Clear Gutters"] {
@@ -86,7 +98,7 @@ impl Story {
             contractors.push((contractor, trigger));
         }
         app.pass(hours(4));
-        Self { app, random, contractors, works: BTreeMap::new(), mixed: BTreeMap::new() }
+        Self { app, random, contractors, works: BTreeMap::new(), people: 0, mixed: BTreeMap::new() }
     }
 
     async fn play(mut self) -> Self {
@@ -126,12 +138,25 @@ impl Story {
         let index = self.anybody();
         let (contractor, trigger) = self.contractors[index].clone();
         let app = &self.app;
-        let (changes, fate) = match self.random.u8(..6) {
-            0 => (json!({"phones": [], "emails": []}), Fate::Skipped(SkipReason::NoContact)),
-            1 => (json!({"receivesReviewRequests": false}), Fate::Skipped(SkipReason::ClientOptedOut)),
-            _ => (json!({}), Fate::Asked),
+        // Most are new; some come again, on a card of their own and with the number written otherwise.
+        let is_known = self.people > 0 && self.random.u8(..6) == 0;
+        let person = if is_known { self.random.u32(..self.people) } else { self.people };
+        self.people = self.people.max(person + 1);
+        let number = if is_known { format!("+1 555-{person:07}") } else { format!("555{person:07}") };
+        let mut card = json!({"phones": [{"number": number, "smsAllowed": true}], "emails": []});
+        let fate = match self.random.u8(..6) {
+            0 => {
+                card["phones"] = json!([]);
+                Fate::Skipped(SkipReason::NoContact)
+            }
+            1 => {
+                card["receivesReviewRequests"] = json!(false);
+                Fate::Skipped(SkipReason::ClientOptedOut)
+            }
+            _ if is_known => Fate::AskedUnlessRecently,
+            _ => Fate::Asked,
         };
-        let customer = contractor.customer_with(app, changes);
+        let customer = contractor.customer_with(app, card);
         let job = contractor.job(app, &customer, "Gutter Cleaning", &[]);
         let work = match trigger {
             Trigger::JobCompleted => {
@@ -152,13 +177,26 @@ impl Story {
                 invoice
             }
         };
-        self.works.insert(work, Work { contractor: index, fate, was_unclear: false });
+        self.works.insert(work, Work { contractor: index, fate, was_unclear: false, person });
+        if is_known {
+            // Whoever comes first is asked: that may be this one.
+            for work in
+                self.works.values_mut().filter(|work| work.person == person && work.fate == Fate::Asked)
+            {
+                work.fate = Fate::AskedUnlessRecently;
+            }
+            self.mix("people who come again");
+        }
         self.mix("pieces of work");
     }
 
     /// Some work is not finished after all; sometimes it is finished again.
     fn something_is_reopened(&mut self) {
-        let undone: Vec<_> = self.works.iter().filter(|(_, work)| work.fate == Fate::Asked).collect();
+        let undone: Vec<_> = self
+            .works
+            .iter()
+            .filter(|(_, work)| matches!(work.fate, Fate::Asked | Fate::AskedUnlessRecently))
+            .collect();
         let Some((reference, work)) = self.random.choice(undone) else { return };
         let (contractor, trigger) = self.contractors[work.contractor].clone();
         let reference = reference.clone();
@@ -335,9 +373,13 @@ impl Story {
                 self.reconnect(&contractor, trigger).await;
             }
         }
-        for _ in 0..12 {
-            self.app.pass(minutes(30));
+        // Over a weekend, whenever it is.
+        for _ in 0..72 {
+            self.app.pass(hours(1));
             self.app.once().await;
+        }
+        while !self.window().is_open(&Self::zone(), self.app.clock_now()) {
+            self.app.pass(minutes(30));
         }
         // What the receiver turned away waits for hours: an admin does not.
         let Reply::Queue(rows) = self.app.admin(Request::QueueList).await else { panic!("no queue") };
@@ -349,7 +391,29 @@ impl Story {
         self.app.sweep().await;
     }
 
+    fn window(&self) -> Window {
+        self.app.engine.config.review.window.window()
+    }
+
+    fn zone() -> TimeZone {
+        TimeZone::get("America/New_York").unwrap()
+    }
+
     fn check(&self) {
+        let (window, zone) = (self.window(), Self::zone());
+        for got in self.app.receiver.got() {
+            let sent: i64 = got.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
+            let sent = jiff::Timestamp::from_second(sent).unwrap();
+            assert!(window.is_open(&zone, sent), "{} was sent at {sent}", got.id());
+        }
+        let mut asked = BTreeSet::new();
+        for (reference, work) in &self.works {
+            let contractor = &self.contractors[work.contractor].0;
+            let outcome = self.app.decision(contractor, reference).map(|decision| decision.outcome);
+            if matches!(outcome, Some(Outcome::Asked { .. })) {
+                assert!(asked.insert((work.contractor, work.person)), "a person was asked twice: {work:?}");
+            }
+        }
         let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for got in self.app.receiver.got() {
             let decision = self.app.engine.store.accounts().unwrap().iter().find_map(|account| {
@@ -375,6 +439,11 @@ impl Story {
                     asked == 0
                         && (skipped == Some(reason)
                             || work.was_unclear && skipped == Some(SkipReason::UnknownStatus))
+                }
+                Fate::AskedUnlessRecently => {
+                    asked == 1
+                        || asked == 0 && skipped == Some(SkipReason::AskedRecently)
+                        || asked == 0 && work.was_unclear
                 }
                 Fate::NotAsked => asked == 0 && !matches!(outcome, Some(Outcome::Waiting { .. })),
             };
