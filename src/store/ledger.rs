@@ -200,15 +200,19 @@ impl Store {
                 return Ok(AskCommit::Superseded);
             }
             people::note_contact(txn, &id, &ask.id, &ask.contacts, &policy, now)?;
-            let proof = BTreeMap::from([("payload_sha256".to_owned(), digest::of_bytes(body.as_bytes()))]);
+            decision.outcome = if policy.shadow {
+                Outcome::Skipped { reason: SkipReason::Shadow }
+            } else {
+                Outcome::Asked { ask_id: ask.id.clone(), delivery: Delivery::Queued }
+            };
+            decision.finished_at = ask.finished_at;
+            decision.at = now;
+            decision.subject = ask.subject;
+            // The payload goes when it is delivered; this proves what it was.
+            decision.saw = BTreeMap::from([("payload_sha256".to_owned(), digest::of_bytes(body.as_bytes()))]);
+            txn.put(&key::decision(&id, &ask.work), &decision);
+            txn.remove(&key::due(due_at, &id, &ask.work));
             if policy.shadow {
-                decision.outcome = Outcome::Skipped { reason: SkipReason::Shadow };
-                decision.finished_at = ask.finished_at;
-                decision.at = now;
-                decision.subject = ask.subject;
-                decision.saw = proof;
-                txn.put(&key::decision(&id, &ask.work), &decision);
-                txn.remove(&key::due(due_at, &id, &ask.work));
                 return Ok(AskCommit::Shadowed);
             }
             let marker = Marker { by: ask.work.kind, ask_id: ask.id.clone(), at: now };
@@ -216,14 +220,6 @@ impl Store {
                 txn.put(&key::marker(&id, &work), &marker);
             }
             let trigger = decision.trigger;
-            decision.outcome = Outcome::Asked { ask_id: ask.id.clone(), delivery: Delivery::Queued };
-            decision.finished_at = ask.finished_at;
-            decision.at = now;
-            decision.subject = ask.subject;
-            // The payload goes when it is delivered; this proves what it was.
-            decision.saw = proof;
-            txn.put(&key::decision(&id, &ask.work), &decision);
-            txn.remove(&key::due(due_at, &id, &ask.work));
             put_entry(
                 txn,
                 &OutboxEntry {
