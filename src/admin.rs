@@ -1,6 +1,9 @@
 //! What admins ask of the program, as data: the same requests whether a daemon answers them through its control
 //! socket or the command line carries them out on the store itself.
 
+mod explain;
+mod people;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,10 +19,9 @@ use crate::model::{
     Account, AccountId, AskId, Candidate, Connection, Decision, EntryState, Health, Link, LinkId,
     OutboxEntry, Outcome, SkipReason, Subject, Suppression, Trigger, WorkRef,
 };
-use crate::shadow::{ShadowReport, compare};
+use crate::shadow::ShadowReport;
 use crate::step::Effect;
 use crate::store::{Copied, StoreError};
-use crate::window::zone;
 
 /// How far `status` counts back.
 const STATUS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -66,6 +68,8 @@ pub enum Request {
     Explain {
         /// A client, job, invoice, phone, e-mail or ask.
         what: String,
+        /// Whether to read the work fresh and write the ask as it would read now.
+        render: bool,
     },
     /// Puts somebody on the list of those who are never asked.
     SuppressAdd {
@@ -241,6 +245,9 @@ pub struct Explained {
     pub account_name: String,
     /// When it was finished, in the contractor's own time.
     pub finished_local: String,
+    /// The sentence as it would read now, or why there is none; only where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_say: Option<String>,
     /// The decision.
     #[serde(flatten)]
     pub decision: Decision,
@@ -348,43 +355,19 @@ async fn attempt(
             Ok(Reply::Exported(copied))
         }
         Request::Status => Ok(Reply::Status(status(engine, running, now)?)),
-        Request::Audit { account, since_seconds } => match named(engine, account)? {
-            Ok(account) => {
-                let since = minus(now, SignedDuration::from_secs(since_seconds));
-                let only = account.as_ref().map(|account| &account.id);
-                Ok(Reply::Explained(audit(engine, only, since)?))
-            }
-            Err(refusal) => Ok(Reply::Refused(refusal)),
-        },
-        Request::Explain { what } => Ok(Reply::Explained(explain(engine, &what)?)),
+        Request::Audit { account, since_seconds } => {
+            explain::audit(engine, account, minus(now, SignedDuration::from_secs(since_seconds)))
+        }
+        Request::Explain { what, render } => explain::explain(engine, &what, render).await,
         Request::SuppressAdd { what, account, note } => {
-            let account = match named(engine, account)? {
-                Ok(account) => account,
-                Err(refusal) => return Ok(Reply::Refused(refusal)),
-            };
-            let suppression =
-                Suppression { what: what.clone(), account: account.map(|account| account.id), note, at: now };
-            store.suppress(suppression).await?;
-            Ok(Reply::Done(format!("{what} is never asked")))
+            people::suppress(engine, what, account, note, now).await
         }
-        Request::SuppressRemove { what, account } => {
-            let account = match named(engine, account)? {
-                Ok(account) => account,
-                Err(refusal) => return Ok(Reply::Refused(refusal)),
-            };
-            Ok(if store.unsuppress(&what, account.as_ref().map(|account| &account.id)).await? {
-                Reply::Done(format!("{what} can be asked again"))
-            } else {
-                Reply::Refused(format!(
-                    "{what} is not on the list: `suppress list` shows who is, and for whom"
-                ))
-            })
-        }
-        Request::ShadowReport { theirs, account } => shadow_report(engine, theirs, account),
-        Request::Import { asked, account, write } => import(engine, asked, account, write).await,
+        Request::SuppressRemove { what, account } => people::unsuppress(engine, what, account).await,
         Request::SuppressList => Ok(Reply::Suppressed(store.suppressions()?)),
+        Request::Import { asked, account, write } => people::import(engine, asked, account, write).await,
+        Request::ShadowReport { theirs, account } => people::shadow_report(engine, theirs, account),
         Request::QueueList => Ok(Reply::Queue(queue(engine)?)),
-        Request::QueueRelease { what } => release(engine, &what, now).await,
+        Request::QueueRelease { what } => people::release(engine, &what, now).await,
         Request::QueueShow { id } => Ok(match store.entry(&id)? {
             Some(entry) => Reply::Ask(Box::new(entry)),
             None => {
@@ -406,83 +389,6 @@ async fn attempt(
             Err(refusal) => Reply::Refused(refusal.to_string()),
         }),
     }
-}
-
-fn shadow_report(
-    engine: &Engine,
-    theirs: Vec<AskedBefore>,
-    otherwise: Option<String>,
-) -> Result<Reply, StoreError> {
-    let mut by_account: BTreeMap<AccountId, (Account, Vec<AskedBefore>)> = BTreeMap::new();
-    for row in theirs {
-        match named(engine, row.account.clone().or_else(|| otherwise.clone()))? {
-            Ok(Some(account)) => {
-                by_account.entry(account.id.clone()).or_insert_with(|| (account, vec![])).1.push(row);
-            }
-            Ok(None) => {
-                let words = format!("line {}: no account; add a column account, or --account", row.line);
-                return Ok(Reply::Refused(words));
-            }
-            Err(refusal) => return Ok(Reply::Refused(format!("line {}: {refusal}", row.line))),
-        }
-    }
-    let mut whole = ShadowReport::default();
-    for (account, rows) in by_account.into_values() {
-        let decisions: Vec<_> = engine.store.decisions(&account.id).collect::<Result<_, _>>()?;
-        let report = compare(&decisions, &rows, &engine.rules.of(&account));
-        whole.both += report.both;
-        whole.only_us.extend(report.only_us);
-        whole.only_them.extend(report.only_them);
-        whole.repeats.extend(report.repeats);
-        whole.outside_hours.extend(report.outside_hours);
-    }
-    Ok(Reply::Shadow(whole))
-}
-
-async fn release(engine: &Engine, what: &str, now: Timestamp) -> Result<Reply, StoreError> {
-    let mut stale = explain(engine, what)?;
-    stale.retain(|row| matches!(row.decision.outcome, Outcome::Skipped { reason: SkipReason::TooOld }));
-    let [row] = stale.as_slice() else {
-        let words = match stale.as_slice() {
-            [] => format!("no work that was found too old fits `{what}`: `explain` shows what became of it"),
-            several => {
-                format!("`{what}` fits {} works that were found too old: use the id of one", several.len())
-            }
-        };
-        return Ok(Reply::Refused(words));
-    };
-    engine.store.release(&row.account, &row.decision.work, now).await?;
-    engine.bells.ask.notify_one();
-    Ok(Reply::Done(format!("{} is looked at again, although it is old", row.decision.work)))
-}
-
-async fn import(
-    engine: &Engine,
-    asked: Vec<AskedBefore>,
-    otherwise: Option<String>,
-    write: bool,
-) -> Result<Reply, StoreError> {
-    let mut people = Vec::with_capacity(asked.len());
-    let mut known = BTreeMap::new();
-    for row in asked {
-        let Some(name) = row.account.or_else(|| otherwise.clone()) else {
-            let words = format!("line {}: no account; add a column account, or --account", row.line);
-            return Ok(Reply::Refused(words));
-        };
-        let id = match known.get(&name) {
-            Some(id) => id,
-            None => match find_account(engine, &name)? {
-                Ok(account) => known.entry(name).or_insert(account.id),
-                Err(refusal) => return Ok(Reply::Refused(format!("line {}: {refusal}", row.line))),
-            },
-        };
-        people.push((AccountId::clone(id), row.contacts, row.at));
-    }
-    let count = people.len();
-    if write {
-        engine.store.note_asked_before(people).await?;
-    }
-    Ok(Reply::Done(format!("{count} rows")))
 }
 
 async fn create_link(
@@ -625,132 +531,4 @@ fn queue(engine: &Engine) -> Result<Vec<QueueRow>, StoreError> {
         rows.push(QueueRow::Ask { id, account, work, attempts: attempt, state, last_error });
     }
     Ok(rows)
-}
-
-/// Every decision that `what` names, the newest first.
-fn explained_of(engine: &Engine, account: &Account, decision: Decision) -> Explained {
-    let zone = account.timezone.as_deref().and_then(zone);
-    let zone = zone.unwrap_or_else(|| engine.config.review.window.timezone.0.clone());
-    let local = decision.finished_at.to_zoned_datetime(zone);
-    Explained {
-        account: account.id.clone(),
-        account_name: account.name.clone(),
-        finished_local: local.strftime("%a %Y-%m-%d %H:%M %Z").to_string(),
-        decision,
-    }
-}
-
-/// Every decision of one account or of all that was made since an instant, the oldest first.
-fn audit(engine: &Engine, only: Option<&AccountId>, since: Timestamp) -> Result<Vec<Explained>, StoreError> {
-    let mut rows = Vec::new();
-    for account in engine.store.accounts()? {
-        if only.is_some_and(|only| *only != account.id) {
-            continue;
-        }
-        for decision in engine.store.decisions(&account.id) {
-            let decision = decision?;
-            if decision.at >= since {
-                rows.push(explained_of(engine, &account, decision));
-            }
-        }
-    }
-    rows.sort_by_key(|row| row.decision.at);
-    Ok(rows)
-}
-
-fn explain(engine: &Engine, what: &str) -> Result<Vec<Explained>, StoreError> {
-    let wanted = Wanted::new(what);
-    let mut explained = Vec::new();
-    for account in engine.store.accounts()? {
-        let decisions: Vec<Decision> = engine.store.decisions(&account.id).collect::<Result<_, _>>()?;
-        // A sweep knows clients by id only: once one decision names the client, all of that client's are meant.
-        let clients: Vec<_> = decisions
-            .iter()
-            .filter(|decision| wanted.is_person(&decision.subject))
-            .filter_map(|decision| decision.subject.client_id.clone())
-            .collect();
-        for decision in decisions {
-            let of_client =
-                decision.subject.client_id.as_ref().is_some_and(|client| clients.contains(client));
-            if of_client || wanted.is_meant(&decision) {
-                explained.push(explained_of(engine, &account, decision));
-            }
-        }
-    }
-    explained.sort_by_key(|explained| std::cmp::Reverse(explained.decision.finished_at));
-    Ok(explained)
-}
-
-/// What `explain` was asked about.
-struct Wanted {
-    text: String,
-    digits: String,
-    number: Option<i64>,
-}
-
-impl Wanted {
-    fn new(text: &str) -> Self {
-        let text = text.trim().to_lowercase();
-        let digits = text.chars().filter(char::is_ascii_digit).collect();
-        let number = text.trim_start_matches('#').parse().ok();
-        Self { text, digits, number }
-    }
-
-    /// Whether the customer is meant: by id, name, phone or e-mail.
-    fn is_person(&self, subject: &Subject) -> bool {
-        let is = |known: Option<&str>| known.is_some_and(|known| known.to_lowercase() == self.text);
-        let name = subject.client_name.as_ref().map(|name| name.to_lowercase());
-        let named = !self.text.is_empty()
-            && name.is_some_and(|name| {
-                name == self.text || name.split_whitespace().any(|word| word == self.text)
-            });
-        let phone = subject.phone.as_ref().is_some_and(|phone| {
-            let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
-            self.digits.len() >= 7 && digits.ends_with(&self.digits)
-        });
-        named
-            || phone
-            || is(subject.email.as_deref())
-            || is(subject.client_id.as_ref().map(crate::model::EncodedId::as_str))
-    }
-
-    fn is_meant(&self, decision: &Decision) -> bool {
-        let Decision { work, subject, outcome, .. } = decision;
-        let is_text = |known: &str| known.to_lowercase() == self.text;
-        is_text(work.id.as_str())
-            || subject.job_id.as_ref().is_some_and(|id| is_text(id.as_str()))
-            || (self.number.is_some() && subject.job_number == self.number)
-            || subject
-                .invoice_number
-                .as_deref()
-                .is_some_and(|number| number == self.text.trim_start_matches('#'))
-            || matches!(outcome, Outcome::Asked { ask_id, .. } if is_text(ask_id.as_str()))
-            || self.is_person(subject)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn subject() -> Subject {
-        Subject {
-            client_name: Some("John Smith".into()),
-            phone: Some("+1 (555) 123-4567".into()),
-            email: Some("John@Example.com".into()),
-            ..Subject::default()
-        }
-    }
-
-    #[test]
-    fn a_person_is_found_by_name_phone_or_email() {
-        for meant in
-            ["John Smith", "smith", " JOHN ", "555-123-4567", "+15551234567", "1234567", "john@example.com"]
-        {
-            assert!(Wanted::new(meant).is_person(&subject()), "{meant}");
-        }
-        for other in ["", "Smit", "4567", "jane@example.com", "5551234568", "112"] {
-            assert!(!Wanted::new(other).is_person(&subject()), "{other}");
-        }
-    }
 }

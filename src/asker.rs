@@ -22,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{SharedClock, plus};
 use crate::connection::{Connection, ReadError, Trouble};
 use crate::crash::CrashPoint;
-use crate::decide::{Contractor, Verdict, decide};
+use crate::decide::{Contractor, Verdict, decide, preview};
 use crate::model::{
-    Account, AccountId, Ask, AskId, Candidate, Facts, Failure, SkipReason, Subject, WorkRef, contacts_of,
+    Account, AccountId, Ask, AskBody, AskId, Candidate, Facts, Failure, SkipReason, Subject, Trigger,
+    WorkRef, contacts_of,
 };
 use crate::plan::too_old;
 use crate::rules::{Rules, SharedRules};
@@ -171,7 +172,7 @@ impl Asker {
             // Nothing is read at night only to be read again in the morning.
             return self.defer(account, candidate, candidate.finished_at, until, effect).await;
         }
-        let facts = match self.read(account, candidate).await {
+        let facts = match self.read(account, &candidate.work).await {
             Ok(facts) => facts,
             Err(ReadError::Store(error)) => return Err(error),
             Err(error) => return self.put_off(account, candidate, &error, effect).await,
@@ -287,10 +288,21 @@ impl Asker {
         }
     }
 
+    /// The ask for a work as it would read now; `None` where Jobber does not have it, or nobody to ask.
+    pub async fn preview(
+        &self,
+        account: &Account,
+        work: &WorkRef,
+        trigger: Trigger,
+    ) -> Result<Option<AskBody>, ReadError> {
+        let Some(facts) = self.read(account, work).await? else { return Ok(None) };
+        let contractor = Contractor { id: &account.id, name: &account.name };
+        Ok(preview(contractor, trigger, &facts, &self.rules.of(account), self.clock.now()))
+    }
+
     /// Everything that decides, fresh. The crew and a job's invoice are read only for work that is worth it,
     /// and an ask goes out without them where Jobber hides them.
-    async fn read(&self, account: &Account, candidate: &Candidate) -> Result<Option<Facts>, ReadError> {
-        let work = &candidate.work;
+    async fn read(&self, account: &Account, work: &WorkRef) -> Result<Option<Facts>, ReadError> {
         let Some(mut facts) = self.connection.details(&account.id, work).await?.data else { return Ok(None) };
         let extras = self.connection.extras(&account.id, work).await?;
         if let Some(hidden) = extras.hidden {

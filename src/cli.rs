@@ -146,6 +146,9 @@ enum Verb {
     Explain {
         /// A client, job or invoice by number, name or id; a phone, an e-mail, or the id of an ask
         what: String,
+        /// Read the work fresh and show the sentence as it would read now; nothing is sent
+        #[arg(long)]
+        render: bool,
     },
     /// A run beside an old automation (review.shadow)
     #[command(subcommand)]
@@ -408,7 +411,7 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Some(Verb::Link(LinkVerb::Revoke { id })) => Request::LinkRevoke { id: LinkId::new(id) },
         Some(Verb::Account(AccountVerb::List)) => Request::AccountList,
         Some(Verb::Status) => Request::Status,
-        Some(Verb::Explain { what }) => Request::Explain { what },
+        Some(Verb::Explain { what, render }) => Request::Explain { what, render },
         Some(Verb::Audit { account, since }) => {
             let request = Request::Audit { account, since_seconds: since.0.as_secs() };
             return match admin_request(cli.config, request).await? {

@@ -160,6 +160,19 @@ pub fn decide(
     }))
 }
 
+/// The ask for this work as it would read now, whatever is decided; `None` where there is nobody to ask.
+pub fn preview(
+    contractor: Contractor<'_>,
+    trigger: Trigger,
+    facts: &Facts,
+    rules: &Rules,
+    now: Timestamp,
+) -> Option<AskBody> {
+    let client = facts.client.as_ref()?;
+    let (phone, email) = (text_phone(&client.phones), best_email(&client.emails));
+    Some(said(body(contractor, trigger, facts, client, phone, email, now), facts, client, rules))
+}
+
 /// The id of the ask for this account, trigger and work: the same however often it is computed.
 pub fn ask_id(account: &AccountId, trigger: Trigger, work: &WorkRef) -> AskId {
     let parts = [account.as_str(), trigger.as_str(), work.kind.as_str(), work.id.as_str()];

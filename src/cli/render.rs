@@ -267,7 +267,15 @@ fn explain(explained: &[Explained]) -> String {
                 .join(", "),
         ]
     });
-    table(&["about", "work", "account", "trigger", "finished", "what became of it", "seen"], rows)
+    let mut text =
+        table(&["about", "work", "account", "trigger", "finished", "what became of it", "seen"], rows);
+    for row in explained {
+        if let Some(sentence) = &row.would_say {
+            // A String takes every write.
+            let _written = write!(text, "\n{}: {sentence}", row.decision.work);
+        }
+    }
+    text
 }
 
 fn outcome(outcome: &Outcome) -> String {

@@ -600,13 +600,13 @@ async fn explain_finds_a_decision_by_everything_people_ask_with() {
         &ask,
     ];
     for what in words {
-        let request = Request::Explain { what: what.to_owned() };
+        let request = Request::Explain { what: what.to_owned(), render: false };
         match app.admin(request).await {
             Reply::Explained(found) => assert_eq!(found.len(), 1, "{what}"),
             other => panic!("{other:?}"),
         }
     }
-    let request = Request::Explain { what: "Mrs Jones".to_owned() };
+    let request = Request::Explain { what: "Mrs Jones".to_owned(), render: false };
     let reply = app.admin(request).await;
     assert_eq!(reply, Reply::Explained(vec![]));
 }

@@ -41,6 +41,14 @@ async fn a_contractor_connects_a_job_is_closed_and_the_platform_is_asked() {
     assert_eq!(explained[0]["outcome"], "asked");
     assert_eq!(explained[0]["work"]["id"], job.as_str());
     assert_eq!(explained[0]["delivery"]["state"], "delivered");
+    let rendered = machine.run(&["explain", "john@example.com", "--render"]).await;
+    assert!(
+        rendered.out.contains("Hi John! How was your Drain Cleaning?"),
+        "{}{}",
+        rendered.out,
+        rendered.err
+    );
+    assert_eq!(machine.receiver.got().len(), 1, "nothing is sent");
 }
 
 /// A whole run, everything logged that any part of the program can log.
