@@ -401,3 +401,188 @@ fn an_ask_names_every_way_to_reach_the_customer() {
     assert_eq!(ask.contacts, contacts_of(facts().client.as_ref().unwrap()));
     assert!(!ask.contacts.is_empty());
 }
+
+/// What the decision looks at, as plain as it gets.
+#[derive(Debug, Clone)]
+struct World {
+    is_gone: bool,
+    is_open: bool,
+    is_asked: bool,
+    /// And three hours.
+    days_old: i64,
+    has_client: bool,
+    sample: bool,
+    archived: bool,
+    opted_out: bool,
+    work_opted_out: bool,
+    suppressed: bool,
+    never_tag: bool,
+    lead: bool,
+    company: bool,
+    title: &'static str,
+    total: f64,
+    takes_texts: bool,
+    has_email: bool,
+    asked_days_ago: Option<i64>,
+    held: bool,
+}
+
+/// The first reason that holds, read from top to bottom; `None` asks or waits.
+fn obvious(world: &World) -> Option<SkipReason> {
+    let rules = [
+        (world.is_gone, SkipReason::NotFound),
+        (world.is_open, SkipReason::NoLongerFinished),
+        (world.is_asked, SkipReason::AlreadyAsked),
+        (world.days_old >= 7, SkipReason::TooOld),
+        (!world.has_client, SkipReason::NoClient),
+        (world.sample, SkipReason::SampleData),
+        (world.archived, SkipReason::ClientArchived),
+        (world.opted_out, SkipReason::ClientOptedOut),
+        (world.work_opted_out, SkipReason::WorkOptedOut),
+        (world.suppressed, SkipReason::Suppressed),
+        (world.never_tag, SkipReason::Tagged),
+        (world.lead, SkipReason::ClientIsLead),
+        (world.company, SkipReason::KindOfClient),
+        (world.title == "warranty visit", SkipReason::TitleExcluded),
+        (world.total < 100.0, SkipReason::BelowMinimum),
+        (!world.takes_texts && !world.has_email, SkipReason::NoContact),
+        (world.asked_days_ago.is_some_and(|days| days < 180), SkipReason::AskedRecently),
+    ];
+    rules.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
+}
+
+fn as_facts(world: &World) -> Facts {
+    let mut facts = facts();
+    let finished = crate::clock::minus(at(NOW), SignedDuration::from_hours(24 * world.days_old + 3));
+    let Record::Job(record) = &mut facts.record else { unreachable!() };
+    record.completed_at = Some(finished);
+    if world.is_open {
+        (record.completed_at, record.status) = (None, JobStatus::ActionRequired);
+    }
+    let job = facts.job.as_mut().unwrap();
+    (job.title, job.total) = (Some(world.title.to_owned()), world.total);
+    job.allow_review_request = !world.work_opted_out;
+    facts.invoice = None;
+    let mut client = client();
+    client.sample_data = world.sample;
+    client.is_archived = world.archived;
+    client.receives_review_requests = !world.opted_out;
+    client.is_lead = world.lead;
+    client.is_company = world.company;
+    client.phones[0].sms_allowed = world.takes_texts;
+    client.phones.truncate(1);
+    if !world.has_email {
+        client.emails.clear();
+    }
+    for (has, tag) in [(world.never_tag, "no-review"), (world.held, "hold-review")] {
+        if has {
+            client.tags.push(tag.to_owned());
+        }
+    }
+    facts.client = world.has_client.then_some(client);
+    facts
+}
+
+fn any_world() -> impl proptest::strategy::Strategy<Value = World> {
+    use proptest::prelude::*;
+
+    // Most things are well with most work: otherwise the first reasons would hide the others.
+    let rarely = || prop::bool::weighted(0.08);
+    let switches = prop::array::uniform13(rarely());
+    let title = prop::sample::select(vec!["Gutter Cleaning", "warranty visit", "Lawn care"]);
+    (
+        switches,
+        0_i64..9,
+        title,
+        50.0..2000.0_f64,
+        any::<bool>(),
+        any::<bool>(),
+        prop::option::weighted(0.3, 0_i64..400),
+    )
+        .prop_map(|(switches, days_old, title, total, takes_texts, has_email, asked_days_ago)| {
+            let [
+                is_gone,
+                is_open,
+                is_asked,
+                no_client,
+                sample,
+                archived,
+                opted_out,
+                work_opted_out,
+                suppressed,
+                never_tag,
+                lead,
+                company,
+                held,
+            ] = switches;
+            World {
+                is_gone,
+                is_open,
+                is_asked,
+                days_old,
+                has_client: !no_client,
+                sample,
+                archived,
+                opted_out,
+                work_opted_out,
+                suppressed,
+                never_tag,
+                lead,
+                company,
+                title,
+                total,
+                takes_texts,
+                has_email,
+                asked_days_ago,
+                held,
+            }
+        })
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(3000))]
+
+    /// Beside a list that is read from top to bottom: the same reason, and otherwise an ask or, on hold, a wait.
+    #[test]
+    fn the_decision_is_the_obvious_one(world in any_world()) {
+        let id = AccountId::new("acc");
+        let contractor = Contractor { id: &id, name: "Ace Plumbing" };
+        let policy = Policy {
+            cooldown: SignedDuration::from_hours(180 * 24),
+            never_tag: Some("no-review".into()),
+            hold_tag: Some("hold-review".into()),
+            min_total: Some(100.0),
+            not_titles: vec!["warranty".into()],
+            clients: KindOfClients::People,
+            ..Policy::default()
+        };
+        let rules = Rules { policy: Arc::new(policy), ..rules(Trigger::JobCompleted) };
+        let facts = as_facts(&world);
+        let candidate = candidate(&facts, Trigger::JobCompleted);
+        let mut past = Past::default();
+        if world.is_asked {
+            past.markers.insert(candidate.work.clone(), marker(WorkKind::Job));
+        }
+        past.contacted = world.asked_days_ago.map(|days| Contacted {
+            account: id.clone(),
+            ask_id: AskId::new("ask_0"),
+            at: crate::clock::minus(at(NOW), SignedDuration::from_hours(24 * days)),
+        });
+        past.suppression = world.suppressed.then(|| Suppression {
+            what: "john@example.com".into(), account: None, note: None, at: at(NOW),
+        });
+        let facts = (!world.is_gone).then_some(&facts);
+        let decided = |now| decide(contractor, &candidate, facts, &past, &rules, now);
+        let verdict = decided(at(NOW));
+        proptest::prop_assert_eq!(&verdict, &decided(at(NOW)), "the same twice");
+        match (obvious(&world), verdict) {
+            (Some(expected), Verdict::Skip { reason, .. }) => proptest::prop_assert_eq!(reason, expected),
+            (None, Verdict::Defer { .. }) => proptest::prop_assert!(world.held),
+            (None, Verdict::Ask(ask)) => {
+                proptest::prop_assert!(!world.held);
+                proptest::prop_assert!(ask.body.client.phone.is_some() || ask.body.client.email.is_some());
+            }
+            (expected, verdict) => proptest::prop_assert!(false, "{expected:?}, but {verdict:?}"),
+        }
+    }
+}
