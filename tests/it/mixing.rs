@@ -4,7 +4,7 @@
 //! fail in every way the local Jobber knows; the daemon is restarted. When the trouble ends, everybody who should have
 //! been asked was asked under one id, and nobody else.
 //!
-//! `JOBBER_REVIEWD_MIXTURES=500 cargo test --features sandbox --test it mixing -- --nocapture` plays five hundred and
+//! `JOBBER_REVIEWD_MIXTURES=200 cargo test --features sandbox --test it mixing -- --nocapture` plays two hundred and
 //! prints what was mixed; `JOBBER_REVIEWD_SEED` chooses the first one.
 
 use std::collections::{BTreeMap, BTreeSet};
