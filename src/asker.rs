@@ -262,7 +262,8 @@ impl Asker {
     ) -> Result<AskOutcome, StoreError> {
         let id = ask.id.clone();
         if effect == Effect::DryRun {
-            return Ok(AskOutcome::Asked(id));
+            let shadow = AskOutcome::Skipped(SkipReason::Shadow);
+            return Ok(if rules.policy.shadow { shadow } else { AskOutcome::Asked(id) });
         }
         let work = ask.work.clone();
         let body = match rules.texts.freeze(&ask.body) {

@@ -41,22 +41,30 @@ impl Budget {
     pub fn wait(&mut self, kind: &'static str, now: Timestamp) -> SignedDuration {
         let cost = self.costs.get(kind).copied().unwrap_or_default();
         let Some((level, at)) = self.level else { return SignedDuration::ZERO };
+        // Whoever was told to wait stands in front.
+        let from = now.max(at);
         let full = u128::from(level.maximum) * 1000;
-        let elapsed = u128::try_from(now.duration_since(at).as_millis()).unwrap_or_default();
+        let elapsed = u128::try_from(from.duration_since(at).as_millis()).unwrap_or_default();
         let available =
             (u128::from(level.available) * 1000).saturating_add(elapsed * u128::from(level.rate)).min(full);
         // What is left to others; a question that is dearer than our share waits for a full bucket.
         let left = (full * u128::from(100_u64.saturating_sub(self.share)) / 100)
             .min(full.saturating_sub(u128::from(cost) * 1000));
         let missing = (left + u128::from(cost) * 1000).saturating_sub(available);
-        let wait = match missing.div_ceil(u128::from(level.rate.max(1))) {
+        let refill = match missing.div_ceil(u128::from(level.rate.max(1))) {
             0 => SignedDuration::ZERO,
             millis => SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)),
         };
+        let until = plus(from, refill);
         let spent = (available + missing).saturating_sub(u128::from(cost) * 1000) / 1000;
         let available = u64::try_from(spent).unwrap_or(level.maximum);
-        self.level = Some((Level { available, ..level }, plus(now, wait)));
-        wait
+        self.level = Some((Level { available, ..level }, until));
+        until.duration_since(now)
+    }
+
+    /// Takes back a question that was not asked after all: nobody knows how full the bucket will be.
+    pub fn give_up(&mut self) {
+        self.level = None;
     }
 
     /// Notes what Jobber told with the answer to a question of this kind.
@@ -87,6 +95,7 @@ mod tests {
         budget.note("jobs", 1000, level(6000), at(0));
         assert_eq!(budget.wait("jobs", at(0)), SignedDuration::ZERO, "6000 - 1000 leaves half");
         assert_eq!(budget.wait("jobs", at(0)), SignedDuration::from_secs(2), "the next one does not");
+        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::from_secs(4), "and stands behind it");
         budget.note("jobs", 1000, level(5000), at(10_000));
         assert_eq!(budget.wait("jobs", at(12_000)), SignedDuration::ZERO, "two seconds bring a thousand");
     }

@@ -22,7 +22,7 @@ use crate::control::{self, CallError};
 use crate::engine::Engine;
 use crate::import;
 use crate::model::{AskId, LinkId, Trigger};
-use crate::store::{IfMissing, RestoreError, Store, StoreError};
+use crate::store::{IfMissing, RestoreError, Store, StoreError, is_full};
 use crate::table;
 
 /// How often a store that is in use is tried again: its daemon may be starting or ending.
@@ -580,7 +580,7 @@ async fn restore(config: Option<PathBuf>, file: &Path, output: &Output) -> Resul
         Store::restore(&path, &secrets.store_key, std::io::BufReader::new(export))
     });
     let copied = restored.await.map_err(Stop::failed)?.map_err(|error| match error {
-        RestoreError::Io(_) | RestoreError::Store(_) => Stop::failed(error),
+        RestoreError::Io(_) | RestoreError::Write { .. } | RestoreError::Store(_) => Stop::failed(error),
         error => Stop::usage(error),
     })?;
     if output.json {
@@ -641,6 +641,9 @@ fn status_of_store(error: Option<&StoreError>) -> Status {
         Some(StoreError::Gone { .. } | StoreError::Quarantined { .. } | StoreError::Stale { .. }) => {
             Status::NeedsHuman
         }
+        // It heals, or can be healed, without touching the settings: systemd may try again.
+        Some(StoreError::Sled(_) | StoreError::Failed(_)) => Status::Failed,
+        Some(StoreError::Open { error, .. }) if is_full(error) => Status::Failed,
         _ => Status::Usage,
     }
 }

@@ -89,7 +89,7 @@ pub const KEYS: &[Key] = &[
     key(
         "store.retention",
         Some("\"730d\""),
-        "Decisions, and who was asked about which work, are kept this long; longer than `review.max_age`.",
+        "Decisions, and who was asked about which work, are kept this long; longer than `review.max_age` and `review.cooldown`.",
     ),
     key(
         "poll.schedule",

@@ -142,6 +142,7 @@ impl Connection {
         let now = self.clock.now();
         let wait = self.with_budget(account, |budget| budget.wait(kind, now));
         if wait > LONGEST_WAIT {
+            self.with_budget(account, Budget::give_up);
             let detail = "the account's points are used up by others".to_owned();
             return Err(ReadError::Failed { detail, trouble: Trouble::Outage { retry_after: Some(wait) } });
         }

@@ -3,7 +3,7 @@
 //! One request a connection: a line of JSON goes in, lines of what is told on the way come back, then one line with
 //! the reply.
 //! Who may write to the socket is decided by its file mode (0660) and folder; and whoever gets through all the same (a
-//! mode that was loosened, say) is answered only as root, as the daemon's user or in its group.
+//! mode that was loosened, say) is answered only as root, as the daemon's user, or where its group is the daemon's.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

@@ -359,6 +359,7 @@ fn body(
 fn said(ask: AskBody, facts: &Facts, client: &ClientFacts, rules: &Rules) -> AskBody {
     let title = facts.job.as_ref().and_then(|job| job.title.as_deref());
     let built_in = message::compose(client, title, &facts.crew);
+    let ask = AskBody { message: built_in.clone(), ..ask };
     AskBody { message: rules.texts.sentence(&ask, built_in), ..ask }
 }
 

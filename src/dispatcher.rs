@@ -103,7 +103,8 @@ impl Dispatcher {
         self: &Arc<Self>,
         only: Option<&AccountId>,
     ) -> Result<Vec<Dispatched>, StoreError> {
-        if self.is_stopped()? {
+        // In a shadow nothing is sent, also not what was decided before; it stays where it is.
+        if self.rules.policy.shadow || self.is_stopped()? {
             return Ok(vec![]);
         }
         let mut queue = Vec::new();
@@ -145,6 +146,12 @@ impl Dispatcher {
         }
         let now = self.clock.now();
         let Some(hours) = self.hours_of(id)? else { return Ok(None) };
+        if self.store.is_suppressed(id)? {
+            tracing::info!(ask.key = %id, "dropped: an admin put its customer on the list of those who are never asked");
+            // An attempt that is under way is not ours to drop.
+            let _dropped = self.store.drop_entry(id, now).await?;
+            return Ok(None);
+        }
         let until = hours.leaves(now);
         if until > now {
             // It was decided in time and held up: the customer sleeps now.

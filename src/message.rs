@@ -119,6 +119,7 @@ impl Texts {
         let texts =
             Self { message: message.map_err(TextsError::Message)?, body: body.map_err(TextsError::Body)? };
         let (full, bare) = (sample(true), sample(false));
+        let sparse = sparse(full.clone());
         if let Some(message) = &texts.message {
             let text = message.render(&values(full.clone())).map_err(TextsError::Message)?;
             if text.trim().is_empty() {
@@ -127,7 +128,7 @@ impl Texts {
             }
         }
         if let Some(body) = &texts.body {
-            for ask in [full, bare] {
+            for ask in [full, sparse, bare] {
                 in_json(body, ask).map_err(TextsError::Body)?;
             }
         }
@@ -145,7 +146,10 @@ impl Texts {
 
     /// Whether the operator's sentence reads even when there is no title, no technician, no first name.
     pub fn reads_when_parts_are_missing(&self) -> bool {
-        self.message.as_ref().is_none_or(|message| message.render(&values(sample(false))).is_ok())
+        let samples = [sample(false), sparse(sample(true))];
+        self.message
+            .as_ref()
+            .is_none_or(|message| samples.into_iter().all(|ask| message.render(&values(ask)).is_ok()))
     }
 
     /// The bytes of an ask, frozen from here on.
@@ -203,6 +207,19 @@ fn without_nulls(value: &mut Value) {
         fields.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
         fields.values_mut().for_each(without_nulls);
     }
+}
+
+/// Every section is there, and whatever Jobber can leave out of it is left out.
+fn sparse(mut ask: Value) -> Value {
+    for field in ["/job/title", "/job/completed_at", "/visit/title", "/visit/completed_at", "/invoice/total"]
+    {
+        if let Some(value) = ask.pointer_mut(field) {
+            *value = Value::Null;
+        }
+    }
+    ask["client"]["name"] = "".into();
+    ask["client"]["first_name"] = "".into();
+    ask
 }
 
 /// An ask to try templates on: with everything, or with as little as there can be.
@@ -339,8 +356,7 @@ mod tests {
         let body =
             r#"{"phone": {{ client.phone }}, "email": {{ client.email or none }}, "text": {{ message }}}"#;
         assert!(refused(None, Some(body)).contains("undefined"), "some have no phone");
-        let body =
-            r#"{"phone": {{ client.phone or none }}, "who": {{ client.name }}, "text": {{ message }}}"#;
+        let body = r#"{"phone": {{ client.phone or none }}, "who": {{ client.name or none }}, "text": {{ message }}}"#;
         let texts = Texts::new(None, Some(body)).unwrap();
         let made = |ask: &AskBody| serde_json::from_str::<Value>(&texts.freeze(ask).unwrap()).unwrap();
         assert_eq!(made(&ask(true))["phone"], "+15551234567");
@@ -348,6 +364,9 @@ mod tests {
         let mut quoted = ask(true);
         quoted.client.name = "O\"Brien </script> \\".into();
         assert_eq!(made(&quoted)["who"], quoted.client.name);
+        let untitled =
+            r#"{"title": {% if job %}{{ job.title }}{% else %}null{% endif %}, "text": {{ message }}}"#;
+        assert!(refused(None, Some(untitled)).contains("undefined"), "a job can lack a title");
         assert!(refused(None, Some("{\"a\": }")).contains("no JSON"));
         assert_eq!(Texts::default().freeze(&ask(true)).unwrap(), serde_json::to_string(&ask(true)).unwrap());
     }

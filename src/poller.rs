@@ -185,7 +185,7 @@ impl Poller {
         for list in lists(stream, start, window) {
             self.read(account, list, start, &mut reading).await?;
         }
-        if reconcile && account.timezone.is_none() && effect == Effect::Apply {
+        if reconcile && effect == Effect::Apply {
             self.learn_timezone(account, &mut reading).await?;
         }
         let Reading { records, requests, observed_at } = reading;
@@ -209,12 +209,13 @@ impl Poller {
         Ok(polled)
     }
 
-    /// Asks for the contractor's time zone. It needs a scope that the app may lack, and can wait: the configured one
+    /// Asks, once an hour, for the contractor's time zone. It needs a scope that the app may lack, and can wait: the configured one
     /// stands in for it.
     async fn learn_timezone(&self, account: &Account, reading: &mut Reading) -> Result<(), ReadError> {
         reading.requests += 1;
         match self.connection.timezone(&account.id).await {
             Ok(answer) => match answer.data {
+                Some(name) if account.timezone.as_ref() == Some(&name) => Ok(()),
                 Some(name) => self.store.note_timezone(&account.id, name).await.map_err(ReadError::Store),
                 None => Ok(()),
             },

@@ -165,12 +165,17 @@ pub enum StoreError {
 
 fn remedy(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::StorageFull
-        | std::io::ErrorKind::FileTooLarge
-        | std::io::ErrorKind::QuotaExceeded => "make room on its disk, nothing is lost",
+        _ if is_full(error) => "make room on its disk, nothing is lost",
         std::io::ErrorKind::ReadOnlyFilesystem => "let it be written to",
         _ => "check that its folder exists and belongs to this user",
     }
+}
+
+/// Whether there was no room.
+pub fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded)
 }
 
 struct Inner {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Reply, explain, find_account, named};
 use crate::engine::Engine;
 use crate::import::AskedBefore;
-use crate::model::{Account, AccountId, Outcome, SkipReason, Suppression};
+use crate::model::{Account, AccountId, ContactKey, Outcome, SkipReason, Suppression};
 use crate::shadow::{ShadowReport, compare};
 use crate::store::StoreError;
 
@@ -22,8 +22,11 @@ pub(super) async fn suppress(
         Ok(account) => account.map(|account| account.id),
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
-    engine.store.suppress(Suppression { what: what.clone(), account, note, at: now }).await?;
-    Ok(Reply::Done(format!("{what} is never asked")))
+    let Some(who) = ContactKey::of(&what) else { return Ok(Reply::Refused(nobody(&what))) };
+    engine.store.suppress(&who, Suppression { what: what.clone(), account, note, at: now }).await?;
+    Ok(Reply::Done(format!(
+        "{what} is never asked; an ask that is on its way is dropped before its next attempt"
+    )))
 }
 
 pub(super) async fn unsuppress(
@@ -35,11 +38,18 @@ pub(super) async fn unsuppress(
         Ok(account) => account.map(|account| account.id),
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
-    Ok(if engine.store.unsuppress(&what, account.as_ref()).await? {
+    let Some(who) = ContactKey::of(&what) else { return Ok(Reply::Refused(nobody(&what))) };
+    Ok(if engine.store.unsuppress(&who, account.as_ref()).await? {
         Reply::Done(format!("{what} can be asked again"))
     } else {
         Reply::Refused(format!("{what} is not on the list: `suppress list` shows who is, and for whom"))
     })
+}
+
+fn nobody(what: &str) -> String {
+    format!(
+        "`{what}` names nobody: give a phone number, an e-mail address, or the id of a client as Jobber's API gives it"
+    )
 }
 
 pub(super) fn shadow_report(
@@ -47,7 +57,14 @@ pub(super) fn shadow_report(
     theirs: Vec<AskedBefore>,
     otherwise: Option<String>,
 ) -> Result<Reply, StoreError> {
-    let mut by_account: BTreeMap<AccountId, (Account, Vec<AskedBefore>)> = BTreeMap::new();
+    // An account for which the old automation sent nothing has a difference too.
+    let meant = match named(engine, otherwise.clone())? {
+        Ok(Some(account)) => vec![account],
+        Ok(None) => engine.store.accounts()?,
+        Err(refusal) => return Ok(Reply::Refused(refusal)),
+    };
+    let mut by_account: BTreeMap<AccountId, (Account, Vec<AskedBefore>)> =
+        meant.into_iter().map(|account| (account.id.clone(), (account, vec![]))).collect();
     for row in theirs {
         match named(engine, row.account.clone().or_else(|| otherwise.clone()))? {
             Ok(Some(account)) => {
@@ -85,7 +102,12 @@ pub(super) async fn release(engine: &Engine, what: &str, now: Timestamp) -> Resu
         };
         return Ok(Reply::Refused(words));
     };
-    engine.store.release(&row.account, &row.decision.work, now).await?;
+    if !engine.store.release(&row.account, &row.decision.work, now).await? {
+        return Ok(Reply::Refused(format!(
+            "{} was decided about anew meanwhile: look at `explain`",
+            row.decision.work
+        )));
+    }
     engine.bells.ask.notify_one();
     Ok(Reply::Done(format!("{} is looked at again, although it is old", row.decision.work)))
 }

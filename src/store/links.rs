@@ -201,8 +201,8 @@ impl Store {
                     connection: Connection::Connected,
                     asks_from: if known.trigger == trigger { known.asks_from } else { new.at },
                     trigger,
-                    // Another user may have authorised.
-                    timezone: None,
+                    // Another user may have authorised: the next sweep looks back, and asks where he lives.
+                    reconciled_at: None,
                     ..known
                 },
                 None => Account {

@@ -6,7 +6,7 @@ use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::decide::{Past, rests_until};
 use crate::model::{
-    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Outcome, Suppression, WorkRef,
+    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Outcome, Subject, Suppression, WorkRef,
 };
 use crate::rules::Policy;
 
@@ -39,18 +39,36 @@ impl Store {
         })
     }
 
+    /// Whether somebody was put on the list after an ask for them was made.
+    pub fn is_suppressed(&self, ask: &AskId) -> Result<bool, StoreError> {
+        let Some(entry) = self.entry(ask)? else { return Ok(false) };
+        let Some(decision) = self.decision(&entry.account, &entry.work)? else { return Ok(false) };
+        let Subject { phone, email, client_id, .. } = decision.subject;
+        let phone = phone.as_deref().and_then(ContactKey::phone);
+        let email = email.as_deref().and_then(ContactKey::email);
+        let contacts: Vec<_> = phone.into_iter().chain(email).collect();
+        let policy = Policy::default();
+        let past = self.past(&entry.account, &entry.work, &[], client_id.as_ref(), &contacts, &policy)?;
+        Ok(past.suppression.is_some())
+    }
+
     /// Puts somebody on the list of those who are never asked.
-    pub async fn suppress(&self, suppression: Suppression) -> Result<(), StoreError> {
+    pub async fn suppress(&self, who: &ContactKey, suppression: Suppression) -> Result<(), StoreError> {
+        let key = suppression_key(who, suppression.account.as_ref());
         self.write(move |txn| {
-            txn.put(&suppression_key(&suppression.what, suppression.account.as_ref()), &suppression);
+            txn.put(&key, &suppression);
             Ok(())
         })
         .await
     }
 
     /// Takes somebody off that list; whether they were on it.
-    pub async fn unsuppress(&self, what: &str, account: Option<&AccountId>) -> Result<bool, StoreError> {
-        let key = suppression_key(what, account);
+    pub async fn unsuppress(
+        &self,
+        who: &ContactKey,
+        account: Option<&AccountId>,
+    ) -> Result<bool, StoreError> {
+        let key = suppression_key(who, account);
         self.write(move |txn| {
             let was_there = txn.get_raw(&key)?.is_some();
             txn.remove(&key);
@@ -79,8 +97,8 @@ impl Store {
     }
 }
 
-fn suppression_key(what: &str, account: Option<&AccountId>) -> Vec<u8> {
-    key::suppression(account.map_or(key::EVERYWHERE, AccountId::as_str), &ContactKey::of(what))
+fn suppression_key(who: &ContactKey, account: Option<&AccountId>) -> Vec<u8> {
+    key::suppression(account.map_or(key::EVERYWHERE, AccountId::as_str), who)
 }
 
 /// The last ask of a person that the policy counts.
@@ -190,17 +208,21 @@ mod tests {
         };
         let (card, other) = (EncodedId::new("card"), EncodedId::new("other"));
         let number = ContactKey::phone("+15551234567").unwrap();
-        for what in ["(555) 123-4567", "card"] {
+        for (what, who) in [("(555) 123-4567", number.clone()), ("card", ContactKey::card("card"))] {
             assert!(!suppressed(std::slice::from_ref(&number), Some(&card)));
-            fixture.store.suppress(suppression(what, None)).await.unwrap();
+            fixture.store.suppress(&who, suppression(what, None)).await.unwrap();
             assert!(suppressed(std::slice::from_ref(&number), Some(&card)));
             assert!(!suppressed(&[], Some(&other)));
-            assert!(!fixture.store.unsuppress(what, Some(&id())).await.unwrap(), "not for one account");
-            assert!(fixture.store.unsuppress(what, None).await.unwrap());
+            assert!(!fixture.store.unsuppress(&who, Some(&id())).await.unwrap(), "not for one account");
+            assert!(fixture.store.unsuppress(&who, None).await.unwrap());
         }
-        fixture.store.suppress(suppression("card", Some(AccountId::new("another")))).await.unwrap();
+        fixture
+            .store
+            .suppress(&ContactKey::card("card"), suppression("card", Some(AccountId::new("another"))))
+            .await
+            .unwrap();
         assert!(!suppressed(&[], Some(&card)), "another account's");
-        fixture.store.suppress(suppression("card", Some(id()))).await.unwrap();
+        fixture.store.suppress(&ContactKey::card("card"), suppression("card", Some(id()))).await.unwrap();
         assert!(suppressed(&[], Some(&card)));
         assert_eq!(fixture.store.suppressions().unwrap().len(), 2);
     }

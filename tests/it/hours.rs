@@ -147,3 +147,21 @@ async fn an_ask_that_was_held_up_into_the_night_waits_for_the_morning() {
     assert_eq!(app.receiver.got().len(), 1);
     app.finish();
 }
+
+#[tokio::test]
+async fn whoever_reconnects_keeps_his_hours_and_a_move_is_noticed() {
+    let (app, ace) = in_zone("America/Los_Angeles").await;
+    let zone = || app.engine.store.account(&ace.id).unwrap().unwrap().timezone;
+    assert_eq!(zone().as_deref(), Some("America/Los_Angeles"));
+    app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
+    app.once().await;
+    app.connect(&ace, Trigger::JobCompleted).await;
+    assert_eq!(zone().as_deref(), Some("America/Los_Angeles"), "before any sweep");
+    let state = app.sandbox.control(Op::State).unwrap();
+    let of_ace =
+        state["accounts"].as_array().unwrap().iter().find(|row| row["account"] == ace.number).unwrap();
+    let owner = of_ace["users"][0]["id"].as_str().unwrap().to_owned();
+    ace.set(&app, &owner, "timezone", json!("America/Denver"));
+    app.sweep().await;
+    assert_eq!(zone().as_deref(), Some("America/Denver"));
+}

@@ -278,3 +278,41 @@ async fn an_account_whose_every_job_is_switched_off_is_told_why_nobody_is_asked(
     app.sweep().await;
     assert_eq!(advice().await, None, "one was asked about");
 }
+
+#[tokio::test]
+async fn an_ask_on_its_way_is_dropped_when_its_customer_is_put_on_the_list() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.sweep().await;
+    app.receiver.answers(&[503; 3]);
+    let job = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
+    let tried = app.receiver.got().len();
+    assert!(tried > 0 && app.engine.store.entries().count() == 1);
+    let what = "(555) 123-4567 ext. 9".to_owned();
+    let refused = Request::SuppressAdd { what: "John Smith".into(), account: None, note: None };
+    assert!(matches!(app.admin(refused).await, Reply::Refused(_)), "a name is nobody");
+    app.admin(Request::SuppressAdd { what, account: None, note: None }).await;
+    app.pass(hours(30));
+    app.sweep().await;
+    assert_eq!((app.receiver.got().len(), app.engine.store.entries().count()), (tried, 0));
+    let Some(Outcome::Asked { delivery, .. }) = app.decision(&ace, &job).map(|decision| decision.outcome)
+    else {
+        panic!("it was asked about")
+    };
+    assert_eq!(delivery, jobber_reviewd::model::Delivery::Dropped);
+}
+
+#[tokio::test]
+async fn in_a_shadow_nothing_is_sent_that_was_decided_before_either() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.sweep().await;
+    app.receiver.answers(&[503]);
+    job_of(&app, &ace, card("5551234567", "john@example.com")).await;
+    let app = app.restart_with_change(|config| config.review.shadow = true).await;
+    app.pass(hours(1));
+    app.sweep().await;
+    assert_eq!(app.receiver.got().len(), 1);
+    let app = app.restart_with_change(|config| config.review.shadow = false).await;
+    app.sweep().await;
+    assert_eq!(app.receiver.got().len(), 2);
+    app.finish_with_repeats();
+}
