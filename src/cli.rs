@@ -93,7 +93,7 @@ impl Stop {
     name = "jobber-reviewd",
     version,
     after_help = "Exit status: 0 fine, 1 failed, 2 usage or configuration, 3 needs a human (dead connection, dead \
-                  letters), 4 partly done.\nLogging: JOBBER_REVIEWD_LOG=debug, or as in tracing's filters; logs go to stderr."
+                  letters, a store that is gone), 4 partly done.\nLogging: JOBBER_REVIEWD_LOG=debug, or as in tracing's filters; logs go to stderr."
 )]
 struct Cli {
     /// The configuration file [default: /etc/jobber-reviewd/config.toml, if it is there]
