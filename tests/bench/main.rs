@@ -128,9 +128,10 @@ async fn answer(
             json!({"job": {
                 "id": request["variables"]["id"], "jobNumber": 1, "title": "Drain Cleaning", "updatedAt": now,
                 "completedAt": now - SignedDuration::from_hours(3), "jobStatus": "requires_invoicing",
-                "jobberWebUri": "https://secure.example.com/1", "allowReviewRequest": true,
+                "jobberWebUri": "https://secure.example.com/1", "allowReviewRequest": true, "total": 250.0,
                 "client": {"id": "Z2lkOi8vSm9iYmVyL0NsaWVudC8x", "name": "John Smith", "firstName": "John",
                     "isCompany": false, "isArchived": false, "sampleData": false, "receivesReviewRequests": true,
+                    "isLead": false, "tags": {"nodes": []},
                     "phones": [{"number": "5551234567", "normalizedPhoneNumber": "+15551234567", "primary": true, "smsAllowed": true}],
                     "emails": [{"address": "john@example.com", "primary": true}]},
                 "property": {"address": {"street": "1 Main St", "city": "Springfield", "province": "IL", "postalCode": "62704"}},
@@ -220,16 +221,33 @@ impl Bench {
     fn install(&self, accounts: usize) -> Installation {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let config = serde_json::from_value(json!({
-            "jobber": {"client_id": "bench", "client_secret_file": path("client_secret"), "api_base": format!("http://{}/api", self.server.address)},
-            "http": {"listen": "127.0.0.1:0", "public_url": "http://127.0.0.1:1"},
-            "control": {"socket": path("control.sock")},
-            "store": {"path": path("store"), "key_file": path("store_key")},
-            "poll": {"schedule": "0 0 0 1 1 *", "concurrency": 64},
-            "review": {"trigger": "job_completed", "include_drafts": false, "webhook_url": format!("http://{}/hook", self.server.address),
-                "webhook_secret_file": path("webhook_secret"), "delay": "2h", "max_age": "7d"},
-        }))
-        .unwrap();
+        let path = |name: &str| path(name).display().to_string();
+        let server = &self.server.address;
+        let text = format!(
+            r#"
+jobber.client_id = "bench"
+jobber.client_secret_file = "{}"
+jobber.api_base = "http://{server}/api"
+http.listen = "127.0.0.1:0"
+http.public_url = "http://127.0.0.1:1"
+control.socket = "{}"
+store.path = "{}"
+store.key_file = "{}"
+poll.schedule = "0 0 0 1 1 *"
+poll.concurrency = 64
+review.webhook_url = "http://{server}/hook"
+review.webhook_secret_file = "{}"
+review.cooldown = "0s"
+review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = "00:00-24:00" }}
+"#,
+            path("client_secret"),
+            path("control.sock"),
+            path("store"),
+            path("store_key"),
+            path("webhook_secret"),
+        );
+        std::fs::write(path("config.toml"), text).unwrap();
+        let config = Config::load(Some(Path::new(&path("config.toml")))).unwrap();
         if accounts > 0 {
             self.runtime.block_on(connect(&folder.path().join("store"), accounts));
         }
@@ -487,16 +505,7 @@ impl Daemon {
         let notify = UnixDatagram::bind(&socket).unwrap();
         notify.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_jobber-reviewd"));
-        let settings = serde_json::to_value(&installation.config).unwrap();
-        for (section, keys) in settings.as_object().unwrap() {
-            for (key, value) in keys.as_object().unwrap() {
-                let name = jobber_reviewd::config::env_name(&format!("{section}.{key}"));
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                if !value.is_null() {
-                    command.env(name, text);
-                }
-            }
-        }
+        command.arg("--config").arg(folder.join("config.toml"));
         let child = command
             .env("NOTIFY_SOCKET", &socket)
             .env("JOBBER_REVIEWD_LOG", "error")
