@@ -1,5 +1,7 @@
 use std::io::Write as _;
 
+use jiff::SignedDuration;
+
 use super::*;
 
 const GOOD: &str = r#"

@@ -1,0 +1,221 @@
+//! Values of settings that are more than text and numbers: each reads itself, and says what is wrong and what to write.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+use reqwest::Url;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::dial::is_loopback;
+use crate::window::{Hours, zone};
+
+/// A length of time: `90s`, `30m`, `2h`, `7d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub SignedDuration);
+
+/// The longest period: a century.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 36_525);
+
+impl Period {
+    /// Reads a period. A day is 24 hours.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no length of time; write one such as 90s, 30m, 2h or 7d");
+        let span: Span = text.trim().parse().map_err(|_| wrong())?;
+        let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+        if duration.is_negative() {
+            return Err(wrong());
+        }
+        if duration > LONGEST {
+            return Err(format!("`{text}` is longer than a century; write one such as 90s, 30m, 2h or 7d"));
+        }
+        Ok(Self(duration))
+    }
+}
+
+impl std::fmt::Display for Period {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let days = self.0.as_hours() / 24;
+        if days > 0 && SignedDuration::from_hours(24 * days) == self.0 {
+            write!(f, "{days}d")
+        } else {
+            write!(f, "{:#}", self.0)
+        }
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// An address that is https, or http on this very machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpsUrl(pub Url);
+
+impl HttpsUrl {
+    /// Reads an address.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text)
+            .map_err(|_| format!("`{text}` is no address; write one such as https://example.com/path"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("it holds a user name or password; take them out".to_owned());
+        }
+        match url.scheme() {
+            "https" => Ok(Self(url)),
+            "http" if is_loopback(&url) => Ok(Self(url)),
+            _ => Err(format!("`{text}` is not https; only addresses on this machine may do without")),
+        }
+    }
+}
+
+impl std::fmt::Display for HttpsUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for HttpsUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpsUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A cron expression with six fields, in UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule(String);
+
+impl Schedule {
+    /// Reads a schedule, the way the scheduler will.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let fields = text.split_whitespace().count();
+        if fields != 6 {
+            return Err(format!(
+                "`{text}` has {fields} fields; write six, seconds first, such as `0 */5 * * * *` for every five minutes"
+            ));
+        }
+        match tokio_cron_scheduler::Job::new(text, |_, _| {}) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err(format!(
+                "`{text}` is no schedule; write second, minute, hour, day, month and weekday, such as `0 */5 * * * *`"
+            )),
+        }
+    }
+
+    /// The expression.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Schedule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Schedule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// How many at once: 1 to 256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Concurrency(pub usize);
+
+impl<'de> Deserialize<'de> for Concurrency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match i64::deserialize(deserializer)? {
+            number @ 1..=256 => Ok(Self(usize::try_from(number).unwrap_or(1))),
+            number => Err(serde::de::Error::custom(format!("{number} is out of range; write 1 to 256"))),
+        }
+    }
+}
+
+/// Hours of a day, `09:00-20:00`, or `closed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayHours(pub Option<Hours>);
+
+impl Serialize for DayHours {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(hours) => serializer.collect_str(&hours),
+            None => serializer.serialize_str(CLOSED),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DayHours {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            CLOSED => Ok(Self(None)),
+            text => Hours::parse(text)
+                .map(|hours| Self(Some(hours)))
+                .map_err(|error| serde::de::Error::custom(format!("`{text}` gives no hours; {error}"))),
+        }
+    }
+}
+
+const CLOSED: &str = "closed";
+
+/// A time zone, by IANA's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone(pub TimeZone);
+
+impl Serialize for Zone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.iana_name().unwrap_or_default())
+    }
+}
+
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let zone = zone(&name).filter(|zone| zone.iana_name().is_some()).ok_or_else(|| {
+            serde::de::Error::custom(format!("`{name}` is no time zone; write one such as America/Chicago"))
+        })?;
+        Ok(Self(zone))
+    }
+}
+
+/// An amount of money in whole currency units, not negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Amount(pub u32);
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = i64::deserialize(deserializer)?;
+        let wrong = |_| {
+            serde::de::Error::custom(format!("{number} is out of range; write a whole amount such as 100"))
+        };
+        u32::try_from(number).map(Self).map_err(wrong)
+    }
+}
+
+/// A share: 1 to 100.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Percent(pub u64);
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match i64::deserialize(deserializer)? {
+            number @ 1..=100 => Ok(Self(number.unsigned_abs())),
+            number => Err(serde::de::Error::custom(format!("{number} is out of range; write 1 to 100"))),
+        }
+    }
+}
