@@ -100,9 +100,7 @@ fn is_shadow(decision: &Decision) -> bool {
 }
 
 fn is_person(decision: &Decision, contacts: &[ContactKey]) -> bool {
-    let phone = decision.subject.phone.as_deref().and_then(ContactKey::phone);
-    let email = decision.subject.email.as_deref().and_then(ContactKey::email);
-    phone.iter().chain(&email).any(|key| contacts.contains(key))
+    decision.subject.contacts().iter().any(|key| contacts.contains(key))
 }
 
 fn said(decision: &Decision) -> String {

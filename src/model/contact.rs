@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::ClientFacts;
+use super::{ClientFacts, Subject};
 use crate::digest;
 
 /// A number with fewer digits is none: it would make strangers one person.
@@ -63,6 +63,15 @@ impl ContactKey {
     /// The digest.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Subject {
+    /// The ways in which a decision's customer is reached, as far as it kept them.
+    pub fn contacts(&self) -> Vec<ContactKey> {
+        let phone = self.phone.as_deref().and_then(ContactKey::phone);
+        let email = self.email.as_deref().and_then(ContactKey::email);
+        phone.into_iter().chain(email).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::decide::{Past, rests_until};
 use crate::model::{
-    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Outcome, Subject, Suppression, WorkRef,
+    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Outcome, Suppression, WorkRef,
 };
 use crate::rules::Policy;
 
@@ -43,12 +43,8 @@ impl Store {
     pub fn is_suppressed(&self, ask: &AskId) -> Result<bool, StoreError> {
         let Some(entry) = self.entry(ask)? else { return Ok(false) };
         let Some(decision) = self.decision(&entry.account, &entry.work)? else { return Ok(false) };
-        let Subject { phone, email, client_id, .. } = decision.subject;
-        let phone = phone.as_deref().and_then(ContactKey::phone);
-        let email = email.as_deref().and_then(ContactKey::email);
-        let contacts: Vec<_> = phone.into_iter().chain(email).collect();
-        let policy = Policy::default();
-        let past = self.past(&entry.account, &entry.work, &[], client_id.as_ref(), &contacts, &policy)?;
+        let (card, contacts) = (decision.subject.client_id.as_ref(), decision.subject.contacts());
+        let past = self.past(&entry.account, &entry.work, &[], card, &contacts, &Policy::default())?;
         Ok(past.suppression.is_some())
     }
 
@@ -171,9 +167,7 @@ pub(super) fn index_people(txn: &mut Txn<'_>) -> Result<(), StoreError> {
         let account = key::account_of(&key).ok_or_else(key::broken)?;
         let Some(decision) = txn.get::<Decision>(&key)? else { continue };
         let Outcome::Asked { ask_id, .. } = &decision.outcome else { continue };
-        let phone = decision.subject.phone.as_deref().and_then(ContactKey::phone);
-        let email = decision.subject.email.as_deref().and_then(ContactKey::email);
-        let contacts: Vec<_> = phone.into_iter().chain(email).collect();
+        let contacts = decision.subject.contacts();
         note_contact(txn, &account, ask_id, &contacts, &Policy::default(), decision.at)?;
     }
     Ok(())
