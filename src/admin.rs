@@ -1,6 +1,7 @@
 //! What admins ask of the program, as data: the same requests whether a daemon answers them through its control
 //! socket or the command line carries them out on the store itself.
 
+mod accounts;
 mod explain;
 mod people;
 
@@ -19,6 +20,7 @@ use crate::model::{
     Account, AccountId, AskId, Candidate, Connection, Decision, EntryState, Health, Link, LinkId,
     OutboxEntry, Outcome, SkipReason, Subject, Suppression, Trigger, WorkRef,
 };
+use crate::rulebook::ReceiverError;
 use crate::shadow::ShadowReport;
 use crate::step::Effect;
 use crate::store::{Copied, StoreError};
@@ -60,6 +62,46 @@ pub enum Request {
     },
     /// Every account.
     AccountList,
+    /// One account, and what it does otherwise than the others.
+    AccountShow {
+        /// Id or name.
+        account: String,
+    },
+    /// Gives an account settings of its own.
+    AccountSet {
+        /// Id or name.
+        account: String,
+        /// By key, as below `review`.
+        set: BTreeMap<String, serde_json::Value>,
+        /// Keys that go back to what `[review]` says.
+        unset: Vec<String>,
+        /// A template of the body.
+        body: Option<String>,
+        /// The secret that signs for its receiver.
+        secret: Option<Handed>,
+    },
+    /// Has an account rest.
+    AccountPause {
+        /// Id or name.
+        account: String,
+    },
+    /// Has it go on.
+    AccountResume {
+        /// Id or name.
+        account: String,
+    },
+    /// Ends a connection, here and in Jobber.
+    AccountDisconnect {
+        /// Id or name.
+        account: String,
+    },
+    /// Forgets an account whose connection is over.
+    AccountRemove {
+        /// Id or name.
+        account: String,
+        /// Whether to do it, or only to count.
+        write: bool,
+    },
     /// A copy of the store.
     Export,
     /// How everything stands.
@@ -148,6 +190,8 @@ pub enum Reply {
     Links(Vec<Link>),
     /// To `AccountList`.
     Accounts(Vec<Account>),
+    /// To `AccountShow` and `AccountSet`.
+    Account(Box<AccountShown>),
     /// To `ShadowReport`.
     Shadow(ShadowReport),
     /// To `SuppressList`.
@@ -181,13 +225,45 @@ pub struct NewLinkReply {
     pub expires_at: Timestamp,
 }
 
+/// A secret on its way from the command line to the daemon, over a socket that is theirs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Handed(pub String);
+
+impl std::fmt::Debug for Handed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handed(…)")
+    }
+}
+
+/// One account, and what it does otherwise than the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountShown {
+    /// The account.
+    #[serde(flatten)]
+    pub account: Account,
+    /// How it goes by `[review]` and its own settings.
+    pub settings: Vec<Setting>,
+    /// Why its own settings cannot be used.
+    pub problem: Option<String>,
+}
+
+/// One setting of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The key below `review`.
+    pub key: String,
+    /// What counts for this account.
+    pub value: serde_json::Value,
+    /// Whether it is its own.
+    pub own: bool,
+}
+
 /// How everything stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
     /// Whether a daemon answered.
     pub running: bool,
-    /// Since when nothing is sent because the receiver said it is gone.
-    pub receiver_stopped_at: Option<Timestamp>,
     /// One row for each account.
     pub accounts: Vec<AccountStatus>,
 }
@@ -201,7 +277,7 @@ pub struct AccountStatus {
     pub name: String,
     /// What fires an ask.
     pub trigger: Trigger,
-    /// `connected` or `needs_authorization`.
+    /// `connected`, `paused`, `needs_authorization` or `disconnected`.
     pub state: String,
     /// Why it needs authorization.
     pub reason: Option<String>,
@@ -215,6 +291,8 @@ pub struct AccountStatus {
     pub asking_fails_since: Option<Timestamp>,
     /// The last finished work that was seen.
     pub last_event: Option<Timestamp>,
+    /// Since when nothing is sent because its receiver said it is gone.
+    pub receiver_stopped_at: Option<Timestamp>,
     /// Asks in the last seven days.
     pub asked_7d: usize,
     /// Skips in the last seven days, by reason.
@@ -344,6 +422,14 @@ async fn attempt(
             Err(refusal) => Reply::Refused(format!("{id}: {refusal}; `link list` shows what there is")),
         }),
         Request::AccountList => Ok(Reply::Accounts(store.accounts()?)),
+        Request::AccountShow { account } => accounts::show(engine, &account),
+        Request::AccountSet { account, set, unset, body, secret } => {
+            accounts::set(engine, &account, accounts::Wish { set, unset, body, secret }, now).await
+        }
+        Request::AccountPause { account } => accounts::pause(engine, &account, Some(now)).await,
+        Request::AccountResume { account } => accounts::pause(engine, &account, None).await,
+        Request::AccountDisconnect { account } => accounts::disconnect(engine, &account, now).await,
+        Request::AccountRemove { account, write } => accounts::remove(engine, &account, write).await,
         Request::Export => {
             let export = store.export(now).await?;
             let copied = export.contents().clone();
@@ -375,7 +461,16 @@ async fn attempt(
             }
         }),
         Request::QueueRetry { id } => {
-            let receiver = engine.dispatcher.receiver().id();
+            let account = match store.entry(&id)? {
+                Some(entry) => store.account(&entry.account)?,
+                None => None,
+            };
+            let receiver = match account.map(|account| engine.rulebook.receiver_of(&account)) {
+                Some(Ok(receiver)) => Some(receiver.id()),
+                Some(Err(ReceiverError::Store(error))) => return Err(error),
+                // It is due again, and leaves when the settings are mended.
+                Some(Err(ReceiverError::Settings(_))) | None => None,
+            };
             Ok(match store.retry_entry(&id, receiver, now).await? {
                 Ok(()) => {
                     engine.bells.dispatch.notify_one();
@@ -406,7 +501,7 @@ async fn create_link(
     let present = account.as_ref().map(|account| account.trigger);
     let new = NewLink {
         label: name,
-        trigger: trigger.or(present).unwrap_or(engine.config.review.trigger),
+        trigger: trigger.or(present).unwrap_or_else(|| engine.rulebook.defaults().trigger),
         account: account.map(|account| account.id),
         lives,
     };
@@ -459,7 +554,6 @@ fn every_work_opted_out(asked: usize, skipped: &BTreeMap<SkipReason, usize>) -> 
 
 fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport, StoreError> {
     let store = &engine.store;
-    let receiver = store.receiver(&engine.dispatcher.receiver().id())?;
     let counts = store.outbox_counts()?;
     let since = minus(now, STATUS_WINDOW);
     let mut accounts = Vec::new();
@@ -478,13 +572,19 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
         }
         let health = store.health(&account.id)?;
         let count = counts.by_account.get(&account.id).copied().unwrap_or_default();
-        let stopped = receiver.stopped_at.is_some() && count.queued > 0;
+        let stopped_at = match engine.rulebook.receiver_of(&account) {
+            Ok(receiver) => store.receiver(&receiver.id())?.stopped_at,
+            Err(ReceiverError::Store(error)) => return Err(error),
+            Err(ReceiverError::Settings(_)) => None,
+        };
+        let stopped = stopped_at.is_some() && count.queued > 0;
         accounts.push(AccountStatus {
             next_action: next_action(&account, &health, count.dead, stopped)
                 .or_else(|| every_work_opted_out(asked, &skipped)),
-            state: account.connection.as_str().to_owned(),
+            state: account.state().to_owned(),
+            receiver_stopped_at: stopped_at,
             reason: match &account.connection {
-                Connection::Connected => None,
+                Connection::Connected | Connection::Disconnected { .. } => None,
                 Connection::NeedsAuthorization { reason, .. } => Some(reason.describe().to_owned()),
             },
             id: account.id,
@@ -502,10 +602,14 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
             dead: count.dead,
         });
     }
-    Ok(StatusReport { running, receiver_stopped_at: receiver.stopped_at, accounts })
+    Ok(StatusReport { running, accounts })
 }
 
 fn next_action(account: &Account, health: &Health, dead: usize, receiver_stopped: bool) -> Option<String> {
+    if account.paused_at.is_some() || matches!(account.connection, Connection::Disconnected { .. }) {
+        // It was meant.
+        return None;
+    }
     if !account.connection.is_connected() {
         let Account { id, label, .. } = account;
         return Some(format!("send a new link: jobber-reviewd link create '{label}' --account {id}"));

@@ -28,7 +28,8 @@ use crate::model::{
     WorkRef, contacts_of,
 };
 use crate::plan::too_old;
-use crate::rules::{Rules, SharedRules};
+use crate::rulebook::Rulebook;
+use crate::rules::Rules;
 use crate::step::{Effect, Entered, InFlight, Workers};
 use crate::store::{AskCommit, Store, StoreError};
 
@@ -70,7 +71,7 @@ pub struct Asker {
     store: Store,
     connection: Connection,
     clock: SharedClock,
-    rules: SharedRules,
+    rulebook: Arc<Rulebook>,
     workers: Workers,
     in_flight: InFlight<AccountId>,
     resting: Mutex<HashMap<AccountId, Timestamp>>,
@@ -82,7 +83,7 @@ impl Asker {
         store: Store,
         connection: Connection,
         clock: SharedClock,
-        rules: SharedRules,
+        rulebook: Arc<Rulebook>,
         concurrency: usize,
         stop: CancellationToken,
     ) -> Self {
@@ -90,7 +91,7 @@ impl Asker {
             store,
             connection,
             clock,
-            rules,
+            rulebook,
             workers: Workers::new(concurrency, stop),
             in_flight: InFlight::new(),
             resting: Mutex::default(),
@@ -111,7 +112,7 @@ impl Asker {
             if self.rests(&id) {
                 continue;
             }
-            let account = self.store.account(&id)?.filter(|account| account.connection.is_connected());
+            let account = self.store.account(&id)?.filter(Account::is_active);
             let Some(account) = account else { continue };
             if let Some(entered) = self.in_flight.enter(&id) {
                 queue.push((entered, account, works));
@@ -159,7 +160,10 @@ impl Asker {
         candidate: &Candidate,
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
-        let rules = self.rules.of(account);
+        let rules = match self.rulebook.rules_of(account) {
+            Ok(rules) => rules,
+            Err(error) => return self.put_off(account, candidate, &ReadError::settings(error), effect).await,
+        };
         if candidate.released_at.is_none()
             && let Some(saw) = too_old(candidate.finished_at, &rules, self.clock.now())
         {
@@ -296,9 +300,10 @@ impl Asker {
         work: &WorkRef,
         trigger: Trigger,
     ) -> Result<Option<AskBody>, ReadError> {
+        let rules = self.rulebook.rules_of(account).map_err(ReadError::settings)?;
         let Some(facts) = self.read(account, work).await? else { return Ok(None) };
         let contractor = Contractor { id: &account.id, name: &account.name };
-        Ok(preview(contractor, trigger, &facts, &self.rules.of(account), self.clock.now()))
+        Ok(preview(contractor, trigger, &facts, &rules, self.clock.now()))
     }
 
     /// Everything that decides, fresh. The crew and a job's invoice are read only for work that is worth it,

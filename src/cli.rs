@@ -3,6 +3,7 @@
 mod args;
 mod render;
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -18,10 +19,10 @@ use tracing_subscriber::EnvFilter;
 #[cfg(feature = "sandbox")]
 use self::args::SandboxArgs;
 use self::args::{AccountVerb, Cli, ConfigVerb, LinkVerb, QueueVerb, ShadowVerb, SuppressVerb, Verb};
-use crate::admin::{self, Reply, Request, Told};
+use crate::admin::{self, Handed, Reply, Request, Told};
 use crate::app::{Daemon, stop_on_signal};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, KEYS, SecretName, Secrets, find_secret, value_of};
+use crate::config::{Config, KEYS, SecretName, Secrets, find_secret, parse_value, value_of};
 use crate::control::{self, CallError};
 use crate::engine::Engine;
 use crate::import;
@@ -175,7 +176,7 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         },
         Some(Verb::Link(LinkVerb::List)) => Request::LinkList,
         Some(Verb::Link(LinkVerb::Revoke { id })) => Request::LinkRevoke { id: LinkId::new(id) },
-        Some(Verb::Account(AccountVerb::List)) => Request::AccountList,
+        Some(Verb::Account(verb)) => account_request(verb)?,
         Some(Verb::Status) => Request::Status,
         Some(Verb::Explain { what, render }) => Request::Explain { what, render },
         Some(Verb::Audit { account, since }) => {
@@ -201,6 +202,36 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
     };
     let reply = admin_request(cli.config, request).await?;
     output.reply(&reply)
+}
+
+fn account_request(verb: AccountVerb) -> Result<Request, Stop> {
+    Ok(match verb {
+        AccountVerb::List => Request::AccountList,
+        AccountVerb::Show { account } => Request::AccountShow { account },
+        AccountVerb::Set { account, set, unset } => {
+            let (mut values, mut body, mut secret) = (BTreeMap::new(), None, None);
+            for (key, value) in set {
+                match key.as_str() {
+                    "body_file" => body = Some(read_text(Path::new(&value))?),
+                    "webhook_secret_file" => {
+                        secret = Some(Handed(read_text(Path::new(&value))?.trim().to_owned()));
+                    }
+                    _ => {
+                        values.insert(key, parse_value(&value));
+                    }
+                }
+            }
+            Request::AccountSet { account, set: values, unset, body, secret }
+        }
+        AccountVerb::Pause { account } => Request::AccountPause { account },
+        AccountVerb::Resume { account } => Request::AccountResume { account },
+        AccountVerb::Disconnect { account } => Request::AccountDisconnect { account },
+        AccountVerb::Remove { account, yes } => Request::AccountRemove { account, write: yes },
+    })
+}
+
+fn read_text(file: &Path) -> Result<String, Stop> {
+    std::fs::read_to_string(file).map_err(|error| Stop::usage(format!("{}: {error}", file.display())))
 }
 
 async fn daemon(config: Option<PathBuf>, accept_empty_store: bool) -> Result<Status, Stop> {
@@ -463,7 +494,7 @@ fn show_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
 
 fn check_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
     let (config, _) = load(path)?;
-    let reads_always = config.review.texts().map_err(Stop::usage)?.reads_when_parts_are_missing();
+    let reads_always = config.review.texts(None).map_err(Stop::usage)?.reads_when_parts_are_missing();
     if output.json {
         return print_json(&json!({"ok": true, "message_reads_when_parts_are_missing": reads_always}));
     }
@@ -533,6 +564,7 @@ impl Output {
             Reply::LinkCreated(value) if self.json => print_json(value)?,
             Reply::Links(value) if self.json => print_json(value)?,
             Reply::Accounts(value) if self.json => print_json(value)?,
+            Reply::Account(value) if self.json => print_json(value)?,
             Reply::Shadow(value) if self.json => print_json(value)?,
             Reply::Suppressed(value) if self.json => print_json(value)?,
             Reply::Exported(value) if self.json => print_json(value)?,
@@ -549,7 +581,7 @@ impl Output {
 fn status_of(reply: &Reply) -> Status {
     match reply {
         Reply::Once(report) => {
-            let lost = report.accounts.iter().any(|account| account.state != "connected")
+            let lost = report.accounts.iter().any(|account| account.state == "needs_authorization")
                 || report.errors.iter().any(|error| error.needs_operator);
             let worked = report.delivered > 0 || report.accounts.iter().any(|account| account.polled);
             if lost || report.dead > 0 {

@@ -6,6 +6,7 @@
 mod secret;
 mod values;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,13 @@ pub struct Key {
     pub about: &'static str,
 }
 
+impl Key {
+    /// What an account calls it, if an account can have its own: `delay` for `review.delay`.
+    pub fn of_account(&self) -> Option<&'static str> {
+        self.name.strip_prefix(OF_ACCOUNTS).filter(|_| self.name != SHARED)
+    }
+}
+
 const fn key(name: &'static str, default: Option<&'static str>, about: &'static str) -> Key {
     Key { name, default, required: false, about }
 }
@@ -55,6 +63,10 @@ const fn key(name: &'static str, default: Option<&'static str>, about: &'static 
 const fn required(name: &'static str, about: &'static str) -> Key {
     Key { name, default: None, required: true, about }
 }
+
+/// What the keys begin with that an account can have its own of, and the one among them that is for all together.
+const OF_ACCOUNTS: &str = "review.";
+const SHARED: &str = "review.cooldown_across_accounts";
 
 /// Every key there is, in the order of the file.
 pub const KEYS: &[Key] = &[
@@ -295,16 +307,17 @@ pub struct ReviewSection {
 }
 
 impl ReviewSection {
-    /// The templates, read and tried.
-    pub fn texts(&self) -> Result<Texts, ConfigError> {
-        let body = self.body_file.as_ref().map(|path| {
+    /// The templates, read and tried; `body` instead of what `body_file` names.
+    pub fn texts(&self, body: Option<&str>) -> Result<Texts, ConfigError> {
+        let file = self.body_file.as_ref().filter(|_| body.is_none()).map(|path| {
             std::fs::read_to_string(path).map_err(|error| {
                 let problem = format!("{} cannot be read ({})", path.display(), error.kind());
                 ConfigError::new("review.body_file", problem, "give the path of a readable file")
             })
         });
-        let body = body.transpose()?;
-        Texts::new(self.message.as_deref(), body.as_deref()).map_err(|error| {
+        let file = file.transpose()?;
+        let body = body.or(file.as_deref());
+        Texts::new(self.message.as_deref(), body).map_err(|error| {
             let key = match error {
                 TextsError::Message(_) => "review.message",
                 TextsError::Body(_) => "review.body_file",
@@ -368,6 +381,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// A value that says itself what would do.
+    pub(crate) fn of(key: &str, error: impl std::fmt::Display) -> Self {
+        Self::new(key, "it cannot be used", error.to_string())
+    }
+
     fn new(key: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         // What was written is quoted, line breaks and all: an error stays one line.
         let one_line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -440,7 +458,7 @@ impl Config {
                 "every ask would be stale before it is due: shorten the delay or raise max_age",
             ));
         }
-        self.review.texts()?;
+        self.review.texts(None)?;
         for (key, url) in
             [("jobber.api_base", &self.jobber.api_base), ("review.webhook_url", &self.review.webhook_url)]
         {
@@ -478,6 +496,22 @@ impl Config {
         Ok(())
     }
 
+    /// The settings as they are for an account with `own` ones: `delay` and the like, and their values.
+    pub fn with_overrides(&self, own: &BTreeMap<String, serde_json::Value>) -> Result<Self, ConfigError> {
+        let mut root = serde_json::to_value(self)
+            .map_err(|error| ConfigError::new("the settings", error.to_string(), "mend them"))?;
+        for (name, value) in own {
+            if !KEYS.iter().any(|key| key.of_account() == Some(name)) {
+                let own: Vec<_> = KEYS.iter().filter_map(Key::of_account).collect();
+                let remedy = format!("use one of {}", own.join(", "));
+                return Err(ConfigError::new(name, "no account has its own of this key", remedy));
+            }
+            let place = format!("{OF_ACCOUNTS}{name}");
+            *place.split('.').fold(&mut root, |value, part| &mut value[part]) = value.clone();
+        }
+        Self::extract(&Figment::from(Serialized::defaults(root)))
+    }
+
     /// Where Jobber sends the browser back to.
     pub fn redirect_uri(&self) -> String {
         format!("{}oauth/callback", self.http.public_url.0)
@@ -499,6 +533,12 @@ fn defaults() -> serde_json::Value {
 /// The value of the key `name` in settings as JSON.
 pub fn value_of<'v>(settings: &'v serde_json::Value, name: &str) -> Option<&'v serde_json::Value> {
     name.split('.').try_fold(settings, |value, part| value.get(part)).filter(|value| !value.is_null())
+}
+
+/// Reads a value as the environment's are read: `true`, `5` and `["a", "b"]` are what they seem, all else is text.
+pub fn parse_value(text: &str) -> serde_json::Value {
+    let Ok(value) = text.parse::<figment::value::Value>();
+    serde_json::to_value(value).unwrap_or_default()
 }
 
 /// Words in the names of keys that would choose customers by how they feel.

@@ -40,6 +40,14 @@ pub enum ReadError {
     Store(#[from] StoreError),
 }
 
+impl ReadError {
+    /// Nothing can be read by settings that cannot be used.
+    pub fn settings(error: impl std::fmt::Display) -> Self {
+        let detail = format!("the account's settings cannot be used: {error} (account show, account set)");
+        Self::Failed { detail, trouble: Trouble::Operator }
+    }
+}
+
 /// What kind of trouble a failed read is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
@@ -94,6 +102,11 @@ impl Connection {
     /// The time zone of the user who authorised, as Jobber names it.
     pub async fn timezone(&self, account: &AccountId) -> Result<Answer<Option<String>>, ReadError> {
         self.ask(account, &ItsTimezone).await
+    }
+
+    /// Tells Jobber that this app gives the account up.
+    pub async fn disconnect(&self, account: &AccountId) -> Result<(), ReadError> {
+        self.ask(account, &Farewell).await.map(|_| ())
     }
 
     async fn ask<Q: Question>(
@@ -217,6 +230,20 @@ impl Question for ItsTimezone {
 
     async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Option<String>>, ApiError> {
         client.timezone(token).await
+    }
+}
+
+struct Farewell;
+
+impl Question for Farewell {
+    type Answer = ();
+
+    fn kind(&self) -> &'static str {
+        "disconnect"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<()>, ApiError> {
+        client.disconnect(token).await
     }
 }
 

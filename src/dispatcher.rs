@@ -15,47 +15,37 @@
 //! A lease is longer than a request can take, and the number of the attempt is its fencing number: an outcome
 //! that comes after its lease ran out and the entry was leased again is ignored.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::Url;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, plus};
 use crate::crash::CrashPoint;
 use crate::model::{AccountId, AskId, LastAttempt, OutboxEntry};
 use crate::retry::{self, Next};
-use crate::rules::{LocalHours, SharedRules};
+use crate::rulebook::{Receiver, ReceiverError, Rulebook};
+use crate::rules::LocalHours;
 use crate::step::{Entered, InFlight, Workers};
 use crate::store::{ReceiverId, Store, StoreError};
-use crate::webhook::{Attempted, Sender, TIMEOUT, WebhookSecret};
+use crate::webhook::{Attempted, Sender, TIMEOUT};
 
-/// Requests to the receiver at the same time.
+/// Requests to one receiver at the same time.
 const POSTS: usize = 8;
 
-/// Asks that one step takes: what is left is due for the next.
-const TAKEN_AT_MOST: usize = 1024;
+/// Requests to all receivers together.
+const POSTS_IN_ALL: usize = 256;
+
+/// Asks of one account that one step takes: what is left is due for the next.
+const TAKEN_AT_MOST: usize = 128;
 
 /// From taking an entry to the latest moment at which its outcome counts: longer than a request can take.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
 const _: () = assert!(TIMEOUT.as_secs() + 30 <= Duration::from_mins(1).as_secs());
-
-/// Where asks go.
-#[derive(Debug, Clone)]
-pub struct Receiver {
-    /// The webhook.
-    pub url: Url,
-    /// What signs for it.
-    pub secret: WebhookSecret,
-}
-
-impl Receiver {
-    /// What the store calls it.
-    pub fn id(&self) -> ReceiverId {
-        ReceiverId::of(self.url.as_str())
-    }
-}
 
 /// What became of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,29 +62,31 @@ pub struct Dispatcher {
     store: Store,
     sender: Sender,
     clock: SharedClock,
-    receiver: Receiver,
-    rules: SharedRules,
-    workers: Workers,
+    rulebook: Arc<Rulebook>,
+    stop: CancellationToken,
+    lanes: Mutex<HashMap<ReceiverId, Workers>>,
+    posts: Semaphore,
     in_flight: InFlight<AskId>,
 }
 
+/// An ask that is taken, and whose.
+struct Taken {
+    ask: AskId,
+    account: AccountId,
+    entered: Entered<AskId>,
+}
+
 impl Dispatcher {
-    /// A dispatcher to `receiver` within the hours of `rules`; after `stop` it begins no other attempt.
+    /// A dispatcher by the rules of `rulebook`; after `stop` it begins no other attempt.
     pub fn new(
         store: Store,
         sender: Sender,
         clock: SharedClock,
-        receiver: Receiver,
-        rules: SharedRules,
+        rulebook: Arc<Rulebook>,
         stop: CancellationToken,
     ) -> Self {
-        let workers = Workers::new(POSTS, stop);
-        Self { store, sender, clock, receiver, rules, workers, in_flight: InFlight::new() }
-    }
-
-    /// Where asks go.
-    pub fn receiver(&self) -> &Receiver {
-        &self.receiver
+        let (lanes, posts) = (Mutex::default(), Semaphore::new(POSTS_IN_ALL));
+        Self { store, sender, clock, rulebook, stop, lanes, posts, in_flight: InFlight::new() }
     }
 
     /// One attempt at every ask that is due and not under way, of one account or of all. May run while an earlier one
@@ -103,31 +95,51 @@ impl Dispatcher {
         self: &Arc<Self>,
         only: Option<&AccountId>,
     ) -> Result<Vec<Dispatched>, StoreError> {
-        // In a shadow nothing is sent, also not what was decided before; it stays where it is.
-        if self.rules.policy.shadow || self.is_stopped()? {
-            return Ok(vec![]);
-        }
-        let mut queue = Vec::new();
-        let at_most = if only.is_some() { usize::MAX } else { TAKEN_AT_MOST };
-        for id in self.store.due_asks(self.clock.now(), at_most)? {
-            if let Some(only) = only
-                && self.store.entry(&id)?.is_none_or(|entry| entry.account != *only)
-            {
+        let mut queues: BTreeMap<ReceiverId, Vec<Taken>> = BTreeMap::new();
+        for (account, asks) in self.store.due_asks(self.clock.now(), TAKEN_AT_MOST)? {
+            if only.is_some_and(|only| *only != account) {
                 continue;
             }
-            if let Some(entered) = self.in_flight.enter(&id) {
-                queue.push((entered, id));
+            let Some(route) = self.route(&account)? else { continue };
+            let queue = queues.entry(route.receiver.id()).or_default();
+            for ask in asks {
+                if let Some(entered) = self.in_flight.enter(&ask) {
+                    queue.push(Taken { ask, account: account.clone(), entered });
+                }
             }
         }
-        let post = |(entered, id): (Entered<AskId>, AskId)| {
-            let dispatcher = Arc::clone(self);
+        let mut posting = JoinSet::new();
+        for (receiver, queue) in queues {
+            posting.spawn(Arc::clone(self).post_all(receiver, queue));
+        }
+        let mut all = Vec::new();
+        while let Some(posted) = posting.join_next().await {
+            match posted {
+                Ok(posted) => all.extend(posted?),
+                Err(error) => tracing::error!(%error, "a task failed"),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Attempts what goes to one receiver. Each has a lane of its own: one that hangs keeps no other one waiting.
+    async fn post_all(
+        self: Arc<Self>,
+        receiver: ReceiverId,
+        queue: Vec<Taken>,
+    ) -> Result<Vec<Dispatched>, StoreError> {
+        let lane = {
+            let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            lanes.entry(receiver).or_insert_with(|| Workers::new(POSTS, self.stop.clone())).clone()
+        };
+        let mut posting = lane.start(queue, |taken: Taken| {
+            let dispatcher = Arc::clone(&self);
             async move {
-                let dispatched = dispatcher.dispatch(&id).await;
-                drop(entered);
+                let dispatched = dispatcher.dispatch(&taken.ask, &taken.account).await;
+                drop(taken.entered);
                 dispatched
             }
-        };
-        let mut posting = self.workers.start(queue, post);
+        });
         let mut all = Vec::new();
         while let Some(dispatched) = posting.next().await {
             all.extend(dispatched?);
@@ -135,17 +147,29 @@ impl Dispatcher {
         Ok(all)
     }
 
-    /// Whether the receiver said that it is gone.
-    fn is_stopped(&self) -> Result<bool, StoreError> {
-        Ok(self.store.receiver(&self.receiver.id())?.stopped_at.is_some())
-    }
-
-    async fn dispatch(&self, id: &AskId) -> Result<Option<Dispatched>, StoreError> {
-        if self.is_stopped()? {
+    /// Where the asks of an account go now, and when; `None` while none may leave: it rests or is gone, it is a shadow, its
+    /// receiver said that it is gone, its settings are broken (which its sweeps tell). What waits stays where it is.
+    fn route(&self, id: &AccountId) -> Result<Option<Route>, StoreError> {
+        let Some(account) = self.store.account(id)? else { return Ok(None) };
+        if account.paused_at.is_some() {
             return Ok(None);
         }
+        let Ok(rules) = self.rulebook.rules_of(&account) else { return Ok(None) };
+        let receiver = match self.rulebook.receiver_of(&account) {
+            Ok(receiver) => receiver,
+            Err(ReceiverError::Store(error)) => return Err(error),
+            Err(ReceiverError::Settings(_)) => return Ok(None),
+        };
+        let stopped = self.store.receiver(&receiver.id())?.stopped_at.is_some();
+        Ok((!rules.policy.shadow && !stopped).then_some(Route { receiver, hours: rules.hours }))
+    }
+
+    async fn dispatch(&self, id: &AskId, account: &AccountId) -> Result<Option<Dispatched>, StoreError> {
+        // Never closed: a turn always comes.
+        let _turn = self.posts.acquire().await;
+        // Again: others had their turn, and something may have happened meanwhile.
+        let Some(Route { receiver, hours }) = self.route(account)? else { return Ok(None) };
         let now = self.clock.now();
-        let Some(hours) = self.hours_of(id)? else { return Ok(None) };
         if self.store.is_suppressed(id)? {
             tracing::info!(ask.key = %id, "dropped: an admin put its customer on the list of those who are never asked");
             // An attempt that is under way is not ours to drop.
@@ -160,8 +184,7 @@ impl Dispatcher {
         }
         let Some(entry) = self.store.lease(id, now, plus(now, LEASE)).await? else { return Ok(None) };
         CrashPoint::OutboxLeased.pass();
-        let attempted =
-            self.sender.post(&self.receiver.url, &self.receiver.secret, id, &entry.body, now).await;
+        let attempted = self.sender.post(&receiver.url, &receiver.secret, id, &entry.body, now).await;
         CrashPoint::OutboxPosted.pass();
         let now = self.clock.now();
         let next = match retry::next(entry.failures + 1, &attempted.reply, now, entropy(&entry)) {
@@ -170,18 +193,16 @@ impl Dispatcher {
         };
         tell(&entry, &attempted, &next);
         let last = last_attempt(&attempted, now);
-        let settled = self.store.settle(id, entry.attempt, self.receiver.id(), next.clone(), last).await?;
+        let settled = self.store.settle(id, entry.attempt, receiver.id(), next.clone(), last).await?;
         CrashPoint::OutboxSettled.pass();
         Ok(Some(Dispatched { ask: id.clone(), next: settled.then_some(next) }))
     }
 }
 
-impl Dispatcher {
-    /// When the customer of an ask may hear of it. An account that is gone has no hours, and nobody asks for it.
-    fn hours_of(&self, id: &AskId) -> Result<Option<LocalHours>, StoreError> {
-        let Some(entry) = self.store.entry(id)? else { return Ok(None) };
-        Ok(self.store.account(&entry.account)?.map(|account| self.rules.hours_of(&account)))
-    }
+/// Where asks go, and in which hours.
+struct Route {
+    receiver: Receiver,
+    hours: LocalHours,
 }
 
 fn last_attempt(attempted: &Attempted, at: Timestamp) -> LastAttempt {

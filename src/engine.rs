@@ -13,13 +13,13 @@ use crate::config::{Config, ConfigError, Secrets};
 use crate::connect::Connect;
 use crate::connection::Connection;
 use crate::dial::Dialer;
-use crate::dispatcher::{Dispatcher, Receiver};
+use crate::dispatcher::Dispatcher;
 use crate::jobber::Client;
 use crate::model::{Account, AccountId, Candidate, EntryState};
 use crate::oauth::{BadEndpoint, OAuth};
 use crate::poller::{Poller, SweepOutcome, Swept};
 use crate::retry::Next;
-use crate::rules::SharedRules;
+use crate::rulebook::Rulebook;
 use crate::step::{Effect, Progress};
 use crate::store::{Store, StoreError};
 use crate::webhook::{Sender, TIMEOUT};
@@ -71,7 +71,7 @@ pub struct Engine {
     /// Delivers.
     pub dispatcher: Arc<Dispatcher>,
     /// What accounts ask by.
-    pub rules: SharedRules,
+    pub rulebook: Arc<Rulebook>,
     /// Rung by whoever made something due; only the daemon listens.
     pub bells: Bells,
     /// After this nothing new is begun.
@@ -109,18 +109,8 @@ impl Engine {
         let stop = CancellationToken::new();
         let connection =
             Connection::new(client.clone(), oauth.clone(), Arc::clone(&clock), config.jobber.budget_share.0);
-        let rules = SharedRules {
-            delay: config.review.delay.0,
-            max_age: config.review.max_age.0,
-            include_drafts: config.review.include_drafts,
-            policy: Arc::new(config.review.policy()),
-            texts: config.review.texts()?,
-            window: Arc::new(config.review.window.window()),
-            zone: config.review.window.timezone.0.clone(),
-        };
+        let rulebook = Arc::new(Rulebook::new(&config, secrets.webhook_secret.clone(), store.clone())?);
         let concurrency = config.poll.concurrency.0;
-        let receiver =
-            Receiver { url: config.review.webhook_url.0.clone(), secret: secrets.webhook_secret.clone() };
         Ok(Self {
             connect: Connect::new(
                 store.clone(),
@@ -133,7 +123,7 @@ impl Engine {
                 store.clone(),
                 connection.clone(),
                 Arc::clone(&clock),
-                rules.clone(),
+                Arc::clone(&rulebook),
                 concurrency,
                 stop.clone(),
             )),
@@ -141,7 +131,7 @@ impl Engine {
                 store.clone(),
                 connection.clone(),
                 Arc::clone(&clock),
-                rules.clone(),
+                Arc::clone(&rulebook),
                 concurrency,
                 stop.clone(),
             )),
@@ -150,11 +140,10 @@ impl Engine {
                 store.clone(),
                 Sender::new(http, TIMEOUT),
                 Arc::clone(&clock),
-                receiver,
-                rules.clone(),
+                Arc::clone(&rulebook),
                 stop.clone(),
             )),
-            rules,
+            rulebook,
             bells: Bells::default(),
             stop,
             oauth,
@@ -216,7 +205,7 @@ impl Engine {
         let now = self.clock.now();
         let stored = self.store.candidates()?;
         let mut considered = Vec::new();
-        for account in accounts.iter().filter(|account| account.connection.is_connected()) {
+        for account in accounts.iter().filter(|account| account.is_active()) {
             let old = stored.iter().filter(|(id, _)| *id == account.id).map(|(_, candidate)| candidate);
             let new = swept.iter().filter(|swept| swept.account.id == account.id).flat_map(|swept| {
                 match &swept.outcome {
@@ -249,7 +238,7 @@ impl Engine {
                 AccountReport {
                     id: account.id.clone(),
                     name: account.name.clone(),
-                    state: account.connection.as_str().to_owned(),
+                    state: account.state().to_owned(),
                     polled: false,
                     candidates: 0,
                     asked: 0,
@@ -276,6 +265,7 @@ impl Engine {
                 SweepOutcome::Failed(failure) => error(&account.id, &failure.detail, failure.needs_operator),
 
                 SweepOutcome::Lost(reason) => error(&account.id, reason.describe(), true),
+                SweepOutcome::Idle => {}
                 SweepOutcome::Busy => error(&account.id, "another sweep of this account is running", false),
                 SweepOutcome::Resting(until) => {
                     error(&account.id, &format!("Jobber asked to be left alone until {until}"), false);
@@ -331,7 +321,7 @@ pub struct AccountReport {
     pub id: AccountId,
     /// Its name in Jobber.
     pub name: String,
-    /// `connected` or `needs_authorization`.
+    /// `connected`, `paused`, `needs_authorization` or `disconnected`.
     pub state: String,
     /// Whether everything was read.
     pub polled: bool,

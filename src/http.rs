@@ -155,7 +155,7 @@ async fn connect_page(
     let page = pages::connect(&Connecting {
         host: config.http.public_url.0.host_str().unwrap_or("this site"),
         link: &link,
-        delay: config.review.delay,
+        delay: site.engine.rulebook.defaults().delay,
         csrf: &csrf(&browser, &token),
         action: token.expose_secret(),
     });
@@ -219,7 +219,9 @@ async fn callback(
     match finished {
         Ok(account) => {
             site.engine.bells.sweep.notify_one();
-            Html(pages::connected(&account, site.engine.config.review.delay)).into_response()
+            let review = site.engine.rulebook.review(&account.overrides);
+            let review = review.unwrap_or_else(|_| site.engine.rulebook.defaults());
+            Html(pages::connected(&account, review.delay)).into_response()
         }
         Err(error) => failed(&error),
     }

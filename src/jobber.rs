@@ -19,7 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::model::{Facts, InvoiceFacts, Person, Record, Stream, WorkRef};
 
 pub use answer::{Cost, Refusal};
-use queries::{ConnectedAccount, Details, Extras, Invoices, Jobs, ViewerTimezone, Visits};
+use queries::{ConnectedAccount, Details, Disconnect, Extras, Invoices, Jobs, ViewerTimezone, Visits};
 
 /// The version of the API this program is written against; the schema file carries the same date. It is sent
 /// with every request, and an answer served in another version is refused (`api-behaviour.md` §3, Version).
@@ -254,6 +254,15 @@ impl Client {
             }),
             Err(error) => Err(error),
         }
+    }
+
+    /// Tells Jobber that this app gives the account up. The token is worth nothing afterwards.
+    pub async fn disconnect(&self, token: &SecretString) -> Result<Answer<()>, ApiError> {
+        let answer = self.whole::<Disconnect>(token, queries::disconnect::Variables).await?;
+        answer.and_then(|data| match data.app_disconnect.user_errors.into_iter().next() {
+            Some(error) => Err(ApiError::Rejected { detail: error.message }),
+            None => Ok(()),
+        })
     }
 
     /// An answer of which nothing is hidden.

@@ -29,6 +29,7 @@ pub mod oauth;
 pub mod plan;
 pub mod poller;
 pub mod retry;
+pub mod rulebook;
 pub mod rules;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

@@ -18,8 +18,8 @@ pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person
 pub use ledger::{
     Account, Ask, AskBody, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
     BodyVisit, Candidate, Connection, Contacted, DeadReason, Decision, Delivery, EntryState, Failure, Health,
-    LastAttempt, Link, LinkState, LostReason, Marker, OutboxEntry, Outcome, Pending, ReceiverState,
-    SkipReason, Subject, Suppression,
+    LastAttempt, Link, LinkState, LostReason, Marker, OutboxEntry, Outcome, Overrides, Pending,
+    ReceiverState, SkipReason, Subject, Suppression,
 };
 pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};
 

@@ -24,7 +24,7 @@ use crate::crash::CrashPoint;
 use crate::jobber::{List, PageRequest};
 use crate::model::{Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Record, Stream};
 use crate::plan::{plan, reconcile_start, start_of};
-use crate::rules::SharedRules;
+use crate::rulebook::Rulebook;
 use crate::step::{Effect, Entered, InFlight, Progress, Workers};
 use crate::store::{PlanCommit, Store, StoreError};
 
@@ -53,6 +53,8 @@ pub enum SweepOutcome {
     Polled(Polled),
     /// The account needs authorization; nothing was read.
     Lost(LostReason),
+    /// An admin has it rest, or ended its connection; nothing was read.
+    Idle,
     /// An earlier sweep of this account is still running.
     Busy,
     /// Jobber asked to be left alone until then.
@@ -80,7 +82,7 @@ pub struct Poller {
     store: Store,
     connection: Connection,
     clock: SharedClock,
-    rules: SharedRules,
+    rulebook: Arc<Rulebook>,
     workers: Workers,
     in_flight: InFlight<AccountId>,
     resting: Mutex<HashMap<AccountId, Timestamp>>,
@@ -92,7 +94,7 @@ impl Poller {
         store: Store,
         connection: Connection,
         clock: SharedClock,
-        rules: SharedRules,
+        rulebook: Arc<Rulebook>,
         concurrency: usize,
         stop: CancellationToken,
     ) -> Self {
@@ -100,7 +102,7 @@ impl Poller {
             store,
             connection,
             clock,
-            rules,
+            rulebook,
             workers: Workers::new(concurrency, stop),
             in_flight: InFlight::new(),
             resting: Mutex::default(),
@@ -152,6 +154,9 @@ impl Poller {
         if let crate::model::Connection::NeedsAuthorization { reason, .. } = account.connection {
             return Ok(SweepOutcome::Lost(reason));
         }
+        if !account.is_active() {
+            return Ok(SweepOutcome::Idle);
+        }
         if let Some(until) = self.rests_until(&account.id) {
             return Ok(SweepOutcome::Resting(until));
         }
@@ -174,7 +179,7 @@ impl Poller {
 
     async fn sweep(&self, account: &Account, effect: Effect) -> Result<Polled, ReadError> {
         let now = self.clock.now();
-        let rules = self.rules.of(account);
+        let rules = self.rulebook.rules_of(account).map_err(ReadError::settings)?;
         let stream = rules.trigger.stream();
         let watermark = account.watermarks.get(&stream).copied();
         let start = start_of(watermark, &rules);
@@ -279,7 +284,10 @@ impl Poller {
                 let result = match outcome {
                     SweepOutcome::Polled(_) => Ok(()),
                     SweepOutcome::Failed(failure) => Err(failure.clone()),
-                    SweepOutcome::Lost(_) | SweepOutcome::Busy | SweepOutcome::Resting(_) => return None,
+                    SweepOutcome::Lost(_)
+                    | SweepOutcome::Idle
+                    | SweepOutcome::Busy
+                    | SweepOutcome::Resting(_) => return None,
                 };
                 Some((account.id.clone(), result))
             })

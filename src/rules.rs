@@ -109,7 +109,7 @@ impl LocalHours {
     }
 }
 
-/// The rules that all accounts share.
+/// The rules that accounts with the same settings share.
 #[derive(Debug, Clone)]
 pub struct SharedRules {
     /// From completion to the ask.
@@ -126,6 +126,8 @@ pub struct SharedRules {
     pub window: Arc<Window>,
     /// The time zone of accounts that have told none.
     pub zone: TimeZone,
+    /// The time zone that counts whatever an account has told.
+    pub own_zone: Option<TimeZone>,
 }
 
 impl SharedRules {
@@ -145,7 +147,12 @@ impl SharedRules {
 
     /// When customers of this account may be asked.
     pub fn hours_of(&self, account: &Account) -> LocalHours {
-        let zone = account.timezone.as_deref().and_then(zone).unwrap_or_else(|| self.zone.clone());
-        LocalHours::new(Arc::clone(&self.window), zone)
+        LocalHours::new(Arc::clone(&self.window), self.zone_of(account))
+    }
+
+    /// Where the account lives.
+    pub fn zone_of(&self, account: &Account) -> TimeZone {
+        let told = || account.timezone.as_deref().and_then(zone);
+        self.own_zone.clone().or_else(told).unwrap_or_else(|| self.zone.clone())
     }
 }

@@ -30,6 +30,7 @@
 //! Reads go to the tree directly. They may see one operation but not yet the next; whoever acts on a
 //! read does so through an operation that looks again.
 
+mod accounts;
 mod codec;
 mod copy;
 mod key;
@@ -50,6 +51,7 @@ use jiff::Timestamp;
 use crate::digest;
 use crate::model::{Account, AccountId, Connection, Failure, Health, LostReason};
 
+pub use accounts::{Belongings, Change};
 pub use copy::{Copied, Export, RestoreError};
 pub use ledger::{AskCommit, PlanCommit};
 pub use links::{LinkRefusal, NewConnection, Start};
@@ -61,7 +63,7 @@ use seal::Sealer;
 use writer::{Txn, Writer};
 
 /// The schema this program writes. It reads every earlier one.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 
 /// The one tree; its name carries the layout of the keys.
 const TREE: &str = "jobber-reviewd.1";

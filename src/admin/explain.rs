@@ -7,7 +7,6 @@ use crate::connection::ReadError;
 use crate::engine::Engine;
 use crate::model::{Account, Decision, Outcome, Subject};
 use crate::store::StoreError;
-use crate::window::zone;
 
 /// Works that one question reads fresh.
 const RENDERED_AT_MOST: usize = 20;
@@ -37,9 +36,7 @@ async fn would_say(engine: &Engine, row: &Explained) -> Result<String, StoreErro
 }
 
 fn explained_of(engine: &Engine, account: &Account, decision: Decision) -> Explained {
-    let zone = account.timezone.as_deref().and_then(zone);
-    let zone = zone.unwrap_or_else(|| engine.config.review.window.timezone.0.clone());
-    let local = decision.finished_at.to_zoned_datetime(zone);
+    let local = decision.finished_at.to_zoned_datetime(engine.rulebook.zone_of(account));
     Explained {
         account: account.id.clone(),
         account_name: account.name.clone(),

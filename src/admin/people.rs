@@ -80,7 +80,11 @@ pub(super) fn shadow_report(
     let mut whole = ShadowReport::default();
     for (account, rows) in by_account.into_values() {
         let decisions: Vec<_> = engine.store.decisions(&account.id).collect::<Result<_, _>>()?;
-        let report = compare(&decisions, &rows, &engine.rules.of(&account));
+        let rules = match engine.rulebook.rules_of(&account) {
+            Ok(rules) => rules,
+            Err(error) => return Ok(Reply::Refused(format!("{}: {error}", account.name))),
+        };
+        let report = compare(&decisions, &rows, &rules);
         whole.both += report.both;
         whole.only_us.extend(report.only_us);
         whole.only_them.extend(report.only_them);

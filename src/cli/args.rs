@@ -155,6 +155,51 @@ pub(super) struct LinkArgs {
 pub(super) enum AccountVerb {
     /// Every account
     List,
+    /// One account, and what it does otherwise than the others
+    Show {
+        /// The account, by id or name
+        account: String,
+    },
+    /// Give an account settings of its own: any key below [review]
+    Set {
+        /// The account, by id or name
+        account: String,
+        /// A key and its value, as in an environment variable: `delay=4h`, `trigger=visit_completed`.
+        /// Of a key that names a file, what is in the file now is kept
+        #[arg(value_name = "KEY=VALUE", value_parser = setting)]
+        set: Vec<(String, String)>,
+        /// Go back to what [review] says
+        #[arg(long, value_name = "KEY")]
+        unset: Vec<String>,
+    },
+    /// Have an account rest: nothing is read, nothing is sent, what waits is kept
+    Pause {
+        /// The account, by id or name
+        account: String,
+    },
+    /// Have it go on
+    Resume {
+        /// The account, by id or name
+        account: String,
+    },
+    /// End a connection, here and in Jobber
+    Disconnect {
+        /// The account, by id or name
+        account: String,
+    },
+    /// Forget an account whose connection is over, and everything that was decided for it
+    Remove {
+        /// The account, by id or name
+        account: String,
+        /// Do it; without this it is only counted
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as delay=4h")?;
+    Ok((key.trim().trim_start_matches("review.").to_owned(), value.to_owned()))
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::admin::{Explained, QueueRow, Reply, StatusReport};
+use crate::admin::{AccountShown, Explained, QueueRow, Reply, Setting, StatusReport};
 use crate::engine::OnceReport;
 use crate::model::{
     Account, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject, Suppression,
@@ -27,6 +27,7 @@ pub(super) fn reply(reply: &Reply) -> String {
             &["account", "name", "link's name", "trigger", "state", "connected"],
             accounts.iter().map(account),
         ),
+        Reply::Account(shown) => account_shown(shown),
         Reply::Shadow(report) => shadow(report),
         Reply::Suppressed(all) => table(&["never asked", "by", "since", "note"], all.iter().map(suppression)),
         Reply::Exported(copied) => {
@@ -115,8 +116,8 @@ fn link(link: &Link) -> [String; 5] {
 
 fn account(account: &Account) -> [String; 6] {
     let state = match &account.connection {
-        Connection::Connected => "connected".to_owned(),
         Connection::NeedsAuthorization { reason, .. } => format!("needs authorization: {reason}"),
+        Connection::Connected | Connection::Disconnected { .. } => account.state().to_owned(),
     };
     [
         account.id.to_string(),
@@ -128,6 +129,26 @@ fn account(account: &Account) -> [String; 6] {
     ]
 }
 
+fn account_shown(shown: &AccountShown) -> String {
+    let rows = shown.settings.iter().map(|Setting { key, value, own }| {
+        let value = match value {
+            serde_json::Value::Null => "(not set)".to_owned(),
+            value => value.to_string(),
+        };
+        [key.clone(), value, if *own { "its own" } else { "[review]" }.to_owned()]
+    });
+    let [id, name, label, _, state, connected] = account(&shown.account);
+    let problem = shown
+        .problem
+        .as_ref()
+        .map_or_else(String::new, |problem| format!("\n\nIts settings cannot be used: {problem}"));
+    format!(
+        "{name} ({label}), {id}\n{state}; connected {connected}; asks about work from {} on\n\n{}{problem}",
+        instant(shown.account.asks_from),
+        table(&["key", "value", "from"], rows)
+    )
+}
+
 fn status(report: &StatusReport) -> String {
     let rows = report.accounts.iter().map(|account| {
         let state = match (&account.reason, &account.failing_since) {
@@ -135,6 +156,13 @@ fn status(report: &StatusReport) -> String {
             (None, Some(since)) => {
                 let error = account.last_error.as_deref().unwrap_or("unknown");
                 format!("retrying since {}: {error}", instant(*since))
+            }
+            (None, None) if account.receiver_stopped_at.is_some() => {
+                let since = maybe(account.receiver_stopped_at);
+                format!(
+                    "{}, but its receiver said at {since} that it is gone: nothing is sent",
+                    account.state
+                )
             }
             (None, None) => match account.asking_fails_since {
                 Some(since) => {
@@ -158,9 +186,6 @@ fn status(report: &StatusReport) -> String {
     let header =
         ["account", "state", "last success", "last event", "asked 7d", "skipped 7d", "queue", "next action"];
     let mut text = if report.running { "The daemon is running." } else { "No daemon is running." }.to_owned();
-    if let Some(since) = report.receiver_stopped_at {
-        let _ok = write!(text, "\nThe receiver said it is gone at {}: nothing is sent.", instant(since));
-    }
     let _ok = write!(text, "\n\n{}", table(&header, rows));
     text
 }

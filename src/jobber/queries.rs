@@ -37,4 +37,5 @@ query!(Jobs, "graphql/jobs.graphql");
 query!(Visits, "graphql/visits.graphql");
 query!(Invoices, "graphql/invoices.graphql");
 query!(Details, "graphql/details.graphql");
+query!(Disconnect, "graphql/disconnect.graphql");
 query!(Extras, "graphql/extras.graphql");

@@ -34,6 +34,45 @@ pub struct Account {
     /// The time zone of the user who authorised, as Jobber names it; `None` as long as it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
+    /// Since when an admin has it rest: nothing is read, decided or sent, and what waits is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<Timestamp>,
+    /// What it does otherwise than `[review]` says.
+    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    pub overrides: Overrides,
+}
+
+impl Account {
+    /// Whether there is anything to read and to decide for it now.
+    pub fn is_active(&self) -> bool {
+        self.connection.is_connected() && self.paused_at.is_none()
+    }
+
+    /// Its state's name in output.
+    pub fn state(&self) -> &'static str {
+        match (&self.connection, self.paused_at) {
+            (Connection::Connected, Some(_)) => "paused",
+            (connection, _) => connection.as_str(),
+        }
+    }
+}
+
+/// Settings of one account: keys below `review`, such as `delay` or `window.sunday`, and their values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overrides {
+    /// By key.
+    pub keys: BTreeMap<String, serde_json::Value>,
+    /// A template of the whole body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+impl Overrides {
+    /// Whether the account does everything as `[review]` says.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.body.is_none()
+    }
 }
 
 /// Whether Jobber still lets us in.
@@ -49,6 +88,11 @@ pub enum Connection {
         /// Since when we know.
         since: Timestamp,
     },
+    /// An admin ended it, here and in Jobber.
+    Disconnected {
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl Connection {
@@ -62,6 +106,7 @@ impl Connection {
         match self {
             Self::Connected => "connected",
             Self::NeedsAuthorization { .. } => "needs_authorization",
+            Self::Disconnected { .. } => "disconnected",
         }
     }
 }
@@ -214,6 +259,8 @@ pub enum SkipReason {
     Tagged,
     /// An admin put this person on the list of those who are never asked.
     Suppressed,
+    /// An admin ended the connection before its moment came.
+    Disconnected,
     /// The work came to less than the settings want.
     BelowMinimum,
     /// The settings leave work with such a title out.
@@ -245,6 +292,7 @@ impl SkipReason {
             Self::ClientIsLead => "client_is_lead",
             Self::Tagged => "tagged",
             Self::Suppressed => "suppressed",
+            Self::Disconnected => "disconnected",
             Self::BelowMinimum => "below_minimum",
             Self::TitleExcluded => "title_excluded",
             Self::KindOfClient => "kind_of_client",
@@ -270,6 +318,7 @@ impl SkipReason {
             Self::NoContact => "no phone that takes texts and no e-mail address",
             Self::ClientIsLead => "the client is a lead",
             Self::Tagged => "the client has the tag that says never (review.never_tag)",
+            Self::Disconnected => "the account was disconnected before its moment came",
             Self::Suppressed => "this person is on the list of those who are never asked (suppress)",
             Self::BelowMinimum => "the work came to less than review.min_total",
             Self::TitleExcluded => {

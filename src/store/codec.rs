@@ -112,6 +112,7 @@ mod tests {
         contacted: Contacted = r#"{"account":"Z2lk","ask_id":"ask_1","at":"2026-03-10T11:00:00Z"}"#,
         suppression: Suppression = r#"{"what":"+15551234567","account":null,"note":"asked us to stop","at":"2026-03-10T11:00:00Z"}"#,
         account_with_zone: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"timezone":"America/New_York"}"#,
+        account_of_its_own_kind: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"disconnected","at":"2026-03-02T00:00:00Z"},"watermarks":{},"reconciled_at":null,"paused_at":"2026-03-02T00:00:00Z","overrides":{"keys":{"delay":"4h","min_total":100},"body":"{}"}}"#,
         number: u32 = "2",
         counter: u64 = "1234567890123",
     }

@@ -54,6 +54,11 @@ pub(super) fn token(id: &AccountId) -> Vec<u8> {
     join(b"token\0", &[id.as_str().as_bytes()])
 }
 
+/// The secret that signs for this account's own receiver.
+pub(super) fn webhook_secret(id: &AccountId) -> Vec<u8> {
+    join(b"webhook_secret\0", &[id.as_str().as_bytes()])
+}
+
 /// Since when a refresh of this account is under way.
 pub(super) fn refreshing(id: &AccountId) -> Vec<u8> {
     join(b"refreshing\0", &[id.as_str().as_bytes()])
@@ -79,8 +84,9 @@ pub(super) fn suppression(scope: &str, contact: &ContactKey) -> Vec<u8> {
     join(SUPPRESSION, &[scope.as_bytes(), contact.as_str().as_bytes()])
 }
 
-pub(super) fn decisions_of(account: &AccountId) -> Vec<u8> {
-    join(DECISION, &[account.as_str().as_bytes(), b""])
+/// What every key of a family begins with that is about this account.
+pub(super) fn of_account(family: &[u8], account: &AccountId) -> Vec<u8> {
+    join(family, &[account.as_str().as_bytes(), b""])
 }
 
 pub(super) fn decision(account: &AccountId, work: &WorkRef) -> Vec<u8> {
@@ -147,6 +153,11 @@ pub(super) fn parse_outbox_due(key: &[u8]) -> Option<(Timestamp, AskId)> {
     Some((at, AskId::new(text(rest)?)))
 }
 
+/// Reads the value of an [`outbox_due`] key back: whose ask it is.
+pub(super) fn parse_account(value: &[u8]) -> Option<AccountId> {
+    text(value).filter(|account| !account.is_empty()).map(AccountId::new)
+}
+
 fn of_work(family: &[u8], account: &AccountId, work: &WorkRef) -> Vec<u8> {
     join(family, &[account.as_str().as_bytes(), work.kind.as_str().as_bytes(), work.id.as_str().as_bytes()])
 }
@@ -211,8 +222,8 @@ mod tests {
     fn no_account_is_a_prefix_of_another() {
         let work = WorkRef::job(EncodedId::new("j"));
         let key = decision(&AccountId::new("ab"), &work);
-        assert!(key.starts_with(&decisions_of(&AccountId::new("ab"))));
-        assert!(!key.starts_with(&decisions_of(&AccountId::new("a"))));
+        assert!(key.starts_with(&of_account(DECISION, &AccountId::new("ab"))));
+        assert!(!key.starts_with(&of_account(DECISION, &AccountId::new("a"))));
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Store {
         &self,
         account: &AccountId,
     ) -> impl Iterator<Item = Result<Decision, StoreError>> + use<> {
-        self.scan(&key::decisions_of(account)).map(|entry| entry.map(|(_, decision)| decision))
+        self.scan(&key::of_account(key::DECISION, account)).map(|entry| entry.map(|(_, decision)| decision))
     }
 
     /// Stores a plan: candidates, skips, watermark, and when the window was last looked over. The number of
@@ -309,7 +309,7 @@ impl Store {
 }
 
 /// Changes a decision that still waits, and its place in the index of due candidates.
-fn update_waiting(
+pub(super) fn update_waiting(
     txn: &mut Txn<'_>,
     account: &AccountId,
     work: &WorkRef,

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 use super::writer::Txn;
 use super::{Store, StoreError, Tokens, key, put_pair};
-use crate::model::{Account, AccountId, Connection, Link, LinkId, LinkState, Pending, Trigger};
+use crate::model::{Account, AccountId, Connection, Link, LinkId, LinkState, Overrides, Pending, Trigger};
 
 /// Why a link or an authorisation under way does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -196,15 +196,19 @@ impl Store {
             }
             let trigger = new.pending.trigger;
             let account = match txn.get::<Account>(&key::account(&new.account))? {
-                Some(known) => Account {
-                    name: new.name,
-                    connection: Connection::Connected,
-                    asks_from: if known.trigger == trigger { known.asks_from } else { new.at },
-                    trigger,
-                    // Another user may have authorised: the next sweep looks back, and asks where he lives.
-                    reconciled_at: None,
-                    ..known
-                },
+                Some(known) => {
+                    // After an end that was meant it begins anew.
+                    let goes_on = !matches!(known.connection, Connection::Disconnected { .. });
+                    Account {
+                        name: new.name,
+                        connection: Connection::Connected,
+                        asks_from: if goes_on && known.trigger == trigger { known.asks_from } else { new.at },
+                        trigger,
+                        // Another user may have authorised: the next sweep looks back, and asks where he lives.
+                        reconciled_at: None,
+                        ..known
+                    }
+                }
                 None => Account {
                     id: new.account.clone(),
                     name: new.name,
@@ -216,6 +220,8 @@ impl Store {
                     watermarks: BTreeMap::new(),
                     reconciled_at: None,
                     timezone: None,
+                    paused_at: None,
+                    overrides: Overrides::default(),
                 },
             };
             link.state = LinkState::Used { by: new.account.clone(), at: new.now };

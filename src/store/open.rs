@@ -128,6 +128,9 @@ impl Store {
                 if found < 3 {
                     people::index_people(&mut txn)?;
                 }
+                if found < 4 {
+                    outbox::index_accounts(&mut txn)?;
+                }
                 if found != SCHEMA {
                     tracing::info!(
                         from = found,
@@ -354,7 +357,7 @@ mod tests {
         let contacts = [ContactKey::phone("(555) 123-4567").unwrap()];
         let past = store.past(&id(), &job("j2"), &[], None, &contacts, &Policy::default()).unwrap();
         assert_eq!(past.contacted.unwrap().ask_id.as_str(), "ask_1");
-        assert_eq!(store.due_asks(at(0), 10).unwrap().len(), 1);
+        assert_eq!(store.due_asks(at(0), 10).unwrap()[&id()].len(), 1);
         store.close().await;
         assert_eq!(read_tally(&path).unwrap(), Some(1));
     }

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
-use crate::model::{AskId, Decision, Delivery, EntryState, LastAttempt, OutboxEntry, Outcome, ReceiverState};
+use crate::model::{
+    AccountId, AskId, Decision, Delivery, EntryState, LastAttempt, OutboxEntry, Outcome, ReceiverState,
+};
 use crate::retry::Next;
 
 /// A receiver, by a hash of its address: addresses can hold secrets.
@@ -33,22 +35,30 @@ pub enum QueueRefusal {
 }
 
 impl Store {
-    /// Asks that are due at `now`, the longest waiting first, `at_most` so many.
-    pub fn due_asks(&self, now: Timestamp, at_most: usize) -> Result<Vec<AskId>, StoreError> {
-        let mut asks = Vec::new();
-        for due in self.outbox_index().take(at_most) {
-            let (at, id) = due?;
+    /// Asks that are due at `now`, by account, the longest waiting first; of each account `each` at most: what cannot
+    /// be delivered to one keeps nobody else's from being seen.
+    pub fn due_asks(
+        &self,
+        now: Timestamp,
+        each: usize,
+    ) -> Result<BTreeMap<AccountId, Vec<AskId>>, StoreError> {
+        let mut asks: BTreeMap<AccountId, Vec<AskId>> = BTreeMap::new();
+        for due in self.outbox_index() {
+            let (at, id, account) = due?;
             if at > now {
                 break;
             }
-            asks.push(id);
+            let asks = asks.entry(account).or_default();
+            if asks.len() < each {
+                asks.push(id);
+            }
         }
         Ok(asks)
     }
 
     /// When the next attempt is due.
     pub fn next_ask_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.outbox_index().next().transpose()?.map(|(at, _)| at))
+        Ok(self.outbox_index().next().transpose()?.map(|(at, ..)| at))
     }
 
     /// One entry.
@@ -61,12 +71,14 @@ impl Store {
         self.scan(key::OUTBOX).map(|entry| entry.map(|(_, entry)| entry))
     }
 
-    fn outbox_index(&self) -> impl Iterator<Item = Result<(Timestamp, AskId), StoreError>> + use<> {
-        self.0
-            .tree
-            .scan_prefix(key::OUTBOX_DUE)
-            .keys()
-            .map(|key| key::parse_outbox_due(&key?).ok_or_else(key::broken))
+    fn outbox_index(
+        &self,
+    ) -> impl Iterator<Item = Result<(Timestamp, AskId, AccountId), StoreError>> + use<> {
+        self.0.tree.scan_prefix(key::OUTBOX_DUE).map(|entry| {
+            let (key, account) = entry?;
+            let (at, id) = key::parse_outbox_due(&key).ok_or_else(key::broken)?;
+            Ok((at, id, key::parse_account(&account).ok_or_else(key::broken)?))
+        })
     }
 
     /// What is known of a receiver.
@@ -163,12 +175,12 @@ impl Store {
         .await
     }
 
-    /// Makes an entry due at once, whether it waits or is dead, and resumes its receiver. The schedule starts
+    /// Makes an entry due at once, whether it waits or is dead, and resumes its receiver, if that is known. The schedule starts
     /// again.
     pub async fn retry_entry(
         &self,
         id: &AskId,
-        receiver: ReceiverId,
+        receiver: Option<ReceiverId>,
         now: Timestamp,
     ) -> Result<Result<(), QueueRefusal>, StoreError> {
         let id = id.clone();
@@ -184,7 +196,9 @@ impl Store {
             entry.failures = 0;
             entry.state = EntryState::Due { at: now };
             put_entry(txn, &entry);
-            txn.remove(&key::receiver(&receiver.0));
+            if let Some(receiver) = receiver {
+                txn.remove(&key::receiver(&receiver.0));
+            }
             Ok(Ok(()))
         })
         .await
@@ -231,7 +245,7 @@ impl Store {
 #[derive(Debug, Clone, Default)]
 pub struct OutboxCounts {
     /// For each account that has any.
-    pub by_account: BTreeMap<crate::model::AccountId, QueueCount>,
+    pub by_account: BTreeMap<AccountId, QueueCount>,
 }
 
 /// One account's queue in numbers.
@@ -246,7 +260,7 @@ pub struct QueueCount {
 /// Writes an entry and its place in the index.
 pub(super) fn put_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
     if let Some(at) = next_at(entry) {
-        txn.put_raw(key::outbox_due(at, &entry.id), vec![]);
+        txn.put_raw(key::outbox_due(at, &entry.id), entry.account.as_str().into());
     }
     txn.put(&key::outbox(&entry.id), entry);
 }
@@ -268,6 +282,39 @@ fn next_at(entry: &OutboxEntry) -> Option<Timestamp> {
 
 fn is_under_way(entry: &OutboxEntry, now: Timestamp) -> bool {
     matches!(entry.state, EntryState::Leased { until } if until > now)
+}
+
+/// What the store holds of an entry.
+pub(super) fn keys_of(entry: &OutboxEntry) -> Vec<Vec<u8>> {
+    let index = next_at(entry).map(|at| key::outbox_due(at, &entry.id));
+    std::iter::once(key::outbox(&entry.id)).chain(index).collect()
+}
+
+/// Drops every ask of an account; how many there were.
+pub(super) fn drop_entries_of(txn: &mut Txn<'_>, account: &AccountId) -> Result<usize, StoreError> {
+    let keys: Vec<_> = txn.committed_keys(key::OUTBOX).collect::<Result<_, _>>()?;
+    let mut dropped = 0;
+    for key in keys {
+        let Some(entry) = txn.get::<OutboxEntry>(&key)?.filter(|entry| entry.account == *account) else {
+            continue;
+        };
+        take_from_index(txn, &entry);
+        note_delivery(txn, &entry, Delivery::Dropped)?;
+        txn.remove(&key);
+        dropped += 1;
+    }
+    Ok(dropped)
+}
+
+/// Since schema 4 the index tells whose ask it is.
+pub(super) fn index_accounts(txn: &mut Txn<'_>) -> Result<(), StoreError> {
+    let keys: Vec<_> = txn.committed_keys(key::OUTBOX).collect::<Result<_, _>>()?;
+    for key in keys {
+        if let Some(entry) = txn.get::<OutboxEntry>(&key)? {
+            put_entry(txn, &entry);
+        }
+    }
+    Ok(())
 }
 
 /// Makes every leased entry due: whoever leased it is gone.

@@ -111,6 +111,23 @@ impl Sealer {
         })
     }
 
+    /// Seals the secret that signs for an account's receiver.
+    pub(super) fn seal_secret(
+        &self,
+        account: &AccountId,
+        secret: &SecretString,
+    ) -> Result<Vec<u8>, StoreError> {
+        self.seal_bytes(&of_secret(account), secret.expose_secret().as_bytes())
+            .ok_or_else(|| StoreError::Failed("the secret could not be sealed".to_owned()))
+    }
+
+    pub(super) fn open_secret(&self, account: &AccountId, sealed: &[u8]) -> Result<SecretString, StoreError> {
+        let corrupt =
+            || StoreError::Corrupt { family: "webhook secret", detail: "the seal does not open".to_owned() };
+        let plain = self.open_bytes(&of_secret(account), sealed).ok_or_else(corrupt)?;
+        Ok(SecretString::from(std::str::from_utf8(&plain).map_err(|_| corrupt())?.to_owned()))
+    }
+
     fn seal_bytes(&self, bound: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).ok()?;
@@ -127,6 +144,11 @@ impl Sealer {
         let plain = self.0.decrypt(XNonce::from_slice(nonce), Payload { msg: sealed, aad: bound }).ok()?;
         Some(Zeroizing::new(plain))
     }
+}
+
+/// Bound in, so that a sealed secret is not taken for a sealed pair.
+fn of_secret(account: &AccountId) -> Vec<u8> {
+    [b"webhook secret\0", account.as_str().as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -158,6 +180,16 @@ mod tests {
         for end in 0..sealed.len() {
             assert!(sealer.open(&one, &sealed[..end]).is_err());
         }
+    }
+
+    #[test]
+    fn a_secret_opens_for_its_account_and_is_no_pair() {
+        let sealer = Sealer::new(&key(1));
+        let (one, other) = (AccountId::new("1"), AccountId::new("2"));
+        let sealed = sealer.seal_secret(&one, &"whsec_abc".into()).unwrap();
+        assert_eq!(sealer.open_secret(&one, &sealed).unwrap().expose_secret(), "whsec_abc");
+        assert!(sealer.open_secret(&other, &sealed).is_err());
+        assert!(sealer.open(&one, &sealed).is_err());
     }
 
     #[test]

@@ -368,7 +368,7 @@ async fn a_lease_is_held_by_one_attempt_and_a_late_outcome_is_ignored() {
     assert!(store.lease(&ask, at(5), at(6)).await.unwrap().is_none(), "it is out");
     assert!(store.due_asks(at(5), 10).unwrap().is_empty());
     assert_eq!(
-        store.retry_entry(&ask, receiver(), at(5)).await.unwrap(),
+        store.retry_entry(&ask, Some(receiver()), at(5)).await.unwrap(),
         Err(QueueRefusal::UnderWay(ask.clone()))
     );
 
@@ -417,7 +417,7 @@ async fn a_dead_letter_can_be_retried_or_dropped() {
     assert_eq!(store.outbox_counts().unwrap().by_account[&id()], QueueCount { queued: 0, dead: 2 });
     assert_eq!(store.next_ask_due().unwrap(), None);
 
-    assert_eq!(store.retry_entry(&retried, receiver(), at(7)).await.unwrap(), Ok(()));
+    assert_eq!(store.retry_entry(&retried, Some(receiver()), at(7)).await.unwrap(), Ok(()));
     let entry = store.entry(&retried).unwrap().unwrap();
     assert_eq!((entry.failures, entry.state), (0, EntryState::Due { at: at(7) }));
 
@@ -441,7 +441,7 @@ async fn a_receiver_that_is_gone_stops_and_keeps_its_ask() {
     assert_eq!(store.receiver(&receiver()).unwrap().stopped_at, Some(at(6)));
     let entry = store.entry(&ask).unwrap().unwrap();
     assert_eq!((entry.failures, entry.state), (0, EntryState::Due { at: at(6) }));
-    assert_eq!(store.retry_entry(&ask, receiver(), at(7)).await.unwrap(), Ok(()));
+    assert_eq!(store.retry_entry(&ask, Some(receiver()), at(7)).await.unwrap(), Ok(()));
     assert_eq!(store.receiver(&receiver()).unwrap().stopped_at, None);
 }
 

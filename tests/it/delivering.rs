@@ -109,7 +109,7 @@ async fn a_receiver_that_is_gone_gets_nothing_until_an_ask_is_retried() {
     app.engine.dispatcher.dispatch_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 1);
     let Reply::Status(status) = admin(&app, Request::Status).await else { panic!() };
-    assert!(status.receiver_stopped_at.is_some());
+    assert!(status.accounts[0].receiver_stopped_at.is_some());
     assert!(status.accounts[0].next_action.as_ref().unwrap().contains("queue retry"));
 
     admin(&app, Request::QueueRetry { id: ask }).await;

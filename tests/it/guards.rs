@@ -41,6 +41,7 @@ const LAYERS: &[&[&str]] = &[
     &["decide", "step", "table"],
     &["store", "webhook"],
     &["config", "jobber"],
+    &["rulebook"],
     &["oauth"],
     &["connection", "connect"],
     &["poller", "asker", "dispatcher"],
@@ -147,6 +148,7 @@ fn documents_cost_what_they_did() {
     let expected = [
         ("account", 3),
         ("details", 63),
+        ("disconnect", 3),
         ("extras", 207),
         ("invoices", 183),
         ("jobs", 143),

@@ -8,6 +8,7 @@
     reason = "a test stops where it cannot go on, and says when it is skipped"
 )]
 
+mod accounts;
 mod asking;
 mod binary;
 mod browser;

@@ -11,7 +11,7 @@ use crate::support::*;
 
 fn lost(app: &TestApp, contractor: &Contractor) -> Option<LostReason> {
     match app.engine.store.account(&contractor.id).unwrap().unwrap().connection {
-        Connection::Connected => None,
+        Connection::Connected | Connection::Disconnected { .. } => None,
         Connection::NeedsAuthorization { reason, .. } => Some(reason),
     }
 }

@@ -1,0 +1,187 @@
+//! What an admin says of one account: its own settings, its rest, its end.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use super::ledger::update_waiting;
+use super::outbox::drop_entries_of;
+use super::writer::Txn;
+use super::{Store, StoreError, key};
+use crate::model::{Account, AccountId, Connection, Outcome, SkipReason, Trigger};
+
+/// Keys that one commit forgets, at most: others want to write too.
+const TOGETHER: usize = 512;
+
+/// What an admin changes about an account; what is absent stays.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Settings of its own, by key; those without a value go back to what `[review]` says.
+    pub keys: BTreeMap<String, Option<serde_json::Value>>,
+    /// A template of the body, or none of its own any more.
+    pub body: Option<Option<String>>,
+    /// What signs for its receiver, or none of its own any more.
+    pub secret: Option<Option<SecretString>>,
+    /// What fires an ask from now on.
+    pub trigger: Option<Trigger>,
+}
+
+/// How much an account's removal takes with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Belongings {
+    /// Decisions, whatever they were.
+    pub decisions: usize,
+    /// Works that wait for their moment.
+    pub waiting: usize,
+    /// Asks on their way, and dead letters.
+    pub asks: usize,
+}
+
+impl Store {
+    /// The secret that signs for an account's own receiver.
+    pub fn webhook_secret(&self, id: &AccountId) -> Result<Option<SecretString>, StoreError> {
+        let sealed = self.0.tree.get(key::webhook_secret(id))?;
+        sealed.map(|sealed| self.0.sealer.open_secret(id, &sealed)).transpose()
+    }
+
+    /// Changes an account; `None` if there is no such one. A changed trigger asks only about work from now on.
+    pub async fn change_account(
+        &self,
+        id: &AccountId,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Option<Account>, StoreError> {
+        let sealed = match &change.secret {
+            Some(Some(secret)) => Some(Some(self.0.sealer.seal_secret(id, secret)?)),
+            Some(None) => Some(None),
+            None => None,
+        };
+        let id = id.clone();
+        self.write(move |txn| {
+            let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(None) };
+            for (name, value) in change.keys {
+                match value {
+                    Some(value) => account.overrides.keys.insert(name, value),
+                    None => account.overrides.keys.remove(&name),
+                };
+            }
+            if let Some(body) = change.body {
+                account.overrides.body = body;
+            }
+            if let Some(trigger) = change.trigger.filter(|trigger| *trigger != account.trigger) {
+                account.trigger = trigger;
+                account.asks_from = now;
+                account.reconciled_at = None;
+            }
+            match sealed {
+                Some(Some(sealed)) => txn.put_raw(key::webhook_secret(&id), sealed),
+                Some(None) => txn.remove(&key::webhook_secret(&id)),
+                None => {}
+            }
+            txn.put(&key::account(&id), &account);
+            Ok(Some(account))
+        })
+        .await
+    }
+
+    /// Has an account rest, or go on; `false` if it did already.
+    pub async fn pause(&self, id: &AccountId, since: Option<Timestamp>) -> Result<bool, StoreError> {
+        let key = key::account(id);
+        self.write(move |txn| {
+            let Some(mut account) = txn.get::<Account>(&key)? else { return Ok(false) };
+            if account.paused_at.is_some() == since.is_some() {
+                return Ok(false);
+            }
+            account.paused_at = since;
+            txn.put(&key, &account);
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Ends a connection for good: no tokens, nothing more is read. What was decided stays on record; what waited is not
+    /// asked about, and asks that were still on their way are dropped. How many those were.
+    pub async fn disconnect(&self, id: &AccountId, now: Timestamp) -> Result<usize, StoreError> {
+        let id = id.clone();
+        self.write(move |txn| {
+            let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
+            account.connection = Connection::Disconnected { at: now };
+            txn.put(&key::account(&id), &account);
+            for key in [key::token(&id), key::refreshing(&id)] {
+                txn.remove(&key);
+            }
+            let due: Vec<_> = txn.committed_keys(key::DUE).collect::<Result<_, _>>()?;
+            for key in due {
+                let (_, account, work) = key::parse_due(&key).ok_or_else(key::broken)?;
+                if account == id {
+                    update_waiting(txn, &id, &work, |decision| {
+                        decision.outcome = Outcome::Skipped { reason: SkipReason::Disconnected };
+                        decision.at = now;
+                    })?;
+                }
+            }
+            drop_entries_of(txn, &id)
+        })
+        .await
+    }
+
+    /// What would be gone with an account.
+    pub fn belongings(&self, id: &AccountId) -> Result<Belongings, StoreError> {
+        let mut found = Belongings::default();
+        for decision in self.decisions(id) {
+            found.decisions += 1;
+            found.waiting += usize::from(matches!(decision?.outcome, Outcome::Waiting { .. }));
+        }
+        for entry in self.entries() {
+            found.asks += usize::from(entry?.account == *id);
+        }
+        Ok(found)
+    }
+
+    /// Forgets everything about an account. The account itself goes last: cut off half way, it is simply done again.
+    pub async fn remove_account(&self, id: &AccountId) -> Result<(), StoreError> {
+        let (store, account) = (self.clone(), id.clone());
+        // A look at everything: not on a thread that others wait for.
+        let keys = tokio::task::spawn_blocking(move || store.keys_of(&account)).await;
+        let keys =
+            keys.map_err(|error| StoreError::Failed(format!("looking an account over failed: {error}")))??;
+        for keys in keys.chunks(TOGETHER) {
+            let keys = keys.to_vec();
+            self.write(move |txn| {
+                for key in &keys {
+                    txn.remove(key);
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn keys_of(&self, id: &AccountId) -> Result<Vec<sled::IVec>, StoreError> {
+        let txn = Txn::new(&self.0.tree);
+        let mut keys = Vec::new();
+        for family in [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION] {
+            for key in txn.committed_keys(&key::of_account(family, id)) {
+                keys.push(key?);
+            }
+        }
+        for key in txn.committed_keys(key::DUE) {
+            let key = key?;
+            if key::parse_due(&key).is_some_and(|(_, account, _)| account == *id) {
+                keys.push(key);
+            }
+        }
+        for entry in self.entries() {
+            let entry = entry?;
+            if entry.account == *id {
+                keys.extend(super::outbox::keys_of(&entry).into_iter().map(sled::IVec::from));
+            }
+        }
+        let own =
+            [key::token(id), key::refreshing(id), key::webhook_secret(id), key::health(id), key::account(id)];
+        keys.extend(own.into_iter().map(sled::IVec::from));
+        Ok(keys)
+    }
+}
