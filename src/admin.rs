@@ -12,12 +12,14 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::alert::DRAFT_LIMIT;
 use crate::clock::minus;
 use crate::connect::NewLink;
 use crate::engine::{Engine, OnceReport};
 use crate::import::AskedBefore;
+use crate::jobber::{API_VERSION, supported_until};
 use crate::model::{
-    Account, AccountId, AskId, Candidate, Connection, Decision, EntryState, Health, Link, LinkId,
+    Account, AccountId, Alert, AskId, Candidate, Connection, Decision, EntryState, Health, Link, LinkId,
     OutboxEntry, Outcome, SkipReason, Subject, Suppression, Trigger, WorkRef,
 };
 use crate::rulebook::ReceiverError;
@@ -264,6 +266,14 @@ pub struct Setting {
 pub struct StatusReport {
     /// Whether a daemon answered.
     pub running: bool,
+    /// At how many accounts a draft app is cut off; only of a draft.
+    pub draft_limit: Option<usize>,
+    /// The version of Jobber's API that this program speaks.
+    pub api_version: String,
+    /// Until when Jobber supports it at least.
+    pub api_supported_until: Timestamp,
+    /// What is wrong, each once.
+    pub alerts: Vec<Alert>,
     /// One row for each account.
     pub accounts: Vec<AccountStatus>,
 }
@@ -602,7 +612,14 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
             dead: count.dead,
         });
     }
-    Ok(StatusReport { running, accounts })
+    Ok(StatusReport {
+        running,
+        draft_limit: engine.config.jobber.draft_app.then_some(DRAFT_LIMIT),
+        api_version: API_VERSION.to_owned(),
+        api_supported_until: supported_until(),
+        alerts: engine.alerter.standing()?,
+        accounts,
+    })
 }
 
 fn next_action(account: &Account, health: &Health, dead: usize, receiver_stopped: bool) -> Option<String> {

@@ -37,6 +37,9 @@ const GOODBYE: Duration = Duration::from_secs(20);
 /// When the store's tally is written and what is old is forgotten: every hour, so that a crash costs an hour of the tally.
 const TIDY: &str = "0 0 * * * *";
 
+/// When it is looked at what has changed, for the operator.
+const ALERT: &str = "30 * * * * *";
+
 /// How long a loop waits when nothing is due: a missed bell costs no more than this.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -146,6 +149,7 @@ impl Daemon {
         });
         parts.spawn(loops.clone().sweep());
         parts.spawn(loops.clone().tidy());
+        parts.spawn(loops.clone().alert());
         parts.spawn(loops.clone().ask());
         parts.spawn(loops.dispatch());
         let failure = match announce(&engine, &scheduler).await {
@@ -205,6 +209,8 @@ async fn schedule(engine: &Arc<Engine>) -> anyhow::Result<JobScheduler> {
     scheduler.add(bell).await?;
     let ringer = Arc::clone(engine);
     scheduler.add(Job::new(TIDY, move |_, _| ringer.bells.tidy.notify_one())?).await?;
+    let ringer = Arc::clone(engine);
+    scheduler.add(Job::new(ALERT, move |_, _| ringer.bells.alert.notify_one())?).await?;
     Ok(scheduler)
 }
 
@@ -236,6 +242,20 @@ impl Loops {
                 let swept = engine.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
                 tracing::debug!(accounts = swept.len(), "swept");
                 engine.bells.ask.notify_one();
+                engine.bells.alert.notify_one();
+                Ok(())
+            });
+        }
+    }
+
+    async fn alert(self) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = self.engine.bells.alert.notified() => {}
+            }
+            self.start(|engine| async move {
+                engine.alerter.alert_once().await?;
                 Ok(())
             });
         }
@@ -273,7 +293,10 @@ impl Loops {
     async fn dispatch(self) -> anyhow::Result<()> {
         while self.due(&self.engine.bells.dispatch, Store::next_ask_due).await? {
             self.start(|engine| async move {
-                engine.dispatcher.dispatch_once(None).await?;
+                if !engine.dispatcher.dispatch_once(None).await?.is_empty() {
+                    // Of each account it took some; there may be more.
+                    engine.bells.dispatch.notify_one();
+                }
                 Ok(())
             });
         }

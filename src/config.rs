@@ -78,6 +78,11 @@ pub const KEYS: &[Key] = &[
         "Where Jobber's API is; `/oauth/authorize`, `/oauth/token` and `/graphql` are below it.",
     ),
     key(
+        "jobber.draft_app",
+        Some("true"),
+        "Whether the app is still a draft, which Jobber cuts off at more than 5 paying accounts.",
+    ),
+    key(
         "jobber.budget_share",
         Some("50"),
         "Percent of an account's budget of points that the daemon takes at most; the rest is for whatever else uses the app.",
@@ -113,6 +118,16 @@ pub const KEYS: &[Key] = &[
         "outgoing.private_addresses",
         Some("false"),
         "Whether requests may go to addresses that are not public, such as a receiver in your own network.",
+    ),
+    key(
+        "alerts.webhook_url",
+        None,
+        "Where the operator is told when something breaks and when it is over; signed like asks are.",
+    ),
+    key(
+        "alerts.command",
+        Some("[]"),
+        "Program, with its arguments, that gets the same on its standard input: `[\"/usr/local/bin/tell\", \"ops\"]`.",
     ),
     key(
         "review.trigger",
@@ -198,6 +213,8 @@ pub struct Config {
     pub poll: PollSection,
     /// Whom requests may reach.
     pub outgoing: OutgoingSection,
+    /// Whom the operator is told through.
+    pub alerts: AlertsSection,
     /// Whom to ask, when, and how; shared by all accounts.
     pub review: ReviewSection,
 }
@@ -212,6 +229,8 @@ pub struct JobberSection {
     pub client_secret_file: Option<PathBuf>,
     /// See [`KEYS`].
     pub api_base: HttpsUrl,
+    /// See [`KEYS`].
+    pub draft_app: bool,
     /// See [`KEYS`].
     pub budget_share: Percent,
 }
@@ -262,6 +281,16 @@ pub struct PollSection {
 pub struct OutgoingSection {
     /// See [`KEYS`].
     pub private_addresses: bool,
+}
+
+/// `[alerts]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertsSection {
+    /// See [`KEYS`].
+    pub webhook_url: Option<HttpsUrl>,
+    /// See [`KEYS`].
+    pub command: Vec<String>,
 }
 
 /// `[review]`
@@ -459,9 +488,12 @@ impl Config {
             ));
         }
         self.review.texts(None)?;
-        for (key, url) in
-            [("jobber.api_base", &self.jobber.api_base), ("review.webhook_url", &self.review.webhook_url)]
-        {
+        let addresses = [
+            ("jobber.api_base", Some(&self.jobber.api_base)),
+            ("review.webhook_url", Some(&self.review.webhook_url)),
+            ("alerts.webhook_url", self.alerts.webhook_url.as_ref()),
+        ];
+        for (key, url) in addresses.into_iter().filter_map(|(key, url)| Some((key, url?))) {
             let is_reachable = literal(&url.0).is_none_or(is_public) || is_loopback(&url.0);
             if !is_reachable && !self.outgoing.private_addresses {
                 return Err(ConfigError::new(

@@ -190,12 +190,13 @@ impl Stage {
         let http = TcpListener::bind(anywhere).await?;
         let public_url = format!("http://{}", http.local_addr()?);
         let config: Config = serde_json::from_value(json!({
-            "jobber": {"client_id": CLIENT_ID, "api_base": sandbox.api_base(), "budget_share": 50},
+            "jobber": {"client_id": CLIENT_ID, "api_base": sandbox.api_base(), "draft_app": true, "budget_share": 50},
             "http": {"listen": http.local_addr()?, "public_url": public_url},
             "control": {"socket": folder.0.join("control.sock")},
             "store": {"path": folder.0.join("store"), "retention": "730d"},
             "poll": {"schedule": "* * * * * *", "concurrency": 4},
             "outgoing": {"private_addresses": false},
+            "alerts": {"webhook_url": null, "command": []},
             "review": {
                 "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
                 "delay": "30m", "max_age": "7d", "cooldown": "180d", "cooldown_across_accounts": false, "shadow": false, "never_tag": "no-review",

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerter::{Alerter, Channels};
 use crate::asker::{AskOutcome, Asker, Considered};
 use crate::clock::SharedClock;
 use crate::config::{Config, ConfigError, Secrets};
@@ -19,7 +20,7 @@ use crate::model::{Account, AccountId, Candidate, EntryState};
 use crate::oauth::{BadEndpoint, OAuth};
 use crate::poller::{Poller, SweepOutcome, Swept};
 use crate::retry::Next;
-use crate::rulebook::Rulebook;
+use crate::rulebook::{Receiver, Rulebook};
 use crate::step::{Effect, Progress};
 use crate::store::{Store, StoreError};
 use crate::webhook::{Sender, TIMEOUT};
@@ -49,6 +50,8 @@ pub struct Bells {
     pub dispatch: Notify,
     /// What is old.
     pub tidy: Notify,
+    /// What has changed about how everything stands.
+    pub alert: Notify,
 }
 
 /// The parts.
@@ -61,7 +64,7 @@ pub struct Engine {
     /// What time it is.
     pub clock: SharedClock,
     /// Links and authorisations.
-    pub connect: Connect,
+    pub connect: Arc<Connect>,
     /// Every account's line to Jobber.
     pub connection: Connection,
     /// Reads what changed.
@@ -70,6 +73,8 @@ pub struct Engine {
     pub asker: Arc<Asker>,
     /// Delivers.
     pub dispatcher: Arc<Dispatcher>,
+    /// Tells the operator what has changed.
+    pub alerter: Arc<Alerter>,
     /// What accounts ask by.
     pub rulebook: Arc<Rulebook>,
     /// Rung by whoever made something due; only the daemon listens.
@@ -111,14 +116,31 @@ impl Engine {
             Connection::new(client.clone(), oauth.clone(), Arc::clone(&clock), config.jobber.budget_share.0);
         let rulebook = Arc::new(Rulebook::new(&config, secrets.webhook_secret.clone(), store.clone())?);
         let concurrency = config.poll.concurrency.0;
+        let connect = Arc::new(Connect::new(
+            store.clone(),
+            oauth.clone(),
+            client,
+            Arc::clone(&clock),
+            config.http.public_url.0.clone(),
+        ));
+        let alert_webhook = config.alerts.webhook_url.as_ref();
+        let channels = Channels {
+            webhook: alert_webhook
+                .map(|url| Receiver { url: url.0.clone(), secret: secrets.webhook_secret.clone() }),
+            command: config.alerts.command.clone(),
+        };
+        let sender = Sender::new(http, TIMEOUT);
         Ok(Self {
-            connect: Connect::new(
+            alerter: Arc::new(Alerter::new(
                 store.clone(),
-                oauth.clone(),
-                client,
+                Arc::clone(&connect),
+                sender.clone(),
                 Arc::clone(&clock),
-                config.http.public_url.0.clone(),
-            ),
+                Arc::clone(&rulebook),
+                channels,
+                config.jobber.draft_app,
+            )),
+            connect,
             poller: Arc::new(Poller::new(
                 store.clone(),
                 connection.clone(),
@@ -138,7 +160,7 @@ impl Engine {
             connection,
             dispatcher: Arc::new(Dispatcher::new(
                 store.clone(),
-                Sender::new(http, TIMEOUT),
+                sender,
                 Arc::clone(&clock),
                 Arc::clone(&rulebook),
                 stop.clone(),

@@ -25,6 +25,13 @@ use queries::{ConnectedAccount, Details, Disconnect, Extras, Invoices, Jobs, Vie
 /// with every request, and an answer served in another version is refused (`api-behaviour.md` §3, Version).
 pub const API_VERSION: &str = "2026-07-27";
 
+/// Until when Jobber supports that version at least: 12 months from its date (`api-behaviour.md` §3, Version).
+pub fn supported_until() -> Timestamp {
+    let date = API_VERSION.parse::<jiff::civil::Date>().unwrap_or_default();
+    let end = date.saturating_add(jiff::Span::new().years(1));
+    end.to_zoned_datetime(jiff::tz::TimeZone::UTC).map_or(Timestamp::MAX, |end| end.timestamp())
+}
+
 /// Header that asks for a version.
 const VERSION_HEADER: &str = "x-jobber-graphql-version";
 

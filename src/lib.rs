@@ -1,6 +1,8 @@
 //! Asks a contractor's customers for a review when a job in Jobber is done: once, at a good moment.
 
 pub mod admin;
+pub mod alert;
+pub mod alerter;
 pub mod app;
 pub mod asker;
 pub mod budget;

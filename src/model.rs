@@ -3,6 +3,7 @@
 //! Everything here is plain data. Raw API nodes become these types in `jobber::convert` and nowhere
 //! else; the store writes them, and the pure core (`plan`, `decide`, `retry`) reasons about them.
 
+mod alert;
 mod contact;
 mod facts;
 mod ledger;
@@ -13,6 +14,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use alert::{Alert, AlertKind, Over};
 pub use contact::{ContactKey, contacts_of};
 pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts};
 pub use ledger::{

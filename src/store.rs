@@ -49,7 +49,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::digest;
-use crate::model::{Account, AccountId, Connection, Failure, Health, LostReason};
+use crate::model::{Account, AccountId, Alert, Connection, Failure, Health, LostReason};
 
 pub use accounts::{Belongings, Change};
 pub use copy::{Copied, Export, RestoreError};
@@ -272,6 +272,26 @@ impl Store {
             let Some(mut account) = txn.get::<Account>(&key)? else { return Ok(()) };
             account.timezone = Some(timezone);
             txn.put(&key, &account);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every trouble that stands, and every end of one that was not told yet.
+    pub fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
+        self.scan(key::ALERT).map(|entry| entry.map(|(_, alert)| alert)).collect()
+    }
+
+    /// Stores troubles as they stand now, and forgets those that are over and told.
+    pub async fn put_alerts(&self, alerts: Vec<Alert>) -> Result<(), StoreError> {
+        self.write(move |txn| {
+            for alert in alerts {
+                if alert.over.is_some() && alert.told {
+                    txn.remove(&key::alert(&alert.key));
+                } else {
+                    txn.put(&key::alert(&alert.key), &alert);
+                }
+            }
             Ok(())
         })
         .await

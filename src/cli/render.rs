@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use crate::admin::{AccountShown, Explained, QueueRow, Reply, Setting, StatusReport};
 use crate::engine::OnceReport;
 use crate::model::{
-    Account, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject, Suppression,
+    Account, Alert, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject,
+    Suppression,
 };
 use crate::shadow::ShadowReport;
 use crate::table::table;
@@ -187,6 +188,16 @@ fn status(report: &StatusReport) -> String {
         ["account", "state", "last success", "last event", "asked 7d", "skipped 7d", "queue", "next action"];
     let mut text = if report.running { "The daemon is running." } else { "No daemon is running." }.to_owned();
     let _ok = write!(text, "\n\n{}", table(&header, rows));
+    if let Some(limit) = report.draft_limit {
+        let connected = report.accounts.iter().filter(|account| account.state == "connected").count();
+        let _ok = write!(text, "\n\nDraft app: {connected} of {limit} accounts (jobber.draft_app).");
+    }
+    let (version, until) = (&report.api_version, report.api_supported_until.strftime("%Y-%m-%d"));
+    let _ok = write!(text, "\nVersion {version} of Jobber's API is supported until {until} at least.");
+    for alert in &report.alerts {
+        let Alert { kind, since, summary, action, .. } = alert;
+        let _ok = write!(text, "\n\n{kind} since {}: {summary}\n  {action}", instant(*since));
+    }
     text
 }
 

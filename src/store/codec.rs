@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::StoreError;
 use crate::model::{
-    Account, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending, ReceiverState, Suppression,
+    Account, Alert, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending, ReceiverState,
+    Suppression,
 };
 
 /// A type the store keeps.
@@ -41,6 +42,7 @@ macro_rules! stored {
 
 stored! {
     Account = "account",
+    Alert = "alert",
     Contacted = "contact note",
     Decision = "decision",
     Health = "health note",
@@ -113,6 +115,8 @@ mod tests {
         suppression: Suppression = r#"{"what":"+15551234567","account":null,"note":"asked us to stop","at":"2026-03-10T11:00:00Z"}"#,
         account_with_zone: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"timezone":"America/New_York"}"#,
         account_of_its_own_kind: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"disconnected","at":"2026-03-02T00:00:00Z"},"watermarks":{},"reconciled_at":null,"paused_at":"2026-03-02T00:00:00Z","overrides":{"keys":{"delay":"4h","min_total":100},"body":"{}"}}"#,
+        alert: Alert = r#"{"key":"connection_lost/Z2lk","kind":"connection_lost","account":"Z2lk","account_name":"Ace Plumbing","since":"2026-03-01T00:00:00Z","raised_at":"2026-03-01T00:01:00Z","summary":"Ace Plumbing is not connected any more","action":"send a link","held_up":0,"told":true}"#,
+        ended_alert: Alert = r#"{"key":"jobber_unreachable/","kind":"jobber_unreachable","since":"2026-03-01T00:00:00Z","raised_at":"2026-03-01T00:30:00Z","summary":"3 accounts cannot be read","action":"nothing","held_up":2,"told":false,"over":{"at":"2026-03-01T02:00:00Z","late":4,"missed":1}}"#,
         number: u32 = "2",
         counter: u64 = "1234567890123",
     }

@@ -7,6 +7,7 @@ use super::StoreError;
 use crate::model::{AccountId, AskId, ContactKey, WorkKind, WorkRef};
 
 pub(super) const ACCOUNT: &[u8] = b"account\0";
+pub(super) const ALERT: &[u8] = b"alert\0";
 pub(super) const CONTACT: &[u8] = b"contact\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
 pub(super) const DUE: &[u8] = b"due\0";
@@ -57,6 +58,11 @@ pub(super) fn token(id: &AccountId) -> Vec<u8> {
 /// The secret that signs for this account's own receiver.
 pub(super) fn webhook_secret(id: &AccountId) -> Vec<u8> {
     join(b"webhook_secret\0", &[id.as_str().as_bytes()])
+}
+
+/// `key` is what the alert calls its trouble.
+pub(super) fn alert(key: &str) -> Vec<u8> {
+    join(ALERT, &[key.as_bytes()])
 }
 
 /// Since when a refresh of this account is under way.

@@ -21,6 +21,11 @@ impl ReceiverId {
     pub fn of(url: &str) -> Self {
         Self(digest::short(&[url]))
     }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Why an admin's wish about the queue was not carried out.

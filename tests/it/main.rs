@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod alerting;
 mod asking;
 mod binary;
 mod browser;

@@ -166,12 +166,13 @@ pub fn window([weekdays, saturday, sunday]: [&str; 3]) -> Value {
 /// Settings for an engine between `sandbox` and `receiver`.
 pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -> Config {
     let text = json!({
-        "jobber": {"client_id": CLIENT_ID, "client_secret_file": null, "api_base": sandbox.api_base(), "budget_share": 100},
+        "jobber": {"client_id": CLIENT_ID, "client_secret_file": null, "api_base": sandbox.api_base(), "draft_app": false, "budget_share": 100},
         "http": {"listen": "127.0.0.1:0", "public_url": "http://127.0.0.1:1"},
         "control": {"socket": folder.join("control.sock")},
         "store": {"path": folder.join("store"), "key_file": null, "retention": "730d"},
         "poll": {"schedule": "0 */5 * * * *", "concurrency": 16},
         "outgoing": {"private_addresses": false},
+        "alerts": {"webhook_url": null, "command": []},
         "review": {
             "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
             "webhook_secret_file": null, "delay": "2h", "max_age": "7d", "cooldown": "0s", "cooldown_across_accounts": false, "shadow": false, "never_tag": "no-review",

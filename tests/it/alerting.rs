@@ -1,0 +1,231 @@
+//! What the operator is told: each trouble once, and its end once.
+
+use jobber_reviewd::admin::{Reply, Request};
+use jobber_reviewd::model::Trigger;
+use jobber_reviewd::sandbox::{FaultKind, Op};
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// An app whose operator listens, and a contractor.
+async fn listened_to() -> (TestApp, Contractor, Receiver) {
+    let operator = Receiver::start().await;
+    let url = operator.url();
+    let app = TestApp::start_with(|config| {
+        config.alerts.webhook_url = Some(serde_json::from_value(json!(url)).unwrap());
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    app.sweep().await;
+    (app, ace, operator)
+}
+
+/// So many sweeps and looks, five minutes apart.
+async fn live(app: &TestApp, times: u32) {
+    for _ in 0..times {
+        app.once().await;
+        app.engine.alerter.alert_once().await.unwrap();
+        app.pass(minutes(5));
+    }
+}
+
+/// What the operator was told, in short: what of which kind.
+fn told(operator: &Receiver) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    operator.got().iter().map(|got| (text(&got.json()["type"]), text(&got.json()["kind"]))).collect()
+}
+
+fn raised_and_over(kind: &str) -> Vec<(String, String)> {
+    vec![("alert.raised".into(), kind.into()), ("alert.recovered".into(), kind.into())]
+}
+
+#[tokio::test]
+async fn all_is_well_and_nobody_is_told_anything() {
+    let (app, ace, operator) = listened_to().await;
+    ace.closed_job(&app);
+    live(&app, 50).await;
+    assert_eq!(operator.got().len(), 0);
+    app.finish();
+}
+
+#[tokio::test]
+async fn a_lost_connection_comes_with_a_link_and_its_end_with_what_it_held_up() {
+    let (app, ace, operator) = listened_to().await;
+    app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
+    live(&app, 10).await;
+    let got = operator.got();
+    assert_eq!(told(&operator), raised_and_over("connection_lost")[..1]);
+    let alert = got[0].json();
+    assert_eq!(alert["account"]["id"], json!(ace.id));
+    assert!(alert["summary"].as_str().unwrap().contains("disconnected in Jobber"), "{alert}");
+    let link = alert["link"].as_str().unwrap().to_owned();
+    assert!(!app.everything_stored().contains(link.rsplit('/').next().unwrap()));
+
+    let late = ace.closed_job(&app);
+    app.pass(hours(5));
+    // The very link of the alert mends it.
+    let token = secrecy::SecretString::from(link.rsplit('/').next().unwrap().to_owned());
+    let browser = jobber_reviewd::connect::random().unwrap();
+    let jobber = app.engine.connect.begin(&token, &browser, Trigger::JobCompleted).await.unwrap();
+    let state = jobber.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let code = app.sandbox.control(Op::MarketplaceCode { account: ace.number }).unwrap();
+    let code = code["code"].as_str().unwrap().to_owned();
+    app.engine.connect.finish(&state.into(), &code.into(), &browser).await.unwrap();
+    app.engine.alerter.alert_once().await.unwrap();
+    assert_eq!(operator.got().len(), 1, "it is not read yet");
+    live(&app, 10).await;
+    assert_eq!(told(&operator), raised_and_over("connection_lost"));
+    let end = operator.got()[1].json();
+    assert_eq!((&end["late"], &end["missed"]), (&json!(1), &json!(0)), "{end}");
+    assert!(app.receiver.got()[0].json()["job"]["id"] == json!(late.id));
+}
+
+#[tokio::test]
+async fn an_outage_is_told_when_it_does_not_heal_at_once() {
+    let (app, ace, operator) = listened_to().await;
+    let down = FaultKind::Http { status: 503, retry_after: None };
+    app.fault(&ace, down.clone(), 3, None);
+    live(&app, 6).await;
+    assert_eq!(operator.got().len(), 0, "a quarter of an hour heals by itself");
+    app.fault(&ace, down, 20, None);
+    live(&app, 30).await;
+    assert_eq!(told(&operator), raised_and_over("jobber_unreachable"));
+    assert!(operator.got()[0].json()["action"].as_str().unwrap().contains("heals itself"));
+}
+
+#[tokio::test]
+async fn what_only_the_operator_can_mend_is_told_with_what_to_do() {
+    let (app, ace, operator) = listened_to().await;
+    app.switch(&ace, json!({"hidden_fields": ["Query.jobs"]}));
+    live(&app, 10).await;
+    app.switch(&ace, json!({"hidden_fields": []}));
+    live(&app, 3).await;
+    assert_eq!(told(&operator), raised_and_over("needs_operator"));
+    assert!(operator.got()[0].json()["action"].as_str().unwrap().contains("read_jobs"));
+}
+
+#[tokio::test]
+async fn a_receiver_in_trouble_is_told_once_and_not_for_each_ask() {
+    for (answers, kind) in [(vec![500; 12], "receiver_failing"), (vec![410], "receiver_gone")] {
+        let (app, ace, operator) = listened_to().await;
+        for _ in 0..3 {
+            ace.closed_job(&app);
+        }
+        app.once().await;
+        app.pass(hours(2));
+        app.receiver.answers(&answers);
+        live(&app, 12).await;
+        assert_eq!(told(&operator), raised_and_over(kind)[..1]);
+        if kind == "receiver_gone" {
+            let ask = app.engine.store.entries().next().unwrap().unwrap().id;
+            app.admin(Request::QueueRetry { id: ask }).await;
+        }
+        live(&app, 100).await;
+        assert_eq!(told(&operator), raised_and_over(kind));
+        assert!(operator.got()[1].json()["late"].as_u64().unwrap() >= 1);
+        app.finish_with_repeats();
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_are_told_until_somebody_has_looked_after_them() {
+    let (app, ace, operator) = listened_to().await;
+    ace.closed_job(&app);
+    app.once().await;
+    app.pass(hours(2));
+    app.receiver.answers(&[422]);
+    live(&app, 10).await;
+    let ask = app.engine.store.entries().next().unwrap().unwrap().id;
+    app.admin(Request::QueueDrop { id: ask }).await;
+    live(&app, 3).await;
+    assert_eq!(told(&operator), raised_and_over("dead_letters"));
+}
+
+#[tokio::test]
+async fn an_account_that_fell_silent_is_told_of() {
+    let (app, ace, operator) = listened_to().await;
+    for _ in 0..25 {
+        app.pass(hours(40));
+        ace.closed_job(&app);
+        app.once().await;
+        app.engine.alerter.alert_once().await.unwrap();
+    }
+    app.pass(hours(3));
+    live(&app, 3).await;
+    assert_eq!(operator.got().len(), 0);
+    for _ in 0..8 {
+        app.pass(hours(24));
+        live(&app, 1).await;
+    }
+    assert_eq!(told(&operator), raised_and_over("no_work")[..1]);
+    let summary = operator.got()[0].json()["summary"].as_str().unwrap().to_owned();
+    assert!(summary.contains("usually finishes 4 works a week"), "{summary}");
+    ace.closed_job(&app);
+    live(&app, 30).await;
+    assert_eq!(told(&operator), raised_and_over("no_work"));
+}
+
+#[tokio::test]
+async fn limits_of_the_app_and_of_the_api_are_told_before_they_are_reached() {
+    let operator = Receiver::start().await;
+    let url = operator.url();
+    let app = TestApp::start_with(|config| {
+        config.alerts.webhook_url = Some(serde_json::from_value(json!(url)).unwrap());
+        config.jobber.draft_app = true;
+    })
+    .await;
+    for number in 0..4 {
+        live(&app, 2).await;
+        assert_eq!(operator.got().len(), 0);
+        let contractor = app.contractor(&format!("Contractor {number}"));
+        app.connect(&contractor, Trigger::JobCompleted).await;
+    }
+    live(&app, 5).await;
+    assert_eq!(told(&operator), raised_and_over("draft_app")[..1]);
+    let Reply::Status(status) = app.admin(Request::Status).await else { panic!() };
+    assert_eq!(status.draft_limit, Some(5));
+    assert_eq!(status.alerts.len(), 1);
+
+    let near = status.api_supported_until - hours(24 * 59);
+    app.pass(near.duration_since(app.clock_now()));
+    live(&app, 5).await;
+    let told = told(&operator);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told[1], ("alert.raised".into(), "api_version".into()));
+}
+
+#[tokio::test]
+async fn an_alert_that_was_not_taken_is_told_again_under_its_id_also_after_a_restart() {
+    let (app, ace, operator) = listened_to().await;
+    operator.answers(&[500, 500]);
+    app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
+    live(&app, 1).await;
+    let app = app.restart().await;
+    live(&app, 5).await;
+    let ids = operator.ids();
+    assert_eq!(ids.len(), 3);
+    assert!(ids.iter().all(|id| id.starts_with("alr_") && *id == ids[0]), "{ids:?}");
+    let links: Vec<_> = operator.got().iter().map(|got| got.json()["link"].clone()).collect();
+    assert!(links.iter().all(Value::is_string), "{links:?}");
+}
+
+#[tokio::test]
+async fn a_command_gets_the_alert_on_its_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("alerts");
+    let script = format!("cat >> {0}; echo >> {0}", file.display());
+    let app = TestApp::start_with(|config| {
+        config.alerts.command = vec!["sh".into(), "-c".into(), script];
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
+    live(&app, 3).await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    let alerts: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(alerts.len(), 1, "{text}");
+    assert_eq!(alerts[0]["kind"], "connection_lost");
+}
