@@ -26,7 +26,7 @@ use crate::clock::SharedClock;
 use crate::config::{Config, Secrets};
 use crate::control::Control;
 use crate::engine::Engine;
-use crate::http::Http;
+use crate::http::{Http, Metrics};
 use crate::step::{Effect, no_progress};
 use crate::store::{IfMissing, Store, StoreError};
 
@@ -51,6 +51,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub struct Daemon {
     engine: Arc<Engine>,
     http: Http,
+    metrics: Option<Metrics>,
     control: Control,
     scheduler: Schedule,
 }
@@ -98,6 +99,17 @@ impl Daemon {
             })?
         };
         let http = Http::new(listener, Arc::clone(&engine));
+        let metrics = match engine.config.metrics.listen {
+            Some(address) => {
+                let listener = TcpListener::bind(address).await.with_context(|| {
+                    format!(
+                        "metrics.listen: {address} cannot be bound; free the port or choose another address"
+                    )
+                })?;
+                Some(Metrics::new(listener, Arc::clone(&engine)).context("metrics cannot be counted")?)
+            }
+            None => None,
+        };
         let socket = &engine.config.control.socket;
         let control = Control::bind(socket).with_context(|| {
             format!(
@@ -106,7 +118,7 @@ impl Daemon {
             )
         })?;
         let scheduler = schedule(&engine).await.context("the scheduler cannot be set up")?;
-        Ok(Self { engine, http, control, scheduler: Schedule(scheduler) })
+        Ok(Self { engine, http, metrics, control, scheduler: Schedule(scheduler) })
     }
 
     /// Where browsers reach it.
@@ -126,7 +138,7 @@ impl Daemon {
 
     /// Runs until it is stopped, then ends what is under way and closes the store.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { engine, http, control, scheduler: Schedule(mut scheduler) } = self;
+        let Self { engine, http, metrics, control, scheduler: Schedule(mut scheduler) } = self;
         let stop = engine.stop.clone();
         let steps = TaskTracker::new();
         let (fail, mut failed) = mpsc::unbounded_channel();
@@ -140,6 +152,13 @@ impl Daemon {
                 Ok(())
             }
         });
+        if let Some(metrics) = metrics {
+            let stop = stop.clone();
+            parts.spawn(async move {
+                metrics.run(stop).await;
+                Ok(())
+            });
+        }
         parts.spawn({
             let (engine, stop, steps) = (Arc::clone(&engine), stop.clone(), steps.clone());
             async move {

@@ -23,6 +23,7 @@ use crate::clock::{SharedClock, plus};
 use crate::connection::{Connection, ReadError, Trouble};
 use crate::crash::CrashPoint;
 use crate::decide::{Contractor, Verdict, decide, preview};
+use crate::meter;
 use crate::model::{
     Account, AccountId, Ask, AskBody, AskId, Candidate, Facts, Failure, SkipReason, Subject, Trigger,
     WorkRef, contacts_of,
@@ -63,6 +64,19 @@ pub enum AskOutcome {
     Superseded,
     /// It could not be read; it is due again soon.
     Failed(Failure),
+}
+
+impl AskOutcome {
+    /// What it is counted as, and why.
+    fn names(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Asked(_) => ("asked", ""),
+            Self::Skipped(reason) => ("skipped", reason.as_str()),
+            Self::Deferred(_) => ("deferred", ""),
+            Self::Superseded => ("superseded", ""),
+            Self::Failed(_) => ("failed", ""),
+        }
+    }
 }
 
 /// Considers what is due.
@@ -146,6 +160,8 @@ impl Asker {
             }
             let Some(candidate) = self.store.candidate(&account.id, &work)? else { continue };
             let outcome = self.consider(account, &candidate, Effect::Apply).await?;
+            let (of, reason) = outcome.names();
+            meter::decided(of, reason);
             let works = !matches!(outcome, AskOutcome::Failed(_));
             self.store.note_asking(&account.id, works, self.clock.now()).await?;
             considered.push(Considered { account: account.id.clone(), work, outcome });

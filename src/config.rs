@@ -97,6 +97,11 @@ pub const KEYS: &[Key] = &[
         "How browsers reach `http.listen`; the redirect URI is this plus `/oauth/callback`.",
     ),
     key(
+        "metrics.listen",
+        None,
+        "Address and port of `/metrics` for Prometheus, such as `127.0.0.1:9187`; without it nothing is counted.",
+    ),
+    key(
         "control.socket",
         Some("\"/run/jobber-reviewd/control.sock\""),
         "Socket through which the command line reaches a running daemon.",
@@ -205,6 +210,9 @@ pub struct Config {
     pub jobber: JobberSection,
     /// The listener that browsers reach.
     pub http: HttpSection,
+    /// The listener that Prometheus reaches.
+    #[serde(default)]
+    pub metrics: MetricsSection,
     /// The listener that the command line reaches.
     pub control: ControlSection,
     /// What survives.
@@ -243,6 +251,14 @@ pub struct HttpSection {
     pub listen: SocketAddr,
     /// See [`KEYS`].
     pub public_url: HttpsUrl,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsSection {
+    /// See [`KEYS`].
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[control]`

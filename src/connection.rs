@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use crate::budget::{Budget, Level};
 use crate::clock::{SharedClock, plus};
 use crate::jobber::{Answer, ApiError, Client, Cost, ExtraFacts, Page, PageRequest, Refusal};
+use crate::meter;
 use crate::model::{AccountId, Facts, LostReason, WorkRef};
 use crate::oauth::{OAuth, TokenError};
 use crate::store::StoreError;
@@ -119,7 +120,10 @@ impl Connection {
         let mut waits = 0;
         loop {
             self.wait_for_points(account, question.kind()).await?;
-            let error = match question.put(&self.client, &access.token).await {
+            let begun = std::time::Instant::now();
+            let answered = question.put(&self.client, &access.token).await;
+            meter::asked_jobber(begun.elapsed());
+            let error = match answered {
                 Ok(answer) => {
                     self.note_cost(account, question.kind(), answer.cost);
                     return Ok(answer);
@@ -173,6 +177,7 @@ impl Connection {
             available: status.currently_available,
             rate: status.restore_rate,
         };
+        meter::points(account.as_str(), status.currently_available);
         let now = self.clock.now();
         self.with_budget(account, |budget| budget.note(kind, requested_query_cost, level, now));
     }

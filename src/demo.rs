@@ -192,6 +192,7 @@ impl Stage {
         let config: Config = serde_json::from_value(json!({
             "jobber": {"client_id": CLIENT_ID, "api_base": sandbox.api_base(), "draft_app": true, "budget_share": 50},
             "http": {"listen": http.local_addr()?, "public_url": public_url},
+            "metrics": {"listen": null},
             "control": {"socket": folder.0.join("control.sock")},
             "store": {"path": folder.0.join("store"), "retention": "730d"},
             "poll": {"schedule": "* * * * * *", "concurrency": 4},

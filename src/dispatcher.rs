@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, plus};
 use crate::crash::CrashPoint;
+use crate::meter;
 use crate::model::{AccountId, AskId, LastAttempt, OutboxEntry};
 use crate::retry::{self, Next};
 use crate::rulebook::{Receiver, ReceiverError, Rulebook};
@@ -184,6 +185,7 @@ impl Dispatcher {
         }
         let Some(entry) = self.store.lease(id, now, plus(now, LEASE)).await? else { return Ok(None) };
         CrashPoint::OutboxLeased.pass();
+        let begun = std::time::Instant::now();
         let attempted = self.sender.post(&receiver.url, &receiver.secret, id, &entry.body, now).await;
         CrashPoint::OutboxPosted.pass();
         let now = self.clock.now();
@@ -191,6 +193,7 @@ impl Dispatcher {
             Next::DueAgain { at } => Next::DueAgain { at: hours.leaves(at) },
             next => next,
         };
+        meter::delivered(name_of(&next), begun.elapsed());
         tell(&entry, &attempted, &next);
         let last = last_attempt(&attempted, now);
         let settled = self.store.settle(id, entry.attempt, receiver.id(), next.clone(), last).await?;
@@ -203,6 +206,16 @@ impl Dispatcher {
 struct Route {
     receiver: Receiver,
     hours: LocalHours,
+}
+
+/// What an attempt is counted as.
+fn name_of(next: &Next) -> &'static str {
+    match next {
+        Next::Delivered => "delivered",
+        Next::DueAgain { .. } => "again",
+        Next::Dead(_) => "dead",
+        Next::ReceiverGone => "gone",
+    }
 }
 
 fn last_attempt(attempted: &Attempted, at: Timestamp) -> LastAttempt {

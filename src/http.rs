@@ -4,6 +4,7 @@
 //! frames, no referrer, nothing cached. A browser gets one cookie, a random number that links and states are
 //! bound to; without it nothing is connected.
 
+mod metrics;
 mod pages;
 mod serve;
 
@@ -35,6 +36,7 @@ use crate::digest;
 use crate::engine::Engine;
 use crate::model::{Link, Trigger};
 use crate::store::{LinkRefusal, StoreError};
+pub use metrics::Metrics;
 use pages::{Connecting, Notice};
 use serve::{Caller, Limits, Rates, serve};
 

@@ -26,6 +26,7 @@ pub mod http;
 pub mod import;
 pub mod jobber;
 pub mod message;
+pub mod meter;
 pub mod model;
 pub mod oauth;
 pub mod plan;

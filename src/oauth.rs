@@ -58,6 +58,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{SharedClock, minus, plus};
 use crate::crash::CrashPoint;
 use crate::jobber::below;
+use crate::meter;
 use crate::model::{AccountId, LostReason};
 use crate::store::{Held, PairId, Store, StoreError, Tokens};
 use crate::webhook::describe;
@@ -317,7 +318,14 @@ impl Source {
         CrashPoint::RefreshAnnounced.pass();
         let refresh = RefreshToken::new(tokens.refresh.expose_secret().to_owned());
         let answer = self.client.exchange_refresh_token(&refresh).request_async(&self.transport).await;
-        let answer = match answer.map_err(|error| token_error(&error)) {
+        let answer = answer.map_err(|error| token_error(&error));
+        meter::refreshed(match &answer {
+            Ok(_) => "refreshed",
+            Err(TokenError::NeedsAuthorization(_)) => "refused",
+            Err(TokenError::AppRefused { .. }) => "app_refused",
+            Err(_) => "unanswered",
+        });
+        let answer = match answer {
             Ok(answer) => answer,
             Err(TokenError::NeedsAuthorization(reason)) => {
                 let reason = if interrupted.is_some() { LostReason::RefreshInterrupted } else { reason };

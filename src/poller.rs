@@ -22,7 +22,10 @@ use crate::clock::{SharedClock, plus};
 use crate::connection::{Connection, ReadError, Trouble};
 use crate::crash::CrashPoint;
 use crate::jobber::{List, PageRequest};
-use crate::model::{Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Record, Stream};
+use crate::meter;
+use crate::model::{
+    Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Outcome, Record, Stream,
+};
 use crate::plan::{plan, reconcile_start, start_of};
 use crate::rulebook::Rulebook;
 use crate::step::{Effect, Entered, InFlight, Progress, Workers};
@@ -61,6 +64,20 @@ pub enum SweepOutcome {
     Resting(Timestamp),
     /// Something could not be read.
     Failed(Failure),
+}
+
+impl SweepOutcome {
+    /// What it is counted as.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Polled(_) => "polled",
+            Self::Lost(_) => "lost",
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Resting(_) => "resting",
+            Self::Failed(_) => "failed",
+        }
+    }
 }
 
 /// What a sweep found.
@@ -129,6 +146,7 @@ impl Poller {
                     Some(_) => poller.poll_account(&account, effect).await?,
                     None => SweepOutcome::Busy,
                 };
+                meter::swept(outcome.name());
                 drop(entered);
                 Ok::<_, StoreError>(Swept { account, outcome })
             }
@@ -208,6 +226,11 @@ impl Poller {
             let reconciled_at = reconcile.then_some(now);
             let commit = PlanCommit { account: account.id.clone(), stream, plan, reconciled_at, now };
             CrashPoint::SweepPlanned.pass();
+            for decision in &polled.skipped {
+                if let Outcome::Skipped { reason } = decision.outcome {
+                    meter::decided("skipped", reason.as_str());
+                }
+            }
             self.store.commit_plan(commit).await?;
             CrashPoint::SweepStored.pass();
         }

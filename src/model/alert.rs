@@ -32,6 +32,19 @@ pub enum AlertKind {
 }
 
 impl AlertKind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::ConnectionLost,
+        Self::JobberUnreachable,
+        Self::NeedsOperator,
+        Self::ReceiverFailing,
+        Self::ReceiverGone,
+        Self::DeadLetters,
+        Self::NoWork,
+        Self::DraftApp,
+        Self::ApiVersion,
+    ];
+
     /// Its name in output.
     pub fn as_str(self) -> &'static str {
         match self {

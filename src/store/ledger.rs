@@ -134,6 +134,11 @@ impl Store {
         Ok(self.due_index().next().transpose()?.map(|(at, ..)| at))
     }
 
+    /// How many candidates wait.
+    pub fn waiting_count(&self) -> Result<usize, StoreError> {
+        self.due_index().try_fold(0, |count, due| due.map(|_| count + 1))
+    }
+
     /// Every waiting candidate, the first due first.
     pub fn candidates(&self) -> Result<Vec<(AccountId, Candidate)>, StoreError> {
         let mut candidates = Vec::new();

@@ -33,7 +33,7 @@ fn files(folder: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
 
 /// The rows of the program, lowest first. A module imports only from rows below its own.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "crash", "dial", "digest"],
+    &["clock", "crash", "dial", "digest", "meter"],
     &["model"],
     &["budget", "import", "retry", "message", "window"],
     &["rules"],

@@ -26,3 +26,4 @@ mod policy;
 mod support;
 mod tokens;
 mod trouble;
+mod watching;

@@ -168,6 +168,7 @@ pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -
     let text = json!({
         "jobber": {"client_id": CLIENT_ID, "client_secret_file": null, "api_base": sandbox.api_base(), "draft_app": false, "budget_share": 100},
         "http": {"listen": "127.0.0.1:0", "public_url": "http://127.0.0.1:1"},
+        "metrics": {"listen": null},
         "control": {"socket": folder.join("control.sock")},
         "store": {"path": folder.join("store"), "key_file": null, "retention": "730d"},
         "poll": {"schedule": "0 */5 * * * *", "concurrency": 16},

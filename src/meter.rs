@@ -1,0 +1,138 @@
+//! What is counted, and by which names: Prometheus reads them on a listener of its own (`http::metrics`).
+//!
+//! Steps count what they do through the functions here. Where nobody listens, counting costs next to nothing and leads
+//! nowhere.
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+/// A series: its name, what kind it is, and what it tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Series {
+    /// Its name.
+    pub name: &'static str,
+    /// What it tells, with its unit and labels.
+    pub about: &'static str,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Seconds,
+}
+
+macro_rules! series {
+    ($($constant:ident = $kind:ident $name:literal $about:literal;)+) => {
+        $(const $constant: &str = $name;)+
+
+        /// Everything that is counted.
+        pub const ALL: &[Series] = &[$(Series { name: $name, about: $about, kind: Kind::$kind },)+];
+    };
+}
+
+series! {
+    SWEEPS = Counter "jobber_reviewd_sweeps_total" "Sweeps of accounts, by `result`: polled, failed, lost, resting, busy or idle.";
+    DECISIONS = Counter "jobber_reviewd_decisions_total" "Decisions about finished work, by `outcome` (asked, skipped, deferred, failed) and `reason`.";
+    DELIVERIES = Counter "jobber_reviewd_deliveries_total" "Attempts to deliver an ask, by `result`: delivered, again, dead or gone.";
+    REFRESHES = Counter "jobber_reviewd_token_refreshes_total" "Refreshes of tokens, by `result`: refreshed, refused, app_refused or unanswered.";
+    REQUESTS = Seconds "jobber_reviewd_request_seconds" "How long requests took, in seconds, by `to`: jobber or receiver.";
+    LAST_SUCCESS = Gauge "jobber_reviewd_account_last_success_seconds" "Seconds since everything of an account was read, by `account` and `name`; only of accounts that are to be read.";
+    ACCOUNTS = Gauge "jobber_reviewd_accounts" "Accounts, by `state`.";
+    POINTS = Gauge "jobber_reviewd_points_available" "Points left of an account's budget when Jobber last told, by `account`.";
+    CANDIDATES = Gauge "jobber_reviewd_candidates" "Finished works that wait for their moment.";
+    OUTBOX = Gauge "jobber_reviewd_outbox" "Asks on their way, by `state`: due, leased or dead.";
+    OVERDUE = Gauge "jobber_reviewd_overdue_seconds" "How long the oldest one is over its time, in seconds, by `what`: candidate or ask.";
+    ALERTS = Gauge "jobber_reviewd_alerts" "Troubles that stand, by `kind`.";
+    STORE_BYTES = Gauge "jobber_reviewd_store_bytes" "Size of the store on disk, in bytes.";
+    BUILD = Gauge "jobber_reviewd_build_info" "Always 1, by `version` and `api_version`.";
+}
+
+/// Tells the recorder what each series is.
+pub fn describe() {
+    for Series { name, about, kind } in ALL {
+        match kind {
+            Kind::Counter => describe_counter!(*name, *about),
+            Kind::Gauge => describe_gauge!(*name, *about),
+            Kind::Seconds => describe_histogram!(*name, Unit::Seconds, *about),
+        }
+    }
+}
+
+/// A sweep of an account ended.
+pub fn swept(result: &'static str) {
+    counter!(SWEEPS, "result" => result).increment(1);
+}
+
+/// A finished work was decided about.
+pub fn decided(outcome: &'static str, reason: &'static str) {
+    counter!(DECISIONS, "outcome" => outcome, "reason" => reason).increment(1);
+}
+
+/// An attempt at a receiver ended.
+pub fn delivered(result: &'static str, took: Duration) {
+    counter!(DELIVERIES, "result" => result).increment(1);
+    histogram!(REQUESTS, "to" => "receiver").record(took.as_secs_f64());
+}
+
+/// A refresh of tokens ended.
+pub fn refreshed(result: &'static str) {
+    counter!(REFRESHES, "result" => result).increment(1);
+}
+
+/// Jobber's API answered, or did not.
+pub fn asked_jobber(took: Duration) {
+    histogram!(REQUESTS, "to" => "jobber").record(took.as_secs_f64());
+}
+
+/// Jobber told how many points are left.
+#[expect(clippy::cast_precision_loss, reason = "points are few")]
+pub fn points(account: &str, available: u64) {
+    gauge!(POINTS, "account" => account.to_owned()).set(available as f64);
+}
+
+/// How everything stands, at the moment somebody looks.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Account, name, and seconds since its last success.
+    pub last_success: Vec<(String, String, f64)>,
+    /// Accounts by state.
+    pub accounts: Vec<(&'static str, usize)>,
+    /// Candidates.
+    pub candidates: usize,
+    /// Asks by state.
+    pub outbox: [(&'static str, usize); 3],
+    /// Seconds over time by what.
+    pub overdue: [(&'static str, f64); 2],
+    /// Troubles by kind.
+    pub alerts: Vec<(&'static str, usize)>,
+    /// Size of the store.
+    pub store_bytes: u64,
+    /// The version of Jobber's API.
+    pub api_version: &'static str,
+}
+
+/// Shows how everything stands.
+#[expect(clippy::cast_precision_loss, reason = "numbers are far below what a float holds")]
+pub fn show(standing: &Standing) {
+    for (account, name, seconds) in &standing.last_success {
+        gauge!(LAST_SUCCESS, "account" => account.clone(), "name" => name.clone()).set(*seconds);
+    }
+    for (state, number) in &standing.accounts {
+        gauge!(ACCOUNTS, "state" => *state).set(*number as f64);
+    }
+    for (state, number) in &standing.outbox {
+        gauge!(OUTBOX, "state" => *state).set(*number as f64);
+    }
+    for (what, seconds) in &standing.overdue {
+        gauge!(OVERDUE, "what" => *what).set(*seconds);
+    }
+    for (kind, number) in &standing.alerts {
+        gauge!(ALERTS, "kind" => *kind).set(*number as f64);
+    }
+    gauge!(CANDIDATES).set(standing.candidates as f64);
+    gauge!(STORE_BYTES).set(standing.store_bytes as f64);
+    gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION"), "api_version" => standing.api_version).set(1.0);
+}

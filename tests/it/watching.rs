@@ -1,0 +1,95 @@
+//! What operators watch it with: Prometheus, its rules, a dashboard.
+
+use std::path::{Path, PathBuf};
+
+use jobber_reviewd::meter;
+use tokio::process::Command;
+
+use crate::machine::{Machine, terminate};
+use crate::support::{http, local};
+
+fn monitoring(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/monitoring").join(name)
+}
+
+/// Every name of ours in a text.
+fn named(text: &str) -> Vec<String> {
+    text.split(|char: char| !char.is_ascii_alphanumeric() && char != '_')
+        .filter(|word| word.starts_with("jobber_reviewd_"))
+        .map(|word| word.trim_end_matches("_bucket").to_owned())
+        .collect()
+}
+
+#[test]
+fn rules_and_dashboard_name_what_there_is() {
+    let known: Vec<&str> = meter::ALL.iter().map(|series| series.name).collect();
+    for file in ["rules.yml", "grafana.json"] {
+        let text = std::fs::read_to_string(monitoring(file)).unwrap();
+        let names = named(&text);
+        assert!(names.len() > 5, "{file}");
+        for name in names {
+            assert!(known.contains(&name.as_str()), "{file} names {name}");
+        }
+    }
+    let dashboard = std::fs::read_to_string(monitoring("grafana.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    assert_eq!(dashboard["title"], "jobber-reviewd");
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for series in meter::ALL {
+        assert!(readme.contains(&format!("| `{}` | {} |", series.name, series.about)), "{}", series.name);
+    }
+}
+
+/// `promtool` with these arguments and this input, if it is installed.
+async fn promtool(arguments: &[&str], input: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), input).unwrap();
+    let stdin = std::fs::File::open(file.path()).unwrap();
+    match Command::new("promtool").args(arguments).stdin(stdin).output().await {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(output.status.success(), "promtool {arguments:?}: {said}");
+        }
+        Err(error) => {
+            assert!(std::env::var_os("JOBBER_REVIEWD_TEST_ALL").is_none(), "promtool: {error}");
+            println!("skipped: no promtool");
+        }
+    }
+}
+
+#[tokio::test]
+async fn prometheus_takes_the_rules() {
+    promtool(&["check", "rules", monitoring("rules.yml").to_str().unwrap()], "").await;
+}
+
+#[tokio::test]
+async fn everything_that_is_counted_is_shown() {
+    let machine = Machine::set_up().await;
+    let port = std::net::TcpListener::bind(local()).unwrap().local_addr().unwrap();
+    let mut command = machine.command(&[]);
+    command.env("JOBBER_REVIEWD__METRICS__LISTEN", port.to_string());
+    let daemon = machine.begin(command).await.unwrap();
+    machine.connect().await;
+    machine.receiver.answers(&[503]);
+    machine.close_a_job();
+    machine.receiver.wait_for(1).await;
+    machine.sandbox.control(jobber_reviewd::sandbox::Op::ExpireTokens { account: machine.account }).unwrap();
+    machine.run(&["--once"]).await;
+
+    let url = format!("http://{port}/metrics");
+    let text = http().get(&url).send().await.unwrap().text().await.unwrap();
+    for series in meter::ALL {
+        assert!(text.contains(&format!("# TYPE {} ", series.name)), "{} is not there: {text}", series.name);
+    }
+    for line in [
+        "jobber_reviewd_accounts{state=\"connected\"} 1",
+        "jobber_reviewd_decisions_total{outcome=\"asked\",reason=\"\"} 1",
+        "jobber_reviewd_deliveries_total{result=\"again\"} 1",
+        "jobber_reviewd_token_refreshes_total{result=\"refreshed\"} 1",
+        "jobber_reviewd_outbox{state=\"due\"} 1",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert_eq!(terminate(daemon).await, 0);
+    promtool(&["check", "metrics"], &text).await;
+}
