@@ -2,8 +2,11 @@
 //! socket or the command line carries them out on the store itself.
 
 mod accounts;
+mod doctor;
 mod explain;
 mod people;
+
+pub use self::doctor::{Check, CheckState};
 
 use std::collections::BTreeMap;
 
@@ -25,7 +28,7 @@ use crate::model::{
 use crate::rulebook::ReceiverError;
 use crate::shadow::ShadowReport;
 use crate::step::Effect;
-use crate::store::{Copied, StoreError};
+use crate::store::{Copied, QueueRefusal, StoreError};
 
 /// How far `status` counts back.
 const STATUS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -101,6 +104,22 @@ pub enum Request {
     AccountRemove {
         /// Id or name.
         account: String,
+        /// Whether to do it, or only to count.
+        write: bool,
+    },
+    /// Is everything in order?
+    Doctor,
+    /// A marked sample to a receiver.
+    TestEvent {
+        /// Id or name of the account whose receiver it is; the configured one when absent.
+        account: Option<String>,
+    },
+    /// Makes dead letters due again.
+    Replay {
+        /// Id or name of the only account.
+        account: Option<String>,
+        /// Those given up within this time.
+        since_seconds: i64,
         /// Whether to do it, or only to count.
         write: bool,
     },
@@ -194,6 +213,8 @@ pub enum Reply {
     Accounts(Vec<Account>),
     /// To `AccountShow` and `AccountSet`.
     Account(Box<AccountShown>),
+    /// To `Doctor` and `TestEvent`.
+    Checked(Vec<Check>),
     /// To `ShadowReport`.
     Shadow(ShadowReport),
     /// To `SuppressList`.
@@ -440,6 +461,11 @@ async fn attempt(
         Request::AccountResume { account } => accounts::pause(engine, &account, None).await,
         Request::AccountDisconnect { account } => accounts::disconnect(engine, &account, now).await,
         Request::AccountRemove { account, write } => accounts::remove(engine, &account, write).await,
+        Request::Doctor => doctor::doctor(engine, now).await,
+        Request::TestEvent { account } => doctor::test_event(engine, account, now).await,
+        Request::Replay { account, since_seconds, write } => {
+            replay(engine, account, minus(now, SignedDuration::from_secs(since_seconds)), write, now).await
+        }
         Request::Export => {
             let export = store.export(now).await?;
             let copied = export.contents().clone();
@@ -470,30 +496,68 @@ async fn attempt(
                 Reply::Refused(format!("there is no ask {id} in the queue: `queue list` shows what is there"))
             }
         }),
-        Request::QueueRetry { id } => {
-            let account = match store.entry(&id)? {
-                Some(entry) => store.account(&entry.account)?,
-                None => None,
-            };
-            let receiver = match account.map(|account| engine.rulebook.receiver_of(&account)) {
-                Some(Ok(receiver)) => Some(receiver.id()),
-                Some(Err(ReceiverError::Store(error))) => return Err(error),
-                // It is due again, and leaves when the settings are mended.
-                Some(Err(ReceiverError::Settings(_))) | None => None,
-            };
-            Ok(match store.retry_entry(&id, receiver, now).await? {
-                Ok(()) => {
-                    engine.bells.dispatch.notify_one();
-                    Reply::Done(format!("ask {id} is due now"))
-                }
-                Err(refusal) => Reply::Refused(refusal.to_string()),
-            })
-        }
+        Request::QueueRetry { id } => Ok(match retry(engine, &id, now).await? {
+            Ok(()) => {
+                engine.bells.dispatch.notify_one();
+                Reply::Done(format!("ask {id} is due now"))
+            }
+            Err(refusal) => Reply::Refused(refusal.to_string()),
+        }),
         Request::QueueDrop { id } => Ok(match store.drop_entry(&id, now).await? {
             Ok(()) => Reply::Done(format!("ask {id} is dropped; its customer is not asked again")),
             Err(refusal) => Reply::Refused(refusal.to_string()),
         }),
     }
+}
+
+/// Makes an ask due, and its receiver one that takes asks.
+async fn retry(engine: &Engine, id: &AskId, now: Timestamp) -> Result<Result<(), QueueRefusal>, StoreError> {
+    let account = match engine.store.entry(id)? {
+        Some(entry) => engine.store.account(&entry.account)?,
+        None => None,
+    };
+    let receiver = match account.map(|account| engine.rulebook.receiver_of(&account)) {
+        Some(Ok(receiver)) => Some(receiver.id()),
+        Some(Err(ReceiverError::Store(error))) => return Err(error),
+        // It is due again, and leaves when the settings are mended.
+        Some(Err(ReceiverError::Settings(_))) | None => None,
+    };
+    engine.store.retry_entry(id, receiver, now).await
+}
+
+/// Makes every dead letter due that was given up since an instant: the same bytes under the same ids.
+async fn replay(
+    engine: &Engine,
+    account: Option<String>,
+    since: Timestamp,
+    write: bool,
+    now: Timestamp,
+) -> Result<Reply, StoreError> {
+    let only = match named(engine, account)? {
+        Ok(account) => account.map(|account| account.id),
+        Err(refusal) => return Ok(Reply::Refused(refusal)),
+    };
+    let mut dead = Vec::new();
+    for entry in engine.store.entries() {
+        let OutboxEntry { id, account, state, .. } = entry?;
+        let is_meant = only.as_ref().is_none_or(|only| *only == account);
+        if is_meant && matches!(state, EntryState::Dead { at, .. } if at >= since) {
+            dead.push(id);
+        }
+    }
+    if !write {
+        return Ok(Reply::Done(format!(
+            "{} dead letters would be sent again: add --yes to do it",
+            dead.len()
+        )));
+    }
+    let mut due = 0;
+    for id in dead {
+        // Dropped or retried meanwhile is as good.
+        due += usize::from(retry(engine, &id, now).await?.is_ok());
+    }
+    engine.bells.dispatch.notify_one();
+    Ok(Reply::Done(format!("{due} dead letters are due now, under their old ids")))
 }
 
 async fn create_link(

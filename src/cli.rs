@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 #[cfg(feature = "sandbox")]
 use self::args::SandboxArgs;
 use self::args::{AccountVerb, Cli, ConfigVerb, LinkVerb, QueueVerb, ShadowVerb, SuppressVerb, Verb};
-use crate::admin::{self, Handed, Reply, Request, Told};
+use crate::admin::{self, Check, CheckState, Handed, Reply, Request, Told};
 use crate::app::{Daemon, stop_on_signal};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, KEYS, SecretName, Secrets, find_secret, parse_value, value_of};
@@ -178,6 +178,11 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Some(Verb::Link(LinkVerb::Revoke { id })) => Request::LinkRevoke { id: LinkId::new(id) },
         Some(Verb::Account(verb)) => account_request(verb)?,
         Some(Verb::Status) => Request::Status,
+        Some(Verb::Doctor) => return doctor(cli.config, &output).await,
+        Some(Verb::TestEvent { account }) => Request::TestEvent { account },
+        Some(Verb::Replay { since, account, yes }) => {
+            Request::Replay { account, since_seconds: since.0.as_secs(), write: yes }
+        }
         Some(Verb::Explain { what, render }) => Request::Explain { what, render },
         Some(Verb::Audit { account, since }) => {
             let request = Request::Audit { account, since_seconds: since.0.as_secs() };
@@ -459,6 +464,56 @@ fn progress_bar() -> ProgressBar {
     }
 }
 
+/// What can be seen without a daemon first, then what only the store and the network tell.
+async fn doctor(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
+    let mut checks = Vec::new();
+    let mut rest = "configuration";
+    match Config::load(path.as_deref()) {
+        Err(error) => {
+            checks.push(Check::failed(
+                "configuration",
+                error.to_string(),
+                "mend it; config check reads it again",
+            ));
+        }
+        Ok(config) => {
+            checks.push(Check::fine("configuration", "it reads"));
+            let runs = tokio::net::UnixStream::connect(&config.control.socket).await.is_ok();
+            match (runs, Secrets::load(&config)) {
+                (true, _) => checks.push(Check::fine("daemon", "it runs, and has its secrets")),
+                (false, Ok(_)) => {
+                    checks.push(Check::fine("secrets", "all are there, and only we can read them"));
+                }
+                (false, Err(error)) => {
+                    checks.push(Check::failed(
+                        "secrets",
+                        error.to_string(),
+                        "or start the service: its unit has them",
+                    ));
+                    rest = "secrets";
+                }
+            }
+            if rest == "configuration" {
+                match reach(config, &Request::Doctor, &mut |_| Ok(())).await {
+                    Ok(Reply::Checked(more)) => {
+                        checks.extend(more);
+                        rest = "";
+                    }
+                    Ok(other) => return output.reply(&other),
+                    Err(stop) => {
+                        checks.push(Check::failed("store", stop.message, "start the daemon, or mend that"));
+                        rest = "store";
+                    }
+                }
+            }
+        }
+    }
+    if !rest.is_empty() {
+        checks.push(Check::skipped("everything else", rest));
+    }
+    output.reply(&Reply::Checked(checks))
+}
+
 fn show_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
     let config = Config::load(path.as_deref()).map_err(Stop::usage)?;
     let mut value = serde_json::to_value(&config).map_err(Stop::failed)?;
@@ -565,6 +620,7 @@ impl Output {
             Reply::Links(value) if self.json => print_json(value)?,
             Reply::Accounts(value) if self.json => print_json(value)?,
             Reply::Account(value) if self.json => print_json(value)?,
+            Reply::Checked(value) if self.json => print_json(value)?,
             Reply::Shadow(value) if self.json => print_json(value)?,
             Reply::Suppressed(value) if self.json => print_json(value)?,
             Reply::Exported(value) if self.json => print_json(value)?,
@@ -595,6 +651,9 @@ fn status_of(reply: &Reply) -> Status {
             }
         }
         Reply::Status(report) if report.accounts.iter().any(admin::AccountStatus::needs_human) => {
+            Status::NeedsHuman
+        }
+        Reply::Checked(checks) if checks.iter().any(|check| check.state == CheckState::Failed) => {
             Status::NeedsHuman
         }
         Reply::Explained(explained) if explained.is_empty() => Status::Failed,

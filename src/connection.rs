@@ -5,12 +5,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Url;
 use secrecy::SecretString;
 
 use crate::budget::{Budget, Level};
 use crate::clock::{SharedClock, plus};
-use crate::jobber::{Answer, ApiError, Client, Cost, ExtraFacts, Page, PageRequest, Refusal};
+use crate::jobber::{
+    Answer, ApiError, Client, Cost, ExtraFacts, Identity, Page, PageRequest, Refusal, below,
+};
 use crate::meter;
 use crate::model::{AccountId, Facts, LostReason, WorkRef};
 use crate::oauth::{OAuth, TokenError};
@@ -103,6 +106,26 @@ impl Connection {
     /// The time zone of the user who authorised, as Jobber names it.
     pub async fn timezone(&self, account: &AccountId) -> Result<Answer<Option<String>>, ReadError> {
         self.ask(account, &ItsTimezone).await
+    }
+
+    /// Whose account the tokens of `account` open.
+    pub async fn identity(&self, account: &AccountId) -> Result<AccountId, ReadError> {
+        Ok(self.ask(account, &Whose).await?.data.id)
+    }
+
+    /// Whether Jobber's API answers at all, and its clock.
+    pub async fn reach(&self) -> Result<Option<Timestamp>, ApiError> {
+        self.client.reach().await
+    }
+
+    /// The status of a page below `base`.
+    pub async fn get(&self, base: Url, name: &str) -> Result<u16, ApiError> {
+        self.client.get(below(&base, name)).await
+    }
+
+    /// Shows Jobber the app with a refresh token that it never gave out, and tells what it says of that.
+    pub async fn try_app(&self) -> Result<(), TokenError> {
+        self.oauth.try_app().await
     }
 
     /// Tells Jobber that this app gives the account up.
@@ -235,6 +258,20 @@ impl Question for ItsTimezone {
 
     async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Option<String>>, ApiError> {
         client.timezone(token).await
+    }
+}
+
+struct Whose;
+
+impl Question for Whose {
+    type Answer = Identity;
+
+    fn kind(&self) -> &'static str {
+        "identity"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Identity>, ApiError> {
+        client.identity(token).await
     }
 }
 

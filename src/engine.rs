@@ -75,6 +75,8 @@ pub struct Engine {
     pub dispatcher: Arc<Dispatcher>,
     /// Tells the operator what has changed.
     pub alerter: Arc<Alerter>,
+    /// Posts to receivers.
+    pub sender: Sender,
     /// What accounts ask by.
     pub rulebook: Arc<Rulebook>,
     /// Rung by whoever made something due; only the daemon listens.
@@ -160,11 +162,12 @@ impl Engine {
             connection,
             dispatcher: Arc::new(Dispatcher::new(
                 store.clone(),
-                sender,
+                sender.clone(),
                 Arc::clone(&clock),
                 Arc::clone(&rulebook),
                 stop.clone(),
             )),
+            sender,
             rulebook,
             bells: Bells::default(),
             stop,

@@ -193,6 +193,18 @@ impl Client {
         Self { http, graphql: below(api_base, "graphql") }
     }
 
+    /// Whether the API answers at all, whatever it says, and what time it is there.
+    pub async fn reach(&self) -> Result<Option<Timestamp>, ApiError> {
+        let sent = self.http.get(self.graphql.clone()).timeout(TIMEOUT).send().await;
+        Ok(answer::Head::of(&sent.map_err(|error| unavailable(&error))?).date)
+    }
+
+    /// The status of a page.
+    pub async fn get(&self, page: Url) -> Result<u16, ApiError> {
+        let sent = self.http.get(page).timeout(TIMEOUT).send().await;
+        Ok(sent.map_err(|error| unavailable(&error))?.status().as_u16())
+    }
+
     /// Whose account `token` opens.
     pub async fn identity(&self, token: &SecretString) -> Result<Answer<Identity>, ApiError> {
         let answer = self.whole::<ConnectedAccount>(token, queries::connected_account::Variables).await?;

@@ -7,10 +7,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::{Value, json};
 
-use crate::model::{AskBody, ClientFacts, Person};
+use crate::model::{Account, AskBody, ClientFacts, Person};
 
 /// Steps that a template may take.
 const FUEL: u64 = 20_000;
@@ -150,6 +151,25 @@ impl Texts {
         self.message
             .as_ref()
             .is_none_or(|message| samples.into_iter().all(|ask| message.render(&values(ask)).is_ok()))
+    }
+
+    /// The body of an ask that is marked as a test and about nobody, as this account's would be.
+    pub fn sample(&self, account: Option<&Account>, now: Timestamp) -> Result<String, TemplateError> {
+        let mut ask = sample(true);
+        ask["type"] = "review.test".into();
+        ask["test"] = true.into();
+        ask["timestamp"] = now.to_string().into();
+        // A number that is kept free for such things.
+        ask["client"] = json!({
+            "id": "test", "name": "Test Customer", "first_name": "Test", "phone": "+15550100100", "email": "test@example.com",
+        });
+        if let Some(Account { id, name, .. }) = account {
+            ask["account"] = json!({"id": id, "name": name});
+        }
+        match &self.body {
+            Some(body) => in_json(body, ask),
+            None => Ok(ask.to_string()),
+        }
     }
 
     /// The bytes of an ask, frozen from here on.

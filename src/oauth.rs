@@ -266,6 +266,13 @@ impl OAuth {
         }
     }
 
+    /// Brings a refresh token that nobody gave out: what Jobber says tells whether it knows the app.
+    pub async fn try_app(&self) -> Result<(), TokenError> {
+        let nobodys = RefreshToken::new("jobber-reviewd-doctor".to_owned());
+        let answer = self.0.client.exchange_refresh_token(&nobodys).request_async(&self.0.transport).await;
+        answer.map(|_| ()).map_err(|error| token_error(&error))
+    }
+
     /// Notes that only the contractor can mend the connection that `pair` opened.
     pub async fn lose(
         &self,

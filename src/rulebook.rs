@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use reqwest::Url;
 
 use crate::config::{Config, ConfigError, ReviewSection};
+use crate::message::Texts;
 use crate::model::{Account, AccountId, Overrides};
 use crate::rules::{Rules, SharedRules};
 use crate::store::{ReceiverId, Store, StoreError};
@@ -141,6 +142,16 @@ impl Rulebook {
     /// `[review]` as it counts for an account with these settings of its own.
     pub fn review(&self, overrides: &Overrides) -> Result<ReviewSection, ConfigError> {
         Ok(self.edition().terms(overrides)?.review)
+    }
+
+    /// Where the asks of accounts go that say nothing else.
+    pub fn default_receiver(&self) -> Receiver {
+        Receiver { url: self.defaults().webhook_url.0, secret: self.secret.clone() }
+    }
+
+    /// What is said for accounts that say nothing else.
+    pub fn default_texts(&self) -> Texts {
+        self.edition().defaults.rules.texts.clone()
     }
 
     /// What an account asks by.

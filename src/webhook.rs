@@ -48,6 +48,11 @@ impl WebhookSecret {
         }
     }
 
+    /// Signs with these very bytes.
+    pub fn of(text: &SecretString) -> Self {
+        Self(Arc::new(SecretBox::new(Box::new(text.expose_secret().as_bytes().to_vec()))))
+    }
+
     /// The `webhook-signature` of a message: HMAC-SHA256 over id, time in seconds and body.
     pub fn sign(&self, id: &AskId, at: Timestamp, body: &str) -> String {
         // HMAC takes a key of any length.

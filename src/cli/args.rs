@@ -71,6 +71,26 @@ pub(super) enum Verb {
     },
     /// How every account stands, and what to do
     Status,
+    /// Is everything in order? Ordered checks, each with a remedy
+    Doctor,
+    /// Send a marked sample to the review platform: with a wrong signature, then signed, then the same again
+    TestEvent {
+        /// The platform of this account, by id or name
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// Send dead letters again, the same bytes under the same ids
+    Replay {
+        /// Those given up within this time: 24h, 7d
+        #[arg(long, value_name = "PERIOD", value_parser = Period::parse)]
+        since: Period,
+        /// Only this account, by id or name
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// Do it; without this it is only counted
+        #[arg(long)]
+        yes: bool,
+    },
     /// Why a customer was or was not asked
     Explain {
         /// A client, job or invoice by number, name or id; a phone, an e-mail, or the id of an ask

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::admin::{AccountShown, Explained, QueueRow, Reply, Setting, StatusReport};
+use crate::admin::{AccountShown, Check, CheckState, Explained, QueueRow, Reply, Setting, StatusReport};
 use crate::engine::OnceReport;
 use crate::model::{
     Account, Alert, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject,
@@ -29,6 +29,7 @@ pub(super) fn reply(reply: &Reply) -> String {
             accounts.iter().map(account),
         ),
         Reply::Account(shown) => account_shown(shown),
+        Reply::Checked(checks) => checked(checks),
         Reply::Shadow(report) => shadow(report),
         Reply::Suppressed(all) => table(&["never asked", "by", "since", "note"], all.iter().map(suppression)),
         Reply::Exported(copied) => {
@@ -128,6 +129,20 @@ fn account(account: &Account) -> [String; 6] {
         state,
         instant(account.connected_at),
     ]
+}
+
+fn checked(checks: &[Check]) -> String {
+    let lines = checks.iter().map(|Check { name, state, detail, remedy }| {
+        let mark = match state {
+            CheckState::Fine => "ok    ",
+            CheckState::Unsure => "look  ",
+            CheckState::Failed => "FAILED",
+            CheckState::Skipped => "-     ",
+        };
+        let remedy = remedy.as_ref().map_or_else(String::new, |remedy| format!("\n         {remedy}"));
+        format!("{mark}  {name}: {detail}{remedy}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn account_shown(shown: &AccountShown) -> String {

@@ -46,8 +46,13 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/oauth/authorize", get(consent))
         .route("/api/oauth/decide", post(decide))
         .route("/api/oauth/token", post(token))
-        .route("/api/graphql", post(graphql))
+        .route("/api/graphql", post(graphql).fallback(not_this_way))
         .with_state(shared)
+}
+
+/// Whoever asks otherwise learns at least what time it is.
+async fn not_this_way(State(shared): App) -> Response {
+    dated(StatusCode::METHOD_NOT_ALLOWED.into_response(), shared.world().now())
 }
 
 // OAuth

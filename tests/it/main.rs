@@ -13,6 +13,7 @@ mod alerting;
 mod asking;
 mod binary;
 mod browser;
+mod checking;
 mod connecting;
 mod crashing;
 mod delivering;
