@@ -7,6 +7,9 @@
 //! A failure of the store ends the daemon: it must not act on what it may forget. Everything else is a step's own
 //! business.
 
+mod reload;
+mod watchdog;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +32,10 @@ use crate::engine::Engine;
 use crate::http::{Http, Metrics};
 use crate::step::{Effect, no_progress};
 use crate::store::{IfMissing, Store, StoreError};
+use reload::Sweeps;
+use watchdog::{Beat, Pulse};
+
+pub use reload::Reread;
 
 /// How long steps may take to end after the signal: a request to a receiver takes 15 s at most. A read that is cut off
 /// costs nothing; a refresh of tokens is not cut off but waited for, another 30 s at most.
@@ -56,7 +63,7 @@ pub struct Daemon {
     scheduler: Schedule,
 }
 
-struct Schedule(JobScheduler);
+struct Schedule(Sweeps);
 
 impl std::fmt::Debug for Schedule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -136,13 +143,21 @@ impl Daemon {
         self.engine.stop.clone()
     }
 
-    /// Runs until it is stopped, then ends what is under way and closes the store.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let Self { engine, http, metrics, control, scheduler: Schedule(mut scheduler) } = self;
-        let stop = engine.stop.clone();
+    /// Runs until it is stopped, then ends what is under way and closes the store. On SIGHUP the settings are read again.
+    pub async fn run(self, reread: Reread) -> anyhow::Result<()> {
+        let Self { engine, http, metrics, control, scheduler: Schedule(mut sweeps) } = self;
+        let (stop, address) = (engine.stop.clone(), http.address()?);
         let steps = TaskTracker::new();
         let (fail, mut failed) = mpsc::unbounded_channel();
-        let loops = Loops { engine: Arc::clone(&engine), stop: stop.clone(), steps: steps.clone(), fail };
+        let pulse = Arc::new(Pulse::new(std::time::Instant::now()));
+        let mut hangup = signal(SignalKind::hangup())?;
+        let loops = Loops {
+            engine: Arc::clone(&engine),
+            stop: stop.clone(),
+            steps: steps.clone(),
+            pulse: Arc::clone(&pulse),
+            fail,
+        };
 
         let mut parts = JoinSet::new();
         parts.spawn({
@@ -171,21 +186,33 @@ impl Daemon {
         parts.spawn(loops.clone().alert());
         parts.spawn(loops.clone().ask());
         parts.spawn(loops.dispatch());
-        let failure = match announce(&engine, &scheduler).await {
-            Ok(()) => tokio::select! {
-                // First: parts end because of the stop.
-                biased;
-                () = stop.cancelled() => None,
-                error = engine.store.failed() => Some(error.into()),
-                error = failed.recv() => error.map(|error| anyhow!(error).context("nothing more is sent")),
-                ended = parts.join_next() => Some(anyhow!("a part of the daemon ended: {ended:?}")),
+        parts.spawn({
+            let (engine, stop) = (Arc::clone(&engine), stop.clone());
+            async move {
+                watchdog::feed(&engine, &pulse, stop).await;
+                Ok(())
+            }
+        });
+        let failure = match announce(&engine, address, &sweeps.scheduler).await {
+            Ok(()) => loop {
+                tokio::select! {
+                    // First: parts end because of the stop.
+                    biased;
+                    () = stop.cancelled() => break None,
+                    error = engine.store.failed() => break Some(error.into()),
+                    error = failed.recv() => {
+                        break error.map(|error| anyhow!(error).context("nothing more is sent"));
+                    }
+                    ended = parts.join_next() => break Some(anyhow!("a part of the daemon ended: {ended:?}")),
+                    _ = hangup.recv() => reload::reload(&engine, &mut sweeps, &reread).await,
+                }
             },
             Err(error) => Some(error),
         };
 
         tell_systemd(&[NotifyState::Stopping]);
         stop.cancel();
-        if let Err(error) = scheduler.shutdown().await {
+        if let Err(error) = sweeps.scheduler.shutdown().await {
             tracing::warn!(%error, "the scheduler did not end well");
         }
         steps.close();
@@ -206,13 +233,13 @@ impl Daemon {
 }
 
 /// Starts the schedule and says that everything is up.
-async fn announce(engine: &Engine, scheduler: &JobScheduler) -> anyhow::Result<()> {
+async fn announce(engine: &Engine, http: SocketAddr, scheduler: &JobScheduler) -> anyhow::Result<()> {
     scheduler.start().await?;
     engine.bells.sweep.notify_one();
     engine.bells.tidy.notify_one();
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("watching")]);
     tracing::info!(
-        http.listen = %engine.config.http.listen,
+        http.listen = %http,
         poll.schedule = engine.config.poll.schedule.as_str(),
         accounts = engine.store.accounts()?.len(),
         "running"
@@ -221,16 +248,33 @@ async fn announce(engine: &Engine, scheduler: &JobScheduler) -> anyhow::Result<(
 }
 
 /// Cron in UTC that only rings a bell.
-async fn schedule(engine: &Arc<Engine>) -> anyhow::Result<JobScheduler> {
+async fn schedule(engine: &Arc<Engine>) -> anyhow::Result<Sweeps> {
     let scheduler = JobScheduler::new().await?;
     let ringer = Arc::clone(engine);
-    let bell = Job::new(engine.config.poll.schedule.as_str(), move |_, _| ringer.bells.sweep.notify_one())?;
-    scheduler.add(bell).await?;
+    let schedule = engine.config.poll.schedule.as_str().to_owned();
+    let bell = Job::new(schedule.as_str(), move |_, _| ringer.bells.sweep.notify_one())?;
+    let job = scheduler.add(bell).await?;
     let ringer = Arc::clone(engine);
     scheduler.add(Job::new(TIDY, move |_, _| ringer.bells.tidy.notify_one())?).await?;
     let ringer = Arc::clone(engine);
     scheduler.add(Job::new(ALERT, move |_, _| ringer.bells.alert.notify_one())?).await?;
-    Ok(scheduler)
+    Ok(Sweeps { scheduler, job, schedule })
+}
+
+/// How everything stands, in a line for `systemctl status`.
+fn in_short(engine: &Engine) -> Result<String, StoreError> {
+    let (mut active, mut lost) = (0, 0);
+    for account in engine.store.accounts()? {
+        active += usize::from(account.is_active());
+        lost += usize::from(account.state() == "needs_authorization");
+    }
+    let waiting = engine.store.waiting_count()?;
+    let troubles = match (lost, engine.alerter.standing()?.len()) {
+        (0, 0) => "all is well".to_owned(),
+        (0, alerts) => format!("{alerts} troubles: jobber-reviewd status"),
+        (lost, _) => format!("{lost} need a new link: jobber-reviewd status"),
+    };
+    Ok(format!("watching {active} accounts, {waiting} works wait; {troubles}"))
 }
 
 /// Tells systemd, if it is there. A socket that does not take the message is systemd's to notice.
@@ -246,6 +290,7 @@ struct Loops {
     engine: Arc<Engine>,
     stop: CancellationToken,
     steps: TaskTracker,
+    pulse: Arc<Pulse>,
     fail: mpsc::UnboundedSender<StoreError>,
 }
 
@@ -273,8 +318,10 @@ impl Loops {
                 () = self.stop.cancelled() => return Ok(()),
                 () = self.engine.bells.alert.notified() => {}
             }
+            self.pulse.bell.now();
             self.start(|engine| async move {
                 engine.alerter.alert_once().await?;
+                tell_systemd(&[NotifyState::Status(&in_short(&engine)?)]);
                 Ok(())
             });
         }
@@ -299,7 +346,7 @@ impl Loops {
     }
 
     async fn ask(self) -> anyhow::Result<()> {
-        while self.due(&self.engine.bells.ask, Store::next_candidate_due).await? {
+        while self.due(&self.pulse.ask, &self.engine.bells.ask, Store::next_candidate_due).await? {
             self.start(|engine| async move {
                 engine.asker.ask_once(None).await?;
                 engine.bells.dispatch.notify_one();
@@ -310,7 +357,7 @@ impl Loops {
     }
 
     async fn dispatch(self) -> anyhow::Result<()> {
-        while self.due(&self.engine.bells.dispatch, Store::next_ask_due).await? {
+        while self.due(&self.pulse.dispatch, &self.engine.bells.dispatch, Store::next_ask_due).await? {
             self.start(|engine| async move {
                 if !engine.dispatcher.dispatch_once(None).await?.is_empty() {
                     // Of each account it took some; there may be more.
@@ -325,6 +372,7 @@ impl Loops {
     /// Waits for the bell or for what is due next, and until something is due; `false` when it is time to stop.
     async fn due(
         &self,
+        beat: &Beat,
         bell: &Notify,
         next: impl Fn(&Store) -> Result<Option<Timestamp>, StoreError>,
     ) -> Result<bool, StoreError> {
@@ -335,6 +383,7 @@ impl Loops {
                 () = bell.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
+            beat.now();
             wait = LOOK;
             if let Some(at) = next(&self.engine.store)? {
                 let until = self.engine.clock.sleep_until(at);

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
@@ -177,7 +177,14 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Some(Verb::Link(LinkVerb::List)) => Request::LinkList,
         Some(Verb::Link(LinkVerb::Revoke { id })) => Request::LinkRevoke { id: LinkId::new(id) },
         Some(Verb::Account(verb)) => account_request(verb)?,
-        Some(Verb::Status) => Request::Status,
+        Some(Verb::Status { watch: true }) => return watch(cli.config).await,
+        Some(Verb::Status { watch: false }) => Request::Status,
+        Some(Verb::Completions { shell }) => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "jobber-reviewd", &mut text);
+            return print_text(String::from_utf8_lossy(&text).trim_end());
+        }
+        Some(Verb::Man { folder }) => return man(&folder),
         Some(Verb::Doctor) => return doctor(cli.config, &output).await,
         Some(Verb::TestEvent { account }) => Request::TestEvent { account },
         Some(Verb::Replay { since, account, yes }) => {
@@ -240,14 +247,25 @@ fn read_text(file: &Path) -> Result<String, Stop> {
 }
 
 async fn daemon(config: Option<PathBuf>, accept_empty_store: bool) -> Result<Status, Stop> {
-    let (config, secrets) = load(config)?;
+    let path = config;
+    let (config, secrets) = load(path.clone())?;
+    let reread = Box::new(move || Config::load(path.as_deref()));
     let if_missing = if accept_empty_store { IfMissing::MakeAnyway } else { IfMissing::MakeFirst };
-    let daemon = Daemon::prepare(config, &secrets, Arc::new(SystemClock), None, if_missing).await.map_err(
+    let handed = handed_over()
+        .map_err(|error| Stop::usage(format!("the socket that systemd handed over: {error}")))?;
+    let daemon = Daemon::prepare(config, &secrets, Arc::new(SystemClock), handed, if_missing).await.map_err(
         |error| Stop { status: status_of_store(error.downcast_ref()), message: format!("{error:#}") },
     )?;
     stop_on_signal(daemon.stop()).map_err(Stop::failed)?;
-    daemon.run().await.map_err(|error| Stop::failed(format!("{error:#}")))?;
+    daemon.run(reread).await.map_err(|error| Stop::failed(format!("{error:#}")))?;
     Ok(Status::Fine)
+}
+
+/// The listener that the socket unit bound, if there is one: it stays bound while the daemon is restarted.
+fn handed_over() -> std::io::Result<Option<tokio::net::TcpListener>> {
+    let Some(listener) = listenfd::ListenFd::from_env().take_tcp_listener(0)? else { return Ok(None) };
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener).map(Some)
 }
 
 fn load(config: Option<PathBuf>) -> Result<(Config, Secrets), Stop> {
@@ -462,6 +480,34 @@ fn progress_bar() -> ProgressBar {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
+}
+
+/// How long `status --watch` shows one look.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The status, again and again.
+async fn watch(path: Option<PathBuf>) -> Result<Status, Stop> {
+    let config = Config::load(path.as_deref()).map_err(Stop::usage)?;
+    let begin = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+    loop {
+        let reply = reach(config.clone(), &Request::Status, &mut |_| Ok(())).await?;
+        let text = format!("{begin}{}", render::reply(&reply));
+        if writeln!(std::io::stdout(), "{text}").is_err() {
+            // Whoever reads has enough.
+            return Ok(Status::Fine);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Status::Fine),
+        }
+    }
+}
+
+fn man(folder: &Path) -> Result<Status, Stop> {
+    let written =
+        std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
+    written.map_err(|error| Stop::usage(format!("{}: {error}", folder.display())))?;
+    Ok(Status::Fine)
 }
 
 /// What can be seen without a daemon first, then what only the store and the network tell.

@@ -233,7 +233,8 @@ impl Stage {
     fn daemon_task(&self) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
         let daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).take();
         let daemon = daemon.context("the daemon runs already")?;
-        Ok(daemon.run())
+        let settings = daemon.engine().config.clone();
+        Ok(daemon.run(Box::new(move || Ok(settings.clone()))))
     }
 
     fn platform(&self) -> std::sync::MutexGuard<'_, Platform> {

@@ -70,7 +70,11 @@ pub(super) enum Verb {
         file: PathBuf,
     },
     /// How every account stands, and what to do
-    Status,
+    Status {
+        /// Show it again every two seconds, until Ctrl-C
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
+    },
     /// Is everything in order? Ordered checks, each with a remedy
     Doctor,
     /// Send a marked sample to the review platform: with a wrong signature, then signed, then the same again
@@ -131,6 +135,16 @@ pub(super) enum Verb {
     /// The effective settings
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Print what a shell needs to complete this command line
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder
+    Man {
+        /// The folder; it is made if need be
+        folder: PathBuf,
+    },
     /// Run a local Jobber to try things on
     #[cfg(feature = "sandbox")]
     Sandbox(SandboxArgs),

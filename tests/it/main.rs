@@ -24,6 +24,7 @@ mod local_jobber;
 mod machine;
 mod mixing;
 mod policy;
+mod service;
 mod support;
 mod tokens;
 mod trouble;
