@@ -1,12 +1,13 @@
 //! The daemon under systemd: readiness, watchdog, reload, a socket that is handed over.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::UnixDatagram;
 use tokio::process::{Child, Command};
 
-use crate::machine::{Machine, PATIENCE, terminate};
+use crate::machine::{Machine, PATIENCE, say, terminate};
 use crate::support::{http, local};
 
 /// What a daemon tells systemd.
@@ -155,4 +156,39 @@ async fn a_socket_that_systemd_holds_is_taken_and_waits_while_the_daemon_is_away
     assert_eq!(answer.status(), 200);
     assert_eq!(machine.run(&["status", "--json"]).await.json()["running"], json!(true));
     assert_eq!(terminate(daemon).await, 0);
+}
+
+#[tokio::test]
+async fn systemd_accepts_the_units_and_finds_little_exposed() {
+    if !Path::new("/usr/bin/systemd-analyze").exists()
+        && std::env::var_os("JOBBER_REVIEWD_TEST_ALL").is_none()
+    {
+        println!("skipped: no systemd-analyze");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut units = Vec::new();
+    for unit in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd")).unwrap() {
+        let unit = unit.unwrap().path();
+        if !unit.extension().is_some_and(|kind| ["service", "socket", "timer"].iter().any(|known| kind == *known)) {
+            continue;
+        }
+        // Nothing is installed here: the units are held against the program that was just built.
+        let text = std::fs::read_to_string(&unit).unwrap();
+        let text = text.replace("/usr/bin/jobber-reviewd", env!("CARGO_BIN_EXE_jobber-reviewd"));
+        let copy = folder.path().join(unit.file_name().unwrap());
+        std::fs::write(&copy, text).unwrap();
+        units.push(copy);
+    }
+    assert_eq!(units.len(), 4);
+    let mut command = Command::new("systemd-analyze");
+    command.arg("verify").args(&units);
+    // It exits with 0 on keys that it does not know: the words count.
+    let said = say(command).await;
+    assert_eq!((said.status, said.err.as_str()), (0, ""));
+    let mut command = Command::new("systemd-analyze");
+    // Tenths: 1.2 of 10.
+    command.args(["security", "--offline=true", "--threshold=12"]).arg(folder.path().join("jobber-reviewd.service"));
+    let said = say(command).await;
+    assert_eq!(said.status, 0, "{}", said.out);
 }
