@@ -3,10 +3,12 @@
 
 mod accounts;
 mod doctor;
+mod events;
 mod explain;
 mod people;
 
 pub use self::doctor::{Check, CheckState};
+pub use self::events::EventsOf;
 
 use std::collections::BTreeMap;
 
@@ -109,6 +111,15 @@ pub enum Request {
     },
     /// Is everything in order?
     Doctor,
+    /// Has Jobber send events, or no more.
+    EventsTurn {
+        /// Id or name of the only account.
+        account: Option<String>,
+        /// Whether to send them.
+        on: bool,
+    },
+    /// Which events Jobber sends, and whether they come.
+    EventsStatus,
     /// A marked sample to a receiver.
     TestEvent {
         /// Id or name of the account whose receiver it is; the configured one when absent.
@@ -213,6 +224,8 @@ pub enum Reply {
     Accounts(Vec<Account>),
     /// To `AccountShow` and `AccountSet`.
     Account(Box<AccountShown>),
+    /// To `EventsTurn` and `EventsStatus`.
+    Events(Vec<EventsOf>),
     /// To `Doctor` and `TestEvent`.
     Checked(Vec<Check>),
     /// To `ShadowReport`.
@@ -461,6 +474,11 @@ async fn attempt(
         Request::AccountResume { account } => accounts::pause(engine, &account, None).await,
         Request::AccountDisconnect { account } => accounts::disconnect(engine, &account, now).await,
         Request::AccountRemove { account, write } => accounts::remove(engine, &account, write).await,
+        Request::EventsTurn { account, on } => {
+            let turn = if on { events::Turn::On } else { events::Turn::Off };
+            events::events(engine, account, turn, now).await
+        }
+        Request::EventsStatus => events::events(engine, None, events::Turn::AsTheyAre, now).await,
         Request::Doctor => doctor::doctor(engine, now).await,
         Request::TestEvent { account } => doctor::test_event(engine, account, now).await,
         Request::Replay { account, since_seconds, write } => {

@@ -31,6 +31,9 @@ const DRAFT_NEAR: usize = 4;
 /// How long before its end the version of the API is told of.
 const VERSION_NEAR: SignedDuration = SignedDuration::from_hours(60 * 24);
 
+/// Work that a sweep finds so long after the last event was not told of.
+const UNHEARD: SignedDuration = SignedDuration::from_hours(1);
+
 /// An ask that leaves so much after its time is late.
 const LATE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -156,6 +159,16 @@ fn of_account(view: &AccountView, now: Timestamp) -> Vec<Alert> {
         let action =
             "ask whether work is still closed in Jobber, and whether the trigger is the right one".to_owned();
         found.push(alert(AlertKind::NoWork, id, since, now, summary, action));
+    }
+    if let Some(work) = health.last_event.filter(|work| {
+        let heard = health.last_webhook.is_some_and(|heard| work.duration_since(heard) < UNHEARD);
+        account.is_active() && !account.endpoints.is_empty() && !heard
+    }) {
+        let summary =
+            format!("Jobber sends no events of {} any more; sweeps find its work all the same", account.name);
+        let action =
+            format!("jobber-reviewd events disable --account {id}, then events enable --account {id}");
+        found.push(alert(AlertKind::EventsStopped, id, work, now, summary, action));
     }
     for alert in &mut found {
         alert.account = Some(account.id.clone());

@@ -184,6 +184,7 @@ impl Daemon {
         parts.spawn(loops.clone().sweep());
         parts.spawn(loops.clone().tidy());
         parts.spawn(loops.clone().alert());
+        parts.spawn(loops.clone().listen());
         parts.spawn(loops.clone().ask());
         parts.spawn(loops.dispatch());
         parts.spawn({
@@ -322,6 +323,30 @@ impl Loops {
             self.start(|engine| async move {
                 engine.alerter.alert_once().await?;
                 tell_systemd(&[NotifyState::Status(&in_short(&engine)?)]);
+                Ok(())
+            });
+        }
+    }
+
+    async fn listen(self) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = self.engine.bells.listen.notified() => {}
+                // What waited for Jobber to answer again.
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if !self.engine.store.has_wishes()? {
+                continue;
+            }
+            self.start(|engine| async move {
+                let followed = engine.listener.listen_once().await?;
+                if !followed.sweep.is_empty() {
+                    engine.bells.sweep.notify_one();
+                }
+                if followed.candidates > 0 {
+                    engine.bells.ask.notify_one();
+                }
                 Ok(())
             });
         }

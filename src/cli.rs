@@ -18,7 +18,9 @@ use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "sandbox")]
 use self::args::SandboxArgs;
-use self::args::{AccountVerb, Cli, ConfigVerb, LinkVerb, QueueVerb, ShadowVerb, SuppressVerb, Verb};
+use self::args::{
+    AccountVerb, Cli, ConfigVerb, EventsVerb, LinkVerb, QueueVerb, ShadowVerb, SuppressVerb, Verb,
+};
 use crate::admin::{self, Check, CheckState, Handed, Reply, Request, Told};
 use crate::app::{Daemon, stop_on_signal};
 use crate::clock::{Clock as _, SystemClock};
@@ -186,6 +188,9 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         }
         Some(Verb::Man { folder }) => return man(&folder),
         Some(Verb::Doctor) => return doctor(cli.config, &output).await,
+        Some(Verb::Events(EventsVerb::Enable { account })) => Request::EventsTurn { account, on: true },
+        Some(Verb::Events(EventsVerb::Disable { account })) => Request::EventsTurn { account, on: false },
+        Some(Verb::Events(EventsVerb::Status)) => Request::EventsStatus,
         Some(Verb::TestEvent { account }) => Request::TestEvent { account },
         Some(Verb::Replay { since, account, yes }) => {
             Request::Replay { account, since_seconds: since.0.as_secs(), write: yes }
@@ -666,6 +671,7 @@ impl Output {
             Reply::Links(value) if self.json => print_json(value)?,
             Reply::Accounts(value) if self.json => print_json(value)?,
             Reply::Account(value) if self.json => print_json(value)?,
+            Reply::Events(value) if self.json => print_json(value)?,
             Reply::Checked(value) if self.json => print_json(value)?,
             Reply::Shadow(value) if self.json => print_json(value)?,
             Reply::Suppressed(value) if self.json => print_json(value)?,
@@ -702,6 +708,9 @@ fn status_of(reply: &Reply) -> Status {
         Reply::Checked(checks) if checks.iter().any(|check| check.state == CheckState::Failed) => {
             Status::NeedsHuman
         }
+        Reply::Events(rows) if rows.iter().all(|row| row.error.is_none()) => Status::Fine,
+        Reply::Events(rows) if rows.iter().all(|row| row.error.is_some()) => Status::Failed,
+        Reply::Events(_) => Status::Partly,
         Reply::Explained(explained) if explained.is_empty() => Status::Failed,
         _ => Status::Fine,
     }

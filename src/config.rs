@@ -31,6 +31,9 @@ pub const DEFAULT_PATH: &str = "/etc/jobber-reviewd/config.toml";
 /// Beginning of every environment variable that sets a key.
 pub const ENV_PREFIX: &str = "JOBBER_REVIEWD__";
 
+/// Where events come in, below the public address.
+pub const EVENTS_PATH: &str = "webhooks/jobber";
+
 /// The name an environment variable has for `key`.
 pub fn env_name(key: &str) -> String {
     format!("{ENV_PREFIX}{}", key.replace('.', "__").to_uppercase())
@@ -558,6 +561,11 @@ impl Config {
             *place.split('.').fold(&mut root, |value, part| &mut value[part]) = value.clone();
         }
         Self::extract(&Figment::from(Serialized::defaults(root)))
+    }
+
+    /// Where Jobber sends events.
+    pub fn events_url(&self) -> String {
+        format!("{}{EVENTS_PATH}", self.http.public_url.0)
     }
 
     /// Where Jobber sends the browser back to.

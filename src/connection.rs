@@ -11,11 +11,12 @@ use secrecy::SecretString;
 
 use crate::budget::{Budget, Level};
 use crate::clock::{SharedClock, plus};
+use crate::event::Topic;
 use crate::jobber::{
     Answer, ApiError, Client, Cost, ExtraFacts, Identity, Page, PageRequest, Refusal, below,
 };
 use crate::meter;
-use crate::model::{AccountId, Facts, LostReason, WorkRef};
+use crate::model::{AccountId, EncodedId, Facts, LostReason, WorkRef};
 use crate::oauth::{OAuth, TokenError};
 use crate::store::StoreError;
 
@@ -126,6 +127,21 @@ impl Connection {
     /// Shows Jobber the app with a refresh token that it never gave out, and tells what it says of that.
     pub async fn try_app(&self) -> Result<(), TokenError> {
         self.oauth.try_app().await
+    }
+
+    /// Has Jobber send the events of `topic` to `url`; the endpoint's id.
+    pub async fn event_on(
+        &self,
+        account: &AccountId,
+        topic: Topic,
+        url: &str,
+    ) -> Result<EncodedId, ReadError> {
+        Ok(self.ask(account, &EventOnAt { topic, url }).await?.data)
+    }
+
+    /// Has Jobber send nothing more to these endpoints.
+    pub async fn event_off(&self, account: &AccountId, ids: &[EncodedId]) -> Result<(), ReadError> {
+        self.ask(account, &EventOffAt(ids)).await.map(|_| ())
     }
 
     /// Tells Jobber that this app gives the account up.
@@ -272,6 +288,37 @@ impl Question for Whose {
 
     async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Identity>, ApiError> {
         client.identity(token).await
+    }
+}
+
+struct EventOnAt<'u> {
+    topic: Topic,
+    url: &'u str,
+}
+
+impl Question for EventOnAt<'_> {
+    type Answer = EncodedId;
+
+    fn kind(&self) -> &'static str {
+        "event on"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<EncodedId>, ApiError> {
+        client.event_on(token, self.topic, self.url).await
+    }
+}
+
+struct EventOffAt<'i>(&'i [EncodedId]);
+
+impl Question for EventOffAt<'_> {
+    type Answer = ();
+
+    fn kind(&self) -> &'static str {
+        "event off"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<()>, ApiError> {
+        client.event_off(token, self.0).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::connection::Connection;
 use crate::dial::Dialer;
 use crate::dispatcher::Dispatcher;
 use crate::jobber::Client;
+use crate::listener::Listener;
 use crate::model::{Account, AccountId, Candidate, EntryState};
 use crate::oauth::{BadEndpoint, OAuth};
 use crate::poller::{Poller, SweepOutcome, Swept};
@@ -50,6 +52,8 @@ pub struct Bells {
     pub dispatch: Notify,
     /// What is old.
     pub tidy: Notify,
+    /// An event of Jobber's.
+    pub listen: Notify,
     /// What has changed about how everything stands.
     pub alert: Notify,
 }
@@ -77,12 +81,16 @@ pub struct Engine {
     pub alerter: Arc<Alerter>,
     /// Posts to receivers.
     pub sender: Sender,
+    /// Follows Jobber's events up.
+    pub listener: Arc<Listener>,
     /// What accounts ask by.
     pub rulebook: Arc<Rulebook>,
     /// Rung by whoever made something due; only the daemon listens.
     pub bells: Bells,
     /// After this nothing new is begun.
     pub stop: CancellationToken,
+    /// What proves that an event is Jobber's.
+    pub event_secret: SecretString,
     oauth: OAuth,
 }
 
@@ -159,6 +167,14 @@ impl Engine {
                 concurrency,
                 stop.clone(),
             )),
+            listener: Arc::new(Listener::new(
+                store.clone(),
+                connection.clone(),
+                Arc::clone(&clock),
+                Arc::clone(&rulebook),
+                concurrency,
+                stop.clone(),
+            )),
             connection,
             dispatcher: Arc::new(Dispatcher::new(
                 store.clone(),
@@ -171,6 +187,7 @@ impl Engine {
             rulebook,
             bells: Bells::default(),
             stop,
+            event_secret: secrets.client_secret.clone(),
             oauth,
             config,
             store,

@@ -4,6 +4,7 @@
 //! frames, no referrer, nothing cached. A browser gets one cookie, a random number that links and states are
 //! bound to; without it nothing is connected.
 
+mod events;
 mod metrics;
 mod pages;
 mod serve;
@@ -31,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::plus;
+use crate::config::EVENTS_PATH;
 use crate::connect::{ConnectError, random};
 use crate::digest;
 use crate::engine::Engine;
@@ -98,6 +100,9 @@ fn router(engine: Arc<Engine>, limits: Limits) -> Router {
     let policy = policy(&config.jobber.api_base.0);
     let secure = config.http.public_url.0.scheme() == "https";
     let site = Arc::new(Site { engine, policy, secure, rates: Rates::new(limits), probed: Mutex::default() });
+    let events = Router::new()
+        .route(&format!("/{EVENTS_PATH}"), axum::routing::post(events::event))
+        .layer(DefaultBodyLimit::max(events::LARGEST));
     Router::new()
         .route("/connect/{token}", get(connect_page).post(connect_button))
         .route("/oauth/callback", get(callback))
@@ -105,6 +110,8 @@ fn router(engine: Arc<Engine>, limits: Limits) -> Router {
         .fallback(async || notice(Notice::NO_SUCH_PAGE))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), harden))
+        // Jobber comes from few addresses and in bursts: its proof is what lets it in.
+        .merge(events)
         .with_state(site)
 }
 

@@ -16,10 +16,13 @@ use reqwest::Url;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::model::{Facts, InvoiceFacts, Person, Record, Stream, WorkRef};
+use crate::event::Topic;
+use crate::model::{EncodedId, Facts, InvoiceFacts, Person, Record, Stream, WorkRef};
 
 pub use answer::{Cost, Refusal};
-use queries::{ConnectedAccount, Details, Disconnect, Extras, Invoices, Jobs, ViewerTimezone, Visits};
+use queries::{
+    ConnectedAccount, Details, Disconnect, EventOff, EventOn, Extras, Invoices, Jobs, ViewerTimezone, Visits,
+};
 
 /// The version of the API this program is written against; the schema file carries the same date. It is sent
 /// with every request, and an answer served in another version is refused (`api-behaviour.md` §3, Version).
@@ -279,6 +282,36 @@ impl Client {
     pub async fn disconnect(&self, token: &SecretString) -> Result<Answer<()>, ApiError> {
         let answer = self.whole::<Disconnect>(token, queries::disconnect::Variables).await?;
         answer.and_then(|data| match data.app_disconnect.user_errors.into_iter().next() {
+            Some(error) => Err(ApiError::Rejected { detail: error.message }),
+            None => Ok(()),
+        })
+    }
+
+    /// Has Jobber send the events of `topic` to `url`; the endpoint's id.
+    pub async fn event_on(
+        &self,
+        token: &SecretString,
+        topic: Topic,
+        url: &str,
+    ) -> Result<Answer<EncodedId>, ApiError> {
+        let topic = convert::topic(topic);
+        let input = queries::event_on::WebhookEndpointCreateInput { topic, url: url.to_owned() };
+        let answer = self.whole::<EventOn>(token, queries::event_on::Variables { input }).await?;
+        answer.and_then(|data| {
+            let payload = data.webhook_endpoint_create;
+            match (payload.webhook_endpoint, payload.user_errors.into_iter().next()) {
+                (Some(endpoint), _) => Ok(endpoint.id),
+                (None, Some(error)) => Err(ApiError::Rejected { detail: error.message }),
+                (None, None) => Err(ApiError::Unexpected { detail: "no endpoint and no error".to_owned() }),
+            }
+        })
+    }
+
+    /// Has Jobber send nothing more to these endpoints.
+    pub async fn event_off(&self, token: &SecretString, ids: &[EncodedId]) -> Result<Answer<()>, ApiError> {
+        let variables = queries::event_off::Variables { ids: ids.to_vec() };
+        let answer = self.whole::<EventOff>(token, variables).await?;
+        answer.and_then(|data| match data.webhook_endpoint_delete.user_errors.into_iter().next() {
             Some(error) => Err(ApiError::Rejected { detail: error.message }),
             None => Ok(()),
         })

@@ -20,11 +20,13 @@ pub mod dial;
 pub mod digest;
 pub mod dispatcher;
 pub mod engine;
+pub mod event;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 pub mod http;
 pub mod import;
 pub mod jobber;
+pub mod listener;
 pub mod message;
 pub mod meter;
 pub mod model;

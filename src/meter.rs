@@ -39,6 +39,7 @@ series! {
     DELIVERIES = Counter "jobber_reviewd_deliveries_total" "Attempts to deliver an ask, by `result`: delivered, again, dead or gone.";
     REFRESHES = Counter "jobber_reviewd_token_refreshes_total" "Refreshes of tokens, by `result`: refreshed, refused, app_refused or unanswered.";
     REQUESTS = Seconds "jobber_reviewd_request_seconds" "How long requests took, in seconds, by `to`: jobber or receiver.";
+    EVENTS = Counter "jobber_reviewd_events_total" "Webhooks of Jobber's, by `result`: new, known, swept, unknown, other_topic, nonsense or refused.";
     LAST_SUCCESS = Gauge "jobber_reviewd_account_last_success_seconds" "Seconds since everything of an account was read, by `account` and `name`; only of accounts that are to be read.";
     ACCOUNTS = Gauge "jobber_reviewd_accounts" "Accounts, by `state`.";
     POINTS = Gauge "jobber_reviewd_points_available" "Points left of an account's budget when Jobber last told, by `account`.";
@@ -80,6 +81,11 @@ pub fn delivered(result: &'static str, took: Duration) {
 /// A refresh of tokens ended.
 pub fn refreshed(result: &'static str) {
     counter!(REFRESHES, "result" => result).increment(1);
+}
+
+/// A webhook of Jobber's came.
+pub fn heard(result: &'static str) {
+    counter!(EVENTS, "result" => result).increment(1);
 }
 
 /// Jobber's API answered, or did not.

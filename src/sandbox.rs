@@ -15,6 +15,7 @@ pub mod control;
 mod cost;
 mod execute;
 mod faults;
+mod hooks;
 mod mutate;
 mod pages;
 mod resolve;
@@ -75,8 +76,11 @@ impl Sandbox {
         let mut world = World::new();
         seed::plant(&mut world, seed);
         let executor = execute::Executor::new().map_err(std::io::Error::other)?;
+        let (outgoing, requests) = tokio::sync::mpsc::unbounded_channel();
+        world.outgoing = Some(outgoing);
         let shared = Arc::new(Shared { world: Mutex::new(world), executor });
         let stop = CancellationToken::new();
+        tokio::spawn(hooks::send(requests, stop.clone()));
         let router = serve::router(Arc::clone(&shared));
         let stopped = stop.clone();
         tokio::spawn(async move {
@@ -101,7 +105,7 @@ impl Sandbox {
 
     /// Carries out an operation of the control endpoint.
     pub fn control(&self, op: Op) -> Result<serde_json::Value, String> {
-        control::carry_out(&mut self.shared.world(), op)
+        control::watched(&mut self.shared.world(), op)
     }
 
     /// What happened to an account so far.

@@ -33,6 +33,7 @@
 mod accounts;
 mod codec;
 mod copy;
+mod events;
 mod key;
 mod ledger;
 mod links;
@@ -53,6 +54,7 @@ use crate::model::{Account, AccountId, Alert, Connection, Failure, Health, LostR
 
 pub use accounts::{Belongings, Change};
 pub use copy::{Copied, Export, RestoreError};
+pub use events::Noted;
 pub use ledger::{AskCommit, PlanCommit};
 pub use links::{LinkRefusal, NewConnection, Start};
 pub use open::IfMissing;

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 
 /// The loops that look by themselves do so every few seconds.
-const LOOKS: Duration = Duration::from_secs(60);
+const LOOKS: Duration = Duration::from_mins(1);
 
 /// The scheduler rings once a minute at least.
-const RINGS: Duration = Duration::from_secs(180);
+const RINGS: Duration = Duration::from_mins(3);
 
 /// When each loop last turned.
 #[derive(Debug)]

@@ -77,6 +77,9 @@ pub(super) enum Verb {
     },
     /// Is everything in order? Ordered checks, each with a remedy
     Doctor,
+    /// Jobber's webhooks: work is seen at once instead of with the next sweep
+    #[command(subcommand)]
+    Events(EventsVerb),
     /// Send a marked sample to the review platform: with a wrong signature, then signed, then the same again
     TestEvent {
         /// The platform of this account, by id or name
@@ -234,6 +237,24 @@ pub(super) enum AccountVerb {
 fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as delay=4h")?;
     Ok((key.trim().trim_start_matches("review.").to_owned(), value.to_owned()))
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum EventsVerb {
+    /// Have Jobber send them to `http.public_url`
+    Enable {
+        /// Only for this account, by id or name
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// Have Jobber send no more
+    Disable {
+        /// Only for this account, by id or name
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// What Jobber sends, and when the last one came
+    Status,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::admin::{AccountShown, Check, CheckState, Explained, QueueRow, Reply, Setting, StatusReport};
+use crate::admin::{
+    AccountShown, Check, CheckState, EventsOf, Explained, QueueRow, Reply, Setting, StatusReport,
+};
 use crate::engine::OnceReport;
 use crate::model::{
     Account, Alert, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject,
@@ -29,6 +31,9 @@ pub(super) fn reply(reply: &Reply) -> String {
             accounts.iter().map(account),
         ),
         Reply::Account(shown) => account_shown(shown),
+        Reply::Events(rows) => {
+            table(&["account", "Jobber sends", "last event", "trouble"], rows.iter().map(events))
+        }
         Reply::Checked(checks) => checked(checks),
         Reply::Shadow(report) => shadow(report),
         Reply::Suppressed(all) => table(&["never asked", "by", "since", "note"], all.iter().map(suppression)),
@@ -129,6 +134,11 @@ fn account(account: &Account) -> [String; 6] {
         state,
         instant(account.connected_at),
     ]
+}
+
+fn events(row: &EventsOf) -> [String; 4] {
+    let topics = if row.topics.is_empty() { "nothing at our wish".to_owned() } else { row.topics.join(" ") };
+    [row.name.clone(), topics, maybe(row.last), row.error.clone().unwrap_or_else(|| "-".to_owned())]
 }
 
 fn checked(checks: &[Check]) -> String {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::queries::{connected_account, details, extras, invoices, jobs, visits};
 use super::{ApiError, ExtraFacts, Identity, Page};
+use crate::event::Topic;
 use crate::model::{
     AccountId, ClientFacts, EmailAddress, Facts, InvoiceFacts, InvoiceRecord, JobFacts, JobRecord, Person,
     Phone, Record, VisitFacts, VisitRecord, WorkKind, WorkRef,
@@ -274,5 +275,21 @@ fn invoice_facts(invoice: extras::InvoiceExtras) -> InvoiceFacts {
         total: invoice.amounts.map(|amounts| amounts.total),
         status: invoice.invoice_status,
         allow_review_request: invoice.allow_review_request,
+    }
+}
+/// A topic as Jobber's schema has it.
+pub(super) fn topic(topic: Topic) -> super::queries::event_on::WebHookTopicEnum {
+    use super::queries::event_on::WebHookTopicEnum as Theirs;
+
+    match topic {
+        Topic::JobClosed => Theirs::JOB_CLOSED,
+        Topic::JobUpdate => Theirs::JOB_UPDATE,
+        Topic::VisitComplete => Theirs::VISIT_COMPLETE,
+        Topic::VisitUpdate => Theirs::VISIT_UPDATE,
+        Topic::InvoiceCreate => Theirs::INVOICE_CREATE,
+        Topic::InvoiceUpdate => Theirs::INVOICE_UPDATE,
+        Topic::ClientUpdate => Theirs::CLIENT_UPDATE,
+        Topic::AppDisconnect => Theirs::APP_DISCONNECT,
+        Topic::AppConnect => Theirs::APP_CONNECT,
     }
 }

@@ -25,6 +25,8 @@ pub enum AlertKind {
     DeadLetters,
     /// An account that usually finishes work finished none.
     NoWork,
+    /// Jobber was to send events, and sends none.
+    EventsStopped,
     /// A draft app is near the number of accounts at which Jobber cuts it off.
     DraftApp,
     /// The version of Jobber's API that this program speaks is near its end.
@@ -33,7 +35,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ConnectionLost,
         Self::JobberUnreachable,
         Self::NeedsOperator,
@@ -41,6 +43,7 @@ impl AlertKind {
         Self::ReceiverGone,
         Self::DeadLetters,
         Self::NoWork,
+        Self::EventsStopped,
         Self::DraftApp,
         Self::ApiVersion,
     ];
@@ -55,6 +58,7 @@ impl AlertKind {
             Self::ReceiverGone => "receiver_gone",
             Self::DeadLetters => "dead_letters",
             Self::NoWork => "no_work",
+            Self::EventsStopped => "events_stopped",
             Self::DraftApp => "draft_app",
             Self::ApiVersion => "api_version",
         }

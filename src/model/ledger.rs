@@ -40,6 +40,9 @@ pub struct Account {
     /// What it does otherwise than `[review]` says.
     #[serde(default, skip_serializing_if = "Overrides::is_empty")]
     pub overrides: Overrides,
+    /// Who at Jobber sends its events, by topic: Jobber cannot list them (`api-behaviour.md` §4).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<String, EncodedId>,
 }
 
 impl Account {
@@ -165,8 +168,11 @@ pub struct Health {
     /// Since when what is due cannot be read, if it cannot.
     #[serde(default)]
     pub asking_fails_since: Option<Timestamp>,
-    /// The last finished work that a sweep saw for the first time.
+    /// The last finished work that was seen for the first time.
     pub last_event: Option<Timestamp>,
+    /// The last event that Jobber sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_webhook: Option<Timestamp>,
 }
 
 /// What could not be done.

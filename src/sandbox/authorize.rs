@@ -7,8 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::hooks;
 use super::serve::{CLIENT_ID, CLIENT_SECRET};
-use super::world::{Access, Grant, Kind, Refresh, TokenState, World};
+use super::world::{Access, Grant, Kind, Refresh, TokenState, World, encode_id};
 
 /// What the token endpoint answers.
 pub(super) enum TokenAnswer {
@@ -143,6 +144,9 @@ pub(super) fn end_grants(world: &mut World, account: u64, state: TokenState) {
         if refresh.state == TokenState::Valid {
             refresh.state = state;
         }
+    }
+    if state == TokenState::Disconnected {
+        hooks::emit(world, account, "APP_DISCONNECT", &encode_id("Account", account));
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::authorize;
 use super::faults::{Fault, Switches};
+use super::hooks;
 use super::mutate;
 use super::time::{Time, instant};
 use super::world::{Account, Bucket, Data, Kind, Row, TokenState, World, decode_id, encode_id};
@@ -124,6 +125,11 @@ pub enum Op {
         /// The instant.
         at: Timestamp,
     },
+    /// Sends every topic of every account to one address, as the app's page in the developer centre can say.
+    AppWebhooks {
+        /// The address; none to stop.
+        url: Option<String>,
+    },
     /// Lets the clock run.
     RunClock {
         /// From this instant; from the machine's time when absent.
@@ -169,8 +175,18 @@ pub struct Stats {
     pub exchanges: u64,
 }
 
+/// Carries out an operation, and sends what it changed.
+pub(super) fn watched(world: &mut World, op: Op) -> Result<Value, String> {
+    match op {
+        Op::PayInvoice { account, .. } | Op::SetField { account, .. } | Op::Delete { account, .. } => {
+            hooks::watched(world, account, |world| carry_out(world, op))
+        }
+        op => carry_out(world, op),
+    }
+}
+
 /// Carries out an operation.
-pub(super) fn carry_out(world: &mut World, op: Op) -> Result<Value, String> {
+fn carry_out(world: &mut World, op: Op) -> Result<Value, String> {
     let now = world.now();
     match op {
         Op::State => Ok(state(world)),
@@ -250,6 +266,10 @@ pub(super) fn carry_out(world: &mut World, op: Op) -> Result<Value, String> {
             Ok(json!({}))
         }
         Op::MarketplaceCode { account } => Ok(json!({ "code": authorize::new_code(world, account)? })),
+        Op::AppWebhooks { url } => {
+            world.app_webhooks = url;
+            Ok(json!({}))
+        }
         Op::StopClock { at } => {
             world.time = Time::Stopped(at);
             Ok(json!({}))

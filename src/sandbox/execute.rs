@@ -12,6 +12,7 @@ use apollo_compiler::{ExecutableDocument, Schema};
 use serde_json::{Value, json};
 
 use super::cost;
+use super::hooks;
 use super::mutate::{self, Payload, Target};
 use super::resolve::{QueryRoot, Snapshot, plain};
 use super::world::{Kind, World};
@@ -218,9 +219,11 @@ impl ObjectValue for MutationRoot<'_> {
 
     fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Result<ResolvedValue<'a>, FieldError> {
         let mut world = self.shared.world();
-        let payload =
-            mutate::mutate(&mut world, self.caller.account, info.field_name(), &plain(info.arguments()))
-                .map_err(|message| FieldError { message })?;
+        let (account, arguments) = (self.caller.account, plain(info.arguments()));
+        let payload = hooks::watched(&mut world, account, |world| {
+            mutate::mutate(world, account, info.field_name(), &arguments)
+        });
+        let payload = payload.map_err(|message| FieldError { message })?;
         let Some(snapshot) = snapshot(&world, self.caller) else {
             return Err(FieldError { message: "no such account".to_owned() });
         };

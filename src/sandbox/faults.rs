@@ -41,6 +41,18 @@ pub struct Switches {
     pub extra_fields: bool,
     /// Every answer carries an error beside its data.
     pub partial_errors: bool,
+    /// So many copies of every webhook.
+    pub webhook_copies: u32,
+    /// Milliseconds before a webhook leaves.
+    pub webhook_delay_ms: u64,
+    /// Of two webhooks the second comes first.
+    pub webhook_reorder: bool,
+    /// Webhooks are signed with another secret.
+    pub webhook_bad_signature: bool,
+    /// `occuredAt`, as apps from before December 2023 get it.
+    pub webhook_old_spelling: bool,
+    /// Form-encoded, as old apps get it.
+    pub webhook_form: bool,
 }
 
 /// A value that the schema does not know.
@@ -72,6 +84,12 @@ impl Default for Switches {
             unknown_enum: None,
             extra_fields: false,
             partial_errors: false,
+            webhook_copies: 1,
+            webhook_delay_ms: 0,
+            webhook_reorder: false,
+            webhook_bad_signature: false,
+            webhook_old_spelling: false,
+            webhook_form: false,
         }
     }
 }

@@ -105,6 +105,8 @@ impl Desk<'_> {
             "invoiceMarkAsSent" | "invoiceReopen" => self.invoice_status("awaiting_payment"),
             "invoiceVoid" => self.invoice_status("voided"),
             "invoiceClose" => self.invoice_close(),
+            "webhookEndpointCreate" => self.webhook_endpoint_create(),
+            "webhookEndpointDelete" => self.webhook_endpoint_delete(),
             other => Err(Refusal::Unmodelled(format!("the sandbox does not model the mutation {other}"))),
         }
     }
@@ -510,6 +512,39 @@ impl Desk<'_> {
             }
         }
         Ok(vec![("visits", Target::Many(Kind::Visit, vec![]))])
+    }
+
+    // Webhooks
+
+    fn webhook_endpoint_create(&mut self) -> Done {
+        let input = self.input();
+        let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (topic, url) = (text("topic"), text("url"));
+        let is_there = |(_, endpoint): (u64, &Row)| {
+            endpoint.get("topic").and_then(Value::as_str) == Some(&topic)
+                && endpoint.get("url").and_then(Value::as_str) == Some(&url)
+        };
+        if self.data.table(Kind::WebhookEndpoint).any(is_there) {
+            return user("Url has already been taken", &["input", "url"]);
+        }
+        let (number, now) = (self.number(), instant(self.now));
+        let row = json!({"topic": topic, "url": url, "createdAt": now, "updatedAt": now});
+        self.data.insert(Kind::WebhookEndpoint, number, object(row));
+        Ok(vec![("webhookEndpoint", Target::One(Kind::WebhookEndpoint, Some(number)))])
+    }
+
+    fn webhook_endpoint_delete(&mut self) -> Done {
+        let ids =
+            self.arguments.get("webhookEndpointsIds").and_then(Value::as_array).cloned().unwrap_or_default();
+        for id in ids.iter().filter_map(Value::as_str) {
+            let Some(number) = self.data.find(Kind::WebhookEndpoint, id) else {
+                return user("Webhook endpoint not found", &["webhookEndpointsIds"]);
+            };
+            if let Some(endpoints) = self.data.tables.get_mut(&Kind::WebhookEndpoint) {
+                endpoints.remove(&number);
+            }
+        }
+        Ok(vec![])
     }
 
     // Invoices

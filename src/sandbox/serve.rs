@@ -19,6 +19,7 @@ use super::authorize::{self, TokenAnswer, TokenForm};
 use super::control::{self, Op};
 use super::execute::{self, Caller, Prepared, Request};
 use super::faults::{FaultKind, Switches};
+use super::hooks;
 use super::pages;
 use super::time::http_date;
 use super::world::{Account, Grant, TokenState, World};
@@ -382,7 +383,7 @@ fn dated(mut response: Response, now: Timestamp) -> Response {
 async fn control_endpoint(State(shared): App, body: Bytes) -> Response {
     let outcome = serde_json::from_slice::<Op>(&body)
         .map_err(|error| error.to_string())
-        .and_then(|op| control::carry_out(&mut shared.world(), op));
+        .and_then(|op| control::watched(&mut shared.world(), op));
     match outcome {
         Ok(value) => json_answer(200, &value),
         Err(error) => json_answer(400, &json!({ "error": error })),
@@ -431,7 +432,10 @@ async fn click(State(shared): App, Form(form): Form<ClickForm>) -> Response {
         _ => return (StatusCode::BAD_REQUEST, "no such button").into_response(),
     };
     arguments.insert(argument.to_owned(), form.id.into());
-    match super::mutate::mutate(&mut shared.world(), form.account, name, &arguments) {
+    let clicked = hooks::watched(&mut shared.world(), form.account, |world| {
+        super::mutate::mutate(world, form.account, name, &arguments)
+    });
+    match clicked {
         Ok(_) => (StatusCode::SEE_OTHER, [(LOCATION, "/")]).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, error).into_response(),
     }

@@ -7,9 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
+use tokio::sync::mpsc;
 
 use super::control::Stats;
 use super::faults::{Fault, Switches};
+use super::hooks::Outgoing;
 use super::time::Time;
 
 /// A record: GraphQL fields by name. Names that begin with `_` are references.
@@ -24,11 +26,19 @@ pub(super) enum Kind {
     Job,
     Visit,
     Invoice,
+    WebhookEndpoint,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] =
-        [Self::User, Self::Client, Self::Property, Self::Job, Self::Visit, Self::Invoice];
+    pub(super) const ALL: [Self; 7] = [
+        Self::User,
+        Self::Client,
+        Self::Property,
+        Self::Job,
+        Self::Visit,
+        Self::Invoice,
+        Self::WebhookEndpoint,
+    ];
 
     /// The name of the GraphQL type, and of the type in global ids.
     pub(super) fn name(self) -> &'static str {
@@ -39,6 +49,7 @@ impl Kind {
             Self::Job => "Job",
             Self::Visit => "Visit",
             Self::Invoice => "Invoice",
+            Self::WebhookEndpoint => "WebhookEndpoint",
         }
     }
 }
@@ -178,6 +189,12 @@ pub(super) struct World {
     pub(super) codes: HashMap<String, Grant>,
     pub(super) access: HashMap<String, Access>,
     pub(super) refresh: HashMap<String, Refresh>,
+    /// Where the app gets every topic of every account, if that was set in the developer centre.
+    pub(super) app_webhooks: Option<String>,
+    /// Where webhooks leave.
+    pub(super) outgoing: Option<mpsc::UnboundedSender<Outgoing>>,
+    /// A webhook that leaves after the next one.
+    pub(super) held_webhook: Option<Outgoing>,
     next_number: u64,
 }
 
@@ -189,6 +206,9 @@ impl World {
             codes: HashMap::new(),
             access: HashMap::new(),
             refresh: HashMap::new(),
+            app_webhooks: None,
+            outgoing: None,
+            held_webhook: None,
             next_number: 1000,
         }
     }

@@ -107,6 +107,8 @@ impl Store {
         self.write(move |txn| {
             let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
             account.connection = Connection::Disconnected { at: now };
+            // They ended with the authorisation.
+            account.endpoints.clear();
             txn.put(&key::account(&id), &account);
             for key in [key::token(&id), key::refreshing(&id)] {
                 txn.remove(&key);
@@ -173,6 +175,7 @@ impl Store {
                 keys.push(key);
             }
         }
+        keys.extend(super::events::keys_of(&txn, id)?);
         for entry in self.entries() {
             let entry = entry?;
             if entry.account == *id {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
+use crate::event::Wish;
 use crate::model::{
     Account, Alert, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending, ReceiverState,
     Suppression,
@@ -53,6 +54,7 @@ stored! {
     ReceiverState = "receiver state",
     Suppression = "suppression",
     Timestamp = "instant",
+    Wish = "event",
     u32 = "number",
     u64 = "counter",
 }
@@ -117,6 +119,10 @@ mod tests {
         account_of_its_own_kind: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"disconnected","at":"2026-03-02T00:00:00Z"},"watermarks":{},"reconciled_at":null,"paused_at":"2026-03-02T00:00:00Z","overrides":{"keys":{"delay":"4h","min_total":100},"body":"{}"}}"#,
         alert: Alert = r#"{"key":"connection_lost/Z2lk","kind":"connection_lost","account":"Z2lk","account_name":"Ace Plumbing","since":"2026-03-01T00:00:00Z","raised_at":"2026-03-01T00:01:00Z","summary":"Ace Plumbing is not connected any more","action":"send a link","held_up":0,"told":true}"#,
         ended_alert: Alert = r#"{"key":"jobber_unreachable/","kind":"jobber_unreachable","since":"2026-03-01T00:00:00Z","raised_at":"2026-03-01T00:30:00Z","summary":"3 accounts cannot be read","action":"nothing","held_up":2,"told":false,"over":{"at":"2026-03-01T02:00:00Z","late":4,"missed":1}}"#,
+        wish: Wish = r#"{"wish":"read","work":{"kind":"job","id":"ajE="}}"#,
+        wish_of_a_client: Wish = r#"{"wish":"client","id":"YzE="}"#,
+        wish_to_sweep: Wish = r#"{"wish":"sweep"}"#,
+        account_with_endpoints: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"endpoints":{"JOB_CLOSED":"ZTE="}}"#,
         number: u32 = "2",
         counter: u64 = "1234567890123",
     }

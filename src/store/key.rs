@@ -11,6 +11,7 @@ pub(super) const ALERT: &[u8] = b"alert\0";
 pub(super) const CONTACT: &[u8] = b"contact\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
 pub(super) const DUE: &[u8] = b"due\0";
+pub(super) const EVENT: &[u8] = b"event\0";
 pub(super) const LINK: &[u8] = b"link\0";
 pub(super) const MARKER: &[u8] = b"marker\0";
 pub(super) const OUTBOX: &[u8] = b"outbox\0";
@@ -58,6 +59,16 @@ pub(super) fn token(id: &AccountId) -> Vec<u8> {
 /// The secret that signs for this account's own receiver.
 pub(super) fn webhook_secret(id: &AccountId) -> Vec<u8> {
     join(b"webhook_secret\0", &[id.as_str().as_bytes()])
+}
+
+/// `name` tells one wish from another.
+pub(super) fn event(account: &AccountId, name: &str) -> Vec<u8> {
+    join(EVENT, &[account.as_str().as_bytes(), name.as_bytes()])
+}
+
+/// Whose inbox an [`event`] key is of.
+pub(super) fn account_of_event(key: &[u8]) -> Option<AccountId> {
+    parse_account(key.strip_prefix(EVENT)?.split(|byte| *byte == 0).next()?)
 }
 
 /// `key` is what the alert calls its trouble.

@@ -222,6 +222,7 @@ impl Store {
                     timezone: None,
                     paused_at: None,
                     overrides: Overrides::default(),
+                    endpoints: BTreeMap::new(),
                 },
             };
             link.state = LinkState::Used { by: new.account.clone(), at: new.now };

@@ -1,7 +1,6 @@
 //! The real program, as its user runs it.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -149,11 +149,17 @@ sunday = "00:00-24:00"
         let notify = UnixDatagram::bind(&socket).unwrap();
         let mut daemon = command.env("NOTIFY_SOCKET", &socket).spawn().unwrap();
         let mut buffer = [0; 1024];
+        let ready = async {
+            loop {
+                let length = notify.recv(&mut buffer).await.unwrap();
+                if String::from_utf8_lossy(&buffer[..length]).contains("READY=1") {
+                    break;
+                }
+            }
+        };
         tokio::select! {
-            got = tokio::time::timeout(PATIENCE, notify.recv(&mut buffer)) => {
-                let length = got.expect("it never became ready").unwrap();
-                let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                assert!(message.contains("READY=1"), "{message}");
+            got = tokio::time::timeout(PATIENCE, ready) => {
+                got.expect("it never became ready");
                 Ok(daemon)
             }
             ended = daemon.wait() => Err(ended.unwrap()),

@@ -18,6 +18,7 @@ mod connecting;
 mod crashing;
 mod delivering;
 mod guards;
+mod hooks;
 mod hours;
 mod keeping;
 mod local_jobber;

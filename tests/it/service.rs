@@ -170,7 +170,10 @@ async fn systemd_accepts_the_units_and_finds_little_exposed() {
     let mut units = Vec::new();
     for unit in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd")).unwrap() {
         let unit = unit.unwrap().path();
-        if !unit.extension().is_some_and(|kind| ["service", "socket", "timer"].iter().any(|known| kind == *known)) {
+        if !unit
+            .extension()
+            .is_some_and(|kind| ["service", "socket", "timer"].iter().any(|known| kind == *known))
+        {
             continue;
         }
         // Nothing is installed here: the units are held against the program that was just built.
@@ -188,7 +191,9 @@ async fn systemd_accepts_the_units_and_finds_little_exposed() {
     assert_eq!((said.status, said.err.as_str()), (0, ""));
     let mut command = Command::new("systemd-analyze");
     // Tenths: 1.2 of 10.
-    command.args(["security", "--offline=true", "--threshold=12"]).arg(folder.path().join("jobber-reviewd.service"));
+    command
+        .args(["security", "--offline=true", "--threshold=12"])
+        .arg(folder.path().join("jobber-reviewd.service"));
     let said = say(command).await;
     assert_eq!(said.status, 0, "{}", said.out);
 }

@@ -76,6 +76,8 @@ async fn everything_that_is_counted_is_shown() {
     machine.sandbox.control(jobber_reviewd::sandbox::Op::ExpireTokens { account: machine.account }).unwrap();
     machine.run(&["--once"]).await;
 
+    let events = format!("{}/webhooks/jobber", machine.public_url);
+    assert_eq!(http().post(events).body("{}").send().await.unwrap().status(), 401);
     let url = format!("http://{port}/metrics");
     let text = http().get(&url).send().await.unwrap().text().await.unwrap();
     for series in meter::ALL {

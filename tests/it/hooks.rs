@@ -1,0 +1,384 @@
+//! Jobber's webhooks: proved, stored, followed up at once, and never more than a hint.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use jobber_reviewd::admin::{EventsOf, Reply, Request};
+use jobber_reviewd::http::Http;
+use jobber_reviewd::listener::Followed;
+use jobber_reviewd::model::{AlertKind, Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::sandbox::{CLIENT_SECRET, FaultKind, Op};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::*;
+
+/// An app whose public listener answers.
+struct Heard {
+    app: TestApp,
+    ace: Contractor,
+    url: String,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl Heard {
+    async fn start(trigger: Trigger) -> Self {
+        let listener = tokio::net::TcpListener::bind(local()).await.unwrap();
+        let public = format!("http://{}", listener.local_addr().unwrap());
+        let app = TestApp::start_with(|config| {
+            config.http.public_url = serde_json::from_value(json!(public)).unwrap();
+        })
+        .await;
+        let ace = app.contractor("Ace Plumbing");
+        app.connect(&ace, trigger).await;
+        app.pass(minutes(10));
+        app.sweep().await;
+        let stop = CancellationToken::new();
+        tokio::spawn(Http::new(listener, app.engine()).run(stop.clone()));
+        Self { app, ace, url: format!("{public}/webhooks/jobber"), _stop: stop.drop_guard() }
+    }
+
+    async fn enabled(trigger: Trigger) -> Self {
+        let heard = Self::start(trigger).await;
+        let rows = heard.turn(true).await;
+        assert!(rows.iter().all(|row| row.error.is_none()), "{rows:?}");
+        heard
+    }
+
+    async fn turn(&self, on: bool) -> Vec<EventsOf> {
+        match self.app.admin(Request::EventsTurn { account: None, on }).await {
+            Reply::Events(rows) => rows,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sends what Jobber might; the status.
+    async fn send(&self, body: &str, proof: &str) -> u16 {
+        let sent =
+            http().post(&self.url).header("x-jobber-hmac-sha256", proof).body(body.to_owned()).send().await;
+        sent.unwrap().status().as_u16()
+    }
+
+    async fn tell(&self, topic: &str, item: &str) -> u16 {
+        let body = event(self.ace.id.as_str(), topic, item);
+        self.send(&body, &proof(CLIENT_SECRET, &body)).await
+    }
+
+    async fn wishes(&self, number: usize) {
+        let store = self.app.engine.store.clone();
+        let count = move || store.wishes().unwrap().values().map(Vec::len).sum::<usize>();
+        self.app.until(|| count() == number).await;
+    }
+
+    async fn listen(&self) -> Followed {
+        self.app.engine.listener.listen_once().await.unwrap()
+    }
+
+    fn asks(&self) -> Vec<Value> {
+        self.app.receiver.got().iter().map(|got| got.json()["job"]["id"].clone()).collect()
+    }
+}
+
+fn event(account: &str, topic: &str, item: &str) -> String {
+    let event = json!({"topic": topic, "appId": "app", "accountId": account, "itemId": item, "occurredAt": "2026-03-10T12:00:00Z"});
+    json!({"data": {"webHookEvent": event}}).to_string()
+}
+
+fn proof(secret: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+#[tokio::test]
+async fn a_close_is_known_at_once_without_a_sweep() {
+    for trigger in [Trigger::JobCompleted, Trigger::VisitCompleted, Trigger::InvoicePaid] {
+        let heard = Heard::enabled(trigger).await;
+        let (app, ace) = (&heard.app, &heard.ace);
+        let customer = ace.customer(app);
+        let job = ace.job(app, &customer, "Drain Cleaning", &[]);
+        let work = match trigger {
+            Trigger::JobCompleted => job.clone(),
+            Trigger::VisitCompleted => ace.visits(app, &job).remove(0),
+            _ => ace.invoice(app, &customer, Some(&job), true),
+        };
+        match trigger {
+            Trigger::InvoicePaid => ace.pay(app, &work),
+            _ => ace.close(app, &job),
+        }
+        // What was told before the close is read as not finished; the close itself follows.
+        while !app.waits(ace, &work) {
+            app.until(|| app.engine.store.has_wishes().unwrap()).await;
+            heard.listen().await;
+        }
+        app.pass(hours(2));
+        app.engine.asker.ask_once(None).await.unwrap();
+        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        assert_eq!(app.receiver.got().len(), 1, "{trigger}");
+    }
+}
+
+#[tokio::test]
+async fn only_jobber_is_believed() {
+    let heard = Heard::start(Trigger::JobCompleted).await;
+    let job = heard.ace.closed_job(&heard.app);
+    let body = event(heard.ace.id.as_str(), "JOB_CLOSED", job.id.as_str());
+    for wrong in ["", "AAAA", "not base64!", &proof("another secret", &body), &proof(CLIENT_SECRET, "{}")] {
+        assert_eq!(heard.send(&body, wrong).await, 401, "{wrong}");
+    }
+    assert!(!heard.app.engine.store.has_wishes().unwrap());
+    assert_eq!(heard.send(&body, &proof(CLIENT_SECRET, &body)).await, 200);
+    assert!(heard.app.engine.store.has_wishes().unwrap());
+}
+
+#[tokio::test]
+async fn what_means_nothing_here_is_acknowledged_and_kept_nowhere() {
+    let heard = Heard::start(Trigger::JobCompleted).await;
+    for (account, topic) in [
+        ("nobody", "JOB_CLOSED"),
+        (heard.ace.id.as_str(), "QUOTE_SENT"),
+        (heard.ace.id.as_str(), "VISIT_COMPLETE"),
+    ] {
+        let body = event(account, topic, "x");
+        assert_eq!(heard.send(&body, &proof(CLIENT_SECRET, &body)).await, 200, "{topic}");
+    }
+    assert_eq!(heard.send("{}", &proof(CLIENT_SECRET, "{}")).await, 200);
+    assert!(!heard.app.engine.store.has_wishes().unwrap());
+}
+
+#[tokio::test]
+async fn an_event_survives_a_crash_and_repeats_are_one() {
+    let heard = Heard::start(Trigger::JobCompleted).await;
+    let job = heard.ace.closed_job(&heard.app);
+    for topic in ["JOB_CLOSED", "JOB_UPDATE", "JOB_CLOSED"] {
+        assert_eq!(heard.tell(topic, job.id.as_str()).await, 200);
+    }
+    heard.wishes(1).await;
+    let Heard { app, ace, .. } = heard;
+    // The listener still holds the old engine; what it stored is what counts.
+    let followed = app.engine.listener.listen_once().await.unwrap();
+    assert_eq!((followed.read, followed.candidates), (1, 1));
+    assert!(app.waits(&ace, &job));
+    assert!(!app.engine.store.has_wishes().unwrap());
+}
+
+#[tokio::test]
+async fn spelling_encoding_order_copies_and_delay_change_nothing() {
+    for switch in [
+        json!({"webhook_old_spelling": true}),
+        json!({"webhook_form": true}),
+        json!({"webhook_form": true, "webhook_old_spelling": true}),
+        json!({"webhook_copies": 4}),
+        json!({"webhook_delay_ms": 20, "webhook_copies": 2}),
+        json!({"webhook_reorder": true, "webhook_copies": 3}),
+    ] {
+        let heard = Heard::enabled(Trigger::JobCompleted).await;
+        heard.app.switch(&heard.ace, switch.clone());
+        let job = heard.ace.closed_job(&heard.app);
+        while !heard.app.waits(&heard.ace, &job) {
+            heard.app.until(|| heard.app.engine.store.has_wishes().unwrap()).await;
+            heard.listen().await;
+        }
+        heard.app.pass(hours(2));
+        heard.listen().await;
+        heard.app.sweep().await;
+        assert_eq!(heard.asks(), [json!(job.id)], "{switch}");
+    }
+    let heard = Heard::enabled(Trigger::JobCompleted).await;
+    heard.app.switch(&heard.ace, json!({"webhook_bad_signature": true}));
+    let job = heard.ace.closed_job(&heard.app);
+    heard.app.sweep().await;
+    assert!(heard.app.waits(&heard.ace, &job), "the poll is the truth");
+    assert!(!heard.app.engine.store.has_wishes().unwrap());
+}
+
+/// Both ways round, and in any order: one work is one ask.
+#[tokio::test]
+async fn webhook_and_poll_on_the_same_work_ask_once() {
+    let heard = Heard::start(Trigger::JobCompleted).await;
+    let (app, ace) = (&heard.app, &heard.ace);
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut jobs = BTreeSet::new();
+    for _ in 0..30 {
+        let job = ace.closed_job(app);
+        jobs.insert(job.id.to_string());
+        assert_eq!(heard.tell("JOB_CLOSED", job.id.as_str()).await, 200);
+        let mut steps: Vec<u8> = (0..6).collect();
+        random.shuffle(&mut steps);
+        for step in steps {
+            match step {
+                0 => drop(app.sweep().await),
+                1 => drop(heard.listen().await),
+                2 => drop(tokio::join!(app.once(), heard.listen())),
+                3 => app.pass(hours(2)),
+                4 => drop(heard.tell("JOB_UPDATE", job.id.as_str()).await),
+                _ => drop(tokio::join!(heard.listen(), app.engine.asker.ask_once(None))),
+            }
+        }
+    }
+    app.pass(hours(2));
+    heard.listen().await;
+    app.sweep().await;
+    app.sweep().await;
+    let asked: Vec<String> = heard.asks().iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    assert_eq!(asked.len(), 30);
+    assert_eq!(asked.into_iter().collect::<BTreeSet<_>>(), jobs);
+}
+
+#[tokio::test]
+async fn a_flood_becomes_one_sweep_and_nothing_is_lost() {
+    let heard = Heard::start(Trigger::JobCompleted).await;
+    let job = heard.ace.closed_job(&heard.app);
+    let now = heard.app.clock_now();
+    for number in 0..1_100 {
+        let event = jobber_reviewd::event::Event {
+            account: heard.ace.id.clone(),
+            topic: jobber_reviewd::event::Topic::JobUpdate,
+            item: jobber_reviewd::model::EncodedId::new(format!("job {number}")),
+            occurred_at: None,
+        };
+        heard.app.engine.store.note_event(event, now).await.unwrap();
+    }
+    heard.wishes(1_001).await;
+    let followed = heard.listen().await;
+    assert_eq!((followed.read, followed.sweep.len()), (0, 1));
+    assert!(!heard.app.engine.store.has_wishes().unwrap());
+    heard.app.sweep().await;
+    assert!(heard.app.waits(&heard.ace, &job));
+}
+
+#[tokio::test]
+async fn events_wait_while_jobber_is_down() {
+    let heard = Heard::start(Trigger::JobCompleted).await;
+    let job = heard.ace.closed_job(&heard.app);
+    heard.tell("JOB_CLOSED", job.id.as_str()).await;
+    heard.app.fault(&heard.ace, FaultKind::Http { status: 503, retry_after: None }, 1, None);
+    assert_eq!(heard.listen().await.candidates, 0);
+    assert_eq!(heard.listen().await.read, 0, "it rests");
+    heard.app.pass(minutes(1));
+    assert_eq!(heard.listen().await.candidates, 1);
+}
+
+#[tokio::test]
+async fn a_disconnect_is_noticed_at_once_and_a_late_one_ends_nothing() {
+    let heard = Heard::enabled(Trigger::JobCompleted).await;
+    let (app, ace) = (&heard.app, &heard.ace);
+    app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
+    app.until(|| app.engine.store.has_wishes().unwrap()).await;
+    heard.listen().await;
+    let state = || app.engine.store.account(&ace.id).unwrap().unwrap().connection;
+    assert!(matches!(state(), Connection::NeedsAuthorization { .. }));
+    app.connect(ace, Trigger::JobCompleted).await;
+    // It comes again, after the contractor has.
+    heard.tell("APP_DISCONNECT", ace.id.as_str()).await;
+    heard.listen().await;
+    assert_eq!(state(), Connection::Connected);
+}
+
+#[tokio::test]
+async fn a_client_who_opts_out_is_not_sent_what_waits_for_the_receiver() {
+    let heard = Heard::enabled(Trigger::JobCompleted).await;
+    let (app, ace) = (&heard.app, &heard.ace);
+    let (john, jane) = (ace.customer(app), ace.customer(app));
+    let jobs: Vec<WorkRef> =
+        [&john, &jane].map(|customer| ace.job(app, customer, "Drain Cleaning", &[])).into();
+    for job in &jobs {
+        ace.close(app, job);
+    }
+    app.sweep().await;
+    app.pass(hours(2));
+    app.receiver.answers(&[503, 503]);
+    app.once().await;
+    assert_eq!(app.engine.store.entries().count(), 2);
+    while app.engine.store.has_wishes().unwrap() {
+        heard.listen().await;
+    }
+    ace.set(app, &john.id, "receivesReviewRequests", json!(false));
+    while app.engine.store.entries().count() == 2 {
+        app.until(|| app.engine.store.has_wishes().unwrap()).await;
+        heard.listen().await;
+    }
+    let outcome = app.decision(ace, &jobs[0]).unwrap().outcome;
+    assert!(matches!(outcome, Outcome::Asked { delivery: Delivery::Dropped, .. }), "{outcome:?}");
+    let left = app.engine.store.entries().next().unwrap().unwrap();
+    assert_eq!(left.work, jobs[1], "the other customer's stays");
+}
+
+#[tokio::test]
+async fn jobber_is_told_what_to_send_and_what_no_more() {
+    let heard = Heard::enabled(Trigger::JobCompleted).await;
+    let app = &heard.app;
+    let topics = |rows: &[EventsOf]| rows[0].topics.clone();
+    let rows = heard.turn(true).await;
+    assert_eq!(
+        topics(&rows),
+        ["APP_DISCONNECT", "CLIENT_UPDATE", "JOB_CLOSED", "JOB_UPDATE"],
+        "twice is once"
+    );
+    let set = Request::AccountSet {
+        account: "Ace Plumbing".into(),
+        set: [("trigger".to_owned(), json!("visit_completed"))].into(),
+        unset: vec![],
+        body: None,
+        secret: None,
+    };
+    app.admin(set).await;
+    assert_eq!(
+        topics(&heard.turn(true).await),
+        ["APP_DISCONNECT", "CLIENT_UPDATE", "VISIT_COMPLETE", "VISIT_UPDATE"]
+    );
+    let Reply::Events(rows) = app.admin(Request::EventsStatus).await else { panic!() };
+    assert!(rows[0].last.is_some());
+    assert_eq!(topics(&heard.turn(false).await), [""; 0]);
+    let customer = heard.ace.customer(app);
+    let job = heard.ace.job(app, &customer, "Drain Cleaning", &[]);
+    heard.ace.close(app, &job);
+    assert!(!app.engine.store.has_wishes().unwrap());
+}
+
+#[tokio::test]
+async fn the_apps_own_page_in_jobber_does_too() {
+    let heard = Heard::start(Trigger::JobCompleted).await;
+    heard.app.sandbox.control(Op::AppWebhooks { url: Some(heard.url.clone()) }).unwrap();
+    let job = heard.ace.closed_job(&heard.app);
+    while !heard.app.waits(&heard.ace, &job) {
+        heard.app.until(|| heard.app.engine.store.has_wishes().unwrap()).await;
+        heard.listen().await;
+    }
+}
+
+#[tokio::test]
+async fn events_that_do_not_come_any_more_are_told_and_the_poll_carries_on() {
+    let heard = Heard::enabled(Trigger::JobCompleted).await;
+    let (app, ace) = (&heard.app, &heard.ace);
+    app.switch(ace, json!({"webhook_bad_signature": true}));
+    app.pass(hours(2));
+    let job = ace.closed_job(app);
+    app.sweep().await;
+    app.engine.alerter.alert_once().await.unwrap();
+    let alerts = app.engine.alerter.standing().unwrap();
+    assert_eq!(alerts.iter().map(|alert| alert.kind).collect::<Vec<_>>(), [AlertKind::EventsStopped]);
+    app.switch(ace, json!({"webhook_bad_signature": false}));
+    let other = ace.closed_job(app);
+    while !app.waits(ace, &other) {
+        app.until(|| app.engine.store.has_wishes().unwrap()).await;
+        heard.listen().await;
+    }
+    app.engine.alerter.alert_once().await.unwrap();
+    assert_eq!(app.engine.alerter.standing().unwrap(), []);
+    assert!(app.waits(ace, &job));
+}
+
+#[tokio::test]
+async fn a_work_of_before_the_connection_stays_unasked_whatever_is_told_of_it() {
+    let heard = Heard::start(Trigger::JobCompleted).await;
+    let (app, ace) = (&heard.app, &heard.ace);
+    let job = ace.closed_job(app);
+    ace.set(app, job.id.as_str(), "completedAt", json!("2026-03-01T10:00:00Z"));
+    heard.tell("JOB_UPDATE", job.id.as_str()).await;
+    heard.listen().await;
+    assert_eq!(app.skip_reason(ace, &job), SkipReason::BeforeConnection);
+}
