@@ -22,6 +22,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::admin::{self, Reply, Request};
 use crate::app::{Daemon, stop_on_signal};
 use crate::clock::{Clock, SharedClock, SystemClock, plus};
 use crate::config::{Config, KEYS, Secrets, value_of};
@@ -414,6 +415,7 @@ impl Play<'_> {
         tell("")?;
 
         self.ask_nobody_twice(account, &id, &john).await?;
+        self.hear_at_once(account, &peter).await?;
         let stats = self.stage.sandbox.stats(account);
         tell(&format!(
             "Jobber answered {} requests for {} points of the account’s budget.",
@@ -453,6 +455,36 @@ impl Play<'_> {
         })
         .await?;
         tell("  It is the same person: not asked again for half a year.")
+    }
+
+    /// Jobber tells by itself: no sweep is waited for.
+    async fn hear_at_once(&self, account: u64, peter: &Customer) -> anyhow::Result<()> {
+        self.admin(Request::EventsTurn { account: None, on: true }).await?;
+        let (set, unset) = ([("delay".to_owned(), json!("0s"))].into(), vec![]);
+        let name = "Ace Plumbing".to_owned();
+        self.admin(Request::AccountSet { account: name, set, unset, body: None, secret: None }).await?;
+        tell("Jobber is to send events from now on, and Ace Plumbing wants no half hour any more.")?;
+        let before = self.stage.platform().asks.len();
+        self.close(account, peter)?;
+        self.pay(account, peter)?;
+        let paid = Instant::now();
+        self.until("the ask", || Ok((self.stage.platform().asks.len() > before).then_some(()))).await?;
+        tell(&format!(
+            "  {} pays for the {}, which is mended now. {} ms later the ask is at the platform.",
+            peter.name,
+            peter.title,
+            paid.elapsed().as_millis()
+        ))?;
+        tell("")
+    }
+
+    async fn admin(&self, request: Request) -> anyhow::Result<()> {
+        // Nobody listens to what is told on the way.
+        let (deaf, _) = tokio::sync::mpsc::channel(1);
+        match admin::carry_out(&self.stage.engine, request, true, deaf).await {
+            Reply::Refused(words) | Reply::Failed(words) => Err(anyhow!(words)),
+            _ => Ok(()),
+        }
     }
 
     fn tables(&self, id: &AccountId) -> anyhow::Result<()> {
