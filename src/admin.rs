@@ -534,8 +534,8 @@ async fn retry(engine: &Engine, id: &AskId, now: Timestamp) -> Result<Result<(),
         Some(entry) => engine.store.account(&entry.account)?,
         None => None,
     };
-    let receiver = match account.map(|account| engine.rulebook.receiver_of(&account)) {
-        Some(Ok(receiver)) => Some(receiver.id()),
+    let receiver = match account.map(|account| engine.rulebook.receiver_for(&account, id)) {
+        Some(Ok(receiver)) => receiver.map(|receiver| receiver.id()),
         Some(Err(ReceiverError::Store(error))) => return Err(error),
         // It is due again, and leaves when the settings are mended.
         Some(Err(ReceiverError::Settings(_))) | None => None,

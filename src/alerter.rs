@@ -233,9 +233,28 @@ impl Alerter {
             }
             accounts.push(AccountView { account, health, dead, weekly });
         }
+        let mut events = None;
+        if let Some(receiver) = self.rulebook.events_receiver() {
+            let id = receiver.id();
+            let stopped_at = self.store.receiver(&id)?.stopped_at;
+            let (id, accounts) = (id.as_str().to_owned(), vec!["events.webhook_url".to_owned()]);
+            events = Some(ReceiverView {
+                id,
+                accounts,
+                stopped_at,
+                failing_since: None,
+                last_error: None,
+                waiting: 0,
+            });
+        }
         for entry in self.store.entries() {
             let entry = entry?;
-            let receiver = receiver_of.get(&entry.account).and_then(|id| receivers.get_mut(id));
+            let receiver = if entry.id.is_event() {
+                // A receiver of its own, which all accounts share.
+                events.as_mut()
+            } else {
+                receiver_of.get(&entry.account).and_then(|id| receivers.get_mut(id))
+            };
             let Some(view) = receiver.filter(|_| !matches!(entry.state, EntryState::Dead { .. })) else {
                 continue;
             };
@@ -245,7 +264,7 @@ impl Alerter {
                 view.last_error = entry.last.map(|last| last.error);
             }
         }
-        let receivers = receivers.into_values().collect();
+        let receivers = receivers.into_values().chain(events).collect();
         Ok(View { accounts, receivers, draft_app: self.draft_app, version_ends: supported_until() })
     }
 

@@ -306,6 +306,9 @@ impl Loops {
                 let accounts = engine.store.accounts()?;
                 let swept = engine.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
                 tracing::debug!(accounts = swept.len(), "swept");
+                if engine.watcher.watch_once(engine.store.accounts()?).await? > 0 {
+                    engine.bells.dispatch.notify_one();
+                }
                 engine.bells.ask.notify_one();
                 engine.bells.alert.notify_one();
                 Ok(())
@@ -343,6 +346,9 @@ impl Loops {
                 let followed = engine.listener.listen_once().await?;
                 if !followed.sweep.is_empty() {
                     engine.bells.sweep.notify_one();
+                }
+                if followed.told > 0 {
+                    engine.bells.dispatch.notify_one();
                 }
                 if followed.candidates > 0 {
                     engine.bells.ask.notify_one();

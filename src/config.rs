@@ -138,6 +138,11 @@ pub const KEYS: &[Key] = &[
         "Program, with its arguments, that gets the same on its standard input: `[\"/usr/local/bin/tell\", \"ops\"]`.",
     ),
     key(
+        "events.webhook_url",
+        None,
+        "Where changed clients are told (`client.updated`), signed and retried like asks; without it clients are not watched.",
+    ),
+    key(
         "review.trigger",
         Some("\"job_completed\""),
         "What fires an ask: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`. A link can choose another.",
@@ -226,6 +231,9 @@ pub struct Config {
     pub outgoing: OutgoingSection,
     /// Whom the operator is told through.
     pub alerts: AlertsSection,
+    /// Who hears of changes that are no asks.
+    #[serde(default)]
+    pub events: EventsSection,
     /// Whom to ask, when, and how; shared by all accounts.
     pub review: ReviewSection,
 }
@@ -310,6 +318,14 @@ pub struct AlertsSection {
     pub webhook_url: Option<HttpsUrl>,
     /// See [`KEYS`].
     pub command: Vec<String>,
+}
+
+/// `[events]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsSection {
+    /// See [`KEYS`].
+    pub webhook_url: Option<HttpsUrl>,
 }
 
 /// `[review]`
@@ -510,6 +526,7 @@ impl Config {
         let addresses = [
             ("jobber.api_base", Some(&self.jobber.api_base)),
             ("review.webhook_url", Some(&self.review.webhook_url)),
+            ("events.webhook_url", self.events.webhook_url.as_ref()),
             ("alerts.webhook_url", self.alerts.webhook_url.as_ref()),
         ];
         for (key, url) in addresses.into_iter().filter_map(|(key, url)| Some((key, url?))) {

@@ -13,7 +13,8 @@ use crate::budget::{Budget, Level};
 use crate::clock::{SharedClock, plus};
 use crate::event::Topic;
 use crate::jobber::{
-    Answer, ApiError, Client, Cost, ExtraFacts, Identity, Page, PageRequest, Refusal, below,
+    Answer, ApiError, Cards, CardsRequest, Client, Cost, ExtraFacts, Identity, Page, PageRequest, Refusal,
+    below,
 };
 use crate::meter;
 use crate::model::{AccountId, EncodedId, Facts, LostReason, WorkRef};
@@ -127,6 +128,11 @@ impl Connection {
     /// Shows Jobber the app with a refresh token that it never gave out, and tells what it says of that.
     pub async fn try_app(&self) -> Result<(), TokenError> {
         self.oauth.try_app().await
+    }
+
+    /// One page of the clients that changed.
+    pub async fn cards(&self, account: &AccountId, page: &CardsRequest) -> Result<Answer<Cards>, ReadError> {
+        self.ask(account, page).await
     }
 
     /// Has Jobber send the events of `topic` to `url`; the endpoint's id.
@@ -260,6 +266,18 @@ impl Question for PageRequest {
 
     async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Page>, ApiError> {
         client.page(token, self).await
+    }
+}
+
+impl Question for CardsRequest {
+    type Answer = Cards;
+
+    fn kind(&self) -> &'static str {
+        if self.after.is_some() { "next clients" } else { "first clients" }
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Cards>, ApiError> {
+        client.cards(token, self).await
     }
 }
 

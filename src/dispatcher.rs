@@ -101,9 +101,11 @@ impl Dispatcher {
             if only.is_some_and(|only| *only != account) {
                 continue;
             }
-            let Some(route) = self.route(&account)? else { continue };
-            let queue = queues.entry(route.receiver.id()).or_default();
-            for ask in asks {
+            let (events, asks): (Vec<_>, Vec<_>) = asks.into_iter().partition(AskId::is_event);
+            for (receiver, ask) in
+                self.leaving(&account, asks)?.into_iter().chain(self.leaving(&account, events)?)
+            {
+                let queue = queues.entry(receiver).or_default();
                 if let Some(entered) = self.in_flight.enter(&ask) {
                     queue.push(Taken { ask, account: account.clone(), entered });
                 }
@@ -121,6 +123,18 @@ impl Dispatcher {
             }
         }
         Ok(all)
+    }
+
+    /// Those of an account's entries of one kind that may leave now, and where to.
+    fn leaving(
+        &self,
+        account: &AccountId,
+        entries: Vec<AskId>,
+    ) -> Result<Vec<(ReceiverId, AskId)>, StoreError> {
+        let Some(first) = entries.first() else { return Ok(vec![]) };
+        let Some(route) = self.route(account, first)? else { return Ok(vec![]) };
+        let receiver = route.receiver.id();
+        Ok(entries.into_iter().map(|entry| (receiver.clone(), entry)).collect())
     }
 
     /// Attempts what goes to one receiver. Each has a lane of its own: one that hangs keeps no other one waiting.
@@ -150,26 +164,31 @@ impl Dispatcher {
 
     /// Where the asks of an account go now, and when; `None` while none may leave: it rests or is gone, it is a shadow, its
     /// receiver said that it is gone, its settings are broken (which its sweeps tell). What waits stays where it is.
-    fn route(&self, id: &AccountId) -> Result<Option<Route>, StoreError> {
+    fn route(&self, id: &AccountId, entry: &AskId) -> Result<Option<Route>, StoreError> {
         let Some(account) = self.store.account(id)? else { return Ok(None) };
         if account.paused_at.is_some() {
             return Ok(None);
         }
         let Ok(rules) = self.rulebook.rules_of(&account) else { return Ok(None) };
-        let receiver = match self.rulebook.receiver_of(&account) {
-            Ok(receiver) => receiver,
+        let receiver = match self.rulebook.receiver_for(&account, entry) {
+            Ok(Some(receiver)) => receiver,
             Err(ReceiverError::Store(error)) => return Err(error),
-            Err(ReceiverError::Settings(_)) => return Ok(None),
+            Ok(None) | Err(ReceiverError::Settings(_)) => return Ok(None),
         };
         let stopped = self.store.receiver(&receiver.id())?.stopped_at.is_some();
-        Ok((!rules.policy.shadow && !stopped).then_some(Route { receiver, hours: rules.hours }))
+        if stopped || (rules.policy.shadow && !entry.is_event()) {
+            return Ok(None);
+        }
+        // A program reads an event, whatever the hour.
+        let hours = if entry.is_event() { LocalHours::always() } else { rules.hours };
+        Ok(Some(Route { receiver, hours }))
     }
 
     async fn dispatch(&self, id: &AskId, account: &AccountId) -> Result<Option<Dispatched>, StoreError> {
         // Never closed: a turn always comes.
         let _turn = self.posts.acquire().await;
         // Again: others had their turn, and something may have happened meanwhile.
-        let Some(Route { receiver, hours }) = self.route(account)? else { return Ok(None) };
+        let Some(Route { receiver, hours }) = self.route(account, id)? else { return Ok(None) };
         let now = self.clock.now();
         if self.store.is_suppressed(id)? {
             tracing::info!(ask.key = %id, "dropped: an admin put its customer on the list of those who are never asked");

@@ -25,6 +25,7 @@ use crate::retry::Next;
 use crate::rulebook::{Receiver, Rulebook};
 use crate::step::{Effect, Progress};
 use crate::store::{Store, StoreError};
+use crate::watcher::Watcher;
 use crate::webhook::{Sender, TIMEOUT};
 
 /// Why the parts do not fit together.
@@ -81,6 +82,8 @@ pub struct Engine {
     pub alerter: Arc<Alerter>,
     /// Posts to receivers.
     pub sender: Sender,
+    /// Follows changes of clients.
+    pub watcher: Arc<Watcher>,
     /// Follows Jobber's events up.
     pub listener: Arc<Listener>,
     /// What accounts ask by.
@@ -140,6 +143,14 @@ impl Engine {
             command: config.alerts.command.clone(),
         };
         let sender = Sender::new(http, TIMEOUT);
+        let watcher = Arc::new(Watcher::new(
+            store.clone(),
+            connection.clone(),
+            Arc::clone(&clock),
+            concurrency,
+            config.events.webhook_url.is_some(),
+            stop.clone(),
+        ));
         Ok(Self {
             alerter: Arc::new(Alerter::new(
                 store.clone(),
@@ -172,9 +183,11 @@ impl Engine {
                 connection.clone(),
                 Arc::clone(&clock),
                 Arc::clone(&rulebook),
+                Arc::clone(&watcher),
                 concurrency,
                 stop.clone(),
             )),
+            watcher,
             connection,
             dispatcher: Arc::new(Dispatcher::new(
                 store.clone(),

@@ -17,11 +17,12 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::event::Topic;
-use crate::model::{EncodedId, Facts, InvoiceFacts, Person, Record, Stream, WorkRef};
+use crate::model::{ClientCard, EncodedId, Facts, InvoiceFacts, Person, Record, Stream, WorkRef};
 
 pub use answer::{Cost, Refusal};
 use queries::{
-    ConnectedAccount, Details, Disconnect, EventOff, EventOn, Extras, Invoices, Jobs, ViewerTimezone, Visits,
+    Clients, ConnectedAccount, Details, Disconnect, EventOff, EventOn, Extras, Invoices, Jobs,
+    ViewerTimezone, Visits,
 };
 
 /// The version of the API this program is written against; the schema file carries the same date. It is sent
@@ -174,6 +175,24 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// Which page of the clients that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardsRequest {
+    /// Changed after this.
+    pub since: Timestamp,
+    /// The page cursor of the page before; `None` for the first page.
+    pub after: Option<String>,
+}
+
+/// One page of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cards {
+    /// Its rows.
+    pub cards: Vec<ClientCard>,
+    /// The page cursor for the next one, if there is one.
+    pub next: Option<String>,
+}
+
 /// What makes an ask nicer and may be missing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExtraFacts {
@@ -248,6 +267,13 @@ impl Client {
                 self.whole::<Invoices>(token, variables).await?.and_then(convert::invoices)
             }
         }
+    }
+
+    /// One page of the clients that changed.
+    pub async fn cards(&self, token: &SecretString, page: &CardsRequest) -> Result<Answer<Cards>, ApiError> {
+        let first = if page.after.is_some() { NEXT_PAGE } else { FIRST_PAGE };
+        let variables = queries::clients::Variables { since: page.since, first, after: page.after.clone() };
+        self.whole::<Clients>(token, variables).await?.and_then(convert::cards)
     }
 
     /// Everything that decides about one piece of work; `None` if Jobber no longer has it.

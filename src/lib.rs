@@ -42,5 +42,6 @@ pub mod shadow;
 pub mod step;
 pub mod store;
 mod table;
+pub mod watcher;
 pub mod webhook;
 pub mod window;

@@ -23,6 +23,7 @@ use crate::plan::{Plan, plan};
 use crate::rulebook::Rulebook;
 use crate::step::{Entered, InFlight, Workers};
 use crate::store::{PlanCommit, Store, StoreError};
+use crate::watcher::Watcher;
 
 /// How long an account's events rest after Jobber could not be read.
 const REST: SignedDuration = SignedDuration::from_secs(30);
@@ -36,6 +37,8 @@ pub struct Followed {
     pub candidates: usize,
     /// Asks that are not sent any more.
     pub dropped: usize,
+    /// Events that wait for whoever listens.
+    pub told: usize,
     /// Accounts that are to be swept.
     pub sweep: Vec<AccountId>,
 }
@@ -47,6 +50,7 @@ pub struct Listener {
     connection: Connection,
     clock: SharedClock,
     rulebook: Arc<Rulebook>,
+    watcher: Arc<Watcher>,
     workers: Workers,
     in_flight: InFlight<AccountId>,
     resting: Mutex<HashMap<AccountId, Timestamp>>,
@@ -59,6 +63,7 @@ impl Listener {
         connection: Connection,
         clock: SharedClock,
         rulebook: Arc<Rulebook>,
+        watcher: Arc<Watcher>,
         concurrency: usize,
         stop: CancellationToken,
     ) -> Self {
@@ -68,6 +73,7 @@ impl Listener {
             connection,
             clock,
             rulebook,
+            watcher,
             workers,
             in_flight: InFlight::new(),
             resting: Mutex::default(),
@@ -101,7 +107,8 @@ impl Listener {
         let mut following = self.workers.start(queue, follow);
         let mut all = Followed::default();
         while let Some(followed) = following.next().await {
-            let Followed { read, candidates, dropped, sweep } = followed?;
+            let Followed { read, candidates, dropped, told, sweep } = followed?;
+            all.told += told;
             all.read += read;
             all.candidates += candidates;
             all.dropped += dropped;
@@ -112,6 +119,9 @@ impl Listener {
 
     async fn follow(&self, account: &Account, wishes: Vec<Wish>) -> Result<Followed, StoreError> {
         let mut followed = Followed::default();
+        if wishes.iter().any(|wish| matches!(wish, Wish::Client { .. })) {
+            followed.told += self.watcher.watch_once(vec![account.clone()]).await?;
+        }
         if wishes.contains(&Wish::Sweep) {
             // It reads everything that the others would, and more.
             let (connection, rest): (Vec<_>, Vec<_>) =

@@ -4,6 +4,7 @@
 //! else; the store writes them, and the pure core (`plan`, `decide`, `retry`) reasons about them.
 
 mod alert;
+mod card;
 mod contact;
 mod facts;
 mod ledger;
@@ -15,6 +16,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use alert::{Alert, AlertKind, Over};
+pub use card::{CardEmail, CardPhone, ClientCard};
 pub use contact::{ContactKey, contacts_of};
 pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts};
 pub use ledger::{
@@ -68,6 +70,21 @@ text_id! {
     /// A one-time authorisation link, by the short name admins see. It is not the link's secret.
     LinkId
 }
+
+impl AskId {
+    /// The id of an event for `events.webhook_url`, which is sent as asks are.
+    pub fn event(name: &str) -> Self {
+        Self(format!("{EVENT}{name}"))
+    }
+
+    /// Whether it names an event and no ask.
+    pub fn is_event(&self) -> bool {
+        self.0.starts_with(EVENT)
+    }
+}
+
+/// What ids of events begin with.
+const EVENT: &str = "evt_";
 
 /// Which event of a contractor's work makes a customer due for an ask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -147,6 +164,8 @@ pub enum WorkKind {
     Visit,
     /// An invoice.
     Invoice,
+    /// No work but a client's card: what an event can be about, and no ask.
+    Client,
 }
 
 impl WorkKind {
@@ -156,6 +175,7 @@ impl WorkKind {
             Self::Job => "job",
             Self::Visit => "visit",
             Self::Invoice => "invoice",
+            Self::Client => "client",
         }
     }
 }

@@ -12,7 +12,7 @@ use reqwest::Url;
 
 use crate::config::{Config, ConfigError, ReviewSection};
 use crate::message::Texts;
-use crate::model::{Account, AccountId, Overrides};
+use crate::model::{Account, AccountId, AskId, Overrides};
 use crate::rules::{Rules, SharedRules};
 use crate::store::{ReceiverId, Store, StoreError};
 use crate::webhook::WebhookSecret;
@@ -164,6 +164,20 @@ impl Rulebook {
         let edition = self.edition();
         let terms = edition.terms_of(account).unwrap_or_else(|_| Arc::clone(&edition.defaults));
         terms.rules.zone_of(account)
+    }
+
+    /// Where one entry of the outbox goes: an ask, or an event. `None` for an event that nobody listens to any more.
+    pub fn receiver_for(&self, account: &Account, id: &AskId) -> Result<Option<Receiver>, ReceiverError> {
+        if !id.is_event() {
+            return self.receiver_of(account).map(Some);
+        }
+        Ok(self.events_receiver())
+    }
+
+    /// Who hears of changes that are no asks.
+    pub fn events_receiver(&self) -> Option<Receiver> {
+        let url = self.edition().config.events.webhook_url.clone()?;
+        Some(Receiver { url: url.0, secret: self.secret.clone() })
     }
 
     /// Where an account's asks go.

@@ -31,6 +31,7 @@
 //! read does so through an operation that looks again.
 
 mod accounts;
+mod cards;
 mod codec;
 mod copy;
 mod events;
@@ -53,6 +54,7 @@ use crate::digest;
 use crate::model::{Account, AccountId, Alert, Connection, Failure, Health, LostReason};
 
 pub use accounts::{Belongings, Change};
+pub use cards::CardsCommit;
 pub use copy::{Copied, Export, RestoreError};
 pub use events::Noted;
 pub use ledger::{AskCommit, PlanCommit};

@@ -22,6 +22,7 @@ fn account(name: &str) -> AccountView {
             timezone: None,
             paused_at: None,
             overrides: Overrides::default(),
+            clients_watermark: None,
             endpoints: BTreeMap::new(),
         },
         health: Health { last_success: Some(at(0)), ..Health::default() },

@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::queries::{connected_account, details, extras, invoices, jobs, visits};
-use super::{ApiError, ExtraFacts, Identity, Page};
+use super::queries::{clients, connected_account, details, extras, invoices, jobs, visits};
+use super::{ApiError, Cards, ExtraFacts, Identity, Page};
 use crate::event::Topic;
 use crate::model::{
-    AccountId, ClientFacts, EmailAddress, Facts, InvoiceFacts, InvoiceRecord, JobFacts, JobRecord, Person,
-    Phone, Record, VisitFacts, VisitRecord, WorkKind, WorkRef,
+    AccountId, CardEmail, CardPhone, ClientCard, ClientFacts, EmailAddress, Facts, InvoiceFacts,
+    InvoiceRecord, JobFacts, JobRecord, Person, Phone, Record, VisitFacts, VisitRecord, WorkKind, WorkRef,
 };
 
 pub(super) fn identity(data: connected_account::ResponseData) -> Result<Identity, ApiError> {
@@ -92,6 +92,36 @@ fn page(
     Ok(Page { records: records.collect(), next })
 }
 
+pub(super) fn cards(data: clients::ResponseData) -> Result<Cards, ApiError> {
+    let page =
+        page(std::iter::empty(), data.clients.page_info.has_next_page, data.clients.page_info.end_cursor)?;
+    let cards = data.clients.nodes.into_iter().map(|client| ClientCard {
+        id: client.id,
+        name: client.name,
+        first_name: client.first_name,
+        last_name: client.last_name,
+        company_name: client.company_name.filter(|name| !name.is_empty()),
+        is_archived: client.is_archived,
+        receives_review_requests: client.receives_review_requests,
+        phones: client
+            .phones
+            .into_iter()
+            .map(|phone| CardPhone {
+                number: phone.normalized_phone_number.unwrap_or(phone.number),
+                takes_texts: phone.sms_allowed,
+                is_primary: phone.primary,
+            })
+            .collect(),
+        emails: client
+            .emails
+            .into_iter()
+            .map(|email| CardEmail { address: email.address, is_primary: email.primary })
+            .collect(),
+        updated_at: client.updated_at,
+    });
+    Ok(Cards { cards: cards.collect(), next: page.next })
+}
+
 pub(super) fn details_variables(work: &WorkRef) -> details::Variables {
     details::Variables {
         id: work.id.clone(),
@@ -115,6 +145,7 @@ pub(super) fn facts(data: details::ResponseData, work: &WorkRef) -> Option<Facts
         WorkKind::Job => data.job.map(job),
         WorkKind::Visit => data.visit.map(visit),
         WorkKind::Invoice => data.invoice.map(invoice),
+        WorkKind::Client => None,
     }
 }
 

@@ -38,6 +38,7 @@ query!(Visits, "graphql/visits.graphql");
 query!(Invoices, "graphql/invoices.graphql");
 query!(Details, "graphql/details.graphql");
 query!(Disconnect, "graphql/disconnect.graphql");
+query!(Clients, "graphql/clients.graphql");
 query!(EventOn, "graphql/event_on.graphql");
 query!(EventOff, "graphql/event_off.graphql");
 query!(Extras, "graphql/extras.graphql");

@@ -40,6 +40,9 @@ pub struct Account {
     /// What it does otherwise than `[review]` says.
     #[serde(default, skip_serializing_if = "Overrides::is_empty")]
     pub overrides: Overrides,
+    /// Where the next look at its clients begins, if they are watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients_watermark: Option<Timestamp>,
     /// Who at Jobber sends its events, by topic: Jobber cannot list them (`api-behaviour.md` §4).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<String, EncodedId>,

@@ -164,7 +164,7 @@ impl Store {
     fn keys_of(&self, id: &AccountId) -> Result<Vec<sled::IVec>, StoreError> {
         let txn = Txn::new(&self.0.tree);
         let mut keys = Vec::new();
-        for family in [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION] {
+        for family in [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION, key::CARD] {
             for key in txn.committed_keys(&key::of_account(family, id)) {
                 keys.push(key?);
             }

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use super::StoreError;
 use crate::event::Wish;
 use crate::model::{
-    Account, Alert, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending, ReceiverState,
-    Suppression,
+    Account, Alert, ClientCard, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending,
+    ReceiverState, Suppression,
 };
 
 /// A type the store keeps.
@@ -44,6 +44,7 @@ macro_rules! stored {
 stored! {
     Account = "account",
     Alert = "alert",
+    ClientCard = "client's card",
     Contacted = "contact note",
     Decision = "decision",
     Health = "health note",
@@ -123,6 +124,8 @@ mod tests {
         wish_of_a_client: Wish = r#"{"wish":"client","id":"YzE="}"#,
         wish_to_sweep: Wish = r#"{"wish":"sweep"}"#,
         account_with_endpoints: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"endpoints":{"JOB_CLOSED":"ZTE="}}"#,
+        card: ClientCard = r#"{"id":"YzE=","name":"John Smith","first_name":"John","last_name":"Smith","company_name":null,"is_archived":false,"receives_review_requests":true,"phones":[{"number":"+15551234567","takes_texts":true,"is_primary":true}],"emails":[{"address":"john@example.com","is_primary":true}],"updated_at":"2026-03-10T11:00:00Z"}"#,
+        event_on_its_way: OutboxEntry = r#"{"id":"evt_1","account":"Z2lk","work":{"kind":"client","id":"YzE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":0,"failures":0,"state":"due","at":"2026-03-10T11:05:00Z"}"#,
         number: u32 = "2",
         counter: u64 = "1234567890123",
     }

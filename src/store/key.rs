@@ -4,10 +4,11 @@
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::model::{AccountId, AskId, ContactKey, WorkKind, WorkRef};
+use crate::model::{AccountId, AskId, ContactKey, EncodedId, WorkKind, WorkRef};
 
 pub(super) const ACCOUNT: &[u8] = b"account\0";
 pub(super) const ALERT: &[u8] = b"alert\0";
+pub(super) const CARD: &[u8] = b"card\0";
 pub(super) const CONTACT: &[u8] = b"contact\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
 pub(super) const DUE: &[u8] = b"due\0";
@@ -59,6 +60,10 @@ pub(super) fn token(id: &AccountId) -> Vec<u8> {
 /// The secret that signs for this account's own receiver.
 pub(super) fn webhook_secret(id: &AccountId) -> Vec<u8> {
     join(b"webhook_secret\0", &[id.as_str().as_bytes()])
+}
+
+pub(super) fn card(account: &AccountId, client: &EncodedId) -> Vec<u8> {
+    join(CARD, &[account.as_str().as_bytes(), client.as_str().as_bytes()])
 }
 
 /// `name` tells one wish from another.
@@ -155,6 +160,7 @@ pub(super) fn parse_due(key: &[u8]) -> Option<(Timestamp, AccountId, WorkRef)> {
         "job" => WorkKind::Job,
         "visit" => WorkKind::Visit,
         "invoice" => WorkKind::Invoice,
+        "client" => WorkKind::Client,
         _ => return None,
     };
     let id = crate::model::EncodedId::new(text(parts.next()?)?);

@@ -222,6 +222,7 @@ impl Store {
                     timezone: None,
                     paused_at: None,
                     overrides: Overrides::default(),
+                    clients_watermark: None,
                     endpoints: BTreeMap::new(),
                 },
             };

@@ -44,7 +44,8 @@ const LAYERS: &[&[&str]] = &[
     &["rulebook"],
     &["oauth"],
     &["connection", "connect"],
-    &["poller", "asker", "dispatcher", "alerter", "listener"],
+    &["poller", "asker", "dispatcher", "alerter", "watcher"],
+    &["listener"],
     &["engine"],
     &["admin", "http"],
     &["control"],
@@ -147,6 +148,7 @@ fn documents_cost_what_they_did() {
     }
     let expected = [
         ("account", 3),
+        ("clients", 323),
         ("details", 63),
         ("disconnect", 3),
         ("event_off", 3),

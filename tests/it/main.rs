@@ -14,6 +14,7 @@ mod asking;
 mod binary;
 mod browser;
 mod checking;
+mod clients;
 mod connecting;
 mod crashing;
 mod delivering;
