@@ -705,7 +705,7 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
 }
 
 fn next_action(account: &Account, health: &Health, dead: usize, receiver_stopped: bool) -> Option<String> {
-    if account.paused_at.is_some() || matches!(account.connection, Connection::Disconnected { .. }) {
+    if let Connection::Disconnected { .. } = account.connection {
         // It was meant.
         return None;
     }
@@ -713,7 +713,7 @@ fn next_action(account: &Account, health: &Health, dead: usize, receiver_stopped
         let Account { id, label, .. } = account;
         return Some(format!("send a new link: jobber-reviewd link create '{label}' --account {id}"));
     }
-    if let Some(error) = health.last_error.as_ref().filter(|_| health.needs_operator) {
+    if let Some(error) = health.last_error.as_ref().filter(|_| health.needs_operator && account.is_active()) {
         return Some(error.clone());
     }
     if receiver_stopped {

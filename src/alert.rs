@@ -6,11 +6,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock::minus;
+use crate::clock::{minus, plus};
 use crate::digest;
 use crate::model::{
     Account, Alert, AlertKind, Connection, Decision, Health, LostReason, Outcome, Over, SkipReason,
 };
+use crate::rules::Rules;
 
 /// How long Jobber or a receiver may be in trouble before anybody is told: most of it heals by then.
 const GRACE: SignedDuration = SignedDuration::from_mins(30);
@@ -31,8 +32,8 @@ const DRAFT_NEAR: usize = 4;
 /// How long before its end the version of the API is told of.
 const VERSION_NEAR: SignedDuration = SignedDuration::from_hours(60 * 24);
 
-/// Work that a sweep finds so long after the last event was not told of.
-const UNHEARD: SignedDuration = SignedDuration::from_hours(1);
+/// So many works that no event told of are no accident: a restart may swallow one.
+const UNHEARD: u32 = 3;
 
 /// An ask that leaves so much after its time is late.
 const LATE: SignedDuration = SignedDuration::from_mins(10);
@@ -72,6 +73,8 @@ pub struct ReceiverView {
     pub accounts: Vec<String>,
     /// Since when it says that it is gone.
     pub stopped_at: Option<Timestamp>,
+    /// When it last took something.
+    pub delivered_at: Option<Timestamp>,
     /// The oldest ask that it did not take.
     pub failing_since: Option<Timestamp>,
     /// What it answered last.
@@ -120,6 +123,7 @@ fn alert(
         kind,
         account: None,
         account_name: None,
+        accounts: vec![],
         since,
         raised_at: now,
         summary,
@@ -160,18 +164,17 @@ fn of_account(view: &AccountView, now: Timestamp) -> Vec<Alert> {
             "ask whether work is still closed in Jobber, and whether the trigger is the right one".to_owned();
         found.push(alert(AlertKind::NoWork, id, since, now, summary, action));
     }
-    if let Some(work) = health.last_event.filter(|work| {
-        let heard = health.last_webhook.is_some_and(|heard| work.duration_since(heard) < UNHEARD);
-        account.is_active() && !account.endpoints.is_empty() && !heard
-    }) {
+    if account.is_active() && !account.endpoints.is_empty() && health.unheard >= UNHEARD {
+        let since = health.last_webhook.unwrap_or(account.connected_at);
         let summary =
             format!("Jobber sends no events of {} any more; sweeps find its work all the same", account.name);
         let action =
             format!("jobber-reviewd events disable --account {id}, then events enable --account {id}");
-        found.push(alert(AlertKind::EventsStopped, id, work, now, summary, action));
+        found.push(alert(AlertKind::EventsStopped, id, since, now, summary, action));
     }
     for alert in &mut found {
         alert.account = Some(account.id.clone());
+        alert.accounts = vec![account.id.clone()];
         alert.account_name = Some(account.name.clone());
     }
     found
@@ -179,18 +182,20 @@ fn of_account(view: &AccountView, now: Timestamp) -> Vec<Alert> {
 
 /// One for all accounts: it is one Jobber.
 fn jobber_unreachable(view: &View, now: Timestamp) -> Option<Alert> {
-    let since: Vec<_> = view
+    let failing: Vec<(&AccountView, Timestamp)> = view
         .accounts
         .iter()
         .filter(|view| view.account.is_active() && !view.health.needs_operator)
-        .filter_map(|view| view.health.failing_since.or(view.health.asking_fails_since))
+        .filter_map(|view| Some((view, view.health.failing_since.or(view.health.asking_fails_since)?)))
         .collect();
-    let first = since.iter().min().copied().filter(|first| now.duration_since(*first) >= GRACE)?;
-    let error = view.accounts.iter().find_map(|view| view.health.last_error.as_deref());
-    let (accounts, error) = (since.len(), error.unwrap_or("what is due cannot be read"));
+    let first = failing.iter().map(|(_, since)| *since).min();
+    let first = first.filter(|first| now.duration_since(*first) >= GRACE)?;
+    let error = failing.iter().find_map(|(view, _)| view.health.last_error.as_deref());
+    let (accounts, error) = (failing.len(), error.unwrap_or("what is due cannot be read"));
     let summary = format!("{accounts} accounts cannot be read: {error}");
     let action = "nothing: it is tried again with every sweep, and heals itself".to_owned();
-    Some(alert(AlertKind::JobberUnreachable, "", first, now, summary, action))
+    let accounts = failing.iter().map(|(view, _)| view.account.id.clone()).collect();
+    Some(Alert { accounts, ..alert(AlertKind::JobberUnreachable, "", first, now, summary, action) })
 }
 
 /// One for each distinct trouble: a wrong client secret fails every account alike.
@@ -205,11 +210,13 @@ fn needs_operator(view: &View, now: Timestamp) -> Vec<Alert> {
         let since = health.failing_since.unwrap_or(now);
         if let Some((alert, more)) = found.iter_mut().find(|(alert, _)| alert.key.ends_with(&key)) {
             *more += 1;
+            alert.accounts.push(account.id.clone());
             alert.since = alert.since.min(since);
             alert.summary = format!("{} and {more} more cannot be read", account.name);
         } else {
             let summary = format!("{} cannot be read", account.name);
-            found.push((alert(AlertKind::NeedsOperator, &key, since, now, summary, error.clone()), 0));
+            let alert = alert(AlertKind::NeedsOperator, &key, since, now, summary, error.clone());
+            found.push((Alert { accounts: vec![account.id.clone()], ..alert }, 0));
         }
     }
     found.into_iter().map(|(alert, _)| alert).collect()
@@ -253,6 +260,10 @@ pub fn changes(raised: &[Alert], view: &View, now: Timestamp) -> Vec<Change> {
     for condition in &conditions {
         match raised.iter().find(|alert| alert.key == condition.key) {
             None => changes.push(Change::Stands(condition.clone())),
+            // Mended and lost again between two looks: it needs another link.
+            Some(alert) if alert.kind == AlertKind::ConnectionLost && condition.since > alert.since => {
+                changes.push(Change::Stands(condition.clone()));
+            }
             Some(alert) if alert.over.is_some() => {
                 changes.push(Change::Returned(Alert { over: None, told: true, ..alert.clone() }));
             }
@@ -266,6 +277,7 @@ pub fn changes(raised: &[Alert], view: &View, now: Timestamp) -> Vec<Change> {
         alert.over.is_none()
             && !conditions.iter().any(|condition| condition.key == alert.key)
             && !is_unread_yet(alert, view)
+            && !is_silent_still(alert, view)
     });
     changes.extend(ended.cloned().map(Change::Ended));
     changes
@@ -281,16 +293,26 @@ fn is_unread_yet(alert: &Alert, view: &View) -> bool {
         })
 }
 
-/// What a trouble from `since` to `now` held up in an account that asks `delay` after completion.
+/// What is usual fades from the window in which it is counted; the silence ends with a work.
+fn is_silent_still(alert: &Alert, view: &View) -> bool {
+    alert.kind == AlertKind::NoWork
+        && view.accounts.iter().any(|view| {
+            Some(&view.account.id) == alert.account.as_ref()
+                && view.account.is_active()
+                && view.health.last_event.is_none_or(|work| work <= alert.since)
+        })
+}
+
+/// What a trouble from `since` to `now` held up in an account that asks by `rules`.
 pub fn held_up(
     decisions: impl Iterator<Item = Decision>,
-    delay: SignedDuration,
+    rules: &Rules,
     since: Timestamp,
     now: Timestamp,
 ) -> (usize, usize) {
     let (mut late, mut missed) = (0, 0);
     for decision in decisions {
-        let due = crate::clock::plus(decision.finished_at, delay);
+        let due = rules.hours.leaves(plus(decision.finished_at, rules.delay));
         if due < since || due > minus(now, LATE) {
             continue;
         }

@@ -4,7 +4,7 @@
 //! under the same id. A channel that does not take it is tried again with the next look. The secret of a link is in no
 //! store: a link is made for the telling, and again after a restart that came before it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,6 +34,9 @@ const LINK_LIVES: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How often it is counted what a silent account usually does.
 const COUNT_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
+/// An entry that waits longer than any early step of the schedule was put off for another reason.
+const NOT_TRIED: SignedDuration = SignedDuration::from_hours(3);
+
 /// "Usually" needs so many weeks.
 const WEEKS_AT_LEAST: f64 = 4.0;
 
@@ -57,7 +60,8 @@ pub struct Alerter {
     channels: Channels,
     draft_app: bool,
     turn: tokio::sync::Mutex<()>,
-    links: Mutex<HashMap<String, SecretString>>,
+    links: Mutex<HashMap<AskId, (Timestamp, SecretString)>>,
+    posted: Mutex<HashSet<AskId>>,
     weekly: Mutex<HashMap<AccountId, (Timestamp, Option<f64>)>>,
 }
 
@@ -72,8 +76,9 @@ impl Alerter {
         channels: Channels,
         draft_app: bool,
     ) -> Self {
-        let (turn, links, weekly) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
-        Self { store, connect, sender, clock, rulebook, channels, draft_app, turn, links, weekly }
+        let (turn, links) = (tokio::sync::Mutex::default(), Mutex::default());
+        let (posted, weekly) = (Mutex::default(), Mutex::default());
+        Self { store, connect, sender, clock, rulebook, channels, draft_app, turn, links, posted, weekly }
     }
 
     /// One look at everything. What was told, in the order in which it was.
@@ -92,7 +97,7 @@ impl Alerter {
                     alert
                 }
                 Change::Returned(alert) => alert,
-                Change::Ended(alert) => self.ended(alert, now)?,
+                Change::Ended(alert) => self.ended(alert, now).await?,
             });
         }
         if !new.is_empty() {
@@ -106,19 +111,26 @@ impl Alerter {
         Ok(self.store.alerts()?.into_iter().filter(|alert| alert.over.is_none()).collect())
     }
 
-    fn ended(&self, alert: Alert, now: Timestamp) -> Result<Alert, StoreError> {
+    async fn ended(&self, alert: Alert, now: Timestamp) -> Result<Alert, StoreError> {
         let account = alert.account.as_ref().map(AccountId::as_str);
         tracing::info!(alert.kind = %alert.kind, account.id = account, since = %alert.since, "over");
-        let concerned = match (&alert.account, alert.kind) {
-            (Some(id), AlertKind::ConnectionLost) => self.store.account(id)?.into_iter().collect(),
-            (None, AlertKind::JobberUnreachable | AlertKind::NeedsOperator) => self.store.accounts()?,
-            _ => vec![],
-        };
+        let is_connection = matches!(
+            alert.kind,
+            AlertKind::ConnectionLost | AlertKind::JobberUnreachable | AlertKind::NeedsOperator
+        );
+        let concerned = if is_connection { alert.accounts.as_slice() } else { &[] };
         let (mut late, mut missed) = (0, 0);
-        for account in concerned {
+        for id in concerned {
+            let Some(account) = self.store.account(id)? else { continue };
             let Ok(rules) = self.rulebook.rules_of(&account) else { continue };
-            let decisions: Vec<_> = self.store.decisions(&account.id).collect::<Result<_, _>>()?;
-            let held = held_up(decisions.into_iter(), rules.delay, alert.since, now);
+            let (store, since) = (self.store.clone(), alert.since);
+            // A look at every decision: not on a thread that others wait for.
+            let counted = tokio::task::spawn_blocking(move || {
+                let decisions = store.decisions(&account.id).collect::<Result<Vec<_>, _>>()?;
+                Ok::<_, StoreError>(held_up(decisions.into_iter(), &rules, since, now))
+            });
+            let counted = counted.await;
+            let held = counted.map_err(|error| StoreError::Failed(format!("counting failed: {error}")))??;
             late += held.0;
             missed += held.1;
         }
@@ -132,13 +144,18 @@ impl Alerter {
         for alert in self.store.alerts()?.into_iter().filter(|alert| !alert.told) {
             if let Err(error) = self.send(&alert).await? {
                 tracing::warn!(alert.kind = %alert.kind, error, "the alert was not told; it is tried again in a minute");
-                break;
+                // Another one may be taken.
+                continue;
             }
             let alert = Alert { told: true, ..alert };
             self.store.put_alerts(vec![alert.clone()]).await?;
-            self.links.lock().unwrap_or_else(PoisonError::into_inner).remove(&alert.key);
             told.push(alert);
         }
+        // What is told, or over before it was, needs no memory.
+        let open: HashSet<AskId> =
+            self.store.alerts()?.iter().filter(|alert| !alert.told).map(id_of).collect();
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| open.contains(id));
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| open.contains(id));
         Ok(told)
     }
 
@@ -148,12 +165,14 @@ impl Alerter {
             return Ok(Ok(()));
         }
         let (id, body) = (id_of(alert), self.body(alert).await?);
-        if let Some(receiver) = webhook {
+        let is_posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+        if let Some(receiver) = webhook.as_ref().filter(|_| !is_posted) {
             let now = self.clock.now();
             let attempted = self.sender.post(&receiver.url, &receiver.secret, &id, &body, now).await;
             if !matches!(attempted.reply, Reply::Accepted { .. }) {
                 return Ok(Err(format!("alerts.webhook_url: {}", attempted.note)));
             }
+            self.posted.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
         }
         if let Some((program, arguments)) = command.split_first() {
             let ran = tokio::time::timeout(PATIENCE, run(program, arguments, &body)).await;
@@ -189,15 +208,16 @@ impl Alerter {
 
     /// A link that mends the account, ready to be sent on.
     async fn link(&self, alert: &Alert) -> Result<Value, StoreError> {
-        let made = self.links.lock().unwrap_or_else(PoisonError::into_inner).get(&alert.key).cloned();
-        if let Some(url) = made {
+        let (id_of_alert, now) = (id_of(alert), self.clock.now());
+        let made = self.links.lock().unwrap_or_else(PoisonError::into_inner).get(&id_of_alert).cloned();
+        if let Some((_, url)) = made.filter(|(at, _)| now.duration_since(*at) < LINK_LIVES / 2) {
             return Ok(url.expose_secret().into());
         }
         let account = alert.account.as_ref().map(|id| self.store.account(id)).transpose()?.flatten();
         let Some(Account { id, label, trigger, .. }) = account else { return Ok(Value::Null) };
         let new = NewLink { label, trigger, account: Some(id), lives: LINK_LIVES };
         let (_, url) = self.connect.create_link(new).await?;
-        self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(alert.key.clone(), url.clone());
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(id_of_alert, (now, url.clone()));
         Ok(url.expose_secret().into())
     }
 
@@ -215,12 +235,13 @@ impl Alerter {
             match self.rulebook.receiver_of(&account) {
                 Ok(receiver) if account.paused_at.is_none() => {
                     let id = receiver.id();
-                    let stopped_at = self.store.receiver(&id)?.stopped_at;
+                    let state = self.store.receiver(&id)?;
                     receiver_of.insert(account.id.clone(), id.clone());
                     let view = receivers.entry(id.clone()).or_insert_with(|| ReceiverView {
                         id: id.as_str().to_owned(),
                         accounts: vec![],
-                        stopped_at,
+                        stopped_at: state.stopped_at,
+                        delivered_at: state.delivered_at,
                         failing_since: None,
                         last_error: None,
                         waiting: 0,
@@ -236,12 +257,13 @@ impl Alerter {
         let mut events = None;
         if let Some(receiver) = self.rulebook.events_receiver() {
             let id = receiver.id();
-            let stopped_at = self.store.receiver(&id)?.stopped_at;
+            let state = self.store.receiver(&id)?;
             let (id, accounts) = (id.as_str().to_owned(), vec!["events.webhook_url".to_owned()]);
             events = Some(ReceiverView {
                 id,
                 accounts,
-                stopped_at,
+                stopped_at: state.stopped_at,
+                delivered_at: state.delivered_at,
                 failing_since: None,
                 last_error: None,
                 waiting: 0,
@@ -259,9 +281,16 @@ impl Alerter {
                 continue;
             };
             view.waiting += 1;
-            if entry.failures > 0 && view.failing_since.is_none_or(|since| entry.created_at < since) {
+            // What it did not take while it took something since is the entry's own misfortune.
+            let refused = entry.last.filter(|last| view.delivered_at.is_none_or(|taken| last.at > taken));
+            // What was put off to the morning is not tried meanwhile.
+            let is_tried =
+                !matches!(entry.state, EntryState::Due { at } if at.duration_since(now) > NOT_TRIED);
+            if let Some(last) = refused.filter(|_| is_tried)
+                && view.failing_since.is_none_or(|since| entry.created_at < since)
+            {
                 view.failing_since = Some(entry.created_at);
-                view.last_error = entry.last.map(|last| last.error);
+                view.last_error = Some(last.error);
             }
         }
         let receivers = receivers.into_values().chain(events).collect();

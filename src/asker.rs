@@ -63,7 +63,12 @@ pub enum AskOutcome {
     /// Something else settled it first.
     Superseded,
     /// It could not be read; it is due again soon.
-    Failed(Failure),
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// Whether Jobber could not be reached: then it is the same for every work of the account.
+        outage: bool,
+    },
 }
 
 impl AskOutcome {
@@ -74,7 +79,7 @@ impl AskOutcome {
             Self::Skipped(reason) => ("skipped", reason.as_str()),
             Self::Deferred(_) => ("deferred", ""),
             Self::Superseded => ("superseded", ""),
-            Self::Failed(_) => ("failed", ""),
+            Self::Failed { .. } => ("failed", ""),
         }
     }
 }
@@ -162,7 +167,7 @@ impl Asker {
             let outcome = self.consider(account, &candidate, Effect::Apply).await?;
             let (of, reason) = outcome.names();
             meter::decided(of, reason);
-            let works = !matches!(outcome, AskOutcome::Failed(_));
+            let works = !matches!(outcome, AskOutcome::Failed { outage: true, .. });
             self.store.note_asking(&account.id, works, self.clock.now()).await?;
             considered.push(Considered { account: account.id.clone(), work, outcome });
         }
@@ -268,7 +273,9 @@ impl Asker {
             }
         }
         let needs_operator = matches!(error, ReadError::Failed { trouble: Trouble::Operator, .. });
-        Ok(AskOutcome::Failed(Failure { detail: error.to_string(), needs_operator }))
+        let outage = matches!(error, ReadError::Failed { trouble: Trouble::Outage { .. }, .. });
+        let failure = Failure { detail: error.to_string(), needs_operator };
+        Ok(AskOutcome::Failed { failure, outage })
     }
 
     async fn ask(

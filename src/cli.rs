@@ -529,8 +529,11 @@ async fn doctor(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> 
         }
         Ok(config) => {
             checks.push(Check::fine("configuration", "it reads"));
-            let runs = tokio::net::UnixStream::connect(&config.control.socket).await.is_ok();
-            match (runs, Secrets::load(&config)) {
+            let reached = tokio::net::UnixStream::connect(&config.control.socket).await;
+            if reached.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
+                return Err(Stop::usage(CallError::Forbidden(config.control.socket)));
+            }
+            match (reached.is_ok(), Secrets::load(&config)) {
                 (true, _) => checks.push(Check::fine("daemon", "it runs, and has its secrets")),
                 (false, Ok(_)) => {
                     checks.push(Check::fine("secrets", "all are there, and only we can read them"));

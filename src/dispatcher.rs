@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{SharedClock, plus};
 use crate::crash::CrashPoint;
 use crate::meter;
-use crate::model::{AccountId, AskId, LastAttempt, OutboxEntry};
+use crate::model::{AccountId, AskId, Connection, LastAttempt, OutboxEntry};
 use crate::retry::{self, Next};
 use crate::rulebook::{Receiver, ReceiverError, Rulebook};
 use crate::rules::LocalHours;
@@ -39,7 +39,7 @@ use crate::webhook::{Attempted, Sender, TIMEOUT};
 const POSTS: usize = 8;
 
 /// Requests to all receivers together.
-const POSTS_IN_ALL: usize = 256;
+const POSTS_IN_ALL: usize = 1024;
 
 /// Asks of one account that one step takes: what is left is due for the next.
 const TAKEN_AT_MOST: usize = 128;
@@ -166,7 +166,8 @@ impl Dispatcher {
     /// receiver said that it is gone, its settings are broken (which its sweeps tell). What waits stays where it is.
     fn route(&self, id: &AccountId, entry: &AskId) -> Result<Option<Route>, StoreError> {
         let Some(account) = self.store.account(id)? else { return Ok(None) };
-        if account.paused_at.is_some() {
+        let is_over = matches!(account.connection, Connection::Disconnected { .. });
+        if account.paused_at.is_some() || is_over {
             return Ok(None);
         }
         let Ok(rules) = self.rulebook.rules_of(&account) else { return Ok(None) };

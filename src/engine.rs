@@ -334,7 +334,7 @@ impl Engine {
                 AskOutcome::Skipped(_) => row.skipped += 1,
                 AskOutcome::Deferred(_) => row.deferred += 1,
                 AskOutcome::Superseded => {}
-                AskOutcome::Failed(failure) => {
+                AskOutcome::Failed { failure, .. } => {
                     error(account, &format!("{work}: {}", failure.detail), failure.needs_operator);
                 }
             }

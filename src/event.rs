@@ -117,6 +117,11 @@ pub fn read(body: &[u8]) -> Heard {
     let Some(topic) = Topic::ALL.into_iter().find(|known| known.as_str() == topic) else {
         return Heard::OtherTopic;
     };
+    // An event about the app alone is the only one that can do without.
+    if text("itemId").is_none_or(str::is_empty) && !matches!(topic, Topic::AppDisconnect | Topic::AppConnect)
+    {
+        return Heard::Nonsense;
+    }
     Heard::Event(Event {
         account: AccountId::new(account),
         topic,
@@ -151,10 +156,23 @@ pub enum Wish {
         /// The card.
         id: EncodedId,
     },
+    /// More cards have changed than are kept one by one: everything that waits in the outbox is looked at again.
+    Outbox,
     /// Whether Jobber still lets us in may have changed.
     Connection,
     /// More has happened than can be read one by one.
     Sweep,
+}
+
+/// A wish, and how often it was uttered: what is heard while it is followed is not followed yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The wish.
+    #[serde(flatten)]
+    pub wish: Wish,
+    /// How often, after the first time.
+    #[serde(default)]
+    pub again: u64,
 }
 
 impl Event {

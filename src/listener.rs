@@ -16,17 +16,20 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, plus};
-use crate::connection::{Connection, ReadError};
-use crate::event::Wish;
-use crate::model::{Account, AccountId, EncodedId, EntryState, WorkRef};
+use crate::connection::{Connection, ReadError, Trouble};
+use crate::event::{Wanted, Wish};
+use crate::model::{Account, AccountId, EncodedId, WorkRef};
 use crate::plan::{Plan, plan};
 use crate::rulebook::Rulebook;
 use crate::step::{Entered, InFlight, Workers};
-use crate::store::{PlanCommit, Store, StoreError};
+use crate::store::{PlanCommit, QueueRefusal, Store, StoreError};
 use crate::watcher::Watcher;
 
 /// How long an account's events rest after Jobber could not be read.
 const REST: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long they rest when a card's work cannot be read for another reason.
+const WAIT_FOR_AN_ANSWER: SignedDuration = SignedDuration::from_mins(15);
 
 /// What was followed up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,23 +86,18 @@ impl Listener {
     /// Follows everything up that was heard, each account in a task of its own.
     pub async fn listen_once(self: &Arc<Self>) -> Result<Followed, StoreError> {
         let mut queue = Vec::new();
-        for (id, wishes) in self.store.wishes()? {
+        for id in self.store.heard_of()? {
             if self.rests(&id) {
                 continue;
             }
-            let Some(account) = self.store.account(&id)?.filter(Account::is_active) else {
-                // Nothing can be read: when it is connected again, a sweep looks back.
-                self.store.take_wishes(&id, wishes).await?;
-                continue;
-            };
             if let Some(entered) = self.in_flight.enter(&id) {
-                queue.push((entered, account, wishes));
+                queue.push((entered, id));
             }
         }
-        let follow = |(entered, account, wishes): (Entered<AccountId>, Account, Vec<Wish>)| {
+        let follow = |(entered, id): (Entered<AccountId>, AccountId)| {
             let listener = Arc::clone(self);
             async move {
-                let followed = listener.follow(&account, wishes).await;
+                let followed = listener.follow(&id).await;
                 drop(entered);
                 followed
             }
@@ -108,69 +106,75 @@ impl Listener {
         let mut all = Followed::default();
         while let Some(followed) = following.next().await {
             let Followed { read, candidates, dropped, told, sweep } = followed?;
-            all.told += told;
             all.read += read;
             all.candidates += candidates;
             all.dropped += dropped;
+            all.told += told;
             all.sweep.extend(sweep);
         }
         Ok(all)
     }
 
-    async fn follow(&self, account: &Account, wishes: Vec<Wish>) -> Result<Followed, StoreError> {
+    async fn follow(&self, id: &AccountId) -> Result<Followed, StoreError> {
         let mut followed = Followed::default();
-        if wishes.iter().any(|wish| matches!(wish, Wish::Client { .. })) {
+        let mut wishes = self.store.wishes(id)?;
+        let about_cards = |wanted: &Wanted| matches!(wanted.wish, Wish::Client { .. } | Wish::Outbox);
+        // Works first: a card that cannot be read keeps none of them waiting.
+        wishes.sort_by_key(about_cards);
+        let Some(account) = self.store.account(id)?.filter(Account::is_active) else {
+            // Nothing can be read. When it can again, a sweep looks back for works; it does not for cards.
+            let rest = wishes.into_iter().filter(|wanted| !about_cards(wanted)).collect();
+            self.store.take_wishes(id, rest).await?;
+            return Ok(followed);
+        };
+        if wishes.iter().any(about_cards) {
             followed.told += self.watcher.watch_once(vec![account.clone()]).await?;
         }
-        if wishes.contains(&Wish::Sweep) {
-            // It reads everything that the others would, and more.
-            let (connection, rest): (Vec<_>, Vec<_>) =
-                wishes.into_iter().partition(|wish| matches!(wish, Wish::Connection | Wish::Client { .. }));
-            self.store.take_wishes(&account.id, rest).await?;
-            followed.sweep.push(account.id.clone());
-            self.one_by_one(account, connection, &mut followed).await?;
-        } else {
-            self.one_by_one(account, wishes, &mut followed).await?;
+        let sweeps = wishes.iter().any(|wanted| wanted.wish == Wish::Sweep);
+        if sweeps {
+            followed.sweep.push(id.clone());
         }
-        Ok(followed)
-    }
-
-    async fn one_by_one(
-        &self,
-        account: &Account,
-        wishes: Vec<Wish>,
-        followed: &mut Followed,
-    ) -> Result<(), StoreError> {
-        for wish in wishes {
+        for wanted in wishes {
             if self.workers.is_stopped() {
                 break;
             }
-            let outcome = match &wish {
-                Wish::Read { work } => self.read(account, work, followed).await,
-                Wish::Client { id } => self.client(account, id, followed).await,
+            let outcome = match &wanted.wish {
+                // The sweep reads it, and more.
+                Wish::Sweep => Ok(true),
+                Wish::Read { .. } if sweeps => Ok(true),
+                Wish::Read { work } => self.read(&account, work, &mut followed).await.map(|()| true),
+                Wish::Client { id } => self.cards(&account, Some(id), &mut followed).await,
+                Wish::Outbox => self.cards(&account, None, &mut followed).await,
                 // Whoever is not let in any more is told so, and the account is noted as lost.
-                Wish::Connection => self.connection.identity(&account.id).await.map(|_| ()),
-                Wish::Sweep => Ok(()),
+                Wish::Connection => self.connection.identity(id).await.map(|_| true),
             };
-            match outcome {
-                Ok(()) => self.store.take_wishes(&account.id, vec![wish]).await?,
+            let is_done = match outcome {
+                Ok(is_done) => is_done,
                 Err(ReadError::Store(error)) => return Err(error),
                 Err(ReadError::NeedsAuthorization(_)) => {
-                    self.store.take_wishes(&account.id, vec![wish]).await?;
+                    let done = if about_cards(&wanted) { vec![] } else { vec![wanted] };
+                    self.store.take_wishes(id, done).await?;
                     break;
                 }
+                Err(ReadError::Failed { trouble: Trouble::Outage { retry_after }, .. }) => {
+                    self.rest(id, retry_after.map_or(REST, |asked| asked.max(REST)));
+                    break;
+                }
+                // It does not heal by asking again: a work is left to the sweep, a card waits for a while.
                 Err(ReadError::Failed { detail, .. }) => {
-                    tracing::debug!(account.id = %account.id, detail, "an event could not be followed up; it waits");
-                    let until = plus(self.clock.now(), REST);
-                    self.resting
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(account.id.clone(), until);
-                    break;
+                    tracing::debug!(account.id = %id, detail, "an event could not be followed up");
+                    if about_cards(&wanted) {
+                        self.rest(id, WAIT_FOR_AN_ANSWER);
+                        break;
+                    }
+                    true
                 }
+            };
+            if is_done {
+                self.store.take_wishes(id, vec![wanted]).await?;
             }
         }
-        Ok(())
+        Ok(followed)
     }
 
     /// Reads one work and plans it, as a sweep would that saw only this row.
@@ -194,29 +198,35 @@ impl Listener {
         let plan = Plan { watermark: None, ..plan };
         if !plan.is_empty() {
             let stream = rules.trigger.stream();
-            let commit = PlanCommit { account: account.id.clone(), stream, plan, reconciled_at: None, now };
+            let commit = PlanCommit {
+                account: account.id.clone(),
+                stream,
+                planned_for: (account.trigger, account.asks_from),
+                plan,
+                reconciled_at: None,
+                by_event: true,
+                now,
+            };
             followed.candidates += self.store.commit_plan(commit).await?;
         }
         Ok(())
     }
 
-    /// A card has changed: what waits in the outbox for it is dropped if the client does not want it any more. What is not
-    /// decided yet is read fresh anyway.
-    async fn client(
+    /// A card has changed (or, where none is named, some have): what waits in the outbox for it, and what was given up, is
+    /// dropped if the client does not want it any more. What is not decided yet is read fresh anyway. `false` while an
+    /// attempt is under way: then it is looked at again.
+    async fn cards(
         &self,
         account: &Account,
-        id: &EncodedId,
+        id: Option<&EncodedId>,
         followed: &mut Followed,
-    ) -> Result<(), ReadError> {
-        let waiting: Vec<_> = self
-            .store
-            .entries()
-            .filter_map(Result::ok)
-            .filter(|entry| entry.account == account.id && matches!(entry.state, EntryState::Due { .. }))
-            .collect();
-        for entry in waiting {
+    ) -> Result<bool, ReadError> {
+        let mut is_done = true;
+        let entries: Vec<_> = self.store.entries().collect::<Result<_, _>>()?;
+        for entry in entries.into_iter().filter(|entry| entry.account == account.id && !entry.id.is_event()) {
             let decision = self.store.decision(&account.id, &entry.work)?;
-            if decision.and_then(|decision| decision.subject.client_id).as_ref() != Some(id) {
+            let client = decision.and_then(|decision| decision.subject.client_id);
+            if id.is_some() && client.as_ref() != id {
                 continue;
             }
             let facts = self.connection.details(&account.id, &entry.work).await?.data;
@@ -224,11 +234,21 @@ impl Listener {
             if client.is_none_or(|client| client.receives_review_requests && !client.is_archived) {
                 continue;
             }
-            tracing::info!(ask.key = %entry.id, "dropped: its customer does not want review requests any more");
-            let dropped = self.store.drop_entry(&entry.id, self.clock.now()).await?;
-            followed.dropped += usize::from(dropped.is_ok());
+            match self.store.drop_entry(&entry.id, self.clock.now()).await? {
+                Ok(()) => {
+                    tracing::info!(ask.key = %entry.id, "dropped: its customer does not want review requests any more");
+                    followed.dropped += 1;
+                }
+                Err(QueueRefusal::UnderWay(_)) => is_done = false,
+                Err(QueueRefusal::NoSuchAsk(_)) => {}
+            }
         }
-        Ok(())
+        Ok(is_done)
+    }
+
+    fn rest(&self, account: &AccountId, time: SignedDuration) {
+        let until = plus(self.clock.now(), time);
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), until);
     }
 
     fn rests(&self, account: &AccountId) -> bool {

@@ -35,7 +35,7 @@ macro_rules! series {
 
 series! {
     SWEEPS = Counter "jobber_reviewd_sweeps_total" "Sweeps of accounts, by `result`: polled, failed, lost, resting, busy or idle.";
-    DECISIONS = Counter "jobber_reviewd_decisions_total" "Decisions about finished work, by `outcome` (asked, skipped, deferred, failed) and `reason`.";
+    DECISIONS = Counter "jobber_reviewd_decisions_total" "Decisions about finished work, by `outcome` (asked, skipped, deferred, superseded, failed) and `reason`.";
     DELIVERIES = Counter "jobber_reviewd_deliveries_total" "Attempts to deliver an ask, by `result`: delivered, again, dead or gone.";
     REFRESHES = Counter "jobber_reviewd_token_refreshes_total" "Refreshes of tokens, by `result`: refreshed, refused, app_refused or unanswered.";
     REQUESTS = Seconds "jobber_reviewd_request_seconds" "How long requests took, in seconds, by `to`: jobber or receiver.";

@@ -199,6 +199,7 @@ impl Poller {
         let now = self.clock.now();
         let rules = self.rulebook.rules_of(account).map_err(ReadError::settings)?;
         let stream = rules.trigger.stream();
+        let planned_for = (account.trigger, account.asks_from);
         let watermark = account.watermarks.get(&stream).copied();
         let start = start_of(watermark, &rules);
         let reconcile = account.reconciled_at.is_none_or(|last| now.duration_since(last) >= RECONCILE_EVERY);
@@ -224,7 +225,15 @@ impl Poller {
         };
         if effect == Effect::Apply && (reconcile || !plan.is_empty()) {
             let reconciled_at = reconcile.then_some(now);
-            let commit = PlanCommit { account: account.id.clone(), stream, plan, reconciled_at, now };
+            let commit = PlanCommit {
+                account: account.id.clone(),
+                stream,
+                planned_for,
+                plan,
+                reconciled_at,
+                by_event: false,
+                now,
+            };
             CrashPoint::SweepPlanned.pass();
             for decision in &polled.skipped {
                 if let Outcome::Skipped { reason } = decision.outcome {

@@ -316,6 +316,10 @@ impl Store {
         self.write(move |txn| {
             let mut changes = Vec::with_capacity(notes.len());
             for (id, result) in notes {
+                // Removed while it was swept.
+                if txn.get_raw(&key::account(&id))?.is_none() {
+                    continue;
+                }
                 let before: Health = txn.get(&key::health(&id))?.unwrap_or_default();
                 let mut after = before.clone();
                 match result {
@@ -327,8 +331,11 @@ impl Store {
                     }
                     Err(failure) => {
                         after.failing_since = before.failing_since.or(Some(now));
-                        after.last_error = Some(failure.detail);
-                        after.needs_operator = failure.needs_operator;
+                        // An outage in the middle does not mend what only the operator can.
+                        if failure.needs_operator || !before.needs_operator {
+                            after.last_error = Some(failure.detail);
+                            after.needs_operator = failure.needs_operator;
+                        }
                     }
                 }
                 txn.put(&key::health(&id), &after);

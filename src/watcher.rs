@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, minus};
-use crate::connection::{Connection, ReadError};
+use crate::connection::{Connection, ReadError, Trouble};
 use crate::jobber::CardsRequest;
 use crate::model::{Account, AccountId, ClientCard};
 use crate::step::{Entered, InFlight, Workers};
@@ -25,8 +25,8 @@ use crate::store::{CardsCommit, Store, StoreError};
 /// A look begins so much before the last card that was seen: clocks and commits of Jobber's are not one.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 
-/// More pages than this are a broken answer: 10,000 cards.
-const PAGES_AT_MOST: u32 = 100;
+/// More pages than this are a broken answer: 50,000 cards.
+const PAGES_AT_MOST: u32 = 500;
 
 /// Watches clients.
 #[derive(Debug)]
@@ -100,12 +100,19 @@ impl Watcher {
         };
         let mut request = request(minus(watermark, OVERLAP));
         let mut cards: Vec<ClientCard> = Vec::new();
-        for _ in 0..PAGES_AT_MOST {
+        let mut pages = 0;
+        loop {
             let page = self.connection.cards(&account.id, &request).await?.data;
             cards.extend(page.cards);
+            pages += 1;
             match page.next {
-                Some(next) if request.after.as_ref() != Some(&next) => request.after = Some(next),
-                _ => break,
+                None => break,
+                // Half of it must not move the watermark: what is behind would never be told.
+                next if next == request.after || pages == PAGES_AT_MOST => {
+                    let detail = "Jobber's pages do not end".to_owned();
+                    return Err(ReadError::Failed { detail, trouble: Trouble::Answer });
+                }
+                next => request.after = next,
             }
         }
         // The oldest change first; of a card that moved while pages were read, the newest row.

@@ -176,7 +176,11 @@ pub(super) async fn disconnect(engine: &Engine, name: &str, now: Timestamp) -> R
         return Ok(Reply::Done(format!("{} is disconnected already", account.name)));
     }
     let told = match account.connection {
-        Connection::Connected => engine.connection.disconnect(&account.id).await,
+        Connection::Connected => {
+            // Nobody knows whether they end with the authorisation. If they cannot be ended, they name an account that is gone.
+            let _ended = super::events::off(engine, &account, account.endpoints.clone()).await;
+            engine.connection.disconnect(&account.id).await
+        }
         _ => Ok(()),
     };
     match told {
@@ -188,10 +192,15 @@ pub(super) async fn disconnect(engine: &Engine, name: &str, now: Timestamp) -> R
             return Ok(Reply::Failed(words));
         }
     }
+    let where_to = if account.connection.is_connected() {
+        "here and in Jobber"
+    } else {
+        "here; Jobber let us in no more"
+    };
     let dropped = engine.store.disconnect(&account.id, now).await?;
     tracing::info!(account.id = %account.id, asks = dropped, "disconnected by an admin");
     Ok(Reply::Done(format!(
-        "{} is disconnected, here and in Jobber; what waited is not asked about, and {dropped} asks on their way were dropped. `account remove` forgets it",
+        "{} is disconnected, {where_to}; what waited is not asked about, and {dropped} asks on their way were dropped. `account remove` forgets it",
         account.name
     )))
 }
@@ -214,7 +223,10 @@ pub(super) async fn remove(engine: &Engine, name: &str, write: bool) -> Result<R
             account.name
         )));
     }
-    engine.store.remove_account(&account.id).await?;
+    if !engine.store.remove_account(&account.id, engine.clock.now()).await? {
+        let words = format!("{} was connected meanwhile: `account disconnect` it first", account.name);
+        return Ok(Reply::Refused(words));
+    }
     tracing::info!(account.id = %account.id, "removed by an admin");
     Ok(Reply::Done(format!("{} is forgotten, with {what}", account.name)))
 }

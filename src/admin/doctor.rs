@@ -257,13 +257,19 @@ async fn accounts(engine: &Engine, known: &[Account]) -> Result<Vec<Check>, Stor
 
 /// Each receiver once. It gets a ping, signed and then signed wrongly; neither asks anybody.
 async fn receivers(engine: &Engine, known: &[Account], now: Timestamp) -> Result<Vec<Check>, StoreError> {
+    // By address and secret: an account can have its own of each.
     let mut receivers: BTreeMap<_, (Receiver, Vec<&str>)> = BTreeMap::new();
     let default = engine.rulebook.default_receiver();
-    receivers.insert(default.id(), (default, vec![]));
+    receivers.insert((default.id(), None), (default, vec![]));
     for account in known {
         match engine.rulebook.receiver_of(account) {
             Ok(receiver) => {
-                receivers.entry(receiver.id()).or_insert_with(|| (receiver, vec![])).1.push(&account.name);
+                let own = engine.store.webhook_secret(&account.id)?.map(|_| account.id.clone());
+                receivers
+                    .entry((receiver.id(), own))
+                    .or_insert_with(|| (receiver, vec![]))
+                    .1
+                    .push(&account.name);
             }
             Err(ReceiverError::Store(error)) => return Err(error),
             // Its sweeps fail, and that was told.

@@ -12,6 +12,9 @@ use crate::event::Topic;
 use crate::model::{Account, AccountId, EncodedId};
 use crate::store::StoreError;
 
+/// Stands for an endpoint's id that is not known.
+const LOST: &str = "";
+
 /// How an account hears of changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsOf {
@@ -42,6 +45,13 @@ pub(super) async fn events(
     now: Timestamp,
 ) -> Result<Reply, StoreError> {
     let accounts = match named(engine, account)? {
+        Ok(Some(account)) if turn != Turn::AsTheyAre && !account.is_active() => {
+            return Ok(Reply::Refused(format!(
+                "{} is {}: Jobber cannot be told",
+                account.name,
+                account.state()
+            )));
+        }
         Ok(Some(account)) => vec![account],
         Ok(None) => engine.store.accounts()?,
         Err(refusal) => return Ok(Reply::Refused(refusal)),
@@ -49,8 +59,9 @@ pub(super) async fn events(
     let mut rows = Vec::new();
     for account in accounts {
         let done = match turn {
+            // Who rests or is not connected is left as it is.
+            _ if !account.is_active() => Ok(()),
             Turn::AsTheyAre => Ok(()),
-            _ if !account.is_active() => Err(ReadError::settings(format!("it is {}", account.state()))),
             Turn::On => on(engine, &account, now).await,
             Turn::Off => off(engine, &account, account.endpoints.clone()).await,
         };
@@ -68,7 +79,7 @@ pub(super) async fn events(
 }
 
 /// Every topic that the account has use for, and no other. Each endpoint's id is stored as soon as it is known: Jobber
-/// cannot list them.
+/// cannot list them. One that Jobber has already, under an id that got lost with its answer, is as good.
 async fn on(engine: &Engine, account: &Account, now: Timestamp) -> Result<(), ReadError> {
     let wanted = Topic::of(account.trigger);
     let is_wanted = |name: &str| wanted.iter().any(|topic| topic.as_str() == name);
@@ -80,32 +91,37 @@ async fn on(engine: &Engine, account: &Account, now: Timestamp) -> Result<(), Re
         if account.endpoints.contains_key(&name) {
             continue;
         }
-        let id = engine.connection.event_on(&account.id, topic, &url).await?;
-        engine
-            .store
-            .note_endpoints(&account.id, move |endpoints| {
-                endpoints.insert(name, id);
-            })
-            .await?;
+        let id = match engine.connection.event_on(&account.id, topic, &url).await {
+            Ok(id) => id,
+            Err(ReadError::Failed { detail, .. }) if detail.contains("taken") => EncodedId::new(LOST),
+            Err(error) => return Err(error),
+        };
+        let note = move |endpoints: &mut BTreeMap<String, EncodedId>| {
+            endpoints.insert(name, id);
+        };
+        engine.store.note_endpoints(&account.id, note).await?;
     }
     // From here on their absence tells something.
     engine.store.note_webhook(&account.id, now).await?;
     Ok(())
 }
 
-async fn off(
+/// One at a time: what Jobber does not know any more keeps no other one.
+pub(super) async fn off(
     engine: &Engine,
     account: &Account,
     endpoints: BTreeMap<String, EncodedId>,
 ) -> Result<(), ReadError> {
-    if endpoints.is_empty() {
-        return Ok(());
+    for (topic, id) in endpoints {
+        if id.as_str() != LOST {
+            match engine.connection.event_off(&account.id, std::slice::from_ref(&id)).await {
+                Ok(()) => {}
+                // It is gone already.
+                Err(ReadError::Failed { detail, .. }) if detail.contains("not found") => {}
+                Err(error) => return Err(error),
+            }
+        }
+        engine.store.note_endpoints(&account.id, move |known| drop(known.remove(&topic))).await?;
     }
-    let ids: Vec<_> = endpoints.values().cloned().collect();
-    engine.connection.event_off(&account.id, &ids).await?;
-    engine
-        .store
-        .note_endpoints(&account.id, move |known| known.retain(|topic, _| !endpoints.contains_key(topic)))
-        .await?;
     Ok(())
 }

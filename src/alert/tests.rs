@@ -31,6 +31,20 @@ fn account(name: &str) -> AccountView {
     }
 }
 
+/// Asks ten minutes after completion, at any hour.
+fn rules() -> Rules {
+    Rules {
+        trigger: Trigger::JobCompleted,
+        delay: SignedDuration::from_mins(10),
+        max_age: SignedDuration::from_hours(24 * 7),
+        include_drafts: false,
+        asks_from: Timestamp::UNIX_EPOCH,
+        hours: crate::rules::LocalHours::always(),
+        policy: std::sync::Arc::default(),
+        texts: crate::message::Texts::default(),
+    }
+}
+
 fn view(accounts: Vec<AccountView>) -> View {
     View {
         accounts,
@@ -118,6 +132,7 @@ fn a_receiver_that_is_gone_is_told_at_once_and_one_that_fails_later() {
         id: "r".into(),
         accounts: vec!["Ace".into()],
         stopped_at,
+        delivered_at: None,
         failing_since,
         last_error: Some("HTTP 500".into()),
         waiting: 3,
@@ -170,7 +185,7 @@ fn what_was_held_up_is_counted_by_what_became_of_it() {
         subject: Subject::default(),
     };
     let asked = || Outcome::Asked { ask_id: AskId::new("a"), delivery: Delivery::Queued };
-    let of = |decision| held_up(std::iter::once(decision), SignedDuration::from_mins(10), at(0), at(1000));
+    let of = |decision| held_up(std::iter::once(decision), &rules(), at(0), at(1000));
     assert_eq!(of(decision(-60, 990, asked())), (0, 0), "due before it began");
     assert_eq!(of(decision(100, 990, asked())), (1, 0));
     assert_eq!(of(decision(100, 111, asked())), (0, 0), "in time all the same");

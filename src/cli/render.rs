@@ -214,7 +214,9 @@ fn status(report: &StatusReport) -> String {
     let mut text = if report.running { "The daemon is running." } else { "No daemon is running." }.to_owned();
     let _ok = write!(text, "\n\n{}", table(&header, rows));
     if let Some(limit) = report.draft_limit {
-        let connected = report.accounts.iter().filter(|account| account.state == "connected").count();
+        // One that rests is installed all the same.
+        let is_installed = |state: &str| matches!(state, "connected" | "paused");
+        let connected = report.accounts.iter().filter(|account| is_installed(&account.state)).count();
         let _ok = write!(text, "\n\nDraft app: {connected} of {limit} accounts (jobber.draft_app).");
     }
     let (version, until) = (&report.api_version, report.api_supported_until.strftime("%Y-%m-%d"));

@@ -52,7 +52,7 @@ pub(super) async fn event(State(site): State<Arc<Site>>, headers: HeaderMap, bod
                 Noted::Swept => "swept",
                 Noted::Unknown => "unknown",
             });
-            if matches!(noted, Noted::New | Noted::Swept) {
+            if noted != Noted::Unknown {
                 engine.bells.listen.notify_one();
             }
             StatusCode::OK

@@ -26,6 +26,9 @@ use crate::store::StoreError;
 /// Bounds of how long requests take, in seconds: up to the longest that is waited for.
 const BUCKETS: &[f64] = &[0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
 
+/// How often measurements are summed up.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 /// How long a series is shown that nothing sets any more.
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
@@ -34,6 +37,7 @@ const FORGOTTEN: Duration = Duration::from_hours(1);
 pub struct Metrics {
     listener: TcpListener,
     router: Router,
+    handle: PrometheusHandle,
 }
 
 #[derive(Clone)]
@@ -52,8 +56,9 @@ impl Metrics {
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(BuildError::FailedToSetGlobalRecorder)?;
         meter::describe();
-        let router = Router::new().route("/metrics", get(board)).with_state(Board { engine, handle });
-        Ok(Self { listener, router })
+        let router =
+            Router::new().route("/metrics", get(board)).with_state(Board { engine, handle: handle.clone() });
+        Ok(Self { listener, router, handle })
     }
 
     /// Where it listens.
@@ -63,7 +68,17 @@ impl Metrics {
 
     /// Answers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        serve(self.listener, self.router, Limits::default(), stop).await;
+        // What is measured is summed up now and then, also while nobody looks.
+        let upkeep = async {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                self.handle.run_upkeep();
+            }
+        };
+        tokio::select! {
+            () = serve(self.listener, self.router, Limits::default(), stop) => {}
+            () = upkeep => {}
+        }
     }
 }
 

@@ -84,6 +84,9 @@ pub struct Alert {
     /// That account's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_name: Option<String>,
+    /// Whose asks it holds up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<AccountId>,
     /// Since when.
     pub since: Timestamp,
     /// When it was noticed.

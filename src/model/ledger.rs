@@ -176,6 +176,14 @@ pub struct Health {
     /// The last event that Jobber sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_webhook: Option<Timestamp>,
+    /// Finished works that a sweep found since then and no event told of.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unheard: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What could not be done.
@@ -678,6 +686,9 @@ pub struct LastAttempt {
 pub struct ReceiverState {
     /// It answered 410: nothing is sent until an admin retries.
     pub stopped_at: Option<Timestamp>,
+    /// When it last took something, give or take a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered_at: Option<Timestamp>,
 }
 
 /// A one-time authorisation link. Its secret is not here, only the secret's hash is its key.

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::ledger::update_waiting;
-use super::outbox::drop_entries_of;
+use super::outbox::{drop_entries_of, forget_entries_of};
 use super::writer::Txn;
 use super::{Store, StoreError, key};
-use crate::model::{Account, AccountId, Connection, Outcome, SkipReason, Trigger};
+use crate::model::{Account, AccountId, Connection, Contacted, Health, Outcome, SkipReason, Trigger};
 
 /// Keys that one commit forgets, at most: others want to write too.
 const TOGETHER: usize = 512;
@@ -95,6 +95,8 @@ impl Store {
             }
             account.paused_at = since;
             txn.put(&key, &account);
+            // Troubles from before the rest are to be found anew.
+            forget_troubles(txn, &account.id)?;
             Ok(true)
         })
         .await
@@ -113,17 +115,11 @@ impl Store {
             for key in [key::token(&id), key::refreshing(&id)] {
                 txn.remove(&key);
             }
-            let due: Vec<_> = txn.committed_keys(key::DUE).collect::<Result<_, _>>()?;
-            for key in due {
-                let (_, account, work) = key::parse_due(&key).ok_or_else(key::broken)?;
-                if account == id {
-                    update_waiting(txn, &id, &work, |decision| {
-                        decision.outcome = Outcome::Skipped { reason: SkipReason::Disconnected };
-                        decision.at = now;
-                    })?;
-                }
+            end_waiting(txn, &id, now)?;
+            for key in super::events::keys_of(txn, &id)? {
+                txn.remove(&key);
             }
-            drop_entries_of(txn, &id)
+            drop_entries_of(txn, &id, now)
         })
         .await
     }
@@ -141,8 +137,28 @@ impl Store {
         Ok(found)
     }
 
-    /// Forgets everything about an account. The account itself goes last: cut off half way, it is simply done again.
-    pub async fn remove_account(&self, id: &AccountId) -> Result<(), StoreError> {
+    /// Forgets everything about an account that is not connected; `false` if it was connected meanwhile. First nothing of it
+    /// can be under way any more, and the account itself goes last: cut off half way, it is simply done again.
+    pub async fn remove_account(&self, id: &AccountId, now: Timestamp) -> Result<bool, StoreError> {
+        let is_connected = |account: &Account| matches!(account.connection, Connection::Connected);
+        let key = key::account(id);
+        let mine = id.clone();
+        let begun = self
+            .write(move |txn| {
+                let Some(mut account) = txn.get::<Account>(&key)? else { return Ok(true) };
+                if is_connected(&account) {
+                    return Ok(false);
+                }
+                account.connection = Connection::Disconnected { at: now };
+                txn.put(&key, &account);
+                end_waiting(txn, &mine, now)?;
+                forget_entries_of(txn, &mine)?;
+                Ok(true)
+            })
+            .await?;
+        if !begun {
+            return Ok(false);
+        }
         let (store, account) = (self.clone(), id.clone());
         // A look at everything: not on a thread that others wait for.
         let keys = tokio::task::spawn_blocking(move || store.keys_of(&account)).await;
@@ -158,33 +174,64 @@ impl Store {
             })
             .await?;
         }
-        Ok(())
+        let id = id.clone();
+        self.write(move |txn| {
+            let key = key::account(&id);
+            if txn.get::<Account>(&key)?.as_ref().is_some_and(is_connected) {
+                return Ok(false);
+            }
+            for key in
+                [key::token(&id), key::refreshing(&id), key::webhook_secret(&id), key::health(&id), key]
+            {
+                txn.remove(&key);
+            }
+            Ok(true)
+        })
+        .await
     }
 
     fn keys_of(&self, id: &AccountId) -> Result<Vec<sled::IVec>, StoreError> {
         let txn = Txn::new(&self.0.tree);
-        let mut keys = Vec::new();
+        let mut keys = super::events::keys_of(&txn, id)?;
         for family in [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION, key::CARD] {
             for key in txn.committed_keys(&key::of_account(family, id)) {
                 keys.push(key?);
             }
         }
-        for key in txn.committed_keys(key::DUE) {
+        // Notes of a shadow, and those that all accounts share.
+        for key in txn.committed_keys(key::CONTACT) {
             let key = key?;
-            if key::parse_due(&key).is_some_and(|(_, account, _)| account == *id) {
+            if txn.get::<Contacted>(&key)?.is_some_and(|contacted| contacted.account == *id) {
                 keys.push(key);
             }
         }
-        keys.extend(super::events::keys_of(&txn, id)?);
-        for entry in self.entries() {
-            let entry = entry?;
-            if entry.account == *id {
-                keys.extend(super::outbox::keys_of(&entry).into_iter().map(sled::IVec::from));
-            }
-        }
-        let own =
-            [key::token(id), key::refreshing(id), key::webhook_secret(id), key::health(id), key::account(id)];
-        keys.extend(own.into_iter().map(sled::IVec::from));
         Ok(keys)
     }
+}
+
+/// What waits is not asked about any more.
+fn end_waiting(txn: &mut Txn<'_>, id: &AccountId, now: Timestamp) -> Result<(), StoreError> {
+    let due: Vec<_> = txn.committed_keys(key::DUE).collect::<Result<_, _>>()?;
+    for key in due {
+        let (_, account, work) = key::parse_due(&key).ok_or_else(key::broken)?;
+        if account == *id {
+            update_waiting(txn, id, &work, |decision| {
+                decision.outcome = Outcome::Skipped { reason: SkipReason::Disconnected };
+                decision.at = now;
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whatever was wrong with an account before it rested or was connected again, nobody knows whether it still is.
+pub(super) fn forget_troubles(txn: &mut Txn<'_>, id: &AccountId) -> Result<(), StoreError> {
+    let key = key::health(id);
+    let Some(mut health) = txn.get::<Health>(&key)? else { return Ok(()) };
+    health.failing_since = None;
+    health.last_error = None;
+    health.needs_operator = false;
+    health.asking_fails_since = None;
+    txn.put(&key, &health);
+    Ok(())
 }

@@ -1,17 +1,17 @@
 //! Events that were heard and not followed up yet: an inbox for each account, with an end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
-use crate::event::{Event, Wish};
+use crate::event::{Event, Wanted, Wish};
 use crate::model::{Account, AccountId, EncodedId, Health};
 
 /// Wishes of one account that are kept one by one; more become one sweep.
-const KEPT: usize = 1_000;
+const KEPT: usize = 256;
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,35 +36,52 @@ impl Store {
             let Some(wish) = event.wish(account.trigger) else { return Ok(Noted::Unknown) };
             let health_key = key::health(&account.id);
             let mut health: Health = txn.get(&health_key)?.unwrap_or_default();
-            if health.last_webhook.is_none_or(|last| now.duration_since(last).as_secs() >= 1) {
+            if health.unheard > 0
+                || health.last_webhook.is_none_or(|last| now.duration_since(last).as_secs() >= 1)
+            {
                 health.last_webhook = Some(now);
+                health.unheard = 0;
                 txn.put(&health_key, &health);
             }
             let wish_key = wish_key(&account.id, &wish);
-            if txn.get_raw(&wish_key)?.is_some() {
+            if let Some(known) = txn.get::<Wanted>(&wish_key)? {
+                txn.put(&wish_key, &Wanted { again: known.again + 1, ..known });
                 return Ok(Noted::Known);
             }
             let inbox = key::of_account(key::EVENT, &account.id);
             if txn.committed_keys(&inbox).take(KEPT).count() < KEPT {
-                txn.put(&wish_key, &wish);
+                txn.put(&wish_key, &Wanted { wish, again: 0 });
                 return Ok(Noted::New);
             }
-            let sweep = wish_key_of_sweep(&account.id);
-            txn.put(&sweep, &Wish::Sweep);
+            // A sweep reads works, and no cards.
+            let wish = if let Wish::Client { .. } = wish { Wish::Outbox } else { Wish::Sweep };
+            let wish_key = self::wish_key(&account.id, &wish);
+            let again = txn.get::<Wanted>(&wish_key)?.map_or(0, |known| known.again + 1);
+            txn.put(&wish_key, &Wanted { wish, again });
             Ok(Noted::Swept)
         })
         .await
     }
 
-    /// What every account's inbox holds.
-    pub fn wishes(&self) -> Result<BTreeMap<AccountId, Vec<Wish>>, StoreError> {
-        let mut wishes: BTreeMap<AccountId, Vec<Wish>> = BTreeMap::new();
-        for entry in self.scan::<Wish>(key::EVENT) {
-            let (key, wish) = entry?;
+    /// Whose inbox holds anything.
+    pub fn heard_of(&self) -> Result<BTreeSet<AccountId>, StoreError> {
+        let (mut accounts, mut from) = (BTreeSet::new(), key::EVENT.to_vec());
+        // From one account to the next: an inbox can be long.
+        while let Some(entry) = self.0.tree.range(from..).next() {
+            let (key, _) = entry?;
+            if !key.starts_with(key::EVENT) {
+                break;
+            }
             let account = key::account_of_event(&key).ok_or_else(key::broken)?;
-            wishes.entry(account).or_default().push(wish);
+            from = key::after_account(key::EVENT, &account);
+            accounts.insert(account);
         }
-        Ok(wishes)
+        Ok(accounts)
+    }
+
+    /// What an account's inbox holds.
+    pub fn wishes(&self, id: &AccountId) -> Result<Vec<Wanted>, StoreError> {
+        self.scan(&key::of_account(key::EVENT, id)).map(|entry| entry.map(|(_, wanted)| wanted)).collect()
     }
 
     /// Whether any inbox holds anything.
@@ -72,12 +89,15 @@ impl Store {
         Ok(self.0.tree.scan_prefix(key::EVENT).next().transpose()?.is_some())
     }
 
-    /// Takes wishes out: they were followed.
-    pub async fn take_wishes(&self, id: &AccountId, wishes: Vec<Wish>) -> Result<(), StoreError> {
+    /// Takes wishes out that were followed, unless they were uttered again meanwhile.
+    pub async fn take_wishes(&self, id: &AccountId, followed: Vec<Wanted>) -> Result<(), StoreError> {
         let id = id.clone();
         self.write(move |txn| {
-            for wish in &wishes {
-                txn.remove(&wish_key(&id, wish));
+            for wanted in &followed {
+                let key = wish_key(&id, &wanted.wish);
+                if txn.get::<Wanted>(&key)?.as_ref() == Some(wanted) {
+                    txn.remove(&key);
+                }
             }
             Ok(())
         })
@@ -90,6 +110,7 @@ impl Store {
         self.write(move |txn| {
             let mut health: Health = txn.get(&key)?.unwrap_or_default();
             health.last_webhook = Some(now);
+            health.unheard = 0;
             txn.put(&key, &health);
             Ok(())
         })
@@ -117,14 +138,11 @@ fn wish_key(account: &AccountId, wish: &Wish) -> Vec<u8> {
     let name = match wish {
         Wish::Read { work } => digest::short(&[work.kind.as_str(), work.id.as_str()]),
         Wish::Client { id } => digest::short(&["client", id.as_str()]),
+        Wish::Outbox => "outbox".to_owned(),
         Wish::Connection => "connection".to_owned(),
-        Wish::Sweep => return wish_key_of_sweep(account),
+        Wish::Sweep => "sweep".to_owned(),
     };
     key::event(account, &name)
-}
-
-fn wish_key_of_sweep(account: &AccountId) -> Vec<u8> {
-    key::event(account, "sweep")
 }
 
 /// Forgets an account's inbox.

@@ -86,6 +86,14 @@ pub(super) fn refreshing(id: &AccountId) -> Vec<u8> {
     join(b"refreshing\0", &[id.as_str().as_bytes()])
 }
 
+/// Where the keys of a family begin that are about accounts after this one.
+pub(super) fn after_account(family: &[u8], account: &AccountId) -> Vec<u8> {
+    let mut key = join(family, &[account.as_str().as_bytes()]);
+    // Parts end with a zero.
+    key.push(1);
+    key
+}
+
 /// `hash` is the hash of the link's secret.
 pub(super) fn link(hash: &str) -> Vec<u8> {
     join(LINK, &[hash.as_bytes()])

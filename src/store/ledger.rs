@@ -11,8 +11,8 @@ use super::{Store, StoreError, key, people};
 use crate::decide::blocking;
 use crate::digest;
 use crate::model::{
-    Account, AccountId, Ask, Candidate, Decision, Delivery, EncodedId, EntryState, Health, Marker,
-    OutboxEntry, Outcome, SkipReason, Stream, Subject, WorkRef,
+    Account, AccountId, Ask, Candidate, Connection, Decision, Delivery, EncodedId, EntryState, Health,
+    Marker, OutboxEntry, Outcome, SkipReason, Stream, Subject, Trigger, WorkRef,
 };
 use crate::plan::{Known, Plan};
 use crate::rules::Policy;
@@ -24,10 +24,14 @@ pub struct PlanCommit {
     pub account: AccountId,
     /// The stream that was planned.
     pub stream: Stream,
+    /// What fired, and from when on: a plan of before the account was changed counts for nothing.
+    pub planned_for: (Trigger, Timestamp),
     /// What is new.
     pub plan: Plan,
     /// Set by a sweep that looked back over the whole window.
     pub reconciled_at: Option<Timestamp>,
+    /// Whether an event led to it, and no sweep.
+    pub by_event: bool,
     /// When it was planned.
     pub now: Timestamp,
 }
@@ -81,12 +85,22 @@ impl Store {
     /// A work that got a candidate or an ask since the plan was made keeps it.
     pub async fn commit_plan(&self, commit: PlanCommit) -> Result<usize, StoreError> {
         self.write(move |txn| {
-            let PlanCommit { account: id, stream, plan, reconciled_at, now } = commit;
+            let PlanCommit { account: id, stream, planned_for, plan, reconciled_at, by_event, now } = commit;
             let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
+            let is_over = matches!(account.connection, Connection::Disconnected { .. });
+            if is_over || planned_for != (account.trigger, account.asks_from) {
+                return Ok(0);
+            }
+            let mut health: Health = txn.get(&key::health(&id))?.unwrap_or_default();
             let mut new = 0;
             for candidate in plan.candidates {
                 if is_settled(txn, &id, &candidate.work)? {
                     continue;
+                }
+                // An event of it was to come, and a sweep was first.
+                let was_due = !by_event && !account.endpoints.is_empty();
+                if was_due && health.last_webhook.is_some_and(|heard| candidate.finished_at > heard) {
+                    health.unheard += 1;
                 }
                 put_waiting(txn, &id, candidate, now);
                 new += 1;
@@ -106,7 +120,6 @@ impl Store {
                 account.reconciled_at = reconciled_at;
             }
             if new > 0 {
-                let mut health: Health = txn.get(&key::health(&id))?.unwrap_or_default();
                 health.last_event = Some(now);
                 txn.put(&key::health(&id), &health);
             }

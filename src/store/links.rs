@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
+use super::accounts::forget_troubles;
 use super::writer::Txn;
 use super::{Store, StoreError, Tokens, key, put_pair};
-use crate::model::{Account, AccountId, Connection, Link, LinkId, LinkState, Overrides, Pending, Trigger};
+use crate::model::{
+    Account, AccountId, Connection, Link, LinkId, LinkState, LostReason, Overrides, Pending, Trigger,
+};
 
 /// Why a link or an authorisation under way does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -199,7 +202,15 @@ impl Store {
                 Some(known) => {
                     // After an end that was meant it begins anew.
                     let goes_on = !matches!(known.connection, Connection::Disconnected { .. });
+                    // Those of an authorisation that was ended in Jobber ended with it.
+                    let ended = matches!(
+                        known.connection,
+                        Connection::NeedsAuthorization { reason: LostReason::DisconnectedInJobber, .. }
+                    );
+                    let endpoints = if ended { BTreeMap::new() } else { known.endpoints };
                     Account {
+                        endpoints,
+                        paused_at: known.paused_at.filter(|_| goes_on),
                         name: new.name,
                         connection: Connection::Connected,
                         asks_from: if goes_on && known.trigger == trigger { known.asks_from } else { new.at },
@@ -230,6 +241,7 @@ impl Store {
             txn.put(&link_key, &link);
             txn.put(&key::account(&new.account), &account);
             put_pair(txn, &new.account, sealed);
+            forget_troubles(txn, &new.account)?;
             Ok(Ok(account))
         })
         .await

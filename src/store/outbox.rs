@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::writer::Txn;
 use super::{Store, StoreError, key};
@@ -11,6 +11,9 @@ use crate::model::{
     AccountId, AskId, Decision, Delivery, EntryState, LastAttempt, OutboxEntry, Outcome, ReceiverState,
 };
 use crate::retry::Next;
+
+/// How exactly it is known when a receiver last took something.
+const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 /// A receiver, by a hash of its address: addresses can hold secrets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,8 +56,9 @@ impl Store {
             if at > now {
                 break;
             }
-            let asks = asks.entry(account).or_default();
-            if asks.len() < each {
+            let asks: &mut Vec<AskId> = asks.entry(account).or_default();
+            // Events and asks go to different receivers: neither counts for the other.
+            if asks.iter().filter(|ask| ask.is_event() == id.is_event()).count() < each {
                 asks.push(id);
             }
         }
@@ -156,6 +160,12 @@ impl Store {
                     };
                     note_delivery(txn, &entry, delivery)?;
                     txn.remove(&key::outbox(&id));
+                    let key = key::receiver(&receiver.0);
+                    let mut state = txn.get::<ReceiverState>(&key)?.unwrap_or_default();
+                    if state.delivered_at.is_none_or(|at| last.at.duration_since(at) >= A_MINUTE) {
+                        state.delivered_at = Some(last.at);
+                        txn.put(&key, &state);
+                    }
                     return Ok(true);
                 }
                 Next::DueAgain { at } => {
@@ -170,7 +180,9 @@ impl Store {
                 Next::ReceiverGone => {
                     // The refusal was the receiver's, not the ask's: it is no failure of the ask.
                     entry.state = EntryState::Due { at: last.at };
-                    txn.put(&key::receiver(&receiver.0), &ReceiverState { stopped_at: Some(last.at) });
+                    let key = key::receiver(&receiver.0);
+                    let state = txn.get::<ReceiverState>(&key)?.unwrap_or_default();
+                    txn.put(&key, &ReceiverState { stopped_at: Some(last.at), ..state });
                 }
             }
             entry.last = Some(last);
@@ -289,26 +301,39 @@ fn is_under_way(entry: &OutboxEntry, now: Timestamp) -> bool {
     matches!(entry.state, EntryState::Leased { until } if until > now)
 }
 
-/// What the store holds of an entry.
-pub(super) fn keys_of(entry: &OutboxEntry) -> Vec<Vec<u8>> {
-    let index = next_at(entry).map(|at| key::outbox_due(at, &entry.id));
-    std::iter::once(key::outbox(&entry.id)).chain(index).collect()
-}
-
-/// Drops every ask of an account; how many there were.
-pub(super) fn drop_entries_of(txn: &mut Txn<'_>, account: &AccountId) -> Result<usize, StoreError> {
-    let keys: Vec<_> = txn.committed_keys(key::OUTBOX).collect::<Result<_, _>>()?;
+/// Drops every ask of an account, except one that is being sent: its outcome is still to come. How many there were.
+pub(super) fn drop_entries_of(
+    txn: &mut Txn<'_>,
+    account: &AccountId,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
     let mut dropped = 0;
-    for key in keys {
-        let Some(entry) = txn.get::<OutboxEntry>(&key)?.filter(|entry| entry.account == *account) else {
-            continue;
-        };
-        take_from_index(txn, &entry);
-        note_delivery(txn, &entry, Delivery::Dropped)?;
-        txn.remove(&key);
-        dropped += 1;
+    for entry in entries_of(txn, account)? {
+        if !is_under_way(&entry, now) {
+            take_from_index(txn, &entry);
+            note_delivery(txn, &entry, Delivery::Dropped)?;
+            txn.remove(&key::outbox(&entry.id));
+            dropped += 1;
+        }
     }
     Ok(dropped)
+}
+
+/// Forgets every ask of an account, whatever becomes of one that is being sent.
+pub(super) fn forget_entries_of(txn: &mut Txn<'_>, account: &AccountId) -> Result<(), StoreError> {
+    for entry in entries_of(txn, account)? {
+        take_from_index(txn, &entry);
+        txn.remove(&key::outbox(&entry.id));
+    }
+    Ok(())
+}
+
+fn entries_of(txn: &Txn<'_>, account: &AccountId) -> Result<Vec<OutboxEntry>, StoreError> {
+    let mut entries = Vec::new();
+    for key in txn.committed_keys(key::OUTBOX) {
+        entries.extend(txn.get::<OutboxEntry>(&key?)?.filter(|entry| entry.account == *account));
+    }
+    Ok(entries)
 }
 
 /// Since schema 4 the index tells whose ask it is.

@@ -85,8 +85,16 @@ impl Fixture {
     }
 
     pub(super) async fn plan(&self, plan: Plan) -> usize {
-        let commit =
-            PlanCommit { account: id(), stream: Stream::Jobs, plan, reconciled_at: None, now: at(0) };
+        let account = self.store.account(&id()).unwrap().unwrap();
+        let commit = PlanCommit {
+            account: id(),
+            stream: Stream::Jobs,
+            planned_for: (account.trigger, account.asks_from),
+            plan,
+            reconciled_at: None,
+            by_event: false,
+            now: at(0),
+        };
         self.store.commit_plan(commit).await.unwrap()
     }
 

@@ -7,6 +7,8 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "a benchmark prints, and stops where it cannot go on; its numbers are small"
 )]
 
@@ -24,6 +26,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use jobber_reviewd::clock::{Clock, SystemClock};
 use jobber_reviewd::config::{Config, Secrets};
@@ -36,6 +39,7 @@ use jobber_reviewd::step::{Effect, no_progress};
 use jobber_reviewd::store::{IfMissing, NewConnection, PlanCommit, Start, Store, StoreKey, Tokens};
 use jobber_reviewd::webhook::WebhookSecret;
 use serde_json::{Value, json};
+use sha2::Sha256;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
@@ -57,6 +61,8 @@ fn main() {
     bench.idle_sweep(1_000);
     bench.points();
     bench.asks(1_000);
+    bench.events();
+    bench.pile_of_events(400, 250);
     for accounts in [0, 1_000, 10_000] {
         bench.memory(accounts);
     }
@@ -125,9 +131,13 @@ async fn answer(
         }
         "Details" => {
             let now = SystemClock.now();
+            // A job that an event names is closed just now.
+            let id = STANDARD.decode(request["variables"]["id"].as_str().unwrap()).unwrap();
+            let is_new = String::from_utf8_lossy(&id).contains("/Job/new");
+            let completed = if is_new { now } else { now - SignedDuration::from_hours(3) };
             json!({"job": {
                 "id": request["variables"]["id"], "jobNumber": 1, "title": "Drain Cleaning", "updatedAt": now,
-                "completedAt": now - SignedDuration::from_hours(3), "jobStatus": "requires_invoicing",
+                "completedAt": completed, "jobStatus": "requires_invoicing",
                 "jobberWebUri": "https://secure.example.com/1", "allowReviewRequest": true, "total": 250.0,
                 "client": {"id": "Z2lkOi8vSm9iYmVyL0NsaWVudC8x", "name": "John Smith", "firstName": "John",
                     "isCompany": false, "isArchived": false, "sampleData": false, "receivesReviewRequests": true,
@@ -369,6 +379,116 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
         tell("asks: read fresh, decided, stored, delivered", median(rates), "/s");
     }
 
+    /// From the event to the ask at the receiver, and how many events are taken.
+    fn events(&self) {
+        const ASKS: usize = 300;
+        const PACED: usize = 2_000;
+        const AT_ONCE: usize = 20_000;
+
+        let installation = self.install(100);
+        let port = free_port();
+        let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+        let hook = self.runtime.block_on(async {
+            let router = Router::new().route(
+                "/hook",
+                post(async move || {
+                    let _listening = arrived.send(Instant::now());
+                }),
+            );
+            let listener =
+                tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            address
+        });
+        let daemon = Daemon::start_with(
+            &installation,
+            &[
+                ("HTTP__LISTEN", &format!("127.0.0.1:{port}")),
+                ("REVIEW__WEBHOOK_URL", &format!("http://{hook}/hook")),
+                ("REVIEW__DELAY", "0s"),
+            ],
+        );
+        let sender = Events::new(port);
+        let times = self.runtime.block_on(async {
+            let mut times = Vec::new();
+            for number in 0..ASKS {
+                let begun = Instant::now();
+                sender.send(number % 100, &format!("new{number}")).await;
+                times.push((arrivals.recv().await.unwrap() - begun).as_secs_f64() * 1000.0);
+            }
+            times
+        });
+        tell("event to ask at the receiver, median", percentile(&times, 0.5), "ms");
+        tell("  99th percentile", percentile(&times, 0.99), "ms");
+
+        // What follows names records that are old: they are read, and nothing comes of it.
+        let times = self.runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            let begun = tokio::time::Instant::now();
+            for number in 0..PACED {
+                let sender = sender.clone();
+                tasks.spawn(async move {
+                    // 200 a second.
+                    tokio::time::sleep_until(
+                        begun + Duration::from_millis(5) * u32::try_from(number).unwrap(),
+                    )
+                    .await;
+                    sender.send(number % 100, &format!("paced{number}")).await
+                });
+            }
+            tasks.join_all().await
+        });
+        tell("answer to an event, 200 a second, median", percentile(&times, 0.5), "ms");
+        tell("  99th percentile", percentile(&times, 0.99), "ms");
+        let begun = Instant::now();
+        self.runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for lane in 0..32 {
+                let sender = sender.clone();
+                tasks.spawn(async move {
+                    for number in 0..AT_ONCE / 32 {
+                        sender.send((lane + number) % 100, &format!("flood{lane}x{number}")).await;
+                    }
+                });
+            }
+            tasks.join_all().await;
+        });
+        tell("events taken, stored and flushed", AT_ONCE as f64 / begun.elapsed().as_secs_f64(), "/s");
+        drop(daemon);
+    }
+
+    /// What piles up while Jobber is down.
+    fn pile_of_events(&self, accounts: usize, each: usize) {
+        let installation = self.install(accounts);
+        let port = free_port();
+        let daemon = Daemon::start_with(
+            &installation,
+            &[
+                ("HTTP__LISTEN", &format!("127.0.0.1:{port}")),
+                // The discard service: nobody listens.
+                ("JOBBER__API_BASE", "http://127.0.0.1:9/api"),
+            ],
+        );
+        let before = daemon.resident();
+        let sender = Events::new(port);
+        self.runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for lane in 0..32 {
+                let sender = sender.clone();
+                tasks.spawn(async move {
+                    for number in (lane..accounts * each).step_by(32) {
+                        sender.send(number % accounts, &format!("pile{number}")).await;
+                    }
+                });
+            }
+            tasks.join_all().await;
+        });
+        let title = format!("resident with {} events waiting", accounts * each);
+        tell(&title, daemon.resident() as f64 / 1024.0, "MiB");
+        tell("  before", before as f64 / 1024.0, "MiB");
+    }
+
     fn memory(&self, accounts: usize) {
         let installation = self.install(accounts);
         let (before, _) = self.count();
@@ -453,8 +573,10 @@ async fn connect(path: &Path, accounts: usize) {
             let commit = PlanCommit {
                 account: account(number),
                 stream: Stream::Jobs,
+                planned_for: (Trigger::JobCompleted, now),
                 plan: Plan { watermark: Some(now), ..Plan::default() },
                 reconciled_at: Some(now),
+                by_event: false,
                 now,
             };
             store.commit_plan(commit).await.unwrap();
@@ -480,7 +602,17 @@ async fn make_due(store: &Store, asks: usize) {
         });
     }
     for (account, plan) in plans {
-        let commit = PlanCommit { account, stream: Stream::Jobs, plan, reconciled_at: None, now };
+        let known = store.account(&account).unwrap().unwrap();
+        let planned_for = (known.trigger, known.asks_from);
+        let commit = PlanCommit {
+            account,
+            stream: Stream::Jobs,
+            planned_for,
+            plan,
+            reconciled_at: None,
+            by_event: false,
+            now,
+        };
         store.commit_plan(commit).await.unwrap();
     }
 }
@@ -491,8 +623,12 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it and waits until it is ready.
     fn start(installation: &Installation) -> Self {
+        Self::start_with(installation, &[])
+    }
+
+    /// Starts it with some keys set otherwise, and waits until it is ready.
+    fn start_with(installation: &Installation, keys: &[(&str, &str)]) -> Self {
         let folder = installation.folder.path();
         let secret = |name: &str, text: &str| {
             std::fs::write(folder.join(name), text).unwrap();
@@ -509,12 +645,17 @@ impl Daemon {
         let child = command
             .env("NOTIFY_SOCKET", &socket)
             .env("JOBBER_REVIEWD_LOG", "error")
+            .envs(keys.iter().map(|(key, value)| (format!("JOBBER_REVIEWD__{key}"), value)))
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
         let mut message = [0; 256];
-        let length = notify.recv(&mut message).unwrap();
-        assert!(message[..length].starts_with(b"READY=1"));
+        loop {
+            let length = notify.recv(&mut message).unwrap();
+            if message[..length].starts_with(b"READY=1") {
+                break;
+            }
+        }
         Self { child }
     }
 
@@ -530,6 +671,45 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+}
+
+fn free_port() -> u16 {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    std::net::TcpListener::bind(address).unwrap().local_addr().unwrap().port()
+}
+
+fn percentile(times: &[f64], share: f64) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    times[((times.len() - 1) as f64 * share) as usize]
+}
+
+/// Jobber, as far as it sends events.
+#[derive(Clone)]
+struct Events {
+    client: reqwest::Client,
+    url: String,
+}
+
+impl Events {
+    fn new(port: u16) -> Self {
+        Self { client: reqwest::Client::new(), url: format!("http://127.0.0.1:{port}/webhooks/jobber") }
+    }
+
+    /// Tells that a job was closed; milliseconds until the answer.
+    async fn send(&self, account: usize, job: &str) -> f64 {
+        let item = STANDARD.encode(format!("gid://Jobber/Job/{job}"));
+        let body = json!({"data": {"webHookEvent": {"topic": "JOB_CLOSED", "appId": "bench", "accountId": self::account(account),
+            "itemId": item, "occurredAt": "2026-03-10T12:00:00Z"}}})
+        .to_string();
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"secret").unwrap();
+        mac.update(body.as_bytes());
+        let proof = STANDARD.encode(mac.finalize().into_bytes());
+        let begun = Instant::now();
+        let sent = self.client.post(&self.url).header("x-jobber-hmac-sha256", proof).body(body).send().await;
+        assert_eq!(sent.unwrap().status(), 200);
+        begun.elapsed().as_secs_f64() * 1000.0
     }
 }
 

@@ -381,3 +381,50 @@ async fn another_trigger_asks_only_about_work_from_then_on() {
     assert_eq!(app.skip_reason(&ace, &visit), SkipReason::BeforeConnection);
     assert_eq!(app.receiver.got().len(), 0);
 }
+
+/// A plan that was made before the account was changed counts for nothing.
+#[tokio::test]
+async fn a_sweep_that_is_under_way_while_the_trigger_changes_plans_nothing_for_the_old_one() {
+    let (app, ace, _) = two().await;
+    app.sweep().await;
+    app.pass(minutes(5));
+    app.fault(&ace, jobber_reviewd::sandbox::FaultKind::Hang { ms: 300 }, 1, Some("Jobs"));
+    let job = ace.closed_job(&app);
+    let before = app.sandbox.stats(ace.number).operations["Jobs"];
+    let engine = app.engine();
+    let sweep = tokio::spawn(async move {
+        let accounts = engine.store.accounts().unwrap();
+        engine
+            .poller
+            .poll_once(accounts, jobber_reviewd::step::Effect::Apply, &jobber_reviewd::step::no_progress)
+            .await
+    });
+    app.until(|| app.sandbox.stats(ace.number).operations["Jobs"] > before).await;
+    set(&app, json!({"trigger": "invoice_paid"})).await;
+    sweep.await.unwrap().unwrap();
+    assert_eq!(app.decision(&ace, &job), None);
+}
+
+/// An ask that is being sent while its account is removed leaves nothing behind, whatever the answer.
+#[tokio::test]
+async fn removing_while_an_ask_is_on_the_wire_leaves_nothing_behind() {
+    let (app, ace, _) = two().await;
+    let hangs = tokio::net::TcpListener::bind(local()).await.unwrap();
+    set(&app, json!({"webhook_url": format!("http://{}/", hangs.local_addr().unwrap())})).await;
+    ace.closed_job(&app);
+    app.sweep().await;
+    app.pass(hours(2));
+    app.engine.asker.ask_once(None).await.unwrap();
+    let dispatcher = std::sync::Arc::clone(&app.engine.dispatcher);
+    let step = tokio::spawn(async move { dispatcher.dispatch_once(None).await });
+    let (wire, _) = hangs.accept().await.unwrap();
+    done(&app, Request::AccountDisconnect { account: ACE.into() }).await;
+    done(&app, Request::AccountRemove { account: ACE.into(), write: true }).await;
+    drop(wire);
+    step.await.unwrap().unwrap();
+    let store = &app.engine.store;
+    assert_eq!(store.entries().count(), 0);
+    assert_eq!(store.next_ask_due().unwrap(), None);
+    assert_eq!(store.next_candidate_due().unwrap(), None);
+    assert_eq!(store.account(&ace.id).unwrap(), None);
+}

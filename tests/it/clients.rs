@@ -127,3 +127,30 @@ async fn where_nobody_listens_no_client_is_read() {
     app.engine.watcher.watch_once(app.engine.store.accounts().unwrap()).await.unwrap();
     assert!(!app.sandbox.stats(ace.number).operations.contains_key("Clients"));
 }
+
+/// What cannot be delivered to one keeps nothing from the other, and events that nobody listens to any more least of all.
+#[tokio::test]
+async fn events_that_pile_up_keep_no_ask_waiting() {
+    let crm = Receiver::start().await;
+    let url = crm.url();
+    let app = TestApp::start_with(|config| {
+        config.events.webhook_url = Some(serde_json::from_value(json!(url)).unwrap());
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    look(&app).await;
+    app.pass(minutes(1));
+    for _ in 0..200 {
+        ace.customer(&app);
+    }
+    crm.answers(&[410]);
+    assert_eq!(look(&app).await, 200);
+    assert!(app.engine.store.entries().count() > 150, "it said that it is gone");
+    ace.closed_job(&app);
+    app.sweep().await;
+    app.pass(hours(2));
+    app.sweep().await;
+    assert_eq!(app.receiver.got().len(), 1);
+}

@@ -132,18 +132,22 @@ async fn trouble_that_does_not_heal_itself_asks_for_the_operator() {
     };
     for (set, expected) in [
         (json!({"hidden_fields": ["Query.jobs"]}), Some("read_jobs")),
-        (json!({"hidden_fields": [], "served_version": "2022-09-01"}), Some("install a newer")),
-        (json!({"served_version": null, "requests_per_window": 0}), None),
+        (json!({"served_version": "2022-09-01"}), Some("install a newer")),
+        (json!({"requests_per_window": 0}), None),
     ] {
         app.switch(&ace, set);
         assert_eq!(app.once().await.errors[0].needs_operator, expected.is_some());
-        let action = action().await;
-        assert_eq!(action.is_some(), expected.is_some(), "{action:?}");
-        assert!(action.unwrap_or_default().contains(expected.unwrap_or_default()));
+        let seen = action().await;
+        assert_eq!(seen.is_some(), expected.is_some(), "{seen:?}");
+        assert!(seen.unwrap_or_default().contains(expected.unwrap_or_default()));
+        // An outage in the middle mends nothing.
+        app.switch(&ace, json!({"hidden_fields": [], "served_version": null, "requests_per_window": 0}));
+        assert!(!app.once().await.errors[0].needs_operator);
+        assert_eq!(action().await.is_some(), expected.is_some());
+        app.switch(&ace, json!({"requests_per_window": 2500}));
+        app.sweep().await;
+        assert_eq!(action().await, None);
     }
-    app.switch(&ace, json!({"requests_per_window": 2500}));
-    app.sweep().await;
-    assert_eq!(action().await, None);
 }
 
 #[tokio::test]
