@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::admin::{Reply, Request};
 use crate::config::{Config, Period};
 use crate::decide::{Contractor, Past, decide};
+use crate::event::{self, Heard, Wish};
 use crate::message::Texts;
 use crate::model::{AccountId, EncodedId, Facts, Record, Trigger, WorkRef};
 use crate::plan::{Known, plan};
@@ -128,8 +129,15 @@ pub fn configuration(bytes: &[u8]) {
     }
 }
 
-/// What callers, receivers and the command line send: header fields, and requests on the control socket.
+/// What callers, receivers, Jobber's webhooks and the command line send: header fields, events, and requests on the
+/// control socket.
 pub fn requests(bytes: &[u8]) {
+    if let Heard::Event(event) = event::read(bytes) {
+        for trigger in Trigger::ALL {
+            let is_read = matches!(event.wish(trigger), Some(Wish::Read { .. } | Wish::Client { .. }));
+            claim(!is_read || !event.item.as_str().is_empty(), "a record without an id is read");
+        }
+    }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Some(wait) = retry::retry_after(text, now()) {
         claim(!wait.is_negative(), "a negative wait");

@@ -443,6 +443,12 @@ pub(crate) fn fuzzed(query: u8, status: u16, body: &[u8], work: &WorkRef) -> Fuz
             sorted::<ConnectedAccount>(status, body).map(convert::identity);
             Fuzzed::Nothing
         }
+        7 => {
+            if let Some(Ok(page)) = sorted::<Clients>(status, body).map(convert::cards) {
+                assert!(page.cards.iter().all(|card| !card.differs(card)), "a card that differs from itself");
+            }
+            Fuzzed::Nothing
+        }
         4 => {
             sorted::<Extras>(status, body).map(convert::extras);
             Fuzzed::Nothing

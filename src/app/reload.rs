@@ -36,12 +36,17 @@ async fn take(engine: &std::sync::Arc<Engine>, sweeps: &mut Sweeps, config: &Con
     for key in waiting_for_a_restart(&engine.config, config)? {
         tracing::warn!(key, "this setting changes with a restart only");
     }
-    engine.rulebook.replace(config)?;
+    // Whatever can be refused comes before anything is changed.
     let schedule = config.poll.schedule.as_str();
-    if schedule != sweeps.schedule {
+    let job = if schedule == sweeps.schedule {
+        None
+    } else {
         let ringer = std::sync::Arc::clone(engine);
         let job = Job::new(schedule, move |_, _| ringer.bells.sweep.notify_one())?;
-        let job = sweeps.scheduler.add(job).await?;
+        Some(sweeps.scheduler.add(job).await?)
+    };
+    engine.rulebook.replace(config)?;
+    if let Some(job) = job {
         sweeps.scheduler.remove(&std::mem::replace(&mut sweeps.job, job)).await?;
         schedule.clone_into(&mut sweeps.schedule);
     }

@@ -197,7 +197,7 @@ pub(super) enum AccountVerb {
         /// The account, by id or name
         account: String,
     },
-    /// Give an account settings of its own: any key below [review]
+    /// Give an account settings of its own: any key below `review`
     Set {
         /// The account, by id or name
         account: String,
@@ -205,7 +205,7 @@ pub(super) enum AccountVerb {
         /// Of a key that names a file, what is in the file now is kept
         #[arg(value_name = "KEY=VALUE", value_parser = setting)]
         set: Vec<(String, String)>,
-        /// Go back to what [review] says
+        /// Go back to what the settings say for all
         #[arg(long, value_name = "KEY")]
         unset: Vec<String>,
     },
