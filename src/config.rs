@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dial::{is_loopback, is_public, literal};
 use crate::message::{Texts, TextsError};
-use crate::model::Trigger;
+use crate::model::{Trigger, WatchTopic};
 use crate::rules::{KindOfClients, Policy};
 use crate::window::Window;
 
@@ -140,7 +140,12 @@ pub const KEYS: &[Key] = &[
     key(
         "events.webhook_url",
         None,
-        "Where changed clients are told (`client.updated`), signed and retried like asks; without it clients are not watched.",
+        "Where `events.topics` are told, signed and retried like asks; without it nothing is watched.",
+    ),
+    key(
+        "events.topics",
+        Some("[\"client.updated\"]"),
+        "What is told there: `client.updated`, `job.updated`, `visit.completed`, `invoice.updated`; each costs one request more for each account and sweep.",
     ),
     key(
         "review.trigger",
@@ -232,7 +237,6 @@ pub struct Config {
     /// Whom the operator is told through.
     pub alerts: AlertsSection,
     /// Who hears of changes that are no asks.
-    #[serde(default)]
     pub events: EventsSection,
     /// Whom to ask, when, and how; shared by all accounts.
     pub review: ReviewSection,
@@ -321,11 +325,13 @@ pub struct AlertsSection {
 }
 
 /// `[events]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventsSection {
     /// See [`KEYS`].
     pub webhook_url: Option<HttpsUrl>,
+    /// See [`KEYS`].
+    pub topics: Vec<WatchTopic>,
 }
 
 /// `[review]`

@@ -199,7 +199,7 @@ impl Stage {
             "poll": {"schedule": "* * * * * *", "concurrency": 4},
             "outgoing": {"private_addresses": false},
             "alerts": {"webhook_url": null, "command": []},
-        "events": {"webhook_url": null},
+        "events": {"webhook_url": null, "topics": ["client.updated"]},
             "review": {
                 "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
                 "delay": "30m", "max_age": "7d", "cooldown": "180d", "cooldown_across_accounts": false, "shadow": false, "never_tag": "no-review",

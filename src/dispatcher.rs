@@ -191,7 +191,7 @@ impl Dispatcher {
         // Again: others had their turn, and something may have happened meanwhile.
         let Some(Route { receiver, hours }) = self.route(account, id)? else { return Ok(None) };
         let now = self.clock.now();
-        if self.store.is_suppressed(id)? {
+        if !id.is_event() && self.store.is_suppressed(id)? {
             tracing::info!(ask.key = %id, "dropped: an admin put its customer on the list of those who are never asked");
             // An attempt that is under way is not ours to drop.
             let _dropped = self.store.drop_entry(id, now).await?;

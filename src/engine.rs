@@ -148,7 +148,8 @@ impl Engine {
             connection.clone(),
             Arc::clone(&clock),
             concurrency,
-            config.events.webhook_url.is_some(),
+            // Without somebody who listens nothing is watched.
+            config.events.webhook_url.as_ref().map(|_| config.events.topics.clone()).unwrap_or_default(),
             stop.clone(),
         ));
         Ok(Self {

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use alert::{Alert, AlertKind, Over};
-pub use card::{CardEmail, CardPhone, ClientCard};
+pub use card::{CardEmail, CardPhone, ClientCard, WatchTopic};
 pub use contact::{ContactKey, contacts_of};
 pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts};
 pub use ledger::{

@@ -54,7 +54,7 @@ use crate::digest;
 use crate::model::{Account, AccountId, Alert, Connection, Failure, Health, LostReason};
 
 pub use accounts::{Belongings, Change};
-pub use cards::CardsCommit;
+pub use cards::{CardsCommit, Changed, RecordsCommit};
 pub use copy::{Copied, Export, RestoreError};
 pub use events::Noted;
 pub use ledger::{AskCommit, PlanCommit};

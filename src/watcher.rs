@@ -1,5 +1,5 @@
-//! Watches clients: cards that changed since the last look are compared with what was known of them, and whoever listens
-//! at `events.webhook_url` gets the difference.
+//! Watches what changes in Jobber, for whoever listens at `events.webhook_url`. Clients' cards that changed since the last
+//! look are compared with what was known of them, and the difference is told; of jobs, visits and invoices each change.
 //!
 //! The first look only notes where to begin. A card, its place in the stream and the event that tells of it are stored in one
 //! commit; the event then goes the way of an ask: leased, signed, retried under one id. What has not been known before
@@ -13,14 +13,15 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, minus};
 use crate::connection::{Connection, ReadError, Trouble};
-use crate::jobber::CardsRequest;
-use crate::model::{Account, AccountId, ClientCard};
+use crate::jobber::{CardsRequest, List, PageRequest};
+use crate::model::{Account, AccountId, ClientCard, Record, Stream, WatchTopic};
 use crate::step::{Entered, InFlight, Workers};
-use crate::store::{CardsCommit, Store, StoreError};
+use crate::store::{CardsCommit, Changed, RecordsCommit, Store, StoreError};
 
 /// A look begins so much before the last card that was seen: clocks and commits of Jobber's are not one.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
@@ -36,26 +37,26 @@ pub struct Watcher {
     clock: SharedClock,
     workers: Workers,
     in_flight: InFlight<AccountId>,
-    is_on: bool,
+    topics: Vec<WatchTopic>,
 }
 
 impl Watcher {
-    /// A watcher of up to `concurrency` accounts at a time; one that is not `is_on` does nothing: nobody listens.
+    /// A watcher of up to `concurrency` accounts at a time; one without `topics` does nothing: nobody listens.
     pub fn new(
         store: Store,
         connection: Connection,
         clock: SharedClock,
         concurrency: usize,
-        is_on: bool,
+        topics: Vec<WatchTopic>,
         stop: CancellationToken,
     ) -> Self {
         let workers = Workers::new(concurrency, stop);
-        Self { store, connection, clock, workers, in_flight: InFlight::new(), is_on }
+        Self { store, connection, clock, workers, in_flight: InFlight::new(), topics }
     }
 
     /// One look at every one of `accounts` that is not looked at already; how many events came of it.
     pub async fn watch_once(self: &Arc<Self>, accounts: Vec<Account>) -> Result<usize, StoreError> {
-        if !self.is_on {
+        if self.topics.is_empty() {
             return Ok(0);
         }
         let queue: Vec<_> = accounts
@@ -87,6 +88,72 @@ impl Watcher {
     }
 
     async fn look(&self, account: &Account) -> Result<usize, ReadError> {
+        let mut events = 0;
+        for topic in &self.topics {
+            events += match topic.stream() {
+                Some(stream) => self.look_at_records(account, *topic, stream).await?,
+                None => self.look_at_cards(account).await?,
+            };
+        }
+        Ok(events)
+    }
+
+    async fn look_at_records(
+        &self,
+        account: &Account,
+        topic: WatchTopic,
+        stream: Stream,
+    ) -> Result<usize, ReadError> {
+        let now = self.clock.now();
+        let watermark = account.watched.get(&stream).copied();
+        let since = watermark.map_or(now, |at| minus(at, OVERLAP));
+        let list = match stream {
+            Stream::Jobs => List::ChangedJobs,
+            Stream::Visits => List::CompletedVisits(since),
+            Stream::Invoices => List::ChangedInvoices(since),
+        };
+        let mut request = PageRequest { list, after: None };
+        let (mut changed, mut begin, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let answer = self.connection.page(&account.id, &request).await?;
+            begin = begin.or(answer.date);
+            pages += 1;
+            let rows: Vec<_> = answer.data.records.iter().filter_map(changed_of).collect();
+            // Jobs come in the order of change, and from the beginning of time.
+            let is_reached = stream == Stream::Jobs && rows.iter().any(|row| row.at < since);
+            changed.extend(rows.into_iter().filter(|row| row.at >= since));
+            match answer.data.next {
+                None => break,
+                Some(_) if is_reached || watermark.is_none() => break,
+                next if next == request.after || pages == PAGES_AT_MOST => return Err(endless()),
+                next => request.after = next,
+            }
+        }
+        let Some(watermark) = watermark else {
+            return self.commit(account, topic, stream, vec![], begin.unwrap_or(now)).await;
+        };
+        changed.sort_by_key(|row| row.at);
+        let newest = changed.last().map_or(watermark, |row| row.at);
+        self.commit(account, topic, stream, changed, newest.max(watermark)).await
+    }
+
+    async fn commit(
+        &self,
+        account: &Account,
+        topic: WatchTopic,
+        stream: Stream,
+        records: Vec<Changed>,
+        watermark: Timestamp,
+    ) -> Result<usize, ReadError> {
+        if records.is_empty() && account.watched.get(&stream) == Some(&watermark) {
+            return Ok(0);
+        }
+        let (account, now) = (account.id.clone(), self.clock.now());
+        let commit = RecordsCommit { account, topic, stream, records, watermark, now };
+        Ok(self.store.commit_records(commit).await?)
+    }
+
+    async fn look_at_cards(&self, account: &Account) -> Result<usize, ReadError> {
         let Some(watermark) = account.clients_watermark else {
             let begin = self.connection.cards(&account.id, &request(self.clock.now())).await?.date;
             let commit = CardsCommit {
@@ -109,8 +176,7 @@ impl Watcher {
                 None => break,
                 // Half of it must not move the watermark: what is behind would never be told.
                 next if next == request.after || pages == PAGES_AT_MOST => {
-                    let detail = "Jobber's pages do not end".to_owned();
-                    return Err(ReadError::Failed { detail, trouble: Trouble::Answer });
+                    return Err(endless());
                 }
                 next => request.after = next,
             }
@@ -131,4 +197,27 @@ impl Watcher {
 
 fn request(since: Timestamp) -> CardsRequest {
     CardsRequest { since, after: None }
+}
+
+fn endless() -> ReadError {
+    ReadError::Failed { detail: "Jobber's pages do not end".to_owned(), trouble: Trouble::Answer }
+}
+
+/// What is told of a record; nothing of a visit that is not completed.
+fn changed_of(record: &Record) -> Option<Changed> {
+    let fields = match record {
+        Record::Job(job) => json!({
+            "id": job.id, "number": job.number, "client_id": job.client_id, "jobber_status": job.status,
+            "completed_at": job.completed_at, "updated_at": job.updated_at,
+        }),
+        Record::Visit(visit) => json!({
+            "id": visit.id, "job_id": visit.job_id, "job_number": visit.job_number, "client_id": visit.client_id,
+            "completed_at": visit.completed_at,
+        }),
+        Record::Invoice(invoice) => json!({
+            "id": invoice.id, "number": invoice.number, "client_id": invoice.client_id, "status": invoice.status,
+            "issued_at": invoice.issued_at, "received_at": invoice.received_at, "updated_at": invoice.updated_at,
+        }),
+    };
+    Some(Changed { work: record.work(), at: record.stream_at()?, fields })
 }

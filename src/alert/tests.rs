@@ -23,6 +23,7 @@ fn account(name: &str) -> AccountView {
             paused_at: None,
             overrides: Overrides::default(),
             clients_watermark: None,
+            watched: BTreeMap::new(),
             endpoints: BTreeMap::new(),
         },
         health: Health { last_success: Some(at(0)), ..Health::default() },

@@ -1,9 +1,48 @@
-//! A client's card as it is watched: how the client is called and reached.
+//! What is watched beside asks: topics, and a client's card: how the client is called and reached.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::EncodedId;
+use super::{EncodedId, Stream};
+
+/// What can be watched and told to whoever listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum WatchTopic {
+    /// How a client is called or reached.
+    #[serde(rename = "client.updated")]
+    ClientUpdated,
+    /// Anything of a job.
+    #[serde(rename = "job.updated")]
+    JobUpdated,
+    /// A visit's completion.
+    #[serde(rename = "visit.completed")]
+    VisitCompleted,
+    /// Anything of an invoice.
+    #[serde(rename = "invoice.updated")]
+    InvoiceUpdated,
+}
+
+impl WatchTopic {
+    /// Its name in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientUpdated => "client.updated",
+            Self::JobUpdated => "job.updated",
+            Self::VisitCompleted => "visit.completed",
+            Self::InvoiceUpdated => "invoice.updated",
+        }
+    }
+
+    /// The stream it is found in; none for clients, which no trigger follows.
+    pub fn stream(self) -> Option<Stream> {
+        match self {
+            Self::ClientUpdated => None,
+            Self::JobUpdated => Some(Stream::Jobs),
+            Self::VisitCompleted => Some(Stream::Visits),
+            Self::InvoiceUpdated => Some(Stream::Invoices),
+        }
+    }
+}
 
 /// A card. Field names are a promise to receivers of `client.updated`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -43,6 +43,9 @@ pub struct Account {
     /// Where the next look at its clients begins, if they are watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients_watermark: Option<Timestamp>,
+    /// Where the next look at each stream begins that is watched for whoever listens.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub watched: BTreeMap<Stream, Timestamp>,
     /// Who at Jobber sends its events, by topic: Jobber cannot list them (`api-behaviour.md` §4).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<String, EncodedId>,

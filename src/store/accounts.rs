@@ -193,7 +193,7 @@ impl Store {
     fn keys_of(&self, id: &AccountId) -> Result<Vec<sled::IVec>, StoreError> {
         let txn = Txn::new(&self.0.tree);
         let mut keys = super::events::keys_of(&txn, id)?;
-        for family in [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION, key::CARD] {
+        for family in [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION, key::CARD, key::SEEN] {
             for key in txn.committed_keys(&key::of_account(family, id)) {
                 keys.push(key?);
             }

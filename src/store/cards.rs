@@ -1,12 +1,15 @@
-//! Clients' cards as they were last seen, and the events that tell how they changed.
+//! What is watched as it was last seen, and the events that tell how it changed.
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::outbox::put_entry;
+use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
-use crate::model::{Account, AccountId, AskId, ClientCard, EntryState, OutboxEntry, WorkKind, WorkRef};
+use crate::model::{
+    Account, AccountId, AskId, ClientCard, EntryState, OutboxEntry, Stream, WatchTopic, WorkKind, WorkRef,
+};
 
 /// What a look at an account's clients stores, in one commit.
 #[derive(Debug, Clone)]
@@ -52,21 +55,7 @@ impl Store {
                     "before": before,
                     "after": card,
                 });
-                put_entry(
-                    txn,
-                    &OutboxEntry {
-                        id: event,
-                        account: id.clone(),
-                        work: WorkRef { kind: WorkKind::Client, id: card.id },
-                        trigger: account.trigger,
-                        body: body.to_string(),
-                        created_at: now,
-                        attempt: 0,
-                        failures: 0,
-                        state: EntryState::Due { at: now },
-                        last: None,
-                    },
-                );
+                put_event(txn, &account, event, WorkRef { kind: WorkKind::Client, id: card.id }, &body, now);
                 events += 1;
             }
             account.clients_watermark =
@@ -76,4 +65,82 @@ impl Store {
         })
         .await
     }
+
+    /// Stores that records changed, and an event for each change that was not told yet; how many those were.
+    pub async fn commit_records(&self, commit: RecordsCommit) -> Result<usize, StoreError> {
+        self.write(move |txn| {
+            let RecordsCommit { account: id, topic, stream, records, watermark, now } = commit;
+            let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
+            let mut events = 0;
+            for Changed { work, at, fields } in records {
+                let key = key::seen(&id, &work);
+                if txn.get::<Timestamp>(&key)?.is_some_and(|seen| seen >= at) {
+                    continue;
+                }
+                txn.put(&key, &at);
+                let kind = work.kind.as_str();
+                let parts = [id.as_str(), topic.as_str(), work.id.as_str(), &at.to_string()];
+                let event = AskId::event(&digest::short(&parts));
+                let body = json!({
+                    "type": topic.as_str(),
+                    "timestamp": now,
+                    "account": {"id": id, "name": account.name},
+                    kind: fields,
+                });
+                put_event(txn, &account, event, work, &body, now);
+                events += 1;
+            }
+            let at = account.watched.entry(stream).or_insert(watermark);
+            *at = watermark.max(*at);
+            txn.put(&key::account(&id), &account);
+            Ok(events)
+        })
+        .await
+    }
+}
+
+/// What a look at one stream of an account stores, in one commit.
+#[derive(Debug, Clone)]
+pub struct RecordsCommit {
+    /// Whose records.
+    pub account: AccountId,
+    /// What is told of them.
+    pub topic: WatchTopic,
+    /// The stream they are of.
+    pub stream: Stream,
+    /// What changed, in the order in which it did.
+    pub records: Vec<Changed>,
+    /// Where the next look begins.
+    pub watermark: Timestamp,
+    /// When it was looked.
+    pub now: Timestamp,
+}
+
+/// A record that changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// Which.
+    pub work: WorkRef,
+    /// When.
+    pub at: Timestamp,
+    /// What is told of it.
+    pub fields: Value,
+}
+
+fn put_event(txn: &mut Txn<'_>, account: &Account, id: AskId, work: WorkRef, body: &Value, now: Timestamp) {
+    put_entry(
+        txn,
+        &OutboxEntry {
+            id,
+            account: account.id.clone(),
+            work,
+            trigger: account.trigger,
+            body: body.to_string(),
+            created_at: now,
+            attempt: 0,
+            failures: 0,
+            state: EntryState::Due { at: now },
+            last: None,
+        },
+    );
 }

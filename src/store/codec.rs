@@ -126,6 +126,9 @@ mod tests {
         account_with_endpoints: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"endpoints":{"JOB_CLOSED":"ZTE="}}"#,
         card: ClientCard = r#"{"id":"YzE=","name":"John Smith","first_name":"John","last_name":"Smith","company_name":null,"is_archived":false,"receives_review_requests":true,"phones":[{"number":"+15551234567","takes_texts":true,"is_primary":true}],"emails":[{"address":"john@example.com","is_primary":true}],"updated_at":"2026-03-10T11:00:00Z"}"#,
         event_on_its_way: OutboxEntry = r#"{"id":"evt_1","account":"Z2lk","work":{"kind":"client","id":"YzE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":0,"failures":0,"state":"due","at":"2026-03-10T11:05:00Z"}"#,
+        account_that_is_watched: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"clients_watermark":"2026-03-10T09:00:00Z","watched":{"jobs":"2026-03-10T09:00:00Z"}}"#,
+        health_with_events: Health = r#"{"last_success":null,"failing_since":null,"last_error":null,"needs_operator":false,"asking_fails_since":null,"last_event":null,"last_webhook":"2026-03-10T09:00:00Z","unheard":2}"#,
+        receiver_that_takes: ReceiverState = r#"{"stopped_at":null,"delivered_at":"2026-03-10T11:00:00Z"}"#,
         number: u32 = "2",
         counter: u64 = "1234567890123",
     }

@@ -17,6 +17,7 @@ pub(super) const LINK: &[u8] = b"link\0";
 pub(super) const MARKER: &[u8] = b"marker\0";
 pub(super) const OUTBOX: &[u8] = b"outbox\0";
 pub(super) const OUTBOX_DUE: &[u8] = b"outdue\0";
+pub(super) const SEEN: &[u8] = b"seen\0";
 pub(super) const PENDING: &[u8] = b"pending\0";
 
 /// Stands for all accounts: no id of Jobber's reads so.
@@ -64,6 +65,11 @@ pub(super) fn webhook_secret(id: &AccountId) -> Vec<u8> {
 
 pub(super) fn card(account: &AccountId, client: &EncodedId) -> Vec<u8> {
     join(CARD, &[account.as_str().as_bytes(), client.as_str().as_bytes()])
+}
+
+/// When a watched record was last seen to change.
+pub(super) fn seen(account: &AccountId, work: &WorkRef) -> Vec<u8> {
+    of_work(SEEN, account, work)
 }
 
 /// `name` tells one wish from another.

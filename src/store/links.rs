@@ -234,6 +234,7 @@ impl Store {
                     paused_at: None,
                     overrides: Overrides::default(),
                     clients_watermark: None,
+                    watched: BTreeMap::new(),
                     endpoints: BTreeMap::new(),
                 },
             };

@@ -46,7 +46,7 @@ impl Store {
 
     fn old_keys(&self, before: Timestamp) -> Result<Vec<sled::IVec>, StoreError> {
         let mut old = Vec::new();
-        for family in [key::DECISION, key::MARKER, key::CONTACT, key::LINK] {
+        for family in [key::DECISION, key::MARKER, key::CONTACT, key::SEEN, key::LINK] {
             let txn = Txn::new(&self.0.tree);
             for key in txn.committed_keys(family) {
                 let key = key?;
@@ -89,6 +89,9 @@ fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreErr
     }
     if key.starts_with(key::CONTACT) {
         return Ok(txn.get::<Contacted>(key)?.is_some_and(|contacted| contacted.at < before));
+    }
+    if key.starts_with(key::SEEN) {
+        return Ok(txn.get::<Timestamp>(key)?.is_some_and(|seen| seen < before));
     }
     let Some(link) = txn.get::<Link>(key)? else { return Ok(false) };
     Ok(link.created_at < before && link.expires_at < before)

@@ -154,3 +154,58 @@ async fn events_that_pile_up_keep_no_ask_waiting() {
     app.sweep().await;
     assert_eq!(app.receiver.got().len(), 1);
 }
+
+#[tokio::test]
+async fn jobs_visits_and_invoices_are_told_too_where_that_is_wanted() {
+    let crm = Receiver::start().await;
+    let url = crm.url();
+    let app = TestApp::start_with(|config| {
+        config.events = serde_json::from_value(json!({
+            "webhook_url": url, "topics": ["job.updated", "visit.completed", "invoice.updated"],
+        }))
+        .unwrap();
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    let customer = ace.customer(&app);
+    for _ in 0..30 {
+        ace.job(&app, &customer, "Old", &[]);
+    }
+    app.pass(minutes(10));
+    assert_eq!(look(&app).await, 0, "the first look only notes where to begin");
+    app.pass(minutes(10));
+    let job = ace.job(&app, &customer, "Drain Cleaning", &[]);
+    let invoice = ace.invoice(&app, &customer, Some(&job), true);
+    assert_eq!((look(&app).await, look(&app).await), (2, 0));
+    app.pass(minutes(10));
+    let visit = ace.visits(&app, &job).remove(0);
+    ace.complete(&app, &visit, None);
+    app.pass(minutes(10));
+    ace.close(&app, &job);
+    ace.pay(&app, &invoice);
+    for _ in 0..150 {
+        ace.job(&app, &customer, "New", &[]);
+    }
+    // The visit, the job, the invoice, and 150 new jobs: over several pages.
+    assert_eq!((look(&app).await, look(&app).await), (153, 0));
+    while app.engine.store.entries().count() > 0 {
+        look(&app).await;
+    }
+    let told = bodies(&crm);
+    let of = |topic: &str, kind: &str, id: &str| -> Vec<Value> {
+        let of = |event: &&Value| event["type"] == topic && event[kind]["id"] == id;
+        told.iter().filter(of).map(|event| event[kind].clone()).collect()
+    };
+    let jobs = of("job.updated", "job", job.id.as_str());
+    assert_eq!(jobs.len(), 2);
+    assert_eq!(jobs[0]["completed_at"], Value::Null);
+    assert!(jobs[1]["completed_at"].is_string(), "{jobs:?}");
+    assert_eq!(of("visit.completed", "visit", visit.id.as_str()).len(), 1);
+    let invoices = of("invoice.updated", "invoice", invoice.id.as_str());
+    assert_eq!((invoices.len(), &invoices[1]["status"]), (2, &json!("paid")));
+    let mut ids = crm.ids();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), told.len(), "each once");
+}

@@ -174,7 +174,7 @@ pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -
         "poll": {"schedule": "0 */5 * * * *", "concurrency": 16},
         "outgoing": {"private_addresses": false},
         "alerts": {"webhook_url": null, "command": []},
-        "events": {"webhook_url": null},
+        "events": {"webhook_url": null, "topics": ["client.updated"]},
         "review": {
             "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
             "webhook_secret_file": null, "delay": "2h", "max_age": "7d", "cooldown": "0s", "cooldown_across_accounts": false, "shadow": false, "never_tag": "no-review",
