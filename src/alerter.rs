@@ -82,10 +82,14 @@ impl Alerter {
     }
 
     /// One look at everything. What was told, in the order in which it was.
-    pub async fn alert_once(&self) -> Result<Vec<Alert>, StoreError> {
+    pub async fn alert_once(self: &Arc<Self>) -> Result<Vec<Alert>, StoreError> {
         let Ok(_turn) = self.turn.try_lock() else { return Ok(vec![]) };
         let now = self.clock.now();
-        let view = self.view(now)?;
+        let alerter = Arc::clone(self);
+        // A look at everything that waits, and at what the silent usually do: not on a thread that others wait for.
+        let view = tokio::task::spawn_blocking(move || alerter.view(now)).await;
+        let view =
+            view.map_err(|error| StoreError::Failed(format!("looking at everything failed: {error}")))??;
         let mut new = Vec::new();
         for change in changes(&self.store.alerts()?, &view, now) {
             new.push(match change {

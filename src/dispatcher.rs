@@ -101,7 +101,13 @@ impl Dispatcher {
             if only.is_some_and(|only| *only != account) {
                 continue;
             }
-            let (events, asks): (Vec<_>, Vec<_>) = asks.into_iter().partition(AskId::is_event);
+            let (mut events, asks): (Vec<_>, Vec<_>) = asks.into_iter().partition(AskId::is_event);
+            if self.rulebook.events_receiver().is_none() {
+                // Nobody listens any more.
+                for event in events.drain(..) {
+                    let _dropped = self.store.drop_entry(&event, self.clock.now()).await?;
+                }
+            }
             for (receiver, ask) in
                 self.leaving(&account, asks)?.into_iter().chain(self.leaving(&account, events)?)
             {

@@ -26,10 +26,10 @@ use crate::store::{CardsCommit, Changed, RecordsCommit, Store, StoreError};
 /// A look begins so much before the last card that was seen: clocks and commits of Jobber's are not one.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 
-/// More pages than this are a broken answer: 50,000 cards.
+/// More pages than this are a broken answer: 50,000 rows.
 const PAGES_AT_MOST: u32 = 500;
 
-/// Watches clients.
+/// Watches what changes.
 #[derive(Debug)]
 pub struct Watcher {
     store: Store,
@@ -74,7 +74,7 @@ impl Watcher {
                     Err(ReadError::Store(error)) => Err(error),
                     Err(error) => {
                         // The sweep of this account tells of such trouble.
-                        tracing::debug!(account.id = %account.id, %error, "clients could not be read");
+                        tracing::debug!(account.id = %account.id, %error, "what is watched could not be read");
                         Ok(0)
                     }
                 }

@@ -123,7 +123,12 @@ pub(super) async fn set(
     if let Err(error) = engine.rulebook.review(&own) {
         return Ok(Reply::Refused(format!("{error}; nothing was changed")));
     }
-    match engine.store.change_account(&account.id, change, now).await? {
+    // By Jobber's clock, where it tells: work's instants are its own.
+    let at = match change.trigger {
+        Some(_) => engine.connection.reach().await.ok().flatten().unwrap_or(now),
+        None => now,
+    };
+    match engine.store.change_account(&account.id, change, at).await? {
         Some(account) => {
             // What is due by its new settings may be due now.
             engine.bells.dispatch.notify_one();
@@ -188,7 +193,9 @@ pub(super) async fn disconnect(engine: &Engine, name: &str, now: Timestamp) -> R
         Ok(()) | Err(ReadError::NeedsAuthorization(_)) => {}
         Err(ReadError::Store(error)) => return Err(error),
         Err(error) => {
-            let words = format!("Jobber could not be told ({error}); nothing was changed, try again");
+            let words = format!(
+                "Jobber could not be told ({error}); it is connected as before, but for its events: try again"
+            );
             return Ok(Reply::Failed(words));
         }
     }

@@ -6,14 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Reply, named};
-use crate::connection::ReadError;
+use crate::connection::{ReadError, Trouble};
 use crate::engine::Engine;
 use crate::event::Topic;
 use crate::model::{Account, AccountId, EncodedId};
 use crate::store::StoreError;
-
-/// Stands for an endpoint's id that is not known.
-const LOST: &str = "";
 
 /// How an account hears of changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,47 +76,48 @@ pub(super) async fn events(
 }
 
 /// Every topic that the account has use for, and no other. Each endpoint's id is stored as soon as it is known: Jobber
-/// cannot list them. One that Jobber has already, under an id that got lost with its answer, is as good.
+/// cannot list them. A topic that Jobber refuses (it may send it already, and the id was lost with its answer) is told,
+/// and keeps none of the others.
 async fn on(engine: &Engine, account: &Account, now: Timestamp) -> Result<(), ReadError> {
     let wanted = Topic::of(account.trigger);
     let is_wanted = |name: &str| wanted.iter().any(|topic| topic.as_str() == name);
     let old = account.endpoints.iter().filter(|(topic, _)| !is_wanted(topic));
     off(engine, account, old.map(|(topic, id)| (topic.clone(), id.clone())).collect()).await?;
-    let url = engine.config.events_url();
+    let (url, mut refused) = (engine.config.events_url(), None);
     for topic in wanted {
         let name = topic.as_str().to_owned();
         if account.endpoints.contains_key(&name) {
             continue;
         }
-        let id = match engine.connection.event_on(&account.id, topic, &url).await {
-            Ok(id) => id,
-            Err(ReadError::Failed { detail, .. }) if detail.contains("taken") => EncodedId::new(LOST),
+        match engine.connection.event_on(&account.id, topic, &url).await {
+            Ok(id) => {
+                let note = move |endpoints: &mut BTreeMap<String, EncodedId>| {
+                    endpoints.insert(name, id);
+                };
+                engine.store.note_endpoints(&account.id, note).await?;
+            }
+            Err(ReadError::Failed { detail, trouble: trouble @ Trouble::Answer }) => {
+                let detail = format!("{name}: {detail}; Jobber may send it already");
+                refused = Some(ReadError::Failed { detail, trouble });
+            }
             Err(error) => return Err(error),
-        };
-        let note = move |endpoints: &mut BTreeMap<String, EncodedId>| {
-            endpoints.insert(name, id);
-        };
-        engine.store.note_endpoints(&account.id, note).await?;
+        }
     }
     // From here on their absence tells something.
     engine.store.note_webhook(&account.id, now).await?;
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
-/// One at a time: what Jobber does not know any more keeps no other one.
+/// One at a time: what Jobber does not know any more is gone already, and keeps no other one.
 pub(super) async fn off(
     engine: &Engine,
     account: &Account,
     endpoints: BTreeMap<String, EncodedId>,
 ) -> Result<(), ReadError> {
     for (topic, id) in endpoints {
-        if id.as_str() != LOST {
-            match engine.connection.event_off(&account.id, std::slice::from_ref(&id)).await {
-                Ok(()) => {}
-                // It is gone already.
-                Err(ReadError::Failed { detail, .. }) if detail.contains("not found") => {}
-                Err(error) => return Err(error),
-            }
+        match engine.connection.event_off(&account.id, std::slice::from_ref(&id)).await {
+            Ok(()) | Err(ReadError::Failed { trouble: Trouble::Answer, .. }) => {}
+            Err(error) => return Err(error),
         }
         engine.store.note_endpoints(&account.id, move |known| drop(known.remove(&topic))).await?;
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::{AccountId, AskId, Delivery, EncodedId, Overrides, Subject, Trigger, WorkRef};
+use crate::model::{AccountId, AskId, Delivery, EncodedId, Subject, Trigger, WorkRef};
 
 fn at(minutes: i64) -> Timestamp {
     "2026-03-10T12:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minutes)
@@ -9,23 +9,13 @@ fn at(minutes: i64) -> Timestamp {
 
 fn account(name: &str) -> AccountView {
     AccountView {
-        account: Account {
-            id: AccountId::new(name),
-            name: name.to_owned(),
-            label: name.to_owned(),
-            trigger: Trigger::JobCompleted,
-            connected_at: at(-100_000),
-            asks_from: at(-100_000),
-            connection: Connection::Connected,
-            watermarks: BTreeMap::new(),
-            reconciled_at: None,
-            timezone: None,
-            paused_at: None,
-            overrides: Overrides::default(),
-            clients_watermark: None,
-            watched: BTreeMap::new(),
-            endpoints: BTreeMap::new(),
-        },
+        account: Account::new(
+            AccountId::new(name),
+            name.to_owned(),
+            name.to_owned(),
+            Trigger::JobCompleted,
+            at(-100_000),
+        ),
         health: Health { last_success: Some(at(0)), ..Health::default() },
         dead: 0,
         weekly: None,

@@ -38,15 +38,12 @@ async fn take(engine: &std::sync::Arc<Engine>, sweeps: &mut Sweeps, config: &Con
     }
     // Whatever can be refused comes before anything is changed.
     let schedule = config.poll.schedule.as_str();
-    let job = if schedule == sweeps.schedule {
-        None
-    } else {
-        let ringer = std::sync::Arc::clone(engine);
-        let job = Job::new(schedule, move |_, _| ringer.bells.sweep.notify_one())?;
-        Some(sweeps.scheduler.add(job).await?)
-    };
-    engine.rulebook.replace(config)?;
-    if let Some(job) = job {
+    let ringer = std::sync::Arc::clone(engine);
+    let job = Job::new(schedule, move |_, _| ringer.bells.sweep.notify_one())?;
+    // Of the rest the daemon goes on as it was started, in every part of it.
+    engine.rulebook.replace(&Config { review: config.review.clone(), ..engine.config.clone() })?;
+    if schedule != sweeps.schedule {
+        let job = sweeps.scheduler.add(job).await?;
         sweeps.scheduler.remove(&std::mem::replace(&mut sweeps.job, job)).await?;
         schedule.clone_into(&mut sweeps.schedule);
     }

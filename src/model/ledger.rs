@@ -52,6 +52,27 @@ pub struct Account {
 }
 
 impl Account {
+    /// An account that was connected just now, at `at`.
+    pub fn new(id: AccountId, name: String, label: String, trigger: Trigger, at: Timestamp) -> Self {
+        Self {
+            id,
+            name,
+            label,
+            trigger,
+            connected_at: at,
+            asks_from: at,
+            connection: Connection::Connected,
+            watermarks: BTreeMap::new(),
+            reconciled_at: None,
+            timezone: None,
+            paused_at: None,
+            overrides: Overrides::default(),
+            clients_watermark: None,
+            watched: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+        }
+    }
+
     /// Whether there is anything to read and to decide for it now.
     pub fn is_active(&self) -> bool {
         self.connection.is_connected() && self.paused_at.is_none()

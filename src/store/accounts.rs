@@ -45,12 +45,13 @@ impl Store {
         sealed.map(|sealed| self.0.sealer.open_secret(id, &sealed)).transpose()
     }
 
-    /// Changes an account; `None` if there is no such one. A changed trigger asks only about work from now on.
+    /// Changes an account; `None` if there is no such one. A changed trigger asks only about work from `at` on, by Jobber's
+    /// clock.
     pub async fn change_account(
         &self,
         id: &AccountId,
         change: Change,
-        now: Timestamp,
+        at: Timestamp,
     ) -> Result<Option<Account>, StoreError> {
         let sealed = match &change.secret {
             Some(Some(secret)) => Some(Some(self.0.sealer.seal_secret(id, secret)?)),
@@ -71,7 +72,7 @@ impl Store {
             }
             if let Some(trigger) = change.trigger.filter(|trigger| *trigger != account.trigger) {
                 account.trigger = trigger;
-                account.asks_from = now;
+                account.asks_from = at;
                 account.reconciled_at = None;
             }
             match sealed {
@@ -109,7 +110,7 @@ impl Store {
         self.write(move |txn| {
             let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
             account.connection = Connection::Disconnected { at: now };
-            // They ended with the authorisation.
+            // Whoever disconnects has ended them before.
             account.endpoints.clear();
             txn.put(&key::account(&id), &account);
             for key in [key::token(&id), key::refreshing(&id)] {

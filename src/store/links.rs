@@ -8,9 +8,7 @@ use subtle::ConstantTimeEq;
 use super::accounts::forget_troubles;
 use super::writer::Txn;
 use super::{Store, StoreError, Tokens, key, put_pair};
-use crate::model::{
-    Account, AccountId, Connection, Link, LinkId, LinkState, LostReason, Overrides, Pending, Trigger,
-};
+use crate::model::{Account, AccountId, Connection, Link, LinkId, LinkState, LostReason, Pending, Trigger};
 
 /// Why a link or an authorisation under way does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -220,23 +218,7 @@ impl Store {
                         ..known
                     }
                 }
-                None => Account {
-                    id: new.account.clone(),
-                    name: new.name,
-                    label: link.label.clone(),
-                    trigger,
-                    connected_at: new.at,
-                    asks_from: new.at,
-                    connection: Connection::Connected,
-                    watermarks: BTreeMap::new(),
-                    reconciled_at: None,
-                    timezone: None,
-                    paused_at: None,
-                    overrides: Overrides::default(),
-                    clients_watermark: None,
-                    watched: BTreeMap::new(),
-                    endpoints: BTreeMap::new(),
-                },
+                None => Account::new(new.account.clone(), new.name, link.label.clone(), trigger, new.at),
             };
             link.state = LinkState::Used { by: new.account.clone(), at: new.now };
             txn.put(&link_key, &link);

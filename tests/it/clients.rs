@@ -209,3 +209,18 @@ async fn jobs_visits_and_invoices_are_told_too_where_that_is_wanted() {
     ids.dedup();
     assert_eq!(ids.len(), told.len(), "each once");
 }
+
+#[tokio::test]
+async fn events_that_nobody_listens_to_any_more_are_dropped() {
+    let (app, ace, crm) = watched().await;
+    look(&app).await;
+    app.pass(minutes(1));
+    ace.customer(&app);
+    crm.answers(&[500]);
+    look(&app).await;
+    let app = app.restart_with_change(|config| config.events.webhook_url = None).await;
+    app.pass(minutes(1));
+    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    assert_eq!(app.engine.store.next_ask_due().unwrap(), None);
+    app.finish();
+}

@@ -1,6 +1,6 @@
 //! Jobber's webhooks: proved, stored, followed up at once, and never more than a hint.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,8 @@ struct Heard {
     app: TestApp,
     ace: Contractor,
     url: String,
-    _stop: tokio_util::sync::DropGuard,
+    stop: tokio_util::sync::DropGuard,
+    http: tokio::task::JoinHandle<()>,
 }
 
 impl Heard {
@@ -37,8 +38,8 @@ impl Heard {
         app.pass(minutes(10));
         app.sweep().await;
         let stop = CancellationToken::new();
-        tokio::spawn(Http::new(listener, app.engine()).run(stop.clone()));
-        Self { app, ace, url: format!("{public}/webhooks/jobber"), _stop: stop.drop_guard() }
+        let http = tokio::spawn(Http::new(listener, app.engine()).run(stop.clone()));
+        Self { app, ace, url: format!("{public}/webhooks/jobber"), stop: stop.drop_guard(), http }
     }
 
     async fn enabled(trigger: Trigger) -> Self {
@@ -155,8 +156,10 @@ async fn an_event_survives_a_crash_and_repeats_are_one() {
         assert_eq!(heard.tell(topic, job.id.as_str()).await, 200);
     }
     heard.wishes(1).await;
-    let Heard { app, ace, .. } = heard;
-    // The listener still holds the old engine; what it stored is what counts.
+    let Heard { app, ace, stop, http, .. } = heard;
+    drop(stop);
+    http.await.unwrap();
+    let app = app.restart().await;
     let followed = app.engine.listener.listen_once().await.unwrap();
     assert_eq!((followed.read, followed.candidates), (1, 1));
     assert!(app.waits(&ace, &job));
@@ -316,6 +319,15 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
         ["APP_DISCONNECT", "CLIENT_UPDATE", "JOB_CLOSED", "JOB_UPDATE"],
         "twice is once"
     );
+    // One id got lost with its answer, and one endpoint is gone: neither keeps the others.
+    let store = &app.engine.store;
+    store.note_endpoints(&heard.ace.id, |known| drop(known.remove("JOB_CLOSED"))).await.unwrap();
+    let rows = heard.turn(true).await;
+    assert_eq!(topics(&rows), ["APP_DISCONNECT", "CLIENT_UPDATE", "JOB_UPDATE"]);
+    assert!(rows[0].error.as_ref().is_some_and(|error| error.contains("JOB_CLOSED")), "{rows:?}");
+    let gone = jobber_reviewd::model::EncodedId::new("Z29uZQ==");
+    let put = |known: &mut BTreeMap<_, _>| drop(known.insert("JOB_CLOSED".to_owned(), gone));
+    store.note_endpoints(&heard.ace.id, put).await.unwrap();
     let set = Request::AccountSet {
         account: "Ace Plumbing".into(),
         set: [("trigger".to_owned(), json!("visit_completed"))].into(),
