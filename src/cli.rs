@@ -21,16 +21,16 @@ use self::args::SandboxArgs;
 use self::args::{
     AccountVerb, Cli, ConfigVerb, EventsVerb, LinkVerb, QueueVerb, ShadowVerb, SuppressVerb, Verb,
 };
-use crate::admin::{self, Check, CheckState, Handed, Reply, Request, Told};
-use crate::app::{Daemon, stop_on_signal};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, KEYS, SecretName, Secrets, find_secret, parse_value, value_of};
-use crate::control::{self, CallError};
-use crate::engine::Engine;
-use crate::import;
-use crate::model::{AskId, LinkId};
+use crate::context::Engine;
+use crate::daemon::{Daemon, stop_on_signal};
+use crate::domain::import;
+use crate::domain::model::{AskId, LinkId};
+use crate::ops::{self, Check, CheckState, Handed, Reply, Request, Told};
+use crate::server::control::{self, CallError};
 use crate::store::{IfMissing, RestoreError, Store, StoreError, is_full};
-use crate::table;
+use crate::text_table;
 
 /// How often a store that is in use is tried again: its daemon may be starting or ending.
 const TRIES: u32 = 20;
@@ -339,7 +339,7 @@ async fn reach(config: Config, request: &Request, hear: &mut Hear<'_>) -> Result
 
 async fn carry_out_here(engine: &Engine, request: Request, hear: &mut Hear<'_>) -> Result<Reply, Stop> {
     let (tell, mut told) = tokio::sync::mpsc::channel(1);
-    let carried_out = admin::carry_out(engine, request, false, tell);
+    let carried_out = ops::carry_out(engine, request, false, tell);
     tokio::pin!(carried_out);
     loop {
         tokio::select! {
@@ -598,7 +598,7 @@ fn show_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
             .into_iter()
             .map(|(name, from)| [format!("secret {name}"), from.as_str().unwrap_or_default().to_owned()]),
     );
-    print_text(&table::plain(&["key", "value"], rows))
+    print_text(&text_table::plain(&["key", "value"], rows))
 }
 
 fn check_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> {
@@ -618,7 +618,7 @@ fn check_config(path: Option<PathBuf>, output: &Output) -> Result<Status, Stop> 
 
 #[cfg(feature = "sandbox")]
 async fn sandbox(args: SandboxArgs, output: &Output) -> Result<Status, Stop> {
-    use crate::sandbox::{CLIENT_ID, CLIENT_SECRET, Sandbox, Seed};
+    use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Sandbox, Seed};
 
     let seed = match (args.seed, args.accounts) {
         (Some(_), _) => Seed::Demo,
@@ -705,7 +705,7 @@ fn status_of(reply: &Reply) -> Status {
                 Status::Failed
             }
         }
-        Reply::Status(report) if report.accounts.iter().any(admin::AccountStatus::needs_human) => {
+        Reply::Status(report) if report.accounts.iter().any(ops::AccountStatus::needs_human) => {
             Status::NeedsHuman
         }
         Reply::Checked(checks) if checks.iter().any(|check| check.state == CheckState::Failed) => {

@@ -16,11 +16,11 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::dial::{is_loopback, is_public, literal};
-use crate::message::{Texts, TextsError};
-use crate::model::{Trigger, WatchTopic};
-use crate::rules::{KindOfClients, Policy};
-use crate::window::Window;
+use crate::domain::message::{Texts, TextsError};
+use crate::domain::model::{Trigger, WatchTopic};
+use crate::domain::rules::{KindOfClients, Policy};
+use crate::domain::window::Window;
+use crate::outbound::resolver::{is_loopback, is_public, literal};
 
 pub use secret::{SecretName, SecretSource, Secrets, find_secret};
 pub use values::{Amount, Concurrency, DayHours, HttpsUrl, Percent, Period, Schedule, Zone};

@@ -22,17 +22,18 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::admin::{self, Reply, Request};
-use crate::app::{Daemon, stop_on_signal};
+use crate::accounts::onboarding::NewLink;
 use crate::clock::{Clock, SharedClock, SystemClock, plus};
 use crate::config::{Config, KEYS, Secrets, value_of};
-use crate::connect::NewLink;
-use crate::engine::Engine;
-use crate::model::{AccountId, AskId, Decision, EncodedId, Outcome, SkipReason, Trigger, WorkRef};
-use crate::sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
-use crate::store::{IfMissing, StoreKey};
-use crate::table::table;
-use crate::webhook::WebhookSecret;
+use crate::context::Engine;
+use crate::daemon::{Daemon, stop_on_signal};
+use crate::domain::model::{AccountId, AskId, Decision, EncodedId, Outcome, SkipReason, Trigger, WorkRef};
+use crate::ops::{self, Reply, Request};
+use crate::outbound::secret::WebhookSecret;
+use crate::store::IfMissing;
+use crate::store_key::StoreKey;
+use crate::text_table::table;
+use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
 
 /// How fast the clock runs while the story is told: ten minutes a second.
 const SPEED: u32 = 600;
@@ -482,7 +483,7 @@ impl Play<'_> {
     async fn admin(&self, request: Request) -> anyhow::Result<()> {
         // Nobody listens to what is told on the way.
         let (deaf, _) = tokio::sync::mpsc::channel(1);
-        match admin::carry_out(&self.stage.engine, request, true, deaf).await {
+        match ops::carry_out(&self.stage.engine, request, true, deaf).await {
             Reply::Refused(words) | Reply::Failed(words) => Err(anyhow!(words)),
             _ => Ok(()),
         }

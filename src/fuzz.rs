@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::admin::{Reply, Request};
+use crate::accounts::tokens;
 use crate::config::{Config, Period};
-use crate::decide::{Contractor, Past, decide};
-use crate::event::{self, Heard, Wish};
-use crate::message::Texts;
-use crate::model::{AccountId, EncodedId, Facts, Record, Trigger, WorkRef};
-use crate::plan::{Known, plan};
-use crate::rules::{LocalHours, Rules};
-use crate::{http, import, jobber, oauth, retry, store};
+use crate::domain::decide::{Contractor, Past, decide};
+use crate::domain::message::Texts;
+use crate::domain::model::{AccountId, EncodedId, Facts, Record, Trigger, WorkRef};
+use crate::domain::plan::{Known, plan};
+use crate::domain::rules::{LocalHours, Rules};
+use crate::domain::webhook_event::{self, Heard, Wish};
+use crate::domain::{import, retry};
+use crate::ops::{Reply, Request};
+use crate::{jobber, server, store};
 
 /// An answer of Jobber's API: the first byte says to which query and in which envelope.
 pub fn graphql_answers(bytes: &[u8]) {
@@ -75,7 +77,7 @@ fn sweep(records: &[Record], trigger: Trigger) {
 }
 
 fn recheck(facts: &Facts, work: &WorkRef, trigger: Trigger) {
-    let candidate = crate::model::Candidate {
+    let candidate = crate::domain::model::Candidate {
         work: work.clone(),
         released_at: None,
         trigger,
@@ -86,7 +88,7 @@ fn recheck(facts: &Facts, work: &WorkRef, trigger: Trigger) {
     let id = AccountId::new("account");
     let contractor = Contractor { id: &id, name: "Ace" };
     let verdict = decide(contractor, &candidate, Some(facts), &Past::default(), &rules(trigger), now());
-    if let crate::decide::Verdict::Ask(ask) = verdict {
+    if let crate::domain::decide::Verdict::Ask(ask) = verdict {
         claim(
             Texts::default().freeze(&ask.body).is_ok_and(|body| !body.is_empty()),
             "an ask does not encode",
@@ -100,7 +102,7 @@ fn recheck(facts: &Facts, work: &WorkRef, trigger: Trigger) {
 pub fn token_answers(bytes: &[u8]) {
     let [high, low, body @ ..] = bytes else { return };
     let status = u16::from_be_bytes([*high, *low]) % 600;
-    claim(!oauth::fuzzed(status, body) || (200..300).contains(&status), "tokens without success");
+    claim(!tokens::fuzzed(status, body) || (200..300).contains(&status), "tokens without success");
 }
 
 /// A value, or a key, of the store.
@@ -142,7 +144,7 @@ pub fn requests(bytes: &[u8]) {
     if let Some(wait) = retry::retry_after(text, now()) {
         claim(!wait.is_negative(), "a negative wait");
     }
-    http::fuzzed(text);
+    server::fuzzed(text);
     if let Ok(request) = serde_json::from_str::<Request>(text) {
         let again = serde_json::to_string(&request).and_then(|text| serde_json::from_str::<Request>(&text));
         claim(again.is_ok_and(|read| read == request), "a request that does not read back");

@@ -16,8 +16,8 @@ use reqwest::Url;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::event::Topic;
-use crate::model::{ClientCard, EncodedId, Facts, InvoiceFacts, Person, Record, Stream, WorkRef};
+use crate::domain::model::{ClientCard, EncodedId, Facts, InvoiceFacts, Person, Record, Stream, WorkRef};
+use crate::domain::webhook_event::Topic;
 
 pub use answer::{Cost, Refusal};
 use queries::{
@@ -128,7 +128,7 @@ impl<T> Answer<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Jobber's id of the account.
-    pub id: crate::model::AccountId,
+    pub id: crate::domain::model::AccountId,
     /// Its name.
     pub name: String,
 }
@@ -404,7 +404,7 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ApiError> {
 }
 
 fn unavailable(error: &reqwest::Error) -> ApiError {
-    ApiError::Unavailable { detail: crate::webhook::describe(error).to_owned(), retry_after: None }
+    ApiError::Unavailable { detail: crate::outbound::error::describe(error).to_owned(), retry_after: None }
 }
 
 /// What the fuzzer's bytes came to.

@@ -51,7 +51,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::digest;
-use crate::model::{Account, AccountId, Alert, Connection, Failure, Health, LostReason};
+use crate::domain::model::{Account, AccountId, Alert, Connection, Failure, Health, LostReason};
 
 pub use accounts::{Belongings, Change};
 pub use cards::{CardsCommit, Changed, RecordsCommit};
@@ -61,7 +61,7 @@ pub use ledger::{AskCommit, PlanCommit};
 pub use links::{LinkRefusal, NewConnection, Start};
 pub use open::IfMissing;
 pub use outbox::{OutboxCounts, QueueCount, QueueRefusal, ReceiverId};
-pub use seal::{StoreKey, StoreKeyError, Tokens};
+pub use seal::Tokens;
 
 use seal::Sealer;
 use writer::{Txn, Writer};

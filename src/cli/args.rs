@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Period;
-use crate::model::Trigger;
+use crate::domain::model::Trigger;
 
 /// How long a link works when nobody says otherwise.
 const LINK_LIVES: &str = "7d";

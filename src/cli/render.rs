@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::admin::{
-    AccountShown, Check, CheckState, EventsOf, Explained, QueueRow, Reply, Setting, StatusReport,
-};
-use crate::engine::OnceReport;
-use crate::model::{
+use crate::context::OnceReport;
+use crate::domain::model::{
     Account, Alert, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject,
     Suppression,
 };
-use crate::shadow::ShadowReport;
-use crate::table::table;
+use crate::domain::shadow::ShadowReport;
+use crate::ops::{
+    AccountShown, Check, CheckState, EventsOf, Explained, QueueRow, Reply, Setting, StatusReport,
+};
+use crate::text_table::table;
 
 /// A reply as text.
 pub(super) fn reply(reply: &Reply) -> String {

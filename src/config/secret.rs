@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Config, ConfigError, env_name};
-use crate::store::StoreKey;
-use crate::webhook::WebhookSecret;
+use crate::outbound::secret::WebhookSecret;
+use crate::store_key::StoreKey;
 
 /// A secret the daemon needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

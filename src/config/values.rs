@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::dial::is_loopback;
-use crate::window::{Hours, zone};
+use crate::domain::window::{Hours, zone};
+use crate::outbound::resolver::is_loopback;
 
 /// A length of time: `90s`, `30m`, `2h`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::{API_VERSION, Answer, ApiError};
-use crate::retry;
+use crate::domain::retry;
 
 /// Longest time for which Jobber is left alone on its own word.
 const LONGEST_REST: SignedDuration = SignedDuration::from_hours(1);

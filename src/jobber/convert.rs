@@ -4,11 +4,11 @@ use jiff::Timestamp;
 
 use super::queries::{clients, connected_account, details, extras, invoices, jobs, visits};
 use super::{ApiError, Cards, ExtraFacts, Identity, Page};
-use crate::event::Topic;
-use crate::model::{
+use crate::domain::model::{
     AccountId, CardEmail, CardPhone, ClientCard, ClientFacts, EmailAddress, Facts, InvoiceFacts,
     InvoiceRecord, JobFacts, JobRecord, Person, Phone, Record, VisitFacts, VisitRecord, WorkKind, WorkRef,
 };
+use crate::domain::webhook_event::Topic;
 
 pub(super) fn identity(data: connected_account::ResponseData) -> Result<Identity, ApiError> {
     match data.account {

@@ -7,7 +7,9 @@
 
 use graphql_client::GraphQLQuery;
 
-use crate::model::{EncodedId, InvoiceStatus as InvoiceStatusTypeEnum, JobStatus as JobStatusTypeEnum};
+use crate::domain::model::{
+    EncodedId, InvoiceStatus as InvoiceStatusTypeEnum, JobStatus as JobStatusTypeEnum,
+};
 
 /// A change of the schema file alone must rebuild the derived types.
 const _SCHEMA: &str = include_str!("../../schema/jobber-2026-07-27.graphql");

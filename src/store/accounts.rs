@@ -9,7 +9,7 @@ use super::ledger::update_waiting;
 use super::outbox::{drop_entries_of, forget_entries_of};
 use super::writer::Txn;
 use super::{Store, StoreError, key};
-use crate::model::{Account, AccountId, Connection, Contacted, Health, Outcome, SkipReason, Trigger};
+use crate::domain::model::{Account, AccountId, Connection, Contacted, Health, Outcome, SkipReason, Trigger};
 
 /// Keys that one commit forgets, at most: others want to write too.
 const TOGETHER: usize = 512;

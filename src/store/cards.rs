@@ -7,7 +7,7 @@ use super::outbox::put_entry;
 use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
-use crate::model::{
+use crate::domain::model::{
     Account, AccountId, AskId, ClientCard, EntryState, OutboxEntry, Stream, WatchTopic, WorkKind, WorkRef,
 };
 

@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
-use crate::event::Wanted;
-use crate::model::{
+use crate::domain::model::{
     Account, Alert, ClientCard, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending,
     ReceiverState, Suppression,
 };
+use crate::domain::webhook_event::Wanted;
 
 /// A type the store keeps.
 pub(super) trait Stored: Serialize + DeserializeOwned {

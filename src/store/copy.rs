@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::open::{is_there, open_sled, tally_path, write_tally};
-use super::{SCHEMA, Sealer, Store, StoreError, StoreKey, codec, key};
+use super::{SCHEMA, Sealer, Store, StoreError, codec, key};
+use crate::store_key::StoreKey;
 
 /// The layout of the lines.
 const FORMAT: u32 = 1;

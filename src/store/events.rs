@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
-use crate::event::{Event, Wanted, Wish};
-use crate::model::{Account, AccountId, EncodedId, Health};
+use crate::domain::model::{Account, AccountId, EncodedId, Health};
+use crate::domain::webhook_event::{Event, Wanted, Wish};
 
 /// Wishes of one account that are kept one by one; more become one sweep.
 const KEPT: usize = 256;

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::model::{AccountId, AskId, ContactKey, EncodedId, WorkKind, WorkRef};
+use crate::domain::model::{AccountId, AskId, ContactKey, EncodedId, WorkKind, WorkRef};
 
 pub(super) const ACCOUNT: &[u8] = b"account\0";
 pub(super) const ALERT: &[u8] = b"alert\0";
@@ -177,7 +177,7 @@ pub(super) fn parse_due(key: &[u8]) -> Option<(Timestamp, AccountId, WorkRef)> {
         "client" => WorkKind::Client,
         _ => return None,
     };
-    let id = crate::model::EncodedId::new(text(parts.next()?)?);
+    let id = crate::domain::model::EncodedId::new(text(parts.next()?)?);
     if parts.next().is_some() {
         return None;
     }
@@ -223,7 +223,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::EncodedId;
+    use crate::domain::model::EncodedId;
 
     #[test]
     fn instants_sort_as_time_does_and_read_back() {

@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use super::outbox::put_entry;
 use super::writer::Txn;
 use super::{Store, StoreError, key, people};
-use crate::decide::blocking;
 use crate::digest;
-use crate::model::{
+use crate::domain::decide::blocking;
+use crate::domain::model::{
     Account, AccountId, Ask, Candidate, Connection, Decision, Delivery, EncodedId, EntryState, Health,
     Marker, OutboxEntry, Outcome, SkipReason, Stream, Subject, Trigger, WorkRef,
 };
-use crate::plan::{Known, Plan};
-use crate::rules::Policy;
+use crate::domain::plan::{Known, Plan};
+use crate::domain::rules::Policy;
 
 /// What a planned sweep stores, in one commit.
 #[derive(Debug, Clone)]

@@ -8,7 +8,9 @@ use subtle::ConstantTimeEq;
 use super::accounts::forget_troubles;
 use super::writer::Txn;
 use super::{Store, StoreError, Tokens, key, put_pair};
-use crate::model::{Account, AccountId, Connection, Link, LinkId, LinkState, LostReason, Pending, Trigger};
+use crate::domain::model::{
+    Account, AccountId, Connection, Link, LinkId, LinkState, LostReason, Pending, Trigger,
+};
 
 /// Why a link or an authorisation under way does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

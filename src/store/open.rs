@@ -25,7 +25,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::writer::{Txn, Writer};
-use super::{Inner, SCHEMA, Sealer, Store, StoreError, StoreKey, TREE, key, outbox, people};
+use super::{Inner, SCHEMA, Sealer, Store, StoreError, TREE, key, outbox, people};
+use crate::store_key::StoreKey;
 
 /// Memory sled may use to cache pages, in bytes.
 const CACHE: u64 = 32 * 1024 * 1024;
@@ -225,8 +226,8 @@ fn is_damage(error: &std::io::Error) -> bool {
 mod tests {
     use super::super::tests::{Fixture, at, id, job, key, unlocked};
     use super::*;
-    use crate::model::{AccountId, Connection, ContactKey, EncodedId, Marker, WorkKind, WorkRef};
-    use crate::rules::Policy;
+    use crate::domain::model::{AccountId, Connection, ContactKey, EncodedId, Marker, WorkKind, WorkRef};
+    use crate::domain::rules::Policy;
 
     fn open(path: &Path, if_missing: IfMissing) -> Result<Store, StoreError> {
         unlocked(|| Store::open(path, &key(1), if_missing))

@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
-use crate::model::{
+use crate::domain::model::{
     AccountId, AskId, Decision, Delivery, EntryState, LastAttempt, OutboxEntry, Outcome, ReceiverState,
 };
-use crate::retry::Next;
+use crate::domain::retry::Next;
 
 /// How exactly it is known when a receiver last took something.
 const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);

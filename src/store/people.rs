@@ -4,11 +4,11 @@ use jiff::Timestamp;
 
 use super::writer::Txn;
 use super::{Store, StoreError, key};
-use crate::decide::{Past, rests_until};
-use crate::model::{
+use crate::domain::decide::{Past, rests_until};
+use crate::domain::model::{
     AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Outcome, Suppression, WorkRef,
 };
-use crate::rules::Policy;
+use crate::domain::rules::Policy;
 
 /// Stands for the ask of another tool.
 const IMPORTED: &str = "imported";

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::clock::minus;
-use crate::model::{Contacted, Decision, Link, Marker, Outcome};
+use crate::domain::model::{Contacted, Decision, Link, Marker, Outcome};
 
 /// How often is looked for what is old.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
@@ -73,7 +73,7 @@ fn forget(txn: &mut Txn<'_>, keys: &[sled::IVec], before: Timestamp) -> Result<u
 
 fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreError> {
     let is_queued =
-        |ask: &crate::model::AskId| Ok::<_, StoreError>(txn.get_raw(&key::outbox(ask))?.is_some());
+        |ask: &crate::domain::model::AskId| Ok::<_, StoreError>(txn.get_raw(&key::outbox(ask))?.is_some());
     if key.starts_with(key::DECISION) {
         let Some(decision) = txn.get::<Decision>(key)? else { return Ok(false) };
         return Ok(decision.at < before
@@ -103,9 +103,9 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use crate::model::{Decision, Outcome, SkipReason, Subject, Trigger};
-    use crate::plan::Plan;
-    use crate::retry::Next;
+    use crate::domain::model::{Decision, Outcome, SkipReason, Subject, Trigger};
+    use crate::domain::plan::Plan;
+    use crate::domain::retry::Next;
 
     const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
     /// A year after everything.

@@ -1,8 +1,6 @@
 //! Tokens at rest: XChaCha20-Poly1305 under a key that is not in the store. The account's id is bound in,
 //! so a sealed value moved to another account does not open.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use jiff::Timestamp;
@@ -11,37 +9,12 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::StoreError;
-use crate::model::AccountId;
+use crate::domain::model::AccountId;
+use crate::store_key::StoreKey;
 
 const VERSION: u8 = 1;
 const NONCE: usize = 24;
 const KEY_CHECK: &[u8] = b"jobber-reviewd store key";
-
-/// The key that seals tokens: 32 random bytes.
-#[derive(Clone)]
-pub struct StoreKey(SecretString);
-
-/// The text is no store key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it must be 32 random bytes in base64: make one with `openssl rand -base64 32`")]
-pub struct StoreKeyError;
-
-impl StoreKey {
-    /// Reads a key: 32 bytes in base64, as `openssl rand -base64 32` prints them.
-    pub fn parse(text: &SecretString) -> Result<Self, StoreKeyError> {
-        let trimmed = text.expose_secret().trim();
-        match STANDARD.decode(trimmed) {
-            Ok(bytes) if bytes.len() == 32 => Ok(Self(SecretString::from(trimmed.to_owned()))),
-            _ => Err(StoreKeyError),
-        }
-    }
-}
-
-impl std::fmt::Debug for StoreKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StoreKey(…)")
-    }
-}
 
 /// An account's pair of tokens.
 #[derive(Debug, Clone)]
@@ -68,12 +41,7 @@ pub(super) struct Sealer(XChaCha20Poly1305);
 
 impl Sealer {
     pub(super) fn new(key: &StoreKey) -> Self {
-        let bytes = Zeroizing::new(STANDARD.decode(key.0.expose_secret()).unwrap_or_default());
-        let mut sized = Zeroizing::new([0; 32]);
-        for (to, from) in sized.iter_mut().zip(bytes.iter()) {
-            *to = *from;
-        }
-        Self(XChaCha20Poly1305::new(Key::from_slice(&*sized)))
+        Self(XChaCha20Poly1305::new(Key::from_slice(key.bytes())))
     }
 
     pub(super) fn key_check(&self) -> Vec<u8> {
@@ -153,6 +121,9 @@ fn of_secret(account: &AccountId) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn key(byte: u8) -> StoreKey {
@@ -208,13 +179,4 @@ mod tests {
     }
 
     const SAMPLE: &str = "AZkGcE9G6yPyAQ9zROyou3Dwsc43NPpGvIlRZRzjayiEOdWw7QWO+fT7xzf1dDQF+EpVYP/emJioKkLEA2SPBtGJHQdKeLq6Qp0ZrvzsoWnYNslLhzHEA5KqVdbvFfEIUqlXMIkSsoQWjRm2k4NulJFiMN4z8INsJ7PV9xs4RvoiA8ae59rbDg5mWAiJy9ClM78=";
-
-    #[test]
-    fn a_key_is_32_bytes_in_base64() {
-        for text in ["", "c2hvcnQ=", "not base64!", &STANDARD.encode([0; 33])] {
-            assert_eq!(StoreKey::parse(&text.to_owned().into()).unwrap_err(), StoreKeyError);
-        }
-        assert!(StoreKey::parse(&format!("{}\n", STANDARD.encode([0; 32])).into()).is_ok());
-        assert_eq!(format!("{:?}", key(1)), "StoreKey(…)");
-    }
 }

@@ -5,13 +5,14 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::clock::plus;
-use crate::decide::ask_id;
-use crate::model::{
+use crate::domain::decide::ask_id;
+use crate::domain::model::{
     Ask, AskBody, BodyAccount, BodyClient, Candidate, DeadReason, Delivery, EncodedId, EntryState,
     LastAttempt, Link, LinkId, Outcome, Pending, SkipReason, Stream, Subject, Trigger, WorkKind, WorkRef,
 };
-use crate::plan::Plan;
-use crate::retry::Next;
+use crate::domain::plan::Plan;
+use crate::domain::retry::Next;
+use crate::store_key::StoreKey;
 
 pub(super) fn key(byte: u8) -> StoreKey {
     StoreKey::parse(&STANDARD.encode([byte; 32]).into()).unwrap()
@@ -56,7 +57,7 @@ impl Fixture {
             account,
             created_at: at(0),
             expires_at: at(60),
-            state: crate::model::LinkState::Open,
+            state: crate::domain::model::LinkState::Open,
         };
         self.store.put_link(hash, link).await.unwrap();
     }
@@ -112,7 +113,7 @@ impl Fixture {
         self.folder
     }
 
-    pub(super) async fn asked(&self, name: &str) -> crate::model::AskId {
+    pub(super) async fn asked(&self, name: &str) -> crate::domain::model::AskId {
         self.plan(candidates(&[name])).await;
         assert_eq!(self.ask(&job(name)).await, AskCommit::Stored);
         ask(&job(name)).id

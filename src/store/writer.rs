@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::codec::{self, Stored};
 use super::{StoreError, key};
-use crate::crash::CrashPoint;
+use crate::crash_point::CrashPoint;
 
 /// Operations that share one flush, at most.
 const GROUP: usize = 512;

@@ -30,14 +30,15 @@ use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use jobber_reviewd::clock::{Clock, SystemClock};
 use jobber_reviewd::config::{Config, Secrets};
-use jobber_reviewd::engine::Engine;
-use jobber_reviewd::model::{
+use jobber_reviewd::context::Engine;
+use jobber_reviewd::domain::model::{
     AccountId, Candidate, EncodedId, Link, LinkId, LinkState, Stream, Subject, Trigger, WorkRef,
 };
-use jobber_reviewd::plan::Plan;
-use jobber_reviewd::step::{Effect, no_progress};
-use jobber_reviewd::store::{IfMissing, NewConnection, PlanCommit, Start, Store, StoreKey, Tokens};
-use jobber_reviewd::webhook::WebhookSecret;
+use jobber_reviewd::domain::plan::Plan;
+use jobber_reviewd::outbound::secret::WebhookSecret;
+use jobber_reviewd::store::{IfMissing, NewConnection, PlanCommit, Start, Store, Tokens};
+use jobber_reviewd::store_key::StoreKey;
+use jobber_reviewd::workers::pool::{Effect, no_progress};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use std::io::{BufRead as _, BufReader};
@@ -332,7 +333,7 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
 
     /// What an idle sweep takes from an account's budget, as the sandbox counts.
     fn points(&self) {
-        use jobber_reviewd::sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
+        use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
 
         let (points, requests) = self.runtime.block_on(async {
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -507,8 +508,8 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
 }
 
 /// Connects the sandbox's account.
-async fn walk(engine: &Engine, sandbox: &jobber_reviewd::sandbox::Sandbox, number: u64) {
-    use jobber_reviewd::connect::{NewLink, random};
+async fn walk(engine: &Engine, sandbox: &jobber_sandbox::Sandbox, number: u64) {
+    use jobber_reviewd::accounts::onboarding::{NewLink, random};
     use secrecy::ExposeSecret as _;
 
     let lives = SignedDuration::from_hours(1);
@@ -518,7 +519,7 @@ async fn walk(engine: &Engine, sandbox: &jobber_reviewd::sandbox::Sandbox, numbe
     let browser = random().unwrap();
     let jobber = engine.connect.begin(&token, &browser, Trigger::JobCompleted).await.unwrap();
     let state = jobber.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
-    let op = jobber_reviewd::sandbox::Op::MarketplaceCode { account: number };
+    let op = jobber_sandbox::Op::MarketplaceCode { account: number };
     let code = sandbox.control(op).unwrap()["code"].as_str().unwrap().to_owned();
     engine.connect.finish(&state.into(), &code.into(), &browser).await.unwrap();
 }

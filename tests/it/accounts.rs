@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use jobber_reviewd::admin::{AccountShown, Handed, Reply, Request};
-use jobber_reviewd::model::{Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::domain::model::{Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::ops::{AccountShown, Handed, Reply, Request};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -327,12 +327,12 @@ async fn disconnecting_tells_jobber_and_a_new_connection_begins_anew() {
 #[tokio::test]
 async fn disconnecting_waits_until_jobber_can_be_told() {
     let (app, ace, _) = two().await;
-    app.fault(&ace, jobber_reviewd::sandbox::FaultKind::Http { status: 503, retry_after: None }, 1, None);
+    app.fault(&ace, jobber_sandbox::FaultKind::Http { status: 503, retry_after: None }, 1, None);
     let reply = app.admin(Request::AccountDisconnect { account: ACE.into() }).await;
     assert!(matches!(&reply, Reply::Failed(words) if words.contains("connected as before")), "{reply:?}");
     app.sweep().await;
     // A contractor who disconnected in Jobber has done it already.
-    app.sandbox.control(jobber_reviewd::sandbox::Op::Disconnect { account: ace.number }).unwrap();
+    app.sandbox.control(jobber_sandbox::Op::Disconnect { account: ace.number }).unwrap();
     done(&app, Request::AccountDisconnect { account: ACE.into() }).await;
     let account = app.engine.store.account(&ace.id).unwrap().unwrap();
     assert!(matches!(account.connection, Connection::Disconnected { .. }));
@@ -388,7 +388,7 @@ async fn a_sweep_that_is_under_way_while_the_trigger_changes_plans_nothing_for_t
     let (app, ace, _) = two().await;
     app.sweep().await;
     app.pass(minutes(5));
-    app.fault(&ace, jobber_reviewd::sandbox::FaultKind::Hang { ms: 300 }, 1, Some("Jobs"));
+    app.fault(&ace, jobber_sandbox::FaultKind::Hang { ms: 300 }, 1, Some("Jobs"));
     let job = ace.closed_job(&app);
     let before = app.sandbox.stats(ace.number).operations["Jobs"];
     let engine = app.engine();
@@ -396,7 +396,11 @@ async fn a_sweep_that_is_under_way_while_the_trigger_changes_plans_nothing_for_t
         let accounts = engine.store.accounts().unwrap();
         engine
             .poller
-            .poll_once(accounts, jobber_reviewd::step::Effect::Apply, &jobber_reviewd::step::no_progress)
+            .poll_once(
+                accounts,
+                jobber_reviewd::workers::pool::Effect::Apply,
+                &jobber_reviewd::workers::pool::no_progress,
+            )
             .await
     });
     app.until(|| app.sandbox.stats(ace.number).operations["Jobs"] > before).await;

@@ -1,8 +1,8 @@
 //! What the operator is told: each trouble once, and its end once.
 
-use jobber_reviewd::admin::{Reply, Request};
-use jobber_reviewd::model::Trigger;
-use jobber_reviewd::sandbox::{FaultKind, Op};
+use jobber_reviewd::domain::model::Trigger;
+use jobber_reviewd::ops::{Reply, Request};
+use jobber_sandbox::{FaultKind, Op};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -67,7 +67,7 @@ async fn a_lost_connection_comes_with_a_link_and_its_end_with_what_it_held_up() 
     app.pass(hours(5));
     // The very link of the alert mends it.
     let token = secrecy::SecretString::from(link.rsplit('/').next().unwrap().to_owned());
-    let browser = jobber_reviewd::connect::random().unwrap();
+    let browser = jobber_reviewd::accounts::onboarding::random().unwrap();
     let jobber = app.engine.connect.begin(&token, &browser, Trigger::JobCompleted).await.unwrap();
     let state = jobber.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     let code = app.sandbox.control(Op::MarketplaceCode { account: ace.number }).unwrap();

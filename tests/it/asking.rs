@@ -1,9 +1,9 @@
 //! From finished work to a signed ask, once; and why not.
 
-use jobber_reviewd::admin::{Reply, Request};
-use jobber_reviewd::model::{Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::sandbox::FaultKind;
-use jobber_reviewd::step::{Effect, no_progress};
+use jobber_reviewd::domain::model::{Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::ops::{Reply, Request};
+use jobber_reviewd::workers::pool::{Effect, no_progress};
+use jobber_sandbox::FaultKind;
 use serde_json::json;
 
 use crate::support::*;

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jobber_reviewd::sandbox::{CLIENT_SECRET, Op};
+use jobber_sandbox::{CLIENT_SECRET, Op};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tokio::process::Command;

@@ -2,9 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use jobber_reviewd::admin::{Check, CheckState, Reply, Request};
-use jobber_reviewd::model::Trigger;
-use jobber_reviewd::sandbox::Op;
+use jobber_reviewd::domain::model::Trigger;
+use jobber_reviewd::ops::{Check, CheckState, Reply, Request};
+use jobber_sandbox::Op;
 use serde_json::json;
 
 use crate::machine::{Machine, terminate};

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use jobber_reviewd::connect::NewLink;
-use jobber_reviewd::engine::Engine;
-use jobber_reviewd::http::Http;
-use jobber_reviewd::model::{AccountId, LinkId, Trigger};
-use jobber_reviewd::sandbox::{CLIENT_ID, Op};
+use jobber_reviewd::accounts::onboarding::NewLink;
+use jobber_reviewd::context::Engine;
+use jobber_reviewd::domain::model::{AccountId, LinkId, Trigger};
+use jobber_reviewd::server::Http;
+use jobber_sandbox::{CLIENT_ID, Op};
 use reqwest::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE,
 };

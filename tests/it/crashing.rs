@@ -9,9 +9,9 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jobber_reviewd::crash::CrashPoint;
-use jobber_reviewd::model::{AccountId, Connection, LostReason, Outcome, SkipReason, WorkRef};
-use jobber_reviewd::sandbox::Op;
+use jobber_reviewd::crash_point::CrashPoint;
+use jobber_reviewd::domain::model::{AccountId, Connection, LostReason, Outcome, SkipReason, WorkRef};
+use jobber_sandbox::Op;
 use serde_json::{Value, json};
 use tokio::process::Child;
 
@@ -288,7 +288,7 @@ impl Run {
         let store = open(&self.machine);
         for ((account, job), fate) in &self.fates {
             let asked = ids.remove(job).unwrap_or_default();
-            let work = WorkRef::job(jobber_reviewd::model::EncodedId::new(job));
+            let work = WorkRef::job(jobber_reviewd::domain::model::EncodedId::new(job));
             let decision = store.decision(account, &work).unwrap();
             let decision = decision.unwrap_or_else(|| panic!("there is no decision on {work}"));
             match (fate, &decision.outcome) {

@@ -1,8 +1,8 @@
 //! From the outbox to the receiver.
 
-use jobber_reviewd::admin::{Reply, Request};
-use jobber_reviewd::model::{AskId, DeadReason, EntryState, Trigger};
-use jobber_reviewd::retry::SCHEDULE;
+use jobber_reviewd::domain::model::{AskId, DeadReason, EntryState, Trigger};
+use jobber_reviewd::domain::retry::SCHEDULE;
+use jobber_reviewd::ops::{Reply, Request};
 
 use crate::support::*;
 

@@ -6,18 +6,17 @@ use std::path::{Path, PathBuf};
 use apollo_compiler::{ExecutableDocument, Schema};
 use jobber_reviewd::config::{Config, KEYS};
 use jobber_reviewd::jobber::API_VERSION;
-use jobber_reviewd::sandbox;
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: impl AsRef<Path>) -> String {
+pub fn read(path: impl AsRef<Path>) -> String {
     let path = root().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn files(folder: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
+pub fn files(folder: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(root().join(folder)).unwrap() {
         let path = entry.unwrap().path();
@@ -31,99 +30,10 @@ fn files(folder: impl AsRef<Path>, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The rows of the program, lowest first. A module imports only from rows below its own.
-const LAYERS: &[&[&str]] = &[
-    &["clock", "crash", "dial", "digest", "meter"],
-    &["model"],
-    &["budget", "import", "retry", "message", "window"],
-    &["rules"],
-    &["alert", "plan", "shadow"],
-    &["decide", "event", "step", "table"],
-    &["store", "webhook"],
-    &["config", "jobber"],
-    &["rulebook"],
-    &["oauth"],
-    &["connection", "connect"],
-    &["poller", "asker", "dispatcher", "alerter", "watcher"],
-    &["listener"],
-    &["engine"],
-    &["admin", "http"],
-    &["control"],
-    &["app"],
-    &["demo"],
-    &["cli", "fuzz"],
-];
-
-/// The local Jobber imports nothing of the daemon: a bug that both had in common would be invisible.
-const ALONE: &str = "sandbox";
-
-#[test]
-fn a_module_imports_only_from_below() {
-    let row: BTreeMap<&str, usize> = LAYERS
-        .iter()
-        .enumerate()
-        .flat_map(|(row, modules)| modules.iter().map(move |module| (*module, row)))
-        .collect();
-    let mut seen = Vec::new();
-    for file in files("src", "rs") {
-        let relative = file.strip_prefix(root().join("src")).unwrap();
-        let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
-        let module = first.trim_end_matches(".rs");
-        if matches!(module, "main" | "lib") {
-            continue;
-        }
-        seen.push(module.to_owned());
-        let text = std::fs::read_to_string(&file).unwrap();
-        // Tests of a module may stand on anything.
-        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-        if relative.ends_with("tests.rs") {
-            continue;
-        }
-        for used in text.split("crate::").skip(1) {
-            let used: String =
-                used.chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect();
-            if used == module || used.is_empty() {
-                continue;
-            }
-            assert!(module != ALONE, "{} imports {used}: the sandbox stands alone", relative.display());
-            if used == ALONE {
-                assert!(matches!(module, "cli" | "demo"), "{} imports the sandbox", relative.display());
-                continue;
-            }
-            let (own, other) = (row.get(module), row.get(used.as_str()));
-            assert!(other < own, "{} imports {used}, which is not below it", relative.display());
-        }
-    }
-    seen.sort();
-    seen.dedup();
-    let mut listed: Vec<&str> = row.into_keys().chain([ALONE]).collect();
-    listed.sort_unstable();
-    assert_eq!(seen, listed, "every module has its row");
-}
-
-#[test]
-fn the_core_is_pure() {
-    for module in [
-        "alert", "budget", "clock", "digest", "event", "model", "retry", "message", "plan", "rules",
-        "decide", "window",
-    ] {
-        for file in files("src", "rs") {
-            let relative = file.strip_prefix(root().join("src")).unwrap().display().to_string();
-            if relative != format!("{module}.rs") && !relative.starts_with(&format!("{module}/")) {
-                continue;
-            }
-            let text = std::fs::read_to_string(&file).unwrap();
-            for foreign in ["tokio::", "reqwest::", "sled::", "axum::", "std::fs", "std::net", "std::env"] {
-                assert!(!text.contains(foreign), "{relative} uses {foreign}");
-            }
-        }
-    }
-}
-
 /// Checked by a validator that is not the one that derives the types: that one does not look at arguments.
 #[test]
 fn every_document_is_valid_on_the_schema() {
-    let schema = Schema::parse_and_validate(sandbox::SCHEMA, "schema.graphql").unwrap();
+    let schema = Schema::parse_and_validate(jobber_sandbox::SCHEMA, "schema.graphql").unwrap();
     let documents = files("graphql", "graphql");
     assert!(documents.len() >= 6);
     for file in documents {
@@ -138,7 +48,7 @@ fn every_document_is_valid_on_the_schema() {
 /// Lists and prices every document, so that a change of cost is seen.
 #[test]
 fn documents_cost_what_they_did() {
-    let schema = Schema::parse_and_validate(sandbox::SCHEMA, "schema.graphql").unwrap();
+    let schema = Schema::parse_and_validate(jobber_sandbox::SCHEMA, "schema.graphql").unwrap();
     let variables = serde_json::json!({"first": 20, "job": true, "visit": false, "invoice": false});
     let variables = serde_json::from_value(variables).unwrap();
     let mut costs = BTreeMap::new();
@@ -146,7 +56,7 @@ fn documents_cost_what_they_did() {
         let text = std::fs::read_to_string(&file).unwrap();
         let document = ExecutableDocument::parse_and_validate(&schema, &text, &file).unwrap();
         let operation = document.operations.iter().next().unwrap();
-        let cost = sandbox::requested(&document, operation, &variables, false);
+        let cost = jobber_sandbox::requested(&document, operation, &variables, false);
         costs.insert(file.file_stem().unwrap().to_str().unwrap().to_owned(), cost);
     }
     let expected = [
@@ -170,7 +80,7 @@ fn the_version_asked_for_is_the_schemas() {
     let schemas = files("schema", "graphql");
     let names: Vec<_> = schemas.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names, [format!("jobber-{API_VERSION}.graphql")]);
-    assert_eq!(sandbox::VERSION, API_VERSION);
+    assert_eq!(jobber_sandbox::VERSION, API_VERSION);
     assert!(read("src/jobber/queries.rs").contains(&format!("schema/jobber-{API_VERSION}.graphql")));
 }
 
@@ -226,7 +136,17 @@ fn the_visible_top_level_is_what_was_agreed() {
         .filter(|name| !name.starts_with('.') && name != "target")
         .collect();
     visible.sort();
-    let agreed =
-        ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "graphql", "schema", "src", "systemd", "tests"];
+    let agreed = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "docs",
+        "graphql",
+        "schema",
+        "src",
+        "systemd",
+        "tests",
+    ];
     assert_eq!(visible, agreed);
 }

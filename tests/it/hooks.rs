@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
-use jobber_reviewd::admin::{EventsOf, Reply, Request};
-use jobber_reviewd::http::Http;
-use jobber_reviewd::listener::Followed;
-use jobber_reviewd::model::{AlertKind, Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::sandbox::{CLIENT_SECRET, FaultKind, Op};
+use jobber_reviewd::domain::model::{AlertKind, Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::ops::{EventsOf, Reply, Request};
+use jobber_reviewd::server::Http;
+use jobber_reviewd::workers::inbox::Followed;
+use jobber_sandbox::{CLIENT_SECRET, FaultKind, Op};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
@@ -235,10 +235,10 @@ async fn a_flood_becomes_one_sweep_and_nothing_is_lost() {
     let job = heard.ace.closed_job(&heard.app);
     let now = heard.app.clock_now();
     for number in 0..300 {
-        let event = jobber_reviewd::event::Event {
+        let event = jobber_reviewd::domain::webhook_event::Event {
             account: heard.ace.id.clone(),
-            topic: jobber_reviewd::event::Topic::JobUpdate,
-            item: jobber_reviewd::model::EncodedId::new(format!("job {number}")),
+            topic: jobber_reviewd::domain::webhook_event::Topic::JobUpdate,
+            item: jobber_reviewd::domain::model::EncodedId::new(format!("job {number}")),
             occurred_at: None,
         };
         heard.app.engine.store.note_event(event, now).await.unwrap();
@@ -325,7 +325,7 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
     let rows = heard.turn(true).await;
     assert_eq!(topics(&rows), ["APP_DISCONNECT", "CLIENT_UPDATE", "JOB_UPDATE"]);
     assert!(rows[0].error.as_ref().is_some_and(|error| error.contains("JOB_CLOSED")), "{rows:?}");
-    let gone = jobber_reviewd::model::EncodedId::new("Z29uZQ==");
+    let gone = jobber_reviewd::domain::model::EncodedId::new("Z29uZQ==");
     let put = |known: &mut BTreeMap<_, _>| drop(known.insert("JOB_CLOSED".to_owned(), gone));
     store.note_endpoints(&heard.ace.id, put).await.unwrap();
     let set = Request::AccountSet {

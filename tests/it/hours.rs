@@ -1,8 +1,8 @@
 //! The window: customers are asked in the contractor's own daytime, whatever holds an ask up.
 
 use jiff::{SignedDuration, Timestamp};
-use jobber_reviewd::model::{Outcome, Trigger, WorkRef};
-use jobber_reviewd::sandbox::Op;
+use jobber_reviewd::domain::model::{Outcome, Trigger, WorkRef};
+use jobber_sandbox::Op;
 use serde_json::json;
 
 use crate::support::*;
@@ -16,7 +16,7 @@ async fn in_zone(zone: &str) -> (TestApp, Contractor) {
             .await;
     let op = Op::AddAccount { name: "Ace Plumbing".into(), timezone: zone.into() };
     let made = app.sandbox.control(op).unwrap();
-    let id = jobber_reviewd::model::AccountId::new(made["id"].as_str().unwrap());
+    let id = jobber_reviewd::domain::model::AccountId::new(made["id"].as_str().unwrap());
     let ace = Contractor { number: made["account"].as_u64().unwrap(), id };
     app.connect(&ace, Trigger::JobCompleted).await;
     app.sweep().await;

@@ -1,6 +1,6 @@
 //! The sandbox itself, held against the documented behaviour (`api-behaviour.md`), over HTTP and without the daemon.
 
-use jobber_reviewd::sandbox::{CLIENT_ID, CLIENT_SECRET, Fault, FaultKind, Op, Sandbox, Seed, VERSION};
+use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Fault, FaultKind, Op, Sandbox, Seed, VERSION};
 use serde_json::{Value, json};
 
 use crate::support::{http, local};

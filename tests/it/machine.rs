@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jobber_reviewd::sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
-use jobber_reviewd::store::{IfMissing, Store, StoreKey};
+use jobber_reviewd::store::{IfMissing, Store};
+use jobber_reviewd::store_key::StoreKey;
+use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
 use serde_json::{Value, json};
 use tokio::net::UnixDatagram;
 use tokio::process::{Child, Command};

@@ -22,6 +22,7 @@ mod guards;
 mod hooks;
 mod hours;
 mod keeping;
+mod layers;
 mod local_jobber;
 mod machine;
 mod mixing;

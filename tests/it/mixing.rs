@@ -10,11 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
-use jobber_reviewd::admin::{QueueRow, Reply, Request};
 use jobber_reviewd::config::{Concurrency, Period};
-use jobber_reviewd::model::{LostReason, Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::sandbox::{FaultKind, Op, Switches};
-use jobber_reviewd::window::Window;
+use jobber_reviewd::domain::model::{LostReason, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::domain::window::Window;
+use jobber_reviewd::ops::{QueueRow, Reply, Request};
+use jobber_sandbox::{FaultKind, Op, Switches};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -458,7 +458,10 @@ impl Story {
         for account in self.app.engine.store.accounts().unwrap() {
             assert!(!matches!(
                 account.connection,
-                jobber_reviewd::model::Connection::NeedsAuthorization { reason: LostReason::NoToken, .. }
+                jobber_reviewd::domain::model::Connection::NeedsAuthorization {
+                    reason: LostReason::NoToken,
+                    ..
+                }
             ));
         }
     }

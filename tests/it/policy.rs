@@ -1,8 +1,8 @@
 //! Whom to ask: each person once in a while, nobody who is not to be asked.
 
-use jobber_reviewd::admin::{Reply, Request};
 use jobber_reviewd::config::Period;
-use jobber_reviewd::model::{Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::domain::model::{Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::ops::{Reply, Request};
 use serde_json::json;
 
 use crate::support::*;
@@ -222,7 +222,7 @@ async fn a_shadow_decides_everything_and_sends_nothing() {
     assert_eq!(app.receiver.got().len(), 0);
     let sent =
         "phone,email,asked_at\n555-123-4567,,2026-03-10T15:00:00Z\n,jane@example.com,2026-03-10T19:00:00Z\n";
-    let theirs = jobber_reviewd::import::parse(sent.as_bytes(), app.clock_now()).unwrap().asked;
+    let theirs = jobber_reviewd::domain::import::parse(sent.as_bytes(), app.clock_now()).unwrap().asked;
     let request = Request::ShadowReport { theirs, account: Some("Ace Plumbing".into()) };
     let Reply::Shadow(report) = app.admin(request).await else { panic!("no report") };
     assert_eq!((report.both, report.only_us.len()), (1, 1));
@@ -298,7 +298,7 @@ async fn an_ask_on_its_way_is_dropped_when_its_customer_is_put_on_the_list() {
     else {
         panic!("it was asked about")
     };
-    assert_eq!(delivery, jobber_reviewd::model::Delivery::Dropped);
+    assert_eq!(delivery, jobber_reviewd::domain::model::Delivery::Dropped);
 }
 
 #[tokio::test]

@@ -10,16 +10,17 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use jobber_reviewd::admin::{self, Reply, Request};
+use jobber_reviewd::accounts::onboarding::{NewLink, random};
 use jobber_reviewd::clock::{Clock, ManualClock, SharedClock};
 use jobber_reviewd::config::{Config, Secrets};
-use jobber_reviewd::connect::{NewLink, random};
-use jobber_reviewd::engine::{Engine, OnceReport};
-use jobber_reviewd::model::{AccountId, Decision, Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::sandbox::{CLIENT_ID, CLIENT_SECRET, Fault, FaultKind, Op, Sandbox, Seed};
-use jobber_reviewd::step::{Effect, no_progress};
-use jobber_reviewd::store::{IfMissing, Store, StoreError, StoreKey};
-use jobber_reviewd::webhook::WebhookSecret;
+use jobber_reviewd::context::{Engine, OnceReport};
+use jobber_reviewd::domain::model::{AccountId, Decision, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::ops::{self, Reply, Request};
+use jobber_reviewd::outbound::secret::WebhookSecret;
+use jobber_reviewd::store::{IfMissing, Store, StoreError};
+use jobber_reviewd::store_key::StoreKey;
+use jobber_reviewd::workers::pool::{Effect, no_progress};
+use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Fault, FaultKind, Op, Sandbox, Seed};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -297,7 +298,7 @@ impl TestApp {
     pub async fn admin(&self, request: Request) -> Reply {
         // Nobody listens to what is told on the way.
         let (tell, _deaf) = tokio::sync::mpsc::channel(1);
-        admin::carry_out(&self.engine, request, false, tell).await
+        ops::carry_out(&self.engine, request, false, tell).await
     }
 
     /// One sweep that must not have any trouble.
@@ -599,6 +600,6 @@ impl Contractor {
     }
 }
 
-fn id(record: &Value) -> jobber_reviewd::model::EncodedId {
-    jobber_reviewd::model::EncodedId::new(record["id"].as_str().unwrap())
+fn id(record: &Value) -> jobber_reviewd::domain::model::EncodedId {
+    jobber_reviewd::domain::model::EncodedId::new(record["id"].as_str().unwrap())
 }

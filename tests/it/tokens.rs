@@ -1,9 +1,9 @@
 //! Refreshing, rotation, and connections that end.
 
-use jobber_reviewd::model::{Connection, EncodedId, LostReason, Trigger, WorkRef};
-use jobber_reviewd::poller::SweepOutcome;
-use jobber_reviewd::sandbox::{FaultKind, Op};
-use jobber_reviewd::step::{Effect, no_progress};
+use jobber_reviewd::domain::model::{Connection, EncodedId, LostReason, Trigger, WorkRef};
+use jobber_reviewd::workers::poller::SweepOutcome;
+use jobber_reviewd::workers::pool::{Effect, no_progress};
+use jobber_sandbox::{FaultKind, Op};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 

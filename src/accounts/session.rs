@@ -1,0 +1,393 @@
+//! An account's line to Jobber: a query with the right token, once more after a refresh, and patience when
+//! the account's budget of points is used up.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Url;
+use secrecy::SecretString;
+
+use crate::accounts::budget::{Budget, Level};
+use crate::accounts::tokens::{OAuth, TokenError};
+use crate::clock::{SharedClock, plus};
+use crate::domain::model::{AccountId, EncodedId, Facts, LostReason, WorkRef};
+use crate::domain::webhook_event::Topic;
+use crate::jobber::{
+    Answer, ApiError, Cards, CardsRequest, Client, Cost, ExtraFacts, Identity, Page, PageRequest, Refusal,
+    below,
+};
+use crate::store::StoreError;
+use crate::telemetry;
+
+/// How often one query waits for points before the read counts as failed.
+const WAITS: u32 = 4;
+
+/// The longest single wait for points. A full bucket refills in 20 s (`api-behaviour.md` §3, Cost).
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(25);
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Only the contractor can mend it. The account says so from now on.
+    #[error("the connection needs authorization: {0}")]
+    NeedsAuthorization(LostReason),
+    /// This read failed; a later one may not.
+    #[error("{detail}")]
+    Failed {
+        /// What happened, in a sentence.
+        detail: String,
+        /// What kind of trouble it is.
+        trouble: Trouble,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ReadError {
+    /// Nothing can be read by settings that cannot be used.
+    pub fn settings(error: impl std::fmt::Display) -> Self {
+        let detail = format!("the account's settings cannot be used: {error} (account show, account set)");
+        Self::Failed { detail, trouble: Trouble::Operator }
+    }
+}
+
+/// What kind of trouble a failed read is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Jobber cannot be reached, or wants to be left alone for a while: everything for this account fails, and
+    /// it heals itself.
+    Outage {
+        /// How long Jobber wants to be left alone, if it said so.
+        retry_after: Option<SignedDuration>,
+    },
+    /// This query got no answer that can be used; another one may.
+    Answer,
+    /// The operator must do something: a scope, the client secret, a newer version of this program.
+    Operator,
+}
+
+/// Reads for connected accounts.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    client: Client,
+    oauth: OAuth,
+    clock: SharedClock,
+    budget_share: u64,
+    budgets: Arc<Mutex<HashMap<AccountId, Budget>>>,
+}
+
+impl Connection {
+    /// Reads through `client` with tokens from `oauth`, and takes no more of an account's points than `budget_share`
+    /// percent.
+    pub fn new(client: Client, oauth: OAuth, clock: SharedClock, budget_share: u64) -> Self {
+        Self { client, oauth, clock, budget_share, budgets: Arc::default() }
+    }
+
+    /// One page of a list.
+    pub async fn page(&self, account: &AccountId, page: &PageRequest) -> Result<Answer<Page>, ReadError> {
+        self.ask(account, page).await
+    }
+
+    /// Everything that decides about one piece of work; `None` if Jobber no longer has it.
+    pub async fn details(
+        &self,
+        account: &AccountId,
+        work: &WorkRef,
+    ) -> Result<Answer<Option<Facts>>, ReadError> {
+        self.ask(account, &DetailsOf(work)).await
+    }
+
+    /// What makes an ask nicer.
+    pub async fn extras(&self, account: &AccountId, work: &WorkRef) -> Result<Answer<ExtraFacts>, ReadError> {
+        self.ask(account, &ExtrasOf(work)).await
+    }
+
+    /// The time zone of the user who authorised, as Jobber names it.
+    pub async fn timezone(&self, account: &AccountId) -> Result<Answer<Option<String>>, ReadError> {
+        self.ask(account, &ItsTimezone).await
+    }
+
+    /// Whose account the tokens of `account` open.
+    pub async fn identity(&self, account: &AccountId) -> Result<AccountId, ReadError> {
+        Ok(self.ask(account, &Whose).await?.data.id)
+    }
+
+    /// Whether Jobber's API answers at all, and its clock.
+    pub async fn reach(&self) -> Result<Option<Timestamp>, ApiError> {
+        self.client.reach().await
+    }
+
+    /// The status of a page below `base`.
+    pub async fn get(&self, base: Url, name: &str) -> Result<u16, ApiError> {
+        self.client.get(below(&base, name)).await
+    }
+
+    /// Shows Jobber the app with a refresh token that it never gave out, and tells what it says of that.
+    pub async fn try_app(&self) -> Result<(), TokenError> {
+        self.oauth.try_app().await
+    }
+
+    /// One page of the clients that changed.
+    pub async fn cards(&self, account: &AccountId, page: &CardsRequest) -> Result<Answer<Cards>, ReadError> {
+        self.ask(account, page).await
+    }
+
+    /// Has Jobber send the events of `topic` to `url`; the endpoint's id.
+    pub async fn event_on(
+        &self,
+        account: &AccountId,
+        topic: Topic,
+        url: &str,
+    ) -> Result<EncodedId, ReadError> {
+        Ok(self.ask(account, &EventOnAt { topic, url }).await?.data)
+    }
+
+    /// Has Jobber send nothing more to these endpoints.
+    pub async fn event_off(&self, account: &AccountId, ids: &[EncodedId]) -> Result<(), ReadError> {
+        self.ask(account, &EventOffAt(ids)).await.map(|_| ())
+    }
+
+    /// Tells Jobber that this app gives the account up.
+    pub async fn disconnect(&self, account: &AccountId) -> Result<(), ReadError> {
+        self.ask(account, &Farewell).await.map(|_| ())
+    }
+
+    async fn ask<Q: Question>(
+        &self,
+        account: &AccountId,
+        question: &Q,
+    ) -> Result<Answer<Q::Answer>, ReadError> {
+        let mut access = self.oauth.access_token(account).await.map_err(from_token)?;
+        let mut renewed = false;
+        let mut waits = 0;
+        loop {
+            self.wait_for_points(account, question.kind()).await?;
+            let begun = std::time::Instant::now();
+            let answered = question.put(&self.client, &access.token).await;
+            telemetry::asked_jobber(begun.elapsed());
+            let error = match answered {
+                Ok(answer) => {
+                    self.note_cost(account, question.kind(), answer.cost);
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let lost = match error {
+                ApiError::Unauthorized(Refusal::Expired | Refusal::Unrecognised) if !renewed => {
+                    access = self.oauth.renew(account, &access.pair).await.map_err(from_token)?;
+                    renewed = true;
+                    continue;
+                }
+                ApiError::Throttled { wait, .. } if waits < WAITS && wait <= LONGEST_WAIT => {
+                    tracing::debug!(account.id = %account, wait_ms = wait.as_millis(), "waiting for points");
+                    tokio::time::sleep(Duration::try_from(wait).unwrap_or_default()).await;
+                    waits += 1;
+                    continue;
+                }
+                ApiError::Unauthorized(Refusal::Disconnected) => LostReason::DisconnectedInJobber,
+                ApiError::Unauthorized(Refusal::Inactive) => LostReason::AccountInactive,
+                error => {
+                    return Err(ReadError::Failed { trouble: trouble_of(&error), detail: error.to_string() });
+                }
+            };
+            return Err(from_token(self.oauth.lose(account, lost, Some(access.pair)).await?));
+        }
+    }
+}
+
+impl Connection {
+    /// Waits while the question would take more of the budget than our share.
+    async fn wait_for_points(&self, account: &AccountId, kind: &'static str) -> Result<(), ReadError> {
+        let now = self.clock.now();
+        let wait = self.with_budget(account, |budget| budget.wait(kind, now));
+        if wait > LONGEST_WAIT {
+            self.with_budget(account, Budget::give_up);
+            let detail = "the account's points are used up by others".to_owned();
+            return Err(ReadError::Failed { detail, trouble: Trouble::Outage { retry_after: Some(wait) } });
+        }
+        if !wait.is_zero() {
+            tracing::debug!(account.id = %account, wait_ms = wait.as_millis(), "leaving points to others");
+            tokio::time::sleep(self.clock.sleep_until(plus(now, wait))).await;
+        }
+        Ok(())
+    }
+
+    fn note_cost(&self, account: &AccountId, kind: &'static str, cost: Option<Cost>) {
+        let Some(Cost { requested_query_cost, throttle_status: status, .. }) = cost else { return };
+        let level = Level {
+            maximum: status.maximum_available,
+            available: status.currently_available,
+            rate: status.restore_rate,
+        };
+        telemetry::points(account.as_str(), status.currently_available);
+        let now = self.clock.now();
+        self.with_budget(account, |budget| budget.note(kind, requested_query_cost, level, now));
+    }
+
+    fn with_budget<T>(&self, account: &AccountId, act: impl FnOnce(&mut Budget) -> T) -> T {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        act(budgets.entry(account.clone()).or_insert_with(|| Budget::new(self.budget_share)))
+    }
+}
+
+fn trouble_of(error: &ApiError) -> Trouble {
+    match error {
+        ApiError::Unavailable { retry_after, .. } => Trouble::Outage { retry_after: *retry_after },
+        ApiError::Throttled { wait, .. } => Trouble::Outage { retry_after: Some(*wait) },
+        // A fresh token that is refused: the grant just gave it, so it lives. Something in between is broken.
+        ApiError::Unauthorized(_) => Trouble::Outage { retry_after: None },
+        ApiError::Hidden { .. } | ApiError::WrongVersion { .. } => Trouble::Operator,
+        ApiError::Rejected { .. } | ApiError::Unexpected { .. } => Trouble::Answer,
+    }
+}
+
+/// Something to ask Jobber, once or again.
+trait Question: Sync {
+    type Answer: Send;
+    /// Questions of one kind cost the same.
+    fn kind(&self) -> &'static str;
+
+    fn put(
+        &self,
+        client: &Client,
+        token: &SecretString,
+    ) -> impl Future<Output = Result<Answer<Self::Answer>, ApiError>> + Send;
+}
+
+impl Question for PageRequest {
+    type Answer = Page;
+
+    fn kind(&self) -> &'static str {
+        if self.after.is_some() { "next page" } else { "first page" }
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Page>, ApiError> {
+        client.page(token, self).await
+    }
+}
+
+impl Question for CardsRequest {
+    type Answer = Cards;
+
+    fn kind(&self) -> &'static str {
+        if self.after.is_some() { "next clients" } else { "first clients" }
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Cards>, ApiError> {
+        client.cards(token, self).await
+    }
+}
+
+struct ItsTimezone;
+
+impl Question for ItsTimezone {
+    type Answer = Option<String>;
+
+    fn kind(&self) -> &'static str {
+        "timezone"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Option<String>>, ApiError> {
+        client.timezone(token).await
+    }
+}
+
+struct Whose;
+
+impl Question for Whose {
+    type Answer = Identity;
+
+    fn kind(&self) -> &'static str {
+        "identity"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Identity>, ApiError> {
+        client.identity(token).await
+    }
+}
+
+struct EventOnAt<'u> {
+    topic: Topic,
+    url: &'u str,
+}
+
+impl Question for EventOnAt<'_> {
+    type Answer = EncodedId;
+
+    fn kind(&self) -> &'static str {
+        "event on"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<EncodedId>, ApiError> {
+        client.event_on(token, self.topic, self.url).await
+    }
+}
+
+struct EventOffAt<'i>(&'i [EncodedId]);
+
+impl Question for EventOffAt<'_> {
+    type Answer = ();
+
+    fn kind(&self) -> &'static str {
+        "event off"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<()>, ApiError> {
+        client.event_off(token, self.0).await
+    }
+}
+
+struct Farewell;
+
+impl Question for Farewell {
+    type Answer = ();
+
+    fn kind(&self) -> &'static str {
+        "disconnect"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<()>, ApiError> {
+        client.disconnect(token).await
+    }
+}
+
+struct DetailsOf<'w>(&'w WorkRef);
+
+impl Question for DetailsOf<'_> {
+    type Answer = Option<Facts>;
+
+    fn kind(&self) -> &'static str {
+        "details"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Option<Facts>>, ApiError> {
+        client.details(token, self.0).await
+    }
+}
+
+struct ExtrasOf<'w>(&'w WorkRef);
+
+impl Question for ExtrasOf<'_> {
+    type Answer = ExtraFacts;
+
+    fn kind(&self) -> &'static str {
+        "extras"
+    }
+
+    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<ExtraFacts>, ApiError> {
+        client.extras(token, self.0).await
+    }
+}
+
+fn from_token(error: TokenError) -> ReadError {
+    let trouble = match error {
+        TokenError::NeedsAuthorization(reason) => return ReadError::NeedsAuthorization(reason),
+        TokenError::Store(error) => return ReadError::Store(error),
+        TokenError::AppRefused { .. } => Trouble::Operator,
+        TokenError::Unavailable { .. } => Trouble::Outage { retry_after: None },
+    };
+    ReadError::Failed { detail: error.to_string(), trouble }
+}

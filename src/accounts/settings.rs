@@ -1,0 +1,191 @@
+//! What each account asks by, and where its asks go: `[review]`, with the account's own settings over it.
+//!
+//! An account's settings are read exactly as the file is, key by key and then as a whole, so an account cannot have what
+//! the file could not: a delay longer than `max_age`, a window that never opens. What no longer fits (the file changed,
+//! say) is an error of that account alone; it asks nobody until somebody mends it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use jiff::tz::TimeZone;
+use reqwest::Url;
+
+use crate::config::{Config, ConfigError, ReviewSection};
+use crate::domain::message::Texts;
+use crate::domain::model::{Account, AccountId, AskId, Overrides};
+use crate::domain::rules::{Rules, SharedRules};
+use crate::outbound::secret::WebhookSecret;
+use crate::store::{ReceiverId, Store, StoreError};
+
+/// Where asks go.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    /// The webhook.
+    pub url: Url,
+    /// What signs for it.
+    pub secret: WebhookSecret,
+}
+
+impl Receiver {
+    /// What the store calls it.
+    pub fn id(&self) -> ReceiverId {
+        ReceiverId::of(self.url.as_str())
+    }
+}
+
+/// Why it is not known where an account's asks go.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiverError {
+    /// The account's settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The settings of accounts, as rules.
+#[derive(Debug)]
+pub struct Rulebook {
+    store: Store,
+    secret: WebhookSecret,
+    edition: RwLock<Arc<Edition>>,
+}
+
+/// What one configuration file comes to.
+#[derive(Debug)]
+struct Edition {
+    config: Config,
+    defaults: Arc<Terms>,
+    /// Of accounts with settings of their own, as they were when their terms were made.
+    own: Mutex<HashMap<AccountId, (Overrides, Arc<Terms>)>>,
+}
+
+/// What accounts with the same settings have in common.
+#[derive(Debug)]
+struct Terms {
+    review: ReviewSection,
+    rules: SharedRules,
+}
+
+impl Terms {
+    fn new(
+        review: &ReviewSection,
+        body: Option<&str>,
+        own_zone: Option<TimeZone>,
+    ) -> Result<Self, ConfigError> {
+        let rules = SharedRules {
+            delay: review.delay.0,
+            max_age: review.max_age.0,
+            include_drafts: review.include_drafts,
+            policy: Arc::new(review.policy()),
+            texts: review.texts(body)?,
+            window: Arc::new(review.window.window()),
+            zone: review.window.timezone.0.clone(),
+            own_zone,
+        };
+        Ok(Self { review: review.clone(), rules })
+    }
+}
+
+impl Edition {
+    fn new(config: &Config) -> Result<Self, ConfigError> {
+        let defaults = Arc::new(Terms::new(&config.review, None, None)?);
+        Ok(Self { config: config.clone(), defaults, own: Mutex::default() })
+    }
+
+    fn terms(&self, overrides: &Overrides) -> Result<Terms, ConfigError> {
+        let review = self.config.with_overrides(&overrides.keys)?.review;
+        let own_zone =
+            overrides.keys.contains_key("window.timezone").then(|| review.window.timezone.0.clone());
+        Terms::new(&review, overrides.body.as_deref(), own_zone)
+    }
+
+    fn terms_of(&self, account: &Account) -> Result<Arc<Terms>, ConfigError> {
+        if account.overrides.is_empty() {
+            return Ok(Arc::clone(&self.defaults));
+        }
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((overrides, terms)) = own.get(&account.id)
+            && *overrides == account.overrides
+        {
+            return Ok(Arc::clone(terms));
+        }
+        let terms = Arc::new(self.terms(&account.overrides)?);
+        own.insert(account.id.clone(), (account.overrides.clone(), Arc::clone(&terms)));
+        Ok(terms)
+    }
+}
+
+impl Rulebook {
+    /// The rules that `config` gives; `secret` signs for receivers of accounts that have no secret of their own.
+    pub fn new(config: &Config, secret: WebhookSecret, store: Store) -> Result<Self, ConfigError> {
+        Ok(Self { store, secret, edition: RwLock::new(Arc::new(Edition::new(config)?)) })
+    }
+
+    /// Goes by another configuration from now on.
+    pub fn replace(&self, config: &Config) -> Result<(), ConfigError> {
+        let edition = Arc::new(Edition::new(config)?);
+        *self.edition.write().unwrap_or_else(PoisonError::into_inner) = edition;
+        Ok(())
+    }
+
+    fn edition(&self) -> Arc<Edition> {
+        Arc::clone(&self.edition.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// `[review]`, for accounts that say nothing else.
+    pub fn defaults(&self) -> ReviewSection {
+        self.edition().defaults.review.clone()
+    }
+
+    /// `[review]` as it counts for an account with these settings of its own.
+    pub fn review(&self, overrides: &Overrides) -> Result<ReviewSection, ConfigError> {
+        Ok(self.edition().terms(overrides)?.review)
+    }
+
+    /// Where the asks of accounts go that say nothing else.
+    pub fn default_receiver(&self) -> Receiver {
+        Receiver { url: self.defaults().webhook_url.0, secret: self.secret.clone() }
+    }
+
+    /// What is said for accounts that say nothing else.
+    pub fn default_texts(&self) -> Texts {
+        self.edition().defaults.rules.texts.clone()
+    }
+
+    /// What an account asks by.
+    pub fn rules_of(&self, account: &Account) -> Result<Rules, ConfigError> {
+        Ok(self.edition().terms_of(account)?.rules.of(account))
+    }
+
+    /// Where an account lives.
+    pub fn zone_of(&self, account: &Account) -> TimeZone {
+        let edition = self.edition();
+        let terms = edition.terms_of(account).unwrap_or_else(|_| Arc::clone(&edition.defaults));
+        terms.rules.zone_of(account)
+    }
+
+    /// Where one entry of the outbox goes: an ask, or an event. `None` for an event that nobody listens to any more.
+    pub fn receiver_for(&self, account: &Account, id: &AskId) -> Result<Option<Receiver>, ReceiverError> {
+        if !id.is_event() {
+            return self.receiver_of(account).map(Some);
+        }
+        Ok(self.events_receiver())
+    }
+
+    /// Who hears of changes that are no asks.
+    pub fn events_receiver(&self) -> Option<Receiver> {
+        let url = self.edition().config.events.webhook_url.clone()?;
+        Some(Receiver { url: url.0, secret: self.secret.clone() })
+    }
+
+    /// Where an account's asks go.
+    pub fn receiver_of(&self, account: &Account) -> Result<Receiver, ReceiverError> {
+        let url = self.edition().terms_of(account)?.review.webhook_url.0.clone();
+        let secret = self.store.webhook_secret(&account.id)?.map(|text| WebhookSecret::parse(&text));
+        // It was tried before it was stored.
+        let secret = secret.transpose().map_err(|error| ConfigError::of("webhook_secret_file", error))?;
+        Ok(Receiver { url, secret: secret.unwrap_or_else(|| self.secret.clone()) })
+    }
+}

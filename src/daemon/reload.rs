@@ -1,0 +1,67 @@
+//! SIGHUP: the settings are read again. `[review]` and the schedule count from then on; the rest says that it needs a
+//! restart. Settings that cannot be used change nothing.
+
+use sd_notify::NotifyState;
+use tokio_cron_scheduler::{Job, JobScheduler};
+
+use crate::config::{Config, ConfigError, KEYS, value_of};
+use crate::context::Engine;
+
+/// Where the settings come from, again.
+pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
+
+/// The schedule of sweeps, which can be exchanged.
+pub(super) struct Sweeps {
+    pub(super) scheduler: JobScheduler,
+    pub(super) job: uuid::Uuid,
+    pub(super) schedule: String,
+}
+
+/// Reads the settings again, and tells systemd so.
+pub(super) async fn reload(engine: &std::sync::Arc<Engine>, sweeps: &mut Sweeps, reread: &Reread) {
+    let mut begun = vec![NotifyState::Reloading];
+    begun.extend(NotifyState::monotonic_usec_now());
+    super::tell_systemd(&begun);
+    match reread().map_err(anyhow::Error::from) {
+        Ok(config) => match take(engine, sweeps, &config).await {
+            Ok(()) => tracing::info!("the settings were read again"),
+            Err(error) => tracing::error!(%error, "the settings were not taken: everything is as before"),
+        },
+        Err(error) => tracing::error!(%error, "the settings were not taken: everything is as before"),
+    }
+    super::tell_systemd(&[NotifyState::Ready]);
+}
+
+async fn take(engine: &std::sync::Arc<Engine>, sweeps: &mut Sweeps, config: &Config) -> anyhow::Result<()> {
+    for key in waiting_for_a_restart(&engine.config, config)? {
+        tracing::warn!(key, "this setting changes with a restart only");
+    }
+    // Whatever can be refused comes before anything is changed.
+    let schedule = config.poll.schedule.as_str();
+    let ringer = std::sync::Arc::clone(engine);
+    let job = Job::new(schedule, move |_, _| ringer.bells.sweep.notify_one())?;
+    // Of the rest the daemon goes on as it was started, in every part of it.
+    engine.rulebook.replace(&Config { review: config.review.clone(), ..engine.config.clone() })?;
+    if schedule != sweeps.schedule {
+        let job = sweeps.scheduler.add(job).await?;
+        sweeps.scheduler.remove(&std::mem::replace(&mut sweeps.job, job)).await?;
+        schedule.clone_into(&mut sweeps.schedule);
+    }
+    engine.bells.ask.notify_one();
+    engine.bells.dispatch.notify_one();
+    Ok(())
+}
+
+/// Keys that were changed and cannot be taken while the daemon runs.
+fn waiting_for_a_restart(running: &Config, read: &Config) -> serde_json::Result<Vec<&'static str>> {
+    let (running, read) = (serde_json::to_value(running)?, serde_json::to_value(read)?);
+    Ok(KEYS
+        .iter()
+        .map(|key| key.name)
+        .filter(|name| {
+            *name != "poll.schedule"
+                && (!name.starts_with("review.") || *name == "review.webhook_secret_file")
+        })
+        .filter(|name| value_of(&running, name) != value_of(&read, name))
+        .collect())
+}

@@ -1,0 +1,100 @@
+//! Tells systemd that the daemon lives, only while it does: its loops turn, and its store takes a write, flushes it and
+//! gives it back. A daemon that hangs is killed and started again.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Engine;
+
+/// The loops that look by themselves do so every few seconds.
+const LOOKS: Duration = Duration::from_mins(1);
+
+/// The scheduler rings once a minute at least.
+const RINGS: Duration = Duration::from_mins(3);
+
+/// When each loop last turned.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    pub(super) ask: Beat,
+    pub(super) dispatch: Beat,
+    pub(super) bell: Beat,
+}
+
+#[derive(Debug)]
+pub(super) struct Beat(Mutex<Instant>);
+
+impl Beat {
+    fn new(at: Instant) -> Self {
+        Self(Mutex::new(at))
+    }
+
+    /// It turned.
+    pub(super) fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn since(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(*self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Pulse {
+    pub(super) fn new(at: Instant) -> Self {
+        Self { ask: Beat::new(at), dispatch: Beat::new(at), bell: Beat::new(at) }
+    }
+
+    /// What has not turned for too long.
+    fn stuck(&self, now: Instant) -> Option<&'static str> {
+        [
+            ("the asker", &self.ask, LOOKS),
+            ("the dispatcher", &self.dispatch, LOOKS),
+            ("the scheduler", &self.bell, RINGS),
+        ]
+        .into_iter()
+        .find_map(|(name, beat, patience)| (beat.since(now) > patience).then_some(name))
+    }
+}
+
+/// Feeds systemd's watchdog, if it waits for that, until `stop`.
+pub(super) async fn feed(engine: &Engine, pulse: &Pulse, stop: CancellationToken) {
+    let Some(patience) = sd_notify::watchdog_enabled() else { return stop.cancelled().await };
+    let every = patience / 3;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        if let Some(name) = pulse.stuck(Instant::now()) {
+            tracing::error!(part = name, "it does not turn any more: the watchdog is not fed");
+            continue;
+        }
+        match tokio::time::timeout(every, engine.store.probe(engine.clock.now())).await {
+            Ok(Ok(())) => super::tell_systemd(&[NotifyState::Watchdog]),
+            Ok(Err(error)) => tracing::error!(%error, "the store does not answer: the watchdog is not fed"),
+            Err(_) => tracing::error!("the store does not answer in time: the watchdog is not fed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_stands_still_is_named() {
+        let begun = Instant::now();
+        let pulse = Pulse::new(begun);
+        let after = |seconds| pulse.stuck(begun + Duration::from_secs(seconds));
+        assert_eq!(after(60), None);
+        assert_eq!(after(61), Some("the asker"));
+        *pulse.ask.0.lock().unwrap() = begun + Duration::from_secs(100);
+        *pulse.dispatch.0.lock().unwrap() = begun + Duration::from_secs(150);
+        assert_eq!(after(155), None);
+        assert_eq!(after(170), Some("the asker"));
+        *pulse.ask.0.lock().unwrap() = begun + Duration::from_secs(150);
+        assert_eq!(after(181), Some("the scheduler"));
+    }
+}

@@ -1,0 +1,14 @@
+//! What the program knows and decides: pure. Everything takes `now` as an argument; nothing here knows the network, the
+//! store or the runtime.
+
+pub mod alerting;
+pub mod decide;
+pub mod import;
+pub mod message;
+pub mod model;
+pub mod plan;
+pub mod retry;
+pub mod rules;
+pub mod shadow;
+pub mod webhook_event;
+pub mod window;

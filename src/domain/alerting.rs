@@ -1,0 +1,335 @@
+//! What is wrong, and what has changed about that: pure.
+//!
+//! Conditions come from how everything stands; what was raised before is compared with them. So one trouble is one
+//! alert, however many attempts fail while it lasts, and one recovery. What heals itself is given time to; what needs a
+//! human is told at once.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::{minus, plus};
+use crate::digest;
+use crate::domain::model::{
+    Account, Alert, AlertKind, Connection, Decision, Health, LostReason, Outcome, Over, SkipReason,
+};
+use crate::domain::rules::Rules;
+
+/// How long Jobber or a receiver may be in trouble before anybody is told: most of it heals by then.
+const GRACE: SignedDuration = SignedDuration::from_mins(30);
+
+/// An account without finished work for so long is looked at.
+pub const SILENCE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// What "usually" is counted over, before the silence.
+pub const USUALLY: SignedDuration = SignedDuration::from_hours(8 * 7 * 24);
+
+/// Works in a week from which on none is unusual.
+const BUSY: f64 = 3.0;
+
+/// Connected accounts at which a draft app is cut off, and from which on it is told (`api-behaviour.md` §2).
+pub const DRAFT_LIMIT: usize = 5;
+const DRAFT_NEAR: usize = 4;
+
+/// How long before its end the version of the API is told of.
+const VERSION_NEAR: SignedDuration = SignedDuration::from_hours(60 * 24);
+
+/// So many works that no event told of are no accident: a restart may swallow one.
+const UNHEARD: u32 = 3;
+
+/// An ask that leaves so much after its time is late.
+const LATE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How everything stands.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Every account.
+    pub accounts: Vec<AccountView>,
+    /// Every receiver that has something to get.
+    pub receivers: Vec<ReceiverView>,
+    /// Whether the app is a draft in Jobber's eyes.
+    pub draft_app: bool,
+    /// Until when Jobber supports the version of its API that this program speaks.
+    pub version_ends: Timestamp,
+}
+
+/// How an account stands.
+#[derive(Debug, Clone)]
+pub struct AccountView {
+    /// The account.
+    pub account: Account,
+    /// How its sweeps go.
+    pub health: Health,
+    /// Its dead letters.
+    pub dead: usize,
+    /// Works it usually finishes in a week; known only of an account that is silent.
+    pub weekly: Option<f64>,
+}
+
+/// How a receiver stands.
+#[derive(Debug, Clone)]
+pub struct ReceiverView {
+    /// Names it, without its address.
+    pub id: String,
+    /// Whose asks it gets.
+    pub accounts: Vec<String>,
+    /// Since when it says that it is gone.
+    pub stopped_at: Option<Timestamp>,
+    /// When it last took something.
+    pub delivered_at: Option<Timestamp>,
+    /// The oldest ask that it did not take.
+    pub failing_since: Option<Timestamp>,
+    /// What it answered last.
+    pub last_error: Option<String>,
+    /// Asks that wait for it.
+    pub waiting: usize,
+}
+
+/// Everything that is wrong at `now`, each once.
+pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
+    let mut found: Vec<Alert> = view.accounts.iter().flat_map(|account| of_account(account, now)).collect();
+    found.extend(jobber_unreachable(view, now));
+    found.extend(needs_operator(view, now));
+    found.extend(view.receivers.iter().filter_map(|receiver| of_receiver(receiver, now)));
+    let connected = view.accounts.iter().filter(|view| view.account.connection.is_connected()).count();
+    if view.draft_app && connected >= DRAFT_NEAR {
+        found.push(alert(
+            AlertKind::DraftApp,
+            "",
+            now,
+            now,
+            format!("{connected} accounts are connected, and Jobber cuts a draft app off at more than {DRAFT_LIMIT} paying ones"),
+            "publish the app in Jobber's developer centre, then set jobber.draft_app = false".to_owned(),
+        ));
+    }
+    if now >= minus(view.version_ends, VERSION_NEAR) {
+        let day = view.version_ends.strftime("%Y-%m-%d");
+        let action = "install a newer jobber-reviewd before then".to_owned();
+        let words =
+            format!("Jobber supports the version of its API that this program speaks until {day} at least");
+        found.push(alert(AlertKind::ApiVersion, "", now, now, words, action));
+    }
+    found
+}
+
+fn alert(
+    kind: AlertKind,
+    of: &str,
+    since: Timestamp,
+    now: Timestamp,
+    summary: String,
+    action: String,
+) -> Alert {
+    Alert {
+        key: format!("{kind}/{of}"),
+        kind,
+        account: None,
+        account_name: None,
+        accounts: vec![],
+        since,
+        raised_at: now,
+        summary,
+        action,
+        held_up: 0,
+        told: false,
+        over: None,
+    }
+}
+
+fn of_account(view: &AccountView, now: Timestamp) -> Vec<Alert> {
+    let AccountView { account, health, dead, weekly } = view;
+    let id = account.id.as_str();
+    let mut found = Vec::new();
+    if let Connection::NeedsAuthorization { reason, since } = account.connection {
+        let more = match reason {
+            LostReason::RefreshTokenRefused => {
+                "; if a second copy of this daemon runs with this store, stop it first"
+            }
+            LostReason::AccountInactive => "; ask the contractor whether the Jobber plan has ended",
+            _ => "",
+        };
+        let summary = format!("{} is not connected any more: {reason}", account.name);
+        let action = format!("send the contractor a new link{more}");
+        found.push(alert(AlertKind::ConnectionLost, id, since, now, summary, action));
+    }
+    if *dead > 0 {
+        let summary = format!("the review platform will not get {dead} asks of {}", account.name);
+        let action = "look at them: jobber-reviewd queue list; then queue retry, or replay".to_owned();
+        found.push(alert(AlertKind::DeadLetters, id, now, now, summary, action));
+    }
+    if account.is_active()
+        && let Some(weekly) = weekly.filter(|weekly| *weekly >= BUSY)
+    {
+        let since = health.last_event.unwrap_or(account.connected_at);
+        let summary = format!("{} usually finishes {weekly:.0} works a week, and now none", account.name);
+        let action =
+            "ask whether work is still closed in Jobber, and whether the trigger is the right one".to_owned();
+        found.push(alert(AlertKind::NoWork, id, since, now, summary, action));
+    }
+    if account.is_active() && !account.endpoints.is_empty() && health.unheard >= UNHEARD {
+        let since = health.last_webhook.unwrap_or(account.connected_at);
+        let summary =
+            format!("Jobber sends no events of {} any more; sweeps find its work all the same", account.name);
+        let action =
+            format!("jobber-reviewd events disable --account {id}, then events enable --account {id}");
+        found.push(alert(AlertKind::EventsStopped, id, since, now, summary, action));
+    }
+    for alert in &mut found {
+        alert.account = Some(account.id.clone());
+        alert.accounts = vec![account.id.clone()];
+        alert.account_name = Some(account.name.clone());
+    }
+    found
+}
+
+/// One for all accounts: it is one Jobber.
+fn jobber_unreachable(view: &View, now: Timestamp) -> Option<Alert> {
+    let failing: Vec<(&AccountView, Timestamp)> = view
+        .accounts
+        .iter()
+        .filter(|view| view.account.is_active() && !view.health.needs_operator)
+        .filter_map(|view| Some((view, view.health.failing_since.or(view.health.asking_fails_since)?)))
+        .collect();
+    let first = failing.iter().map(|(_, since)| *since).min();
+    let first = first.filter(|first| now.duration_since(*first) >= GRACE)?;
+    let error = failing.iter().find_map(|(view, _)| view.health.last_error.as_deref());
+    let (accounts, error) = (failing.len(), error.unwrap_or("what is due cannot be read"));
+    let summary = format!("{accounts} accounts cannot be read: {error}");
+    let action = "nothing: it is tried again with every sweep, and heals itself".to_owned();
+    let accounts = failing.iter().map(|(view, _)| view.account.id.clone()).collect();
+    Some(Alert { accounts, ..alert(AlertKind::JobberUnreachable, "", first, now, summary, action) })
+}
+
+/// One for each distinct trouble: a wrong client secret fails every account alike.
+fn needs_operator(view: &View, now: Timestamp) -> Vec<Alert> {
+    let mut found: Vec<(Alert, usize)> = Vec::new();
+    for AccountView { account, health, .. } in &view.accounts {
+        let Some(error) = health.last_error.as_ref().filter(|_| health.needs_operator && account.is_active())
+        else {
+            continue;
+        };
+        let key = digest::short(&[error]);
+        let since = health.failing_since.unwrap_or(now);
+        if let Some((alert, more)) = found.iter_mut().find(|(alert, _)| alert.key.ends_with(&key)) {
+            *more += 1;
+            alert.accounts.push(account.id.clone());
+            alert.since = alert.since.min(since);
+            alert.summary = format!("{} and {more} more cannot be read", account.name);
+        } else {
+            let summary = format!("{} cannot be read", account.name);
+            let alert = alert(AlertKind::NeedsOperator, &key, since, now, summary, error.clone());
+            found.push((Alert { accounts: vec![account.id.clone()], ..alert }, 0));
+        }
+    }
+    found.into_iter().map(|(alert, _)| alert).collect()
+}
+
+fn of_receiver(receiver: &ReceiverView, now: Timestamp) -> Option<Alert> {
+    let whose = match receiver.accounts.as_slice() {
+        [only] => only.clone(),
+        several => format!("{} accounts", several.len()),
+    };
+    let waiting = receiver.waiting;
+    let found = if let Some(since) = receiver.stopped_at {
+        let summary = format!("the receiver of {whose} says that it is gone; {waiting} asks wait");
+        let action = "mend it, then jobber-reviewd queue retry ASK, which resumes it".to_owned();
+        alert(AlertKind::ReceiverGone, &receiver.id, since, now, summary, action)
+    } else {
+        let since = receiver.failing_since.filter(|since| now.duration_since(*since) >= GRACE)?;
+        let error = receiver.last_error.as_deref().unwrap_or("no answer");
+        let summary = format!("the receiver of {whose} does not take asks ({error}); {waiting} wait");
+        let action = "mend it: asks are tried again for three days".to_owned();
+        alert(AlertKind::ReceiverFailing, &receiver.id, since, now, summary, action)
+    };
+    Some(Alert { held_up: waiting, ..found })
+}
+
+/// What is to be stored: news about a trouble, its end, or that a trouble goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is new, or worse than it was: stored, and told if it is new.
+    Stands(Alert),
+    /// It is over; how much it held up is still to be counted.
+    Ended(Alert),
+    /// It came back before anybody was told of its end: as if it had never ended.
+    Returned(Alert),
+}
+
+/// What changed between what was raised and what is so now.
+pub fn changes(raised: &[Alert], view: &View, now: Timestamp) -> Vec<Change> {
+    let conditions = conditions(view, now);
+    let mut changes = Vec::new();
+    for condition in &conditions {
+        match raised.iter().find(|alert| alert.key == condition.key) {
+            None => changes.push(Change::Stands(condition.clone())),
+            // Mended and lost again between two looks: it needs another link.
+            Some(alert) if alert.kind == AlertKind::ConnectionLost && condition.since > alert.since => {
+                changes.push(Change::Stands(condition.clone()));
+            }
+            Some(alert) if alert.over.is_some() => {
+                changes.push(Change::Returned(Alert { over: None, told: true, ..alert.clone() }));
+            }
+            Some(alert) if condition.held_up > alert.held_up => {
+                changes.push(Change::Stands(Alert { held_up: condition.held_up, ..alert.clone() }));
+            }
+            Some(_) => {}
+        }
+    }
+    let ended = raised.iter().filter(|alert| {
+        alert.over.is_none()
+            && !conditions.iter().any(|condition| condition.key == alert.key)
+            && !is_unread_yet(alert, view)
+            && !is_silent_still(alert, view)
+    });
+    changes.extend(ended.cloned().map(Change::Ended));
+    changes
+}
+
+/// A connection that was mended counts as such when it was read again: only then it is known what it missed.
+fn is_unread_yet(alert: &Alert, view: &View) -> bool {
+    alert.kind == AlertKind::ConnectionLost
+        && view.accounts.iter().any(|view| {
+            Some(&view.account.id) == alert.account.as_ref()
+                && view.account.is_active()
+                && view.health.last_success.is_none_or(|read| read <= alert.since)
+        })
+}
+
+/// What is usual fades from the window in which it is counted; the silence ends with a work.
+fn is_silent_still(alert: &Alert, view: &View) -> bool {
+    alert.kind == AlertKind::NoWork
+        && view.accounts.iter().any(|view| {
+            Some(&view.account.id) == alert.account.as_ref()
+                && view.account.is_active()
+                && view.health.last_event.is_none_or(|work| work <= alert.since)
+        })
+}
+
+/// What a trouble from `since` to `now` held up in an account that asks by `rules`.
+pub fn held_up(
+    decisions: impl Iterator<Item = Decision>,
+    rules: &Rules,
+    since: Timestamp,
+    now: Timestamp,
+) -> (usize, usize) {
+    let (mut late, mut missed) = (0, 0);
+    for decision in decisions {
+        let due = rules.hours.leaves(plus(decision.finished_at, rules.delay));
+        if due < since || due > minus(now, LATE) {
+            continue;
+        }
+        match decision.outcome {
+            Outcome::Waiting { .. } => late += 1,
+            Outcome::Asked { .. } if decision.at.duration_since(due) > LATE => late += 1,
+            Outcome::Skipped { reason: SkipReason::TooOld } => missed += 1,
+            Outcome::Asked { .. } | Outcome::Skipped { .. } => {}
+        }
+    }
+    (late, missed)
+}
+
+/// Ends an alert.
+pub fn over(alert: Alert, at: Timestamp, late: usize, missed: usize) -> Alert {
+    Alert { over: Some(Over { at, late: late.max(alert.held_up), missed }), told: false, ..alert }
+}
+
+#[cfg(test)]
+mod tests;

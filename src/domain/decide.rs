@@ -1,0 +1,367 @@
+//! Ask, skip or wait: the decision on a candidate, over facts read fresh. Pure.
+//!
+//! The order of the checks is the order in which a person would want to hear the reasons: first what
+//! became of the work, then whether it was asked about, then what the customer wants, then whether the
+//! customer can be reached.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::plus;
+use crate::digest;
+use crate::domain::message;
+use crate::domain::model::{
+    AccountId, Ask, AskBody, AskId, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
+    BodyVisit, Candidate, ClientFacts, Contacted, EmailAddress, Facts, Marker, Phone, Record, SkipReason,
+    Subject, Suppression, Trigger, WorkRef, contacts_of,
+};
+use crate::domain::plan::{Finish, finish, too_old};
+use crate::domain::rules::{KindOfClients, Policy, Rules};
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Ask.
+    Ask(Box<Ask>),
+    /// Do not ask.
+    Skip {
+        /// Why.
+        reason: SkipReason,
+        /// What the reason saw.
+        saw: BTreeMap<String, String>,
+        /// What is known now.
+        subject: Box<Subject>,
+    },
+    /// Not yet: it was finished later than the candidate says.
+    Defer {
+        /// When it was finished.
+        finished_at: Timestamp,
+        /// The new moment.
+        until: Timestamp,
+    },
+}
+
+/// The contractor, as the ask names it.
+#[derive(Debug, Clone, Copy)]
+pub struct Contractor<'a> {
+    /// Jobber's id of the account.
+    pub id: &'a AccountId,
+    /// Its name in Jobber.
+    pub name: &'a str,
+}
+
+/// What is known of earlier asks, and of the person.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Past {
+    /// Markers of the work and of every job behind it.
+    pub markers: BTreeMap<WorkRef, Marker>,
+    /// The last time this person was asked, however it was reached.
+    pub contacted: Option<Contacted>,
+    /// Whether an admin said that this person is never asked.
+    pub suppression: Option<Suppression>,
+}
+
+/// How long a client that is on hold waits before it is looked at again.
+const HOLD: SignedDuration = SignedDuration::from_hours(1);
+
+/// Decides on `candidate`. `facts` is `None` when Jobber no longer has the work.
+pub fn decide(
+    contractor: Contractor<'_>,
+    candidate: &Candidate,
+    facts: Option<&Facts>,
+    past: &Past,
+    rules: &Rules,
+    now: Timestamp,
+) -> Verdict {
+    let Some(facts) = facts else {
+        return skip(SkipReason::NotFound, vec![], candidate.subject.clone());
+    };
+    let subject = subject_of(candidate, facts);
+    let no = |reason, saw| skip(reason, saw, subject.clone());
+
+    let finished_at = match finish(&facts.record, candidate.trigger, rules.include_drafts) {
+        Finish::Open => {
+            return no(SkipReason::NoLongerFinished, vec![("status", status_of(&facts.record))]);
+        }
+        Finish::Unclear { status } => return no(SkipReason::UnknownStatus, vec![("status", status)]),
+        Finish::At { at, .. } => at,
+    };
+    if let Some((work, marker)) = blocking(&candidate.work, &facts.job_ids, &past.markers) {
+        let saw = vec![
+            ("asked_about", work.to_string()),
+            ("asked_at", marker.at.to_string()),
+            ("ask_id", marker.ask_id.to_string()),
+        ];
+        return no(SkipReason::AlreadyAsked, saw);
+    }
+    if candidate.released_at.is_none()
+        && let Some(saw) = too_old(finished_at, rules, now)
+    {
+        return no(SkipReason::TooOld, saw);
+    }
+    let until = rules.hours.leaves(plus(finished_at, rules.delay).max(now));
+    if until > now {
+        return Verdict::Defer { finished_at, until };
+    }
+
+    let Some(client) = &facts.client else { return no(SkipReason::NoClient, vec![]) };
+    if client.sample_data {
+        return no(SkipReason::SampleData, vec![("sampleData", "true".into())]);
+    }
+    if client.is_archived {
+        return no(SkipReason::ClientArchived, vec![("isArchived", "true".into())]);
+    }
+    if !client.receives_review_requests {
+        return no(SkipReason::ClientOptedOut, vec![("receivesReviewRequests", "false".into())]);
+    }
+    if let Some(of) = opted_out_work(facts, candidate.trigger) {
+        return no(SkipReason::WorkOptedOut, vec![(of, "false".into())]);
+    }
+    if let Some((reason, saw)) = unwanted(facts, client, past, &rules.policy) {
+        return no(reason, saw);
+    }
+    let (phone, email) = (text_phone(&client.phones), best_email(&client.emails));
+    if phone.is_none() && email.is_none() {
+        let saw = vec![
+            ("phones", client.phones.len().to_string()),
+            ("phones_that_take_texts", "0".into()),
+            ("emails", client.emails.len().to_string()),
+        ];
+        return no(SkipReason::NoContact, saw);
+    }
+    if let Some(contacted) = &past.contacted
+        && rests_until(contacted, &rules.policy) > now
+    {
+        let saw = vec![
+            ("asked_at", contacted.at.to_string()),
+            ("ask_id", contacted.ask_id.to_string()),
+            ("cooldown", format!("{:#}", rules.policy.cooldown)),
+            ("may_be_asked_from", rests_until(contacted, &rules.policy).to_string()),
+        ];
+        return no(SkipReason::AskedRecently, saw);
+    }
+    if tagged(client, rules.policy.hold_tag.as_ref()) {
+        return Verdict::Defer { finished_at, until: rules.hours.leaves(plus(now, HOLD)) };
+    }
+    Verdict::Ask(Box::new(Ask {
+        id: ask_id(contractor.id, candidate.trigger, &candidate.work),
+        work: candidate.work.clone(),
+        job_ids: facts.job_ids.clone(),
+        finished_at,
+        subject,
+        contacts: contacts_of(client),
+        body: said(
+            body(contractor, candidate.trigger, facts, client, phone, email, now),
+            facts,
+            client,
+            rules,
+        ),
+    }))
+}
+
+/// The ask for this work as it would read now, whatever is decided; `None` where there is nobody to ask.
+pub fn preview(
+    contractor: Contractor<'_>,
+    trigger: Trigger,
+    facts: &Facts,
+    rules: &Rules,
+    now: Timestamp,
+) -> Option<AskBody> {
+    let client = facts.client.as_ref()?;
+    let (phone, email) = (text_phone(&client.phones), best_email(&client.emails));
+    Some(said(body(contractor, trigger, facts, client, phone, email, now), facts, client, rules))
+}
+
+/// The id of the ask for this account, trigger and work: the same however often it is computed.
+pub fn ask_id(account: &AccountId, trigger: Trigger, work: &WorkRef) -> AskId {
+    let parts = [account.as_str(), trigger.as_str(), work.kind.as_str(), work.id.as_str()];
+    AskId::new(format!("ask_{}", digest::short(&parts)))
+}
+
+/// The marker that forbids to ask about `work`, if there is one.
+///
+/// Its own marker always does. A job's marker does when the job was asked about by another kind of work:
+/// an ask for a visit marks its job, and that must stop the job and its invoices, but not the next visit.
+pub fn blocking<'m>(
+    work: &WorkRef,
+    job_ids: &[crate::domain::model::EncodedId],
+    markers: &'m BTreeMap<WorkRef, Marker>,
+) -> Option<(&'m WorkRef, &'m Marker)> {
+    markers.get_key_value(work).or_else(|| {
+        job_ids
+            .iter()
+            .filter_map(|id| markers.get_key_value(&WorkRef::job(id.clone())))
+            .find(|(_, marker)| marker.by != work.kind)
+    })
+}
+
+/// Until when a person that was asked is left alone.
+pub fn rests_until(contacted: &Contacted, policy: &Policy) -> Timestamp {
+    plus(contacted.at, policy.cooldown)
+}
+
+/// Why the contractor, or the admin, does not want this customer to be asked about this work.
+fn unwanted(
+    facts: &Facts,
+    client: &ClientFacts,
+    past: &Past,
+    policy: &Policy,
+) -> Option<(SkipReason, Vec<(&'static str, String)>)> {
+    if let Some(suppression) = &past.suppression {
+        let note = suppression.note.clone().unwrap_or_default();
+        let saw = vec![("since", suppression.at.to_string()), ("note", note)];
+        return Some((SkipReason::Suppressed, saw));
+    }
+    if let Some(tag) = policy.never_tag.as_ref().filter(|tag| tagged(client, Some(tag))) {
+        return Some((SkipReason::Tagged, vec![("tag", tag.clone())]));
+    }
+    if client.is_lead {
+        return Some((SkipReason::ClientIsLead, vec![("isLead", "true".into())]));
+    }
+    let is_wanted = match policy.clients {
+        KindOfClients::All => true,
+        KindOfClients::People => !client.is_company,
+        KindOfClients::Companies => client.is_company,
+    };
+    if !is_wanted {
+        return Some((SkipReason::KindOfClient, vec![("isCompany", client.is_company.to_string())]));
+    }
+    let title = facts.job.as_ref().and_then(|job| job.title.as_deref()).unwrap_or_default();
+    let lower = title.to_lowercase();
+    let holds = |words: &[String]| words.iter().any(|word| lower.contains(&word.to_lowercase()));
+    if holds(&policy.not_titles) || !policy.only_titles.is_empty() && !holds(&policy.only_titles) {
+        return Some((SkipReason::TitleExcluded, vec![("title", title.to_owned())]));
+    }
+    let invoiced = facts.invoice.as_ref().and_then(|invoice| invoice.total);
+    let total = invoiced.or(facts.job.as_ref().map(|job| job.total)).unwrap_or_default();
+    let least = policy.min_total?;
+    (total < least).then(|| {
+        (SkipReason::BelowMinimum, vec![("total", total.to_string()), ("min_total", least.to_string())])
+    })
+}
+
+fn tagged(client: &ClientFacts, tag: Option<&String>) -> bool {
+    tag.is_some_and(|tag| client.tags.iter().any(|label| label.trim().eq_ignore_ascii_case(tag.trim())))
+}
+
+fn skip(reason: SkipReason, saw: Vec<(&'static str, String)>, subject: Subject) -> Verdict {
+    Verdict::Skip {
+        reason,
+        saw: saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        subject: Box::new(subject),
+    }
+}
+
+fn status_of(record: &Record) -> String {
+    match record {
+        Record::Job(job) => job.status.to_string(),
+        Record::Visit(_) => "not completed".to_owned(),
+        Record::Invoice(invoice) => invoice.status.to_string(),
+    }
+}
+
+/// Jobber's switch on the record that the trigger is about, and on the job behind it.
+fn opted_out_work(facts: &Facts, trigger: Trigger) -> Option<&'static str> {
+    let job = facts.job.as_ref().is_some_and(|job| !job.allow_review_request);
+    let invoice = match trigger {
+        Trigger::JobCompleted | Trigger::VisitCompleted => false,
+        Trigger::InvoiceCreated | Trigger::InvoicePaid => {
+            facts.invoice.as_ref().is_some_and(|invoice| !invoice.allow_review_request)
+        }
+    };
+    match (job, invoice) {
+        (_, true) => Some("invoice.allowReviewRequest"),
+        (true, false) => Some("job.allowReviewRequest"),
+        (false, false) => None,
+    }
+}
+
+fn text_phone(phones: &[Phone]) -> Option<&str> {
+    let usable = || phones.iter().filter(|phone| phone.sms_allowed && !phone.number.trim().is_empty());
+    usable().find(|phone| phone.primary).or_else(|| usable().next()).map(|phone| phone.number.trim())
+}
+
+fn best_email(emails: &[EmailAddress]) -> Option<&str> {
+    let usable = || emails.iter().filter(|email| !email.address.trim().is_empty());
+    usable().find(|email| email.primary).or_else(|| usable().next()).map(|email| email.address.trim())
+}
+
+fn subject_of(candidate: &Candidate, facts: &Facts) -> Subject {
+    let known = candidate.subject.clone();
+    let client = facts.client.as_ref();
+    let job = facts.job.as_ref();
+    Subject {
+        client_id: client.map(|client| client.id.clone()).or(known.client_id),
+        client_name: client.map(|client| client.name.clone()).or(known.client_name),
+        phone: client.and_then(|client| text_phone(&client.phones)).map(str::to_owned),
+        email: client.and_then(|client| best_email(&client.emails)).map(str::to_owned),
+        job_id: job.map(|job| job.id.clone()).or(known.job_id),
+        job_number: job.map(|job| job.number).or(known.job_number),
+        job_title: job.and_then(|job| job.title.clone()).or(known.job_title),
+        invoice_number: facts.invoice.as_ref().map(|invoice| invoice.number.clone()).or(known.invoice_number),
+    }
+}
+
+fn body(
+    contractor: Contractor<'_>,
+    trigger: Trigger,
+    facts: &Facts,
+    client: &ClientFacts,
+    phone: Option<&str>,
+    email: Option<&str>,
+    now: Timestamp,
+) -> AskBody {
+    let job = facts.job.as_ref();
+    AskBody {
+        kind: "review.requested".to_owned(),
+        timestamp: now,
+        trigger,
+        account: BodyAccount { id: contractor.id.clone(), name: contractor.name.to_owned() },
+        job: job.map(|job| BodyJob {
+            id: job.id.clone(),
+            number: job.number,
+            title: job.title.clone(),
+            status: if job.completed_at.is_some() { "completed" } else { "open" }.to_owned(),
+            jobber_status: job.status.to_string(),
+            completed_at: job.completed_at,
+            url: job.url.clone(),
+        }),
+        visit: facts.visit.as_ref().map(|visit| BodyVisit {
+            id: visit.id.clone(),
+            title: visit.title.clone(),
+            completed_at: visit.completed_at,
+        }),
+        client: BodyClient {
+            id: client.id.clone(),
+            name: client.name.clone(),
+            first_name: message::first_name(client).to_owned(),
+            phone: phone.map(str::to_owned),
+            email: email.map(str::to_owned),
+        },
+        property: facts.address.as_ref().map(|address| BodyProperty { address: address.clone() }),
+        assigned_users: facts
+            .crew
+            .iter()
+            .map(|person| BodyPerson { id: person.id.clone(), name: person.name.clone() })
+            .collect(),
+        invoice: facts.invoice.as_ref().map(|invoice| BodyInvoice {
+            id: invoice.id.clone(),
+            number: invoice.number.clone(),
+            total: invoice.total,
+            status: invoice.status.to_string(),
+        }),
+        message: String::new(),
+    }
+}
+
+/// Puts the sentence into an ask.
+fn said(ask: AskBody, facts: &Facts, client: &ClientFacts, rules: &Rules) -> AskBody {
+    let title = facts.job.as_ref().and_then(|job| job.title.as_deref());
+    let built_in = message::compose(client, title, &facts.crew);
+    let ask = AskBody { message: built_in.clone(), ..ask };
+    AskBody { message: rules.texts.sentence(&ask, built_in), ..ask }
+}
+
+#[cfg(test)]
+mod tests;

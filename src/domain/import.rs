@@ -1,0 +1,175 @@
+//! People whom another tool has asked already, from its CSV: a row a person and ask. Pure.
+//!
+//! The first line names the columns, in any order: `phone`, `email` (one of them must be filled), `asked_at` (a day or an
+//! instant), and `account` where the file is about several. Other columns are left alone.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::model::ContactKey;
+
+/// Somebody who was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedBefore {
+    /// Where it stands in the file.
+    pub line: u64,
+    /// The account that asked, by id or name; that of the command line when absent.
+    pub account: Option<String>,
+    /// How the person was reached.
+    pub contacts: Vec<ContactKey>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A row that says nothing we can use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadRow {
+    /// Where it stands in the file.
+    pub line: u64,
+    /// What is wrong with it; holds nothing of what it says.
+    pub problem: String,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// Rows to note.
+    pub asked: Vec<AskedBefore>,
+    /// Rows that cannot be used.
+    pub bad: Vec<BadRow>,
+}
+
+/// The file as a whole cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}; the first line must name the columns phone, email and asked_at")]
+pub struct NoTable(String);
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    #[serde(default)]
+    phone: String,
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    account: Option<String>,
+    #[serde(default)]
+    asked_at: String,
+}
+
+/// Reads a CSV.
+pub fn parse(text: &[u8], now: Timestamp) -> Result<Parsed, NoTable> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text);
+    let columns = reader.headers().map_err(|error| NoTable(format!("it is no table ({error})")))?.clone();
+    let has = |name: &str| columns.iter().any(|column| column == name);
+    if !has("asked_at") || !has("phone") && !has("email") {
+        return Err(NoTable("columns are missing".to_owned()));
+    }
+    let mut parsed = Parsed::default();
+    let mut record = csv::StringRecord::new();
+    loop {
+        let read = reader.read_record(&mut record);
+        let line = record.position().map_or(0, csv::Position::line);
+        match read {
+            Ok(false) => return Ok(parsed),
+            Ok(true) => match understand(&record, &columns, line, now) {
+                Ok(asked) => parsed.asked.push(asked),
+                Err(problem) => parsed.bad.push(BadRow { line, problem: problem.to_owned() }),
+            },
+            Err(error) => {
+                let line = error.position().map_or(line, csv::Position::line);
+                parsed.bad.push(BadRow { line, problem: "it cannot be read".to_owned() });
+                if matches!(error.kind(), csv::ErrorKind::Io(_)) {
+                    return Ok(parsed);
+                }
+            }
+        }
+    }
+}
+
+fn understand(
+    record: &csv::StringRecord,
+    columns: &csv::StringRecord,
+    line: u64,
+    now: Timestamp,
+) -> Result<AskedBefore, &'static str> {
+    let row: Row =
+        record.deserialize(Some(columns)).map_err(|_| "it has other columns than the first line")?;
+    let phone = ContactKey::phone(&row.phone);
+    if phone.is_none() && !row.phone.is_empty() {
+        return Err("its phone is no number");
+    }
+    let email = ContactKey::email(&row.email);
+    if email.is_none() && !row.email.is_empty() {
+        return Err("its email is no address");
+    }
+    let contacts: Vec<_> = phone.into_iter().chain(email).collect();
+    if contacts.is_empty() {
+        return Err("it has neither phone nor email");
+    }
+    let day = |text: &str| {
+        let midnight = text.parse::<Date>().ok()?.to_datetime(jiff::civil::Time::midnight());
+        Some(midnight.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp())
+    };
+    let at = row.asked_at.parse().ok().or_else(|| day(&row.asked_at));
+    match at {
+        None => Err("its asked_at is neither a day such as 2026-03-10 nor an instant"),
+        Some(at) if at > now => Err("its asked_at lies ahead"),
+        Some(at) => {
+            let account = row.account.filter(|account| !account.is_empty());
+            Ok(AskedBefore { line, account, contacts, at })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Parsed, NoTable> {
+        parse(text.as_bytes(), "2026-03-10T12:00:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn good_rows_are_taken_and_bad_ones_named_by_their_line() {
+        let parsed = read(
+            "name,email,phone,asked_at\n\
+             John,john@example.com,(555) 123-4567,2026-01-05\n\
+             Lee,,+15552222222,2026-02-01T10:00:00Z\n\
+             Ann,,,2026-02-01\n\
+             Bob,nobody,,2026-02-01\n\
+             Cy,,911,2026-02-01\n\
+             Di,di@example.com,,yesterday\n\
+             Ed,ed@example.com,,2027-01-01\n\
+             \"Fay, Inc.\",fay@example.com,,2026-02-01\n",
+        )
+        .unwrap();
+        let lines: Vec<_> = parsed.asked.iter().map(|asked| (asked.line, asked.contacts.len())).collect();
+        assert_eq!(lines, [(2, 2), (3, 1), (9, 1)]);
+        assert_eq!(parsed.asked[0].at, "2026-01-05T00:00:00Z".parse().unwrap());
+        let bad: Vec<_> = parsed.bad.iter().map(|bad| (bad.line, bad.problem.as_str())).collect();
+        assert_eq!(
+            bad,
+            [
+                (4, "it has neither phone nor email"),
+                (5, "its email is no address"),
+                (6, "its phone is no number"),
+                (7, "its asked_at is neither a day such as 2026-03-10 nor an instant"),
+                (8, "its asked_at lies ahead"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_without_the_columns_is_refused_as_a_whole() {
+        for text in ["", "a,b\n1,2\n", "phone,email\n5551234567,\n", "asked_at\n2026-01-01\n"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert_eq!(read("phone,asked_at\n").unwrap(), Parsed::default());
+        assert_eq!(read("phone,asked_at\n\u{fffd}\u{0},x,y,z\n").unwrap().bad.len(), 1);
+        let invalid =
+            parse(b"phone,asked_at\n\xff\xfe,2026-01-01\n5551234567,2026-01-01\n", Timestamp::MAX).unwrap();
+        assert_eq!((invalid.bad.len(), invalid.asked.len()), (1, 1));
+    }
+}

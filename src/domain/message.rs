@@ -1,0 +1,393 @@
+//! What is said: the sentence for the customer, and the body for a receiver that wants other field names. Pure.
+//!
+//! The built-in sentence reads well whatever is missing. A template of the operator's replaces it; where that does not
+//! read (it names a technician, and there is none) the built-in one is sent: a customer is not left unasked for it. A
+//! template sees the ask and nothing else: no files, no clock, and so many steps that it ends.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde_json::{Value, json};
+
+use crate::domain::model::{Account, AskBody, ClientFacts, Person};
+
+/// Steps that a template may take.
+const FUEL: u64 = 20_000;
+
+/// The name of the one template in its environment: what it is decides how values are written.
+const MESSAGE: &str = "message.txt";
+const BODY: &str = "body.json";
+
+/// More names than this read like a roll call: the rest become "the team".
+const NAMED_AT_MOST: usize = 3;
+
+/// What a customer is called: the first name, or the whole name of a company or of somebody without one.
+pub fn first_name(client: &ClientFacts) -> &str {
+    let first = client.first_name.trim();
+    if client.is_company || first.is_empty() { client.name.trim() } else { first }
+}
+
+/// "Hi John! How was your Water Heater Installation with Mike?", and what reads well when parts are missing.
+pub fn compose(client: &ClientFacts, title: Option<&str>, crew: &[Person]) -> String {
+    let greeting = match first_name(client) {
+        "" => "Hi!".to_owned(),
+        name => format!("Hi {name}!"),
+    };
+    let title = title.map(str::trim).filter(|title| !title.is_empty());
+    let question = match (title, names(crew)) {
+        (Some(title), Some(names)) => format!("How was your {title} with {names}?"),
+        (Some(title), None) => format!("How was your {title}?"),
+        (None, Some(names)) => format!("How was the work {names} did for you?"),
+        (None, None) => "How was the work we did for you?".to_owned(),
+    };
+    format!("{greeting} {question}")
+}
+
+fn names(crew: &[Person]) -> Option<String> {
+    join(&crew.iter().map(|person| person.name.as_str()).collect::<Vec<_>>())
+}
+
+/// "Ana, Bo and Cy".
+fn join(names: &[&str]) -> Option<String> {
+    let names: Vec<&str> = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+    match names.as_slice() {
+        [] => None,
+        [only] => Some((*only).to_owned()),
+        [first, ..] if names.len() > NAMED_AT_MOST => Some(format!("{first} and the team")),
+        [before @ .., last] => Some(format!("{} and {last}", before.join(", "))),
+    }
+}
+
+/// Why a template cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct TemplateError {
+    detail: String,
+}
+
+impl From<minijinja::Error> for TemplateError {
+    fn from(error: minijinja::Error) -> Self {
+        let place = error.line().map_or_else(String::new, |line| format!(" in line {line}"));
+        let detail = error.detail().map_or_else(String::new, |detail| format!(": {detail}"));
+        Self { detail: format!("{}{detail}{place}", error.kind()) }
+    }
+}
+
+/// A template and the environment it lives in.
+#[derive(Clone)]
+struct Template(Arc<Environment<'static>>, &'static str);
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.1)
+    }
+}
+
+impl Template {
+    fn parse(name: &'static str, source: &str) -> Result<Self, TemplateError> {
+        let mut environment = Environment::new();
+        environment.set_fuel(Some(FUEL));
+        // What is not there cannot be printed, but it can be asked for.
+        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        environment.set_auto_escape_callback(|name| match name {
+            BODY => AutoEscape::Json,
+            _ => AutoEscape::None,
+        });
+        environment.add_template_owned(name, source.to_owned())?;
+        Ok(Self(Arc::new(environment), name))
+    }
+
+    fn render(&self, values: &Value) -> Result<String, TemplateError> {
+        let Self(environment, name) = self;
+        Ok(environment.get_template(name)?.render(values)?)
+    }
+}
+
+/// The texts that an account's asks are made of.
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    message: Option<Template>,
+    body: Option<Template>,
+}
+
+impl Texts {
+    /// Templates of the operator's: for the sentence, and for the whole body. Both are tried on samples.
+    pub fn new(message: Option<&str>, body: Option<&str>) -> Result<Self, TextsError> {
+        let message = message.map(|source| Template::parse(MESSAGE, source)).transpose();
+        let body = body.map(|source| Template::parse(BODY, source)).transpose();
+        let texts =
+            Self { message: message.map_err(TextsError::Message)?, body: body.map_err(TextsError::Body)? };
+        let (full, bare) = (sample(true), sample(false));
+        let sparse = sparse(full.clone());
+        if let Some(message) = &texts.message {
+            let text = message.render(&values(full.clone())).map_err(TextsError::Message)?;
+            if text.trim().is_empty() {
+                let detail = "it says nothing".to_owned();
+                return Err(TextsError::Message(TemplateError { detail }));
+            }
+        }
+        if let Some(body) = &texts.body {
+            for ask in [full, sparse, bare] {
+                in_json(body, ask).map_err(TextsError::Body)?;
+            }
+        }
+        Ok(texts)
+    }
+
+    /// The sentence for the customer of `ask`, which has none yet.
+    pub fn sentence(&self, ask: &AskBody, built_in: String) -> String {
+        let Some(message) = &self.message else { return built_in };
+        match message.render(&values(serde_json::to_value(ask).unwrap_or_default())) {
+            Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+            _ => built_in,
+        }
+    }
+
+    /// Whether the operator's sentence reads even when there is no title, no technician, no first name.
+    pub fn reads_when_parts_are_missing(&self) -> bool {
+        let samples = [sample(false), sparse(sample(true))];
+        self.message
+            .as_ref()
+            .is_none_or(|message| samples.into_iter().all(|ask| message.render(&values(ask)).is_ok()))
+    }
+
+    /// The body of an ask that is marked as a test and about nobody, as this account's would be.
+    pub fn sample(&self, account: Option<&Account>, now: Timestamp) -> Result<String, TemplateError> {
+        let mut ask = sample(true);
+        ask["type"] = "review.test".into();
+        ask["test"] = true.into();
+        ask["timestamp"] = now.to_string().into();
+        // A number that is kept free for such things.
+        ask["client"] = json!({
+            "id": "test", "name": "Test Customer", "first_name": "Test", "phone": "+15550100100", "email": "test@example.com",
+        });
+        if let Some(Account { id, name, .. }) = account {
+            ask["account"] = json!({"id": id, "name": name});
+        }
+        match &self.body {
+            Some(body) => in_json(body, ask),
+            None => Ok(ask.to_string()),
+        }
+    }
+
+    /// The bytes of an ask, frozen from here on.
+    pub fn freeze(&self, ask: &AskBody) -> Result<String, TemplateError> {
+        // Plain data with text keys and finite numbers: it always encodes.
+        match &self.body {
+            Some(body) => in_json(body, serde_json::to_value(ask).unwrap_or_default()),
+            None => Ok(serde_json::to_string(ask).unwrap_or_default()),
+        }
+    }
+}
+
+/// What a body's template makes of an ask, if that is JSON.
+fn in_json(body: &Template, ask: Value) -> Result<String, TemplateError> {
+    let text = body.render(&values(ask))?;
+    match serde_json::from_str::<Value>(&text) {
+        Ok(_) => Ok(text.trim().to_owned()),
+        Err(error) => Err(TemplateError { detail: format!("what it makes is no JSON: {error}") }),
+    }
+}
+
+/// Which of the templates cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TextsError {
+    /// That of the sentence.
+    #[error(transparent)]
+    Message(TemplateError),
+    /// That of the body.
+    #[error(transparent)]
+    Body(TemplateError),
+}
+
+/// What a template sees: the ask as it is sent, without what is not known, and `team`: who did the work, in words.
+fn values(mut ask: Value) -> Value {
+    without_nulls(&mut ask);
+    for section in ["job", "visit", "property", "invoice"] {
+        if ask.get(section).is_none() {
+            ask[section] = json!({});
+        }
+    }
+    let crew: Vec<_> = ask["assigned_users"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|person| person["name"].as_str())
+        .collect();
+    if let Some(team) = join(&crew) {
+        ask["team"] = team.into();
+    }
+    ask
+}
+
+fn without_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
+        fields.values_mut().for_each(without_nulls);
+    }
+}
+
+/// Every section is there, and whatever Jobber can leave out of it is left out.
+fn sparse(mut ask: Value) -> Value {
+    for field in ["/job/title", "/job/completed_at", "/visit/title", "/visit/completed_at", "/invoice/total"]
+    {
+        if let Some(value) = ask.pointer_mut(field) {
+            *value = Value::Null;
+        }
+    }
+    ask["client"]["name"] = "".into();
+    ask["client"]["first_name"] = "".into();
+    ask
+}
+
+/// An ask to try templates on: with everything, or with as little as there can be.
+fn sample(is_full: bool) -> Value {
+    let mut ask = json!({
+        "type": "review.requested", "timestamp": "2026-03-10T14:00:00Z", "trigger": "job_completed",
+        "account": {"id": "Z2lk", "name": "Ace Plumbing"},
+        "client": {"id": "Z2lk", "name": "Oak Street Dental", "first_name": "", "phone": null, "email": "a@example.com"},
+        "assigned_users": [], "message": "How was the work we did for you?",
+    });
+    if is_full {
+        ask["client"] = json!({
+            "id": "Z2lk", "name": "John Smith", "first_name": "John",
+            "phone": "+15551234567", "email": "john@example.com",
+        });
+        ask["job"] = json!({
+            "id": "Z2lk", "number": 112, "title": "Water Heater Installation", "status": "completed",
+            "jobber_status": "requires_invoicing", "completed_at": "2026-03-10T12:00:00Z", "url": "https://example.com/",
+        });
+        ask["visit"] = json!({"id": "Z2lk", "title": "Visit", "completed_at": "2026-03-10T12:00:00Z"});
+        ask["property"] = json!({"address": "123 Main St, Springfield"});
+        ask["assigned_users"] = json!([{"id": "Z2lk", "name": "Mike"}, {"id": "Z2ll", "name": "Ana"}]);
+        ask["invoice"] = json!({"id": "Z2lk", "number": "77", "total": 2500.0, "status": "awaiting_payment"});
+    }
+    ask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::model::EncodedId;
+
+    fn client(name: &str, first_name: &str) -> ClientFacts {
+        ClientFacts {
+            id: EncodedId::new("c1"),
+            name: name.into(),
+            first_name: first_name.into(),
+            is_company: false,
+            is_archived: false,
+            sample_data: false,
+            receives_review_requests: true,
+            is_lead: false,
+            tags: vec![],
+            phones: vec![],
+            emails: vec![],
+        }
+    }
+
+    fn crew(names: &[&str]) -> Vec<Person> {
+        names.iter().map(|name| Person { id: EncodedId::new(*name), name: (*name).to_owned() }).collect()
+    }
+
+    #[test]
+    fn the_usual_sentence() {
+        assert_eq!(
+            compose(&client("John Smith", "John"), Some("Water Heater Installation"), &crew(&["Mike"])),
+            "Hi John! How was your Water Heater Installation with Mike?"
+        );
+    }
+
+    #[test]
+    fn missing_parts_still_read_well() {
+        let john = client("John Smith", "John");
+        assert_eq!(compose(&john, Some("  "), &[]), "Hi John! How was the work we did for you?");
+        assert_eq!(compose(&john, None, &crew(&["Mike"])), "Hi John! How was the work Mike did for you?");
+        assert_eq!(compose(&john, Some("Lawn care"), &crew(&[""])), "Hi John! How was your Lawn care?");
+        assert_eq!(compose(&client("", ""), Some("Lawn care"), &[]), "Hi! How was your Lawn care?");
+        let company = ClientFacts { is_company: true, ..client("Oak Street Dental", "Ann") };
+        assert_eq!(compose(&company, Some("cleaning"), &[]), "Hi Oak Street Dental! How was your cleaning?");
+    }
+
+    #[test]
+    fn several_people_are_joined_and_many_become_the_team() {
+        let lee = client("Lee Park", "Lee");
+        let ask = |names| compose(&lee, Some("move"), &crew(names));
+        assert_eq!(ask(&["Ana", "Bo"]), "Hi Lee! How was your move with Ana and Bo?");
+        assert_eq!(ask(&["Ana", "Bo", "Cy"]), "Hi Lee! How was your move with Ana, Bo and Cy?");
+        assert_eq!(ask(&["Ana", "Bo", "Cy", "Di"]), "Hi Lee! How was your move with Ana and the team?");
+    }
+
+    fn said(message: &str, is_full: bool) -> String {
+        let texts = Texts::new(Some(message), None).unwrap();
+        texts.sentence(&ask(is_full), "built in".into())
+    }
+
+    fn ask(is_full: bool) -> AskBody {
+        serde_json::from_value(sample(is_full)).unwrap()
+    }
+
+    fn refused(message: Option<&str>, body: Option<&str>) -> String {
+        Texts::new(message, body).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_template_says_it_in_the_operators_words() {
+        let design =
+            "Hi {{ client.first_name }}! How was your {{ job.title }} with {{ assigned_users[0].name }}?";
+        assert_eq!(said(design, true), "Hi John! How was your Water Heater Installation with Mike?");
+        assert_eq!(said(design, false), "built in", "there is no technician to name");
+        let careful =
+            "{% if team %}{{ team }} of {% endif %}{{ account.name }}: how was {{ job.title or 'it' }}?";
+        assert_eq!(said(careful, true), "Mike and Ana of Ace Plumbing: how was Water Heater Installation?");
+        assert_eq!(said(careful, false), "Ace Plumbing: how was it?");
+        assert_eq!(
+            said("¿Qué tal, {{ client.name }}? 満足ですか？", true),
+            "¿Qué tal, John Smith? 満足ですか？"
+        );
+        assert!(!Texts::new(Some(design), None).unwrap().reads_when_parts_are_missing());
+        assert!(Texts::new(Some(careful), None).unwrap().reads_when_parts_are_missing());
+        assert!(Texts::default().reads_when_parts_are_missing());
+    }
+
+    #[test]
+    fn a_template_that_cannot_work_is_refused_with_its_line() {
+        for (message, words) in [
+            ("Hi {{ client.first_name", "line 1"),
+            ("Hi\n{{ client.frist_name }}", "line 2"),
+            ("{{ nobody }}", "undefined"),
+            ("  ", "it says nothing"),
+            ("{% include '/etc/passwd' %}", "line 1"),
+            (
+                "{{ range(1000000) | length }}{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
+                "",
+            ),
+        ] {
+            let error = refused(Some(message), None);
+            assert!(error.contains(words), "{message}: {error}");
+            assert!(!error.contains("root:"));
+        }
+    }
+
+    #[test]
+    fn a_body_has_the_receivers_own_names_and_is_json_whatever_is_missing() {
+        let body =
+            r#"{"phone": {{ client.phone }}, "email": {{ client.email or none }}, "text": {{ message }}}"#;
+        assert!(refused(None, Some(body)).contains("undefined"), "some have no phone");
+        let body = r#"{"phone": {{ client.phone or none }}, "who": {{ client.name or none }}, "text": {{ message }}}"#;
+        let texts = Texts::new(None, Some(body)).unwrap();
+        let made = |ask: &AskBody| serde_json::from_str::<Value>(&texts.freeze(ask).unwrap()).unwrap();
+        assert_eq!(made(&ask(true))["phone"], "+15551234567");
+        assert_eq!(made(&ask(false))["phone"], Value::Null);
+        let mut quoted = ask(true);
+        quoted.client.name = "O\"Brien </script> \\".into();
+        assert_eq!(made(&quoted)["who"], quoted.client.name);
+        let untitled =
+            r#"{"title": {% if job %}{{ job.title }}{% else %}null{% endif %}, "text": {{ message }}}"#;
+        assert!(refused(None, Some(untitled)).contains("undefined"), "a job can lack a title");
+        assert!(refused(None, Some("{\"a\": }")).contains("no JSON"));
+        assert_eq!(Texts::default().freeze(&ask(true)).unwrap(), serde_json::to_string(&ask(true)).unwrap());
+    }
+}

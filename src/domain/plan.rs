@@ -1,0 +1,285 @@
+//! From what a sweep saw to what is new: candidates, skips, and where the next sweep starts. Pure.
+//!
+//! A record is looked at by its work, never by its place on a page: pages shift while they are read
+//! (`api-behaviour.md` §3, Paging), sweeps overlap, and the reconcile sweep sees everything again. So
+//! the same record a second time plans nothing, whatever came in between.
+//!
+//! The watermark comes from the records. It never moves back, and a record from the future (a visit
+//! can be completed with any instant) does not move it: it would hide everything before that instant.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::{minus, plus};
+use crate::domain::model::{
+    Candidate, Decision, InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Marker, Outcome, Record,
+    SkipReason, Trigger, WorkRef,
+};
+use crate::domain::rules::Rules;
+
+/// How far behind its watermark a sweep starts: it is unknown whether Jobber's `after` includes its own
+/// instant, and a one-off close is written twice about a second apart (`api-behaviour.md` §1).
+pub const OVERLAP: SignedDuration = SignedDuration::from_mins(10);
+
+/// `receivedDate` is a day: the invoice was paid somewhere inside it (`api-behaviour.md` §1, Invoices).
+const A_DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Where a stream's sweep starts. What lies before `asks_from` is of no interest, even where the watermark is
+/// older: the trigger was changed since.
+pub fn start_of(watermark: Option<Timestamp>, rules: &Rules) -> Timestamp {
+    minus(watermark.map_or(rules.asks_from, |at| at.max(rules.asks_from)), OVERLAP)
+}
+
+/// Where the reconcile sweep starts: everything that can still be asked about.
+pub fn reconcile_start(now: Timestamp, rules: &Rules) -> Timestamp {
+    minus(now, rules.max_age)
+}
+
+/// Whether a piece of work is finished, by the rule of a trigger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finish {
+    /// Not finished, or not any more.
+    Open,
+    /// Finished.
+    At {
+        /// The instant that `delay` and `max_age` count from.
+        at: Timestamp,
+        /// The instant that is compared with the connection's. For paid invoices the latest at which the money can
+        /// have come; where nothing proves that the work is newer than the record, the record's creation.
+        proven: Timestamp,
+    },
+    /// Jobber gives a status this version does not know.
+    Unclear {
+        /// The status.
+        status: String,
+    },
+}
+
+/// Applies `trigger`'s rule to a record.
+pub fn finish(record: &Record, trigger: Trigger, include_drafts: bool) -> Finish {
+    match record {
+        Record::Job(job) => job_finish(job),
+        Record::Visit(visit) => match visit.completed_at {
+            Some(at) => Finish::At { at, proven: at },
+            None => Finish::Open,
+        },
+        Record::Invoice(invoice) if trigger == Trigger::InvoicePaid => paid_finish(invoice),
+        Record::Invoice(invoice) => created_finish(invoice, include_drafts),
+    }
+}
+
+/// `completedAt` decides. The status only tells a closed job from one that was reopened and kept its
+/// `completedAt`: whether reopening clears it is unknown (`api-behaviour.md` §1, Jobs).
+fn job_finish(job: &JobRecord) -> Finish {
+    let Some(at) = job.completed_at else { return Finish::Open };
+    match &job.status {
+        JobStatus::RequiresInvoicing | JobStatus::Archived => Finish::At { at, proven: at },
+        JobStatus::Unknown(status) => Finish::Unclear { status: status.clone() },
+        JobStatus::Late
+        | JobStatus::Today
+        | JobStatus::Upcoming
+        | JobStatus::ActionRequired
+        | JobStatus::OnHold
+        | JobStatus::Unscheduled
+        | JobStatus::Active
+        | JobStatus::ExpiringWithin30Days => Finish::Open,
+    }
+}
+
+/// A draft that is issued later counts from its issue date, held between creation and last change:
+/// the date is editable.
+fn created_finish(invoice: &InvoiceRecord, include_drafts: bool) -> Finish {
+    match &invoice.status {
+        InvoiceStatus::Draft if !include_drafts => Finish::Open,
+        InvoiceStatus::Voided => Finish::Open,
+        InvoiceStatus::Unknown(status) => Finish::Unclear { status: status.clone() },
+        InvoiceStatus::Draft
+        | InvoiceStatus::AwaitingPayment
+        | InvoiceStatus::Paid
+        | InvoiceStatus::PastDue
+        | InvoiceStatus::BadDebt
+        | InvoiceStatus::SentNotDue => {
+            let issued = invoice.issued_at.unwrap_or(invoice.created_at).min(invoice.updated_at);
+            Finish::At { at: issued.max(invoice.created_at), proven: invoice.created_at }
+        }
+    }
+}
+
+/// Paid is the status and nothing else. The instant is the last change if that fell on the day the
+/// money was received, else the day. Without a received date nothing proves that an invoice from
+/// before the connection was paid after it.
+fn paid_finish(invoice: &InvoiceRecord) -> Finish {
+    match (&invoice.status, invoice.received_at) {
+        (InvoiceStatus::Paid, Some(day)) => {
+            let end_of_day = plus(day, A_DAY);
+            let at = if invoice.updated_at < end_of_day { invoice.updated_at } else { day };
+            Finish::At { at, proven: invoice.updated_at.min(end_of_day) }
+        }
+        (InvoiceStatus::Paid, None) => Finish::At { at: invoice.updated_at, proven: invoice.created_at },
+        (InvoiceStatus::Unknown(status), _) => Finish::Unclear { status: status.clone() },
+        _ => Finish::Open,
+    }
+}
+
+/// What the store knows about the works of a sweep.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The decision on each, if there is one.
+    pub decisions: BTreeMap<WorkRef, Decision>,
+    /// The marker on each, if there is one. It can outlive the decision, and a job can carry the
+    /// marker of one of its visits or invoices.
+    pub markers: BTreeMap<WorkRef, Marker>,
+}
+
+/// What is new.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Finished works that wait for their moment from now on.
+    pub candidates: Vec<Candidate>,
+    /// Finished works that are not asked about.
+    pub skipped: Vec<Decision>,
+    /// The stream's watermark, if it moved.
+    pub watermark: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        self.candidates.is_empty() && self.skipped.is_empty() && self.watermark.is_none()
+    }
+}
+
+/// Plans one stream of one sweep.
+///
+/// `observed_at` is Jobber's time of the answer where it gave one, else ours: it only bounds how far a
+/// record can move the watermark.
+pub fn plan(
+    records: &[Record],
+    known: &Known,
+    rules: &Rules,
+    watermark: Option<Timestamp>,
+    observed_at: Timestamp,
+    now: Timestamp,
+) -> Plan {
+    let mut newest: BTreeMap<WorkRef, &Record> = BTreeMap::new();
+    for record in records {
+        newest
+            .entry(record.work())
+            .and_modify(|seen| {
+                if record.stream_at() > seen.stream_at() {
+                    *seen = record;
+                }
+            })
+            .or_insert(record);
+    }
+
+    let mut plan = Plan::default();
+    for (work, record) in newest {
+        match judge(record, &work, known, rules, now) {
+            Judgement::Nothing => {}
+            Judgement::Wait { finished_at } => plan.candidates.push(Candidate {
+                work,
+                released_at: None,
+                trigger: rules.trigger,
+                finished_at,
+                due_at: plus(finished_at, rules.delay),
+                subject: record.subject(),
+            }),
+            Judgement::Skip { finished_at, reason, saw } => plan.skipped.push(Decision {
+                work,
+                released_at: None,
+                trigger: rules.trigger,
+                finished_at,
+                at: now,
+                outcome: Outcome::Skipped { reason },
+                saw: saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+                subject: record.subject(),
+            }),
+        }
+    }
+    plan.watermark = records
+        .iter()
+        .filter_map(Record::stream_at)
+        .filter(|at| *at <= observed_at)
+        .max()
+        .filter(|at| watermark.is_none_or(|old| *at > old));
+    plan
+}
+
+/// Whether a record that is finished at `now_at` tells of the same finishing as one that was finished at `before`.
+/// A payment is known by its day: an edit on that day moves the instant, and is no other payment.
+fn is_same_finish(record: &Record, before: Timestamp, now_at: Timestamp) -> bool {
+    let same_day = |day: Timestamp| day <= before && before < plus(day, A_DAY);
+    match record {
+        Record::Invoice(InvoiceRecord { status: InvoiceStatus::Paid, received_at: Some(day), .. }) => {
+            before == now_at || same_day(*day)
+        }
+        _ => before == now_at,
+    }
+}
+
+enum Judgement {
+    Nothing,
+    Wait { finished_at: Timestamp },
+    Skip { finished_at: Timestamp, reason: SkipReason, saw: Vec<(&'static str, String)> },
+}
+
+fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, now: Timestamp) -> Judgement {
+    let decision = known.decisions.get(work);
+    let (at, proven) = match finish(record, rules.trigger, rules.include_drafts) {
+        // A candidate that was reopened is the recheck's to judge: it reads fresh.
+        Finish::Open => return Judgement::Nothing,
+        Finish::Unclear { status } => {
+            return match decision {
+                Some(_) => Judgement::Nothing,
+                None => Judgement::Skip {
+                    finished_at: record.stream_at().unwrap_or(now),
+                    reason: SkipReason::UnknownStatus,
+                    saw: vec![("status", status)],
+                },
+            };
+        }
+        Finish::At { at, proven } => (at, proven),
+    };
+    match decision.map(|decision| (&decision.outcome, decision.finished_at)) {
+        Some((Outcome::Waiting { .. } | Outcome::Asked { .. }, _)) => return Judgement::Nothing,
+        Some((Outcome::Skipped { reason }, finished_at))
+            if is_same_finish(record, finished_at, at) && !reason.frees_key() =>
+        {
+            return Judgement::Nothing;
+        }
+        Some((Outcome::Skipped { .. }, _)) | None => {}
+    }
+    if let Some(marker) = known.markers.get(work) {
+        return Judgement::Skip {
+            finished_at: at,
+            reason: SkipReason::AlreadyAsked,
+            saw: vec![("asked_at", marker.at.to_string()), ("ask_id", marker.ask_id.to_string())],
+        };
+    }
+    if proven < rules.asks_from {
+        return Judgement::Skip {
+            finished_at: at,
+            reason: SkipReason::BeforeConnection,
+            saw: vec![("finished_at", proven.to_string()), ("asks_from", rules.asks_from.to_string())],
+        };
+    }
+    if let Some(saw) = too_old(at, rules, now) {
+        return Judgement::Skip { finished_at: at, reason: SkipReason::TooOld, saw };
+    }
+    Judgement::Wait { finished_at: at }
+}
+
+/// What the reason `too_old` saw, if it applies.
+pub(crate) fn too_old(
+    finished_at: Timestamp,
+    rules: &Rules,
+    now: Timestamp,
+) -> Option<Vec<(&'static str, String)>> {
+    (plus(finished_at, rules.max_age) < now)
+        .then(|| vec![("finished_at", finished_at.to_string()), ("max_age", format!("{:#}", rules.max_age))])
+}
+
+#[cfg(test)]
+mod tests;

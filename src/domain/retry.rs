@@ -1,0 +1,204 @@
+//! When to try a delivery again: a typed outcome and a schedule that is data. Pure.
+
+use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::plus;
+use crate::domain::model::DeadReason;
+
+/// The wait before each attempt; the first is made at once. After the last one the ask is a dead letter.
+pub const SCHEDULE: [SignedDuration; 10] = [
+    SignedDuration::ZERO,
+    SignedDuration::from_secs(5),
+    SignedDuration::from_mins(5),
+    SignedDuration::from_mins(30),
+    SignedDuration::from_hours(2),
+    SignedDuration::from_hours(5),
+    SignedDuration::from_hours(10),
+    SignedDuration::from_hours(14),
+    SignedDuration::from_hours(20),
+    SignedDuration::from_hours(24),
+];
+
+/// The longest wait a receiver can ask for with `Retry-After`.
+pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
+
+/// What one attempt brought, as far as policy needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// 2xx: the receiver has it.
+    Accepted {
+        /// The status.
+        status: u16,
+    },
+    /// 400, 413, 415, 422: this payload will never do.
+    Refused {
+        /// The status.
+        status: u16,
+    },
+    /// 410: the receiver is gone, whatever we send.
+    Gone,
+    /// Everything else: no answer, 3xx, other 4xx, 5xx. Worth another attempt.
+    Failed {
+        /// The status, if there was an answer.
+        status: Option<u16>,
+        /// How long the receiver wants to be left alone.
+        retry_after: Option<SignedDuration>,
+    },
+}
+
+impl Reply {
+    /// Sorts an HTTP status. 401 and 404 are retried too: a receiver in the middle of a deployment
+    /// gives both.
+    pub fn from_status(status: u16, retry_after: Option<SignedDuration>) -> Self {
+        match status {
+            200..=299 => Self::Accepted { status },
+            400 | 413 | 415 | 422 => Self::Refused { status },
+            410 => Self::Gone,
+            _ => Self::Failed { status: Some(status), retry_after },
+        }
+    }
+}
+
+/// What becomes of the ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Done.
+    Delivered,
+    /// Another attempt, not before `at`.
+    DueAgain {
+        /// The instant.
+        at: Timestamp,
+    },
+    /// A dead letter.
+    Dead(DeadReason),
+    /// Nothing more to this receiver until an admin resumes it; the ask stays queued.
+    ReceiverGone,
+}
+
+/// Decides what follows attempt number `attempt` (counted from 1), which ended at `now` with `reply`.
+///
+/// `entropy` spreads asks that failed together: the wait is the schedule's, give or take a tenth.
+/// A receiver's `Retry-After` can lengthen the wait, up to [`LONGEST_WAIT`], never shorten it.
+pub fn next(attempt: u32, reply: &Reply, now: Timestamp, entropy: u64) -> Next {
+    match reply {
+        Reply::Accepted { .. } => Next::Delivered,
+        Reply::Refused { .. } => Next::Dead(DeadReason::Refused),
+        Reply::Gone => Next::ReceiverGone,
+        Reply::Failed { retry_after, .. } => {
+            let Some(wait) = usize::try_from(attempt).ok().and_then(|made| SCHEDULE.get(made)) else {
+                return Next::Dead(DeadReason::Exhausted);
+            };
+            let asked = retry_after.unwrap_or(SignedDuration::ZERO).min(LONGEST_WAIT);
+            Next::DueAgain { at: plus(now, jittered(*wait, entropy).max(asked)) }
+        }
+    }
+}
+
+/// `wait` give or take a tenth.
+fn jittered(wait: SignedDuration, entropy: u64) -> SignedDuration {
+    let span = wait.as_millis() / 5;
+    if span <= 0 {
+        return wait;
+    }
+    let offset = i128::from(entropy) % (span + 1) - span / 2;
+    wait + SignedDuration::from_millis_i128(offset)
+}
+
+/// Reads a `Retry-After` header in either form (RFC 9110 §10.2.3): seconds, or an HTTP date.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<SignedDuration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than an i64 holds is a very long time, not no answer.
+        return Some(value.parse().map_or(SignedDuration::MAX, SignedDuration::from_secs));
+    }
+    let until = DateTimeParser::new().parse_timestamp(value).ok()?;
+    Some(until.duration_since(now).max(SignedDuration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn failed(retry_after: Option<SignedDuration>) -> Reply {
+        Reply::Failed { status: Some(503), retry_after }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn statuses_are_sorted_by_what_they_promise() {
+        for status in [200, 201, 204, 299] {
+            assert_eq!(Reply::from_status(status, None), Reply::Accepted { status });
+        }
+        for status in [400, 413, 415, 422] {
+            assert_eq!(Reply::from_status(status, None), Reply::Refused { status });
+        }
+        assert_eq!(Reply::from_status(410, None), Reply::Gone);
+        for status in [301, 302, 401, 403, 404, 408, 409, 429, 500, 502, 503] {
+            assert_eq!(
+                Reply::from_status(status, None),
+                Reply::Failed { status: Some(status), retry_after: None }
+            );
+        }
+    }
+
+    #[test]
+    fn ten_attempts_and_then_a_dead_letter() {
+        let now = at("2026-01-01T00:00:00Z");
+        let mut waits = 0;
+        for attempt in 1.. {
+            match next(attempt, &failed(None), now, 7) {
+                Next::DueAgain { .. } => waits += 1,
+                other => {
+                    assert_eq!(other, Next::Dead(DeadReason::Exhausted));
+                    assert_eq!(attempt, 10);
+                    break;
+                }
+            }
+        }
+        assert_eq!(waits, 9);
+    }
+
+    #[test]
+    fn a_refusal_is_final_and_gone_keeps_the_ask() {
+        let now = at("2026-01-01T00:00:00Z");
+        assert_eq!(next(1, &Reply::Refused { status: 422 }, now, 0), Next::Dead(DeadReason::Refused));
+        assert_eq!(next(1, &Reply::Gone, now, 0), Next::ReceiverGone);
+        assert_eq!(next(10, &Reply::Gone, now, 0), Next::ReceiverGone);
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = at("1999-12-31T23:58:59Z");
+        assert_eq!(retry_after("120", now), Some(SignedDuration::from_secs(120)));
+        assert_eq!(retry_after("Fri, 31 Dec 1999 23:59:59 GMT", now), Some(SignedDuration::from_secs(60)));
+        assert_eq!(retry_after("Fri, 31 Dec 1999 00:00:00 GMT", now), Some(SignedDuration::ZERO));
+        assert_eq!(retry_after("99999999999999999999", now), Some(SignedDuration::MAX));
+        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("-5", now), None);
+        assert_eq!(retry_after("", now), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_wait_is_never_shorter_than_nine_tenths_nor_longer_than_a_day_and_a_tenth(
+            attempt in 1_u32..10, entropy: u64, seconds in 0_i64..1_000_000,
+        ) {
+            let now = at("2026-01-01T00:00:00Z");
+            let asked = SignedDuration::from_secs(seconds);
+            let Next::DueAgain { at } = next(attempt, &failed(Some(asked)), now, entropy) else {
+                panic!("attempt {attempt} is not the last one");
+            };
+            let wait = at.duration_since(now);
+            let schedule = SCHEDULE[attempt as usize];
+            prop_assert!(wait >= schedule * 9 / 10);
+            prop_assert!(wait >= asked.min(LONGEST_WAIT));
+            prop_assert!(wait <= (schedule * 11 / 10).max(LONGEST_WAIT));
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Is everything in order? Checks, one after the other, each with its remedy. What depends on a failed one is skipped.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Reply, named};
+use crate::accounts::session::ReadError;
+use crate::accounts::settings::{Receiver, ReceiverError};
+use crate::accounts::tokens::TokenError;
+use crate::context::Engine;
+use crate::digest;
+use crate::domain::model::{Account, AskId};
+use crate::domain::retry::Reply as Answer;
+use crate::jobber::{API_VERSION, supported_until};
+use crate::outbound::resolver::is_loopback;
+use crate::outbound::secret::WebhookSecret;
+use crate::outbound::sender::Attempted;
+use crate::store::StoreError;
+
+/// Our clock may be so far from Jobber's: work is compared with both.
+const SKEW: SignedDuration = SignedDuration::from_mins(2);
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// How it stands.
+    pub state: CheckState,
+    /// What was seen.
+    pub detail: String,
+    /// What to do, if anything.
+    pub remedy: Option<String>,
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    /// In order.
+    Fine,
+    /// In order as far as can be known from here.
+    Unsure,
+    /// Something must be done.
+    Failed,
+    /// Not looked at: it depends on what failed.
+    Skipped,
+}
+
+impl Check {
+    fn new(
+        name: impl Into<String>,
+        state: CheckState,
+        detail: impl Into<String>,
+        remedy: Option<String>,
+    ) -> Self {
+        Self { name: name.into(), state, detail: detail.into(), remedy }
+    }
+
+    /// In order.
+    pub fn fine(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(name, CheckState::Fine, detail, None)
+    }
+
+    /// Something must be done.
+    pub fn failed(name: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(name, CheckState::Failed, detail, Some(remedy.into()))
+    }
+
+    /// Not looked at, for want of `what`.
+    pub fn skipped(name: impl Into<String>, what: &str) -> Self {
+        Self::new(name, CheckState::Skipped, format!("depends on: {what}"), None)
+    }
+
+    fn unsure(name: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(name, CheckState::Unsure, detail, Some(remedy.into()))
+    }
+}
+
+/// Everything, in order. Nothing is changed; a token that is due is refreshed.
+pub(super) async fn doctor(engine: &Engine, now: Timestamp) -> Result<Reply, StoreError> {
+    let mut checks = vec![store(engine, now).await];
+    let jobber = jobber(engine, now).await;
+    let reached = jobber.first().is_some_and(|check| check.state != CheckState::Failed);
+    checks.extend(jobber);
+    checks.push(if reached {
+        app(engine).await?
+    } else {
+        Check::skipped("client id and secret", "Jobber's API")
+    });
+    checks.push(public_url(engine).await);
+    checks.push(version(now));
+    let known = engine.store.accounts()?;
+    if !reached {
+        checks.push(Check::skipped("accounts", "Jobber's API"));
+    } else if known.is_empty() {
+        checks.push(Check::unsure("accounts", "none is connected", "jobber-reviewd link create NAME"));
+    } else {
+        checks.extend(accounts(engine, &known).await?);
+    }
+    checks.extend(receivers(engine, &known, now).await?);
+    checks.push(queue(engine)?);
+    Ok(Reply::Checked(checks))
+}
+
+async fn store(engine: &Engine, now: Timestamp) -> Check {
+    match engine.store.probe(now).await {
+        Ok(()) => Check::fine(
+            "store",
+            format!("{} takes and gives back what is written", engine.store.path().display()),
+        ),
+        Err(error) => {
+            Check::failed("store", error.to_string(), "mend that and start the daemon again; nothing is lost")
+        }
+    }
+}
+
+async fn jobber(engine: &Engine, now: Timestamp) -> Vec<Check> {
+    let (name, base) = ("Jobber's API", &engine.config.jobber.api_base);
+    match engine.connection.reach().await {
+        Ok(date) => {
+            let reached = Check::fine(name, format!("{base} answers"));
+            let clock = match date.map(|date| now.duration_since(date)) {
+                None => Check::unsure(
+                    "clock",
+                    "Jobber does not tell its time",
+                    "timedatectl should say: synchronized",
+                ),
+                Some(off) if off.abs() > SKEW => Check::failed(
+                    "clock",
+                    format!(
+                        "this machine is {} s {} Jobber's clock",
+                        off.abs().as_secs(),
+                        if off.is_positive() { "ahead of" } else { "behind" }
+                    ),
+                    "set the clock: timedatectl set-ntp true",
+                ),
+                Some(_) => Check::fine("clock", "it agrees with Jobber's"),
+            };
+            vec![reached, clock]
+        }
+        Err(error) => vec![
+            Check::failed(
+                name,
+                format!("{base}: {error}"),
+                "check the network, DNS and the machine's CA certificates (package ca-certificates), and jobber.api_base",
+            ),
+            Check::skipped("clock", name),
+        ],
+    }
+}
+
+async fn app(engine: &Engine) -> Result<Check, StoreError> {
+    let name = "client id and secret";
+    Ok(match engine.connection.try_app().await {
+        // A refresh token that nobody gave out is refused; the app that brought it was not.
+        Err(TokenError::NeedsAuthorization(_)) | Ok(()) => Check::fine(name, "Jobber knows the app"),
+        Err(TokenError::Store(error)) => return Err(error),
+        Err(TokenError::AppRefused { detail }) => Check::failed(
+            name,
+            format!("Jobber refused the app: {detail}"),
+            "copy jobber.client_id and the client secret from the app's page in Jobber's developer centre",
+        ),
+        Err(error @ TokenError::Unavailable { .. }) => Check::unsure(
+            name,
+            error.to_string(),
+            "try again; if it stays so, compare both with the app's page in Jobber",
+        ),
+    })
+}
+
+async fn public_url(engine: &Engine) -> Check {
+    let (name, url) = ("http.public_url", &engine.config.http.public_url.0);
+    let redirect = format!("the app's redirect URI in Jobber must be {}", engine.config.redirect_uri());
+    if is_loopback(url) {
+        let remedy = "fine for a trial with the sandbox; contractors need a public https address";
+        return Check::unsure(name, format!("{url} is this machine alone"), remedy);
+    }
+    match engine.connection.get(url.clone(), "healthz").await {
+        Ok(200) => Check::unsure(
+            name,
+            format!("{url} leads here, seen from this machine; {redirect}"),
+            "open it once from a phone: the way from outside cannot be tried from here",
+        ),
+        Ok(status) => Check::failed(
+            name,
+            format!("{url}healthz answers HTTP {status}"),
+            "let the web server pass that host on to http.listen, and see that the daemon runs",
+        ),
+        Err(error) => Check::unsure(
+            name,
+            format!("{url} cannot be reached from this machine ({error}); {redirect}"),
+            "open it once from a phone; some networks do not let a machine see itself from outside",
+        ),
+    }
+}
+
+fn version(now: Timestamp) -> Check {
+    let (name, end) = ("version of the API", supported_until());
+    let days = end.duration_since(now).as_hours() / 24;
+    let detail =
+        format!("{API_VERSION} is supported until {} at least, {days} days", end.strftime("%Y-%m-%d"));
+    if days < 60 {
+        Check::failed(name, detail, "install a newer jobber-reviewd")
+    } else {
+        Check::fine(name, detail)
+    }
+}
+
+async fn accounts(engine: &Engine, known: &[Account]) -> Result<Vec<Check>, StoreError> {
+    let (mut checks, mut fine) = (Vec::new(), 0);
+    for account in known {
+        let name = format!("account {}", account.name);
+        if !account.is_active() && account.connection.is_connected() {
+            checks.push(Check::fine(name, "it rests (account resume)"));
+            continue;
+        }
+        if let crate::domain::model::Connection::Disconnected { .. } = account.connection {
+            checks.push(Check::fine(name, "it was disconnected (account remove)"));
+            continue;
+        }
+        match engine.connection.identity(&account.id).await {
+            Ok(id) if id == account.id => {
+                let health = engine.store.health(&account.id)?;
+                match health.last_error.filter(|_| health.needs_operator) {
+                    Some(error) => checks.push(Check::failed(name, "its sweeps fail", error)),
+                    None => fine += 1,
+                }
+            }
+            Ok(other) => {
+                let detail = format!("its token opens another account, {other}");
+                checks.push(Check::failed(name, detail, "disconnect it, and send the contractor a new link"));
+            }
+            Err(ReadError::Store(error)) => return Err(error),
+            Err(ReadError::NeedsAuthorization(reason)) => {
+                let remedy = format!(
+                    "send a new link: jobber-reviewd link create '{}' --account {}",
+                    account.label, account.id
+                );
+                checks.push(Check::failed(name, reason.describe(), remedy));
+            }
+            Err(ReadError::Failed { detail, .. }) => {
+                checks.push(Check::failed(
+                    name,
+                    detail,
+                    "wait: most of this heals itself; status shows since when",
+                ));
+            }
+        }
+    }
+    if fine > 0 {
+        checks.insert(0, Check::fine("accounts", format!("{fine} of {} can be read", known.len())));
+    }
+    Ok(checks)
+}
+
+/// Each receiver once. It gets a ping, signed and then signed wrongly; neither asks anybody.
+async fn receivers(engine: &Engine, known: &[Account], now: Timestamp) -> Result<Vec<Check>, StoreError> {
+    // By address and secret: an account can have its own of each.
+    let mut receivers: BTreeMap<_, (Receiver, Vec<&str>)> = BTreeMap::new();
+    let default = engine.rulebook.default_receiver();
+    receivers.insert((default.id(), None), (default, vec![]));
+    for account in known {
+        match engine.rulebook.receiver_of(account) {
+            Ok(receiver) => {
+                let own = engine.store.webhook_secret(&account.id)?.map(|_| account.id.clone());
+                receivers
+                    .entry((receiver.id(), own))
+                    .or_insert_with(|| (receiver, vec![]))
+                    .1
+                    .push(&account.name);
+            }
+            Err(ReceiverError::Store(error)) => return Err(error),
+            // Its sweeps fail, and that was told.
+            Err(ReceiverError::Settings(_)) => {}
+        }
+    }
+    let mut checks = Vec::new();
+    for (receiver, accounts) in receivers.into_values() {
+        let whose = if accounts.is_empty() { "review.webhook_url".to_owned() } else { accounts.join(", ") };
+        let body = format!(r#"{{"type":"ping","timestamp":"{now}"}}"#);
+        let id = AskId::new(format!("ping_{}", digest::short(&[&now.to_string(), &whose])));
+        let signed = engine.sender.post(&receiver.url, &receiver.secret, &id, &body, now).await;
+        checks.push(of_ping(format!("receiver of {whose}"), &signed));
+    }
+    Ok(checks)
+}
+
+fn of_ping(name: String, signed: &Attempted) -> Check {
+    let remedy = |words: &str| format!("{words}; jobber-reviewd test-event tries everything");
+    match &signed.reply {
+        Answer::Accepted { status } => Check::fine(name, format!("it took a signed ping (HTTP {status})")),
+        Answer::Gone => Check::failed(
+            name,
+            "it answers 410: gone",
+            remedy("mend its address (review.webhook_url, account set)"),
+        ),
+        Answer::Refused { status } => {
+            Check::fine(name, format!("it answers, and does not know pings (HTTP {status})"))
+        }
+        Answer::Failed { status: Some(status @ (401 | 403)), .. } => Check::failed(
+            name,
+            format!("it refused our signature (HTTP {status})"),
+            remedy("give the platform the content of webhook_secret"),
+        ),
+        Answer::Failed { status: Some(404 | 405), .. } => {
+            Check::failed(name, signed.note.clone(), remedy("the path of its address is wrong"))
+        }
+        Answer::Failed { .. } => Check::failed(
+            name,
+            signed.note.clone(),
+            remedy("see that the platform is up, and its address right"),
+        ),
+    }
+}
+
+fn queue(engine: &Engine) -> Result<Check, StoreError> {
+    let counts = engine.store.outbox_counts()?;
+    let (queued, dead) =
+        counts.by_account.values().fold((0, 0), |sum, count| (sum.0 + count.queued, sum.1 + count.dead));
+    let detail = format!("{queued} asks on their way, {dead} dead letters");
+    Ok(if dead > 0 {
+        Check::failed("queue", detail, "jobber-reviewd queue list; then replay, queue retry or queue drop")
+    } else {
+        Check::fine("queue", detail)
+    })
+}
+
+/// Tries a receiver: a wrong signature, then a marked sample, twice under one id.
+pub(super) async fn test_event(
+    engine: &Engine,
+    account: Option<String>,
+    now: Timestamp,
+) -> Result<Reply, StoreError> {
+    let account = match named(engine, account)? {
+        Ok(account) => account,
+        Err(refusal) => return Ok(Reply::Refused(refusal)),
+    };
+    let found = account.as_ref().map(|account| {
+        let texts = engine.rulebook.rules_of(account)?.texts;
+        engine.rulebook.receiver_of(account).map(|receiver| (receiver, texts))
+    });
+    let (receiver, texts) = match found {
+        Some(Ok(found)) => found,
+        Some(Err(ReceiverError::Store(error))) => return Err(error),
+        Some(Err(ReceiverError::Settings(error))) => return Ok(Reply::Refused(error.to_string())),
+        None => (engine.rulebook.default_receiver(), engine.rulebook.default_texts()),
+    };
+    let body = match texts.sample(account.as_ref(), now) {
+        Ok(body) => body,
+        Err(error) => return Ok(Reply::Refused(format!("review.body_file: {error}"))),
+    };
+    let id = |what: &str| {
+        AskId::new(format!("test_{}", digest::short(&[what, &now.to_string(), receiver.url.as_str()])))
+    };
+    // A secret that the receiver cannot know.
+    let stranger = WebhookSecret::of(&crate::accounts::onboarding::random()?);
+    let (forged, sample) = (id("forged"), id("sample"));
+    let wrong = engine.sender.post(&receiver.url, &stranger, &forged, &body, now).await;
+    let first = engine.sender.post(&receiver.url, &receiver.secret, &sample, &body, now).await;
+    let mut checks = vec![of_forged(&wrong)];
+    let taken = matches!(first.reply, Answer::Accepted { .. });
+    checks.push(if taken {
+        Check::fine("a sample", format!("it was taken in time ({}), under the id {sample}", first.note))
+    } else {
+        Check::failed(
+            "a sample",
+            format!("it was not taken: {}", first.note),
+            "give the platform the content of webhook_secret, and see that it answers 2xx within 15 s",
+        )
+    });
+    checks.push(if taken {
+        let again = engine.sender.post(&receiver.url, &receiver.secret, &sample, &body, now).await;
+        of_repeat(&again, &sample)
+    } else {
+        Check::skipped("the same sample again", "a sample")
+    });
+    Ok(Reply::Checked(checks))
+}
+
+fn of_forged(wrong: &Attempted) -> Check {
+    let name = "a wrong signature";
+    match &wrong.reply {
+        Answer::Accepted { .. } => Check::failed(
+            name,
+            format!("it was taken ({}): whoever knows the address can send asks", wrong.note),
+            "have the platform verify webhook-signature (Standard Webhooks)",
+        ),
+        Answer::Failed { status: None, .. } => {
+            Check::failed(name, wrong.note.clone(), "see that the platform is up, and its address right")
+        }
+        Answer::Failed { status: Some(500..), .. } => {
+            Check::unsure(name, wrong.note.clone(), "the platform should answer a wrong signature with 401")
+        }
+        Answer::Failed { .. } | Answer::Refused { .. } | Answer::Gone => {
+            Check::fine(name, format!("it was refused ({})", wrong.note))
+        }
+    }
+}
+
+fn of_repeat(again: &Attempted, id: &AskId) -> Check {
+    let name = "the same sample again";
+    match &again.reply {
+        Answer::Accepted { .. } => Check::new(
+            name,
+            CheckState::Unsure,
+            format!("it was taken again ({}), as it should be", again.note),
+            Some(format!("look into the platform: {id} must be there once, not twice")),
+        ),
+        Answer::Failed { status: Some(409), .. } => Check::unsure(
+            name,
+            "it was refused as a repeat (HTTP 409)",
+            "answer a repeat with 2xx: any other answer is tried again",
+        ),
+        _ => Check::failed(
+            name,
+            again.note.clone(),
+            "answer a repeat with 2xx: any other answer is tried again",
+        ),
+    }
+}

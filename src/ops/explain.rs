@@ -1,0 +1,166 @@
+//! Why somebody was or was not asked: decisions, found by whatever people call them.
+
+use jiff::Timestamp;
+
+use super::{Explained, Reply, named};
+use crate::accounts::session::ReadError;
+use crate::context::Engine;
+use crate::domain::model::{Account, Decision, Outcome, Subject};
+use crate::store::StoreError;
+
+/// Works that one question reads fresh.
+const RENDERED_AT_MOST: usize = 20;
+
+/// The decisions that fit `what`, the newest work first; with `render` and the sentence as it would read now.
+pub(super) async fn explain(engine: &Engine, what: &str, render: bool) -> Result<Reply, StoreError> {
+    let mut explained = find(engine, what)?;
+    if render {
+        for row in explained.iter_mut().take(RENDERED_AT_MOST) {
+            row.would_say = Some(would_say(engine, row).await?);
+        }
+    }
+    Ok(Reply::Explained(explained))
+}
+
+/// Every decision that `what` names, the newest first.
+async fn would_say(engine: &Engine, row: &Explained) -> Result<String, StoreError> {
+    let Some(account) = engine.store.account(&row.account)? else {
+        return Ok("the account is gone".to_owned());
+    };
+    match engine.asker.preview(&account, &row.decision.work, row.decision.trigger).await {
+        Ok(Some(ask)) => Ok(ask.message),
+        Ok(None) => Ok("nobody to ask: Jobber has neither the work nor a client for it".to_owned()),
+        Err(ReadError::Store(error)) => Err(error),
+        Err(error) => Ok(format!("it cannot be read: {error}")),
+    }
+}
+
+fn explained_of(engine: &Engine, account: &Account, decision: Decision) -> Explained {
+    let local = decision.finished_at.to_zoned_datetime(engine.rulebook.zone_of(account));
+    Explained {
+        account: account.id.clone(),
+        account_name: account.name.clone(),
+        finished_local: local.strftime("%a %Y-%m-%d %H:%M %Z").to_string(),
+        would_say: None,
+        decision,
+    }
+}
+
+/// Every decision of one account or of all that was made since an instant, the oldest first.
+pub(super) fn audit(engine: &Engine, account: Option<String>, since: Timestamp) -> Result<Reply, StoreError> {
+    let only = match named(engine, account)? {
+        Ok(account) => account.map(|account| account.id),
+        Err(refusal) => return Ok(Reply::Refused(refusal)),
+    };
+    let mut rows = Vec::new();
+    for account in engine.store.accounts()? {
+        if only.as_ref().is_some_and(|only| *only != account.id) {
+            continue;
+        }
+        for decision in engine.store.decisions(&account.id) {
+            let decision = decision?;
+            if decision.at >= since {
+                rows.push(explained_of(engine, &account, decision));
+            }
+        }
+    }
+    rows.sort_by_key(|row| row.decision.at);
+    Ok(Reply::Explained(rows))
+}
+
+pub(super) fn find(engine: &Engine, what: &str) -> Result<Vec<Explained>, StoreError> {
+    let wanted = Wanted::new(what);
+    let mut explained = Vec::new();
+    for account in engine.store.accounts()? {
+        let decisions: Vec<Decision> = engine.store.decisions(&account.id).collect::<Result<_, _>>()?;
+        // A sweep knows clients by id only: once one decision names the client, all of that client's are meant.
+        let clients: Vec<_> = decisions
+            .iter()
+            .filter(|decision| wanted.is_person(&decision.subject))
+            .filter_map(|decision| decision.subject.client_id.clone())
+            .collect();
+        for decision in decisions {
+            let of_client =
+                decision.subject.client_id.as_ref().is_some_and(|client| clients.contains(client));
+            if of_client || wanted.is_meant(&decision) {
+                explained.push(explained_of(engine, &account, decision));
+            }
+        }
+    }
+    explained.sort_by_key(|explained| std::cmp::Reverse(explained.decision.finished_at));
+    Ok(explained)
+}
+
+/// What `explain` was asked about.
+struct Wanted {
+    text: String,
+    digits: String,
+    number: Option<i64>,
+}
+
+impl Wanted {
+    fn new(text: &str) -> Self {
+        let text = text.trim().to_lowercase();
+        let digits = text.chars().filter(char::is_ascii_digit).collect();
+        let number = text.trim_start_matches('#').parse().ok();
+        Self { text, digits, number }
+    }
+
+    /// Whether the customer is meant: by id, name, phone or e-mail.
+    fn is_person(&self, subject: &Subject) -> bool {
+        let is = |known: Option<&str>| known.is_some_and(|known| known.to_lowercase() == self.text);
+        let name = subject.client_name.as_ref().map(|name| name.to_lowercase());
+        let named = !self.text.is_empty()
+            && name.is_some_and(|name| {
+                name == self.text || name.split_whitespace().any(|word| word == self.text)
+            });
+        let phone = subject.phone.as_ref().is_some_and(|phone| {
+            let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
+            self.digits.len() >= 7 && digits.ends_with(&self.digits)
+        });
+        named
+            || phone
+            || is(subject.email.as_deref())
+            || is(subject.client_id.as_ref().map(crate::domain::model::EncodedId::as_str))
+    }
+
+    fn is_meant(&self, decision: &Decision) -> bool {
+        let Decision { work, subject, outcome, .. } = decision;
+        let is_text = |known: &str| known.to_lowercase() == self.text;
+        is_text(work.id.as_str())
+            || subject.job_id.as_ref().is_some_and(|id| is_text(id.as_str()))
+            || (self.number.is_some() && subject.job_number == self.number)
+            || subject
+                .invoice_number
+                .as_deref()
+                .is_some_and(|number| number == self.text.trim_start_matches('#'))
+            || matches!(outcome, Outcome::Asked { ask_id, .. } if is_text(ask_id.as_str()))
+            || self.is_person(subject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject() -> Subject {
+        Subject {
+            client_name: Some("John Smith".into()),
+            phone: Some("+1 (555) 123-4567".into()),
+            email: Some("John@Example.com".into()),
+            ..Subject::default()
+        }
+    }
+
+    #[test]
+    fn a_person_is_found_by_name_phone_or_email() {
+        for meant in
+            ["John Smith", "smith", " JOHN ", "555-123-4567", "+15551234567", "1234567", "john@example.com"]
+        {
+            assert!(Wanted::new(meant).is_person(&subject()), "{meant}");
+        }
+        for other in ["", "Smit", "4567", "jane@example.com", "5551234568", "112"] {
+            assert!(!Wanted::new(other).is_person(&subject()), "{other}");
+        }
+    }
+}

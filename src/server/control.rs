@@ -1,0 +1,178 @@
+//! The control socket: how the command line reaches a running daemon, which alone may hold the store.
+//!
+//! One request a connection: a line of JSON goes in, lines of what is told on the way come back, then one line with
+//! the reply.
+//! Who may write to the socket is decided by its file mode (0660) and folder; and whoever gets through all the same (a
+//! mode that was loosened, say) is answered only as root, as the daemon's user, or where its group is the daemon's.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::context::Engine;
+use crate::ops::{self, Reply, Request, Told};
+
+/// The longest request there is.
+const LONGEST_REQUEST: u64 = 16 * 1024 * 1024;
+
+/// Parts of an export that wait for a slow reader.
+const TOLD_AHEAD: usize = 8;
+
+/// How long a client may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Told(Told),
+    Reply(Box<Reply>),
+}
+
+/// A socket that is bound but not served yet.
+#[derive(Debug)]
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Ours: the socket's.
+    owner: (u32, u32),
+}
+
+impl Control {
+    /// Binds the socket, in place of one that a dead daemon left behind. The store is open by now, so no other
+    /// daemon can be alive.
+    pub fn bind(path: &Path) -> std::io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
+            Ok(_) => return Err(std::io::Error::other("there is something else at that path")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+        let made = std::fs::metadata(path)?;
+        Ok(Self { listener, path: path.to_owned(), owner: (made.uid(), made.gid()) })
+    }
+
+    fn may_ask(&self, stream: &UnixStream) -> bool {
+        let (uid, gid) = self.owner;
+        stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == uid || peer.gid() == gid)
+    }
+
+    /// Answers until `stop`, and takes the socket away.
+    pub async fn run(self, engine: Arc<Engine>, stop: CancellationToken, tasks: &TaskTracker) {
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) if !self.may_ask(&stream) => {
+                    tracing::warn!("a stranger at the control socket was turned away");
+                }
+                Ok((stream, _)) => {
+                    tasks.spawn(serve(stream, Arc::clone(&engine)));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the control socket does not accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        // Gone already is as good.
+        let _gone = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn serve(stream: UnixStream, engine: Arc<Engine>) {
+    if let Err(error) = answer(stream, &engine).await {
+        tracing::debug!(%error, "a control connection ended early");
+    }
+}
+
+async fn answer(stream: UnixStream, engine: &Engine) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(read.take(LONGEST_REQUEST));
+    tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
+    let Ok(request) = serde_json::from_str::<Request>(&line) else {
+        let words = "the daemon does not know this request: is it another version than the command line?";
+        return send(&mut write, &Line::Reply(Box::new(Reply::Refused(words.to_owned())))).await;
+    };
+    let (tell, mut told) = mpsc::channel(TOLD_AHEAD);
+    let carried_out = ops::carry_out(engine, request, true, tell);
+    tokio::pin!(carried_out);
+    loop {
+        tokio::select! {
+            // What is told comes before the reply.
+            biased;
+            Some(told) = told.recv() => {
+                // Whoever does not listen any more still gets the work done: it must not be cut off half way.
+                let _gone = send(&mut write, &Line::Told(told)).await;
+            }
+            reply = &mut carried_out => {
+                while let Ok(told) = told.try_recv() {
+                    send(&mut write, &Line::Told(told)).await?;
+                }
+                return send(&mut write, &Line::Reply(Box::new(reply))).await;
+            }
+        }
+    }
+}
+
+async fn send(write: &mut (impl AsyncWriteExt + Unpin), line: &Line) -> std::io::Result<()> {
+    let mut text = serde_json::to_string(line)?;
+    text.push('\n');
+    write.write_all(text.as_bytes()).await
+}
+
+/// Why a daemon did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Nobody listens.
+    #[error("no daemon listens on {0}")]
+    NoDaemon(PathBuf),
+    /// The socket is not for us.
+    #[error("you may not use the control socket {0}: run this as root or as the daemon's user")]
+    Forbidden(PathBuf),
+    /// The daemon went away while it worked.
+    #[error("the daemon ended before it replied: {0}")]
+    Broken(std::io::Error),
+    /// What it told could not be kept.
+    #[error("the export cannot be written: {0}")]
+    Unheard(std::io::Error),
+}
+
+/// Asks the daemon behind `socket`.
+pub async fn call(
+    socket: &Path,
+    request: &Request,
+    hear: &mut (dyn FnMut(Told) -> std::io::Result<()> + Send),
+) -> Result<Reply, CallError> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied => CallError::Forbidden(socket.to_owned()),
+        _ => CallError::NoDaemon(socket.to_owned()),
+    })?;
+    let (read, mut write) = stream.into_split();
+    let mut text = serde_json::to_string(request).map_err(|error| CallError::Broken(error.into()))?;
+    text.push('\n');
+    write.write_all(text.as_bytes()).await.map_err(CallError::Broken)?;
+    let mut lines = BufReader::new(read).lines();
+    while let Some(line) = lines.next_line().await.map_err(CallError::Broken)? {
+        match serde_json::from_str(&line).map_err(|error| CallError::Broken(error.into()))? {
+            Line::Told(told) => hear(told).map_err(CallError::Unheard)?,
+            Line::Reply(reply) => return Ok(*reply),
+        }
+    }
+    Err(CallError::Broken(std::io::ErrorKind::UnexpectedEof.into()))
+}

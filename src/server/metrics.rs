@@ -1,0 +1,135 @@
+//! The listener for Prometheus: counts from the steps, and how everything stands at the moment of the look.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use jiff::Timestamp;
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::limits::{Limits, serve};
+use crate::context::Engine;
+use crate::domain::model::{AlertKind, EntryState};
+use crate::jobber::API_VERSION;
+use crate::store::StoreError;
+use crate::telemetry::{self, Standing};
+
+/// Bounds of how long requests take, in seconds: up to the longest that is waited for.
+const BUCKETS: &[f64] = &[0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
+
+/// How often measurements are summed up.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long a series is shown that nothing sets any more.
+const FORGOTTEN: Duration = Duration::from_hours(1);
+
+/// A listener that is bound but does not answer yet.
+#[derive(Debug)]
+pub struct Metrics {
+    listener: TcpListener,
+    router: Router,
+    handle: PrometheusHandle,
+}
+
+#[derive(Clone)]
+struct Board {
+    engine: Arc<Engine>,
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    /// Counts from here on, and shows them on `listener`. Once in a process.
+    pub fn new(listener: TcpListener, engine: Arc<Engine>) -> Result<Self, BuildError> {
+        let builder = PrometheusBuilder::new().set_buckets(BUCKETS)?;
+        // An account that is gone is not shown for ever.
+        let builder = builder.idle_timeout(MetricKindMask::GAUGE, Some(FORGOTTEN));
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).map_err(BuildError::FailedToSetGlobalRecorder)?;
+        telemetry::describe();
+        let router =
+            Router::new().route("/metrics", get(board)).with_state(Board { engine, handle: handle.clone() });
+        Ok(Self { listener, router, handle })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        // What is measured is summed up now and then, also while nobody looks.
+        let upkeep = async {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                self.handle.run_upkeep();
+            }
+        };
+        tokio::select! {
+            () = serve(self.listener, self.router, Limits::default(), stop) => {}
+            () = upkeep => {}
+        }
+    }
+}
+
+async fn board(State(Board { engine, handle }): State<Board>) -> Response {
+    // A look at everything that waits: not on a thread that others wait for.
+    let looked = tokio::task::spawn_blocking(move || standing(&engine)).await;
+    match looked {
+        Ok(Ok(standing)) => telemetry::show(&standing),
+        Ok(Err(error)) => return (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+        Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+    handle.run_upkeep();
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
+}
+
+fn standing(engine: &Engine) -> Result<Standing, StoreError> {
+    let (store, now) = (&engine.store, engine.clock.now());
+    let over = |at: Timestamp| now.duration_since(at).as_secs_f64().max(0.0);
+    let mut standing =
+        Standing { api_version: API_VERSION, store_bytes: store.size_on_disk(), ..Standing::default() };
+    let mut states = ["connected", "paused", "needs_authorization", "disconnected"].map(|state| (state, 0));
+    for account in store.accounts()? {
+        if let Some((_, number)) = states.iter_mut().find(|(state, _)| *state == account.state()) {
+            *number += 1;
+        }
+        if account.is_active() {
+            let since = store.health(&account.id)?.last_success.unwrap_or(account.connected_at);
+            standing.last_success.push((account.id.to_string(), account.name, over(since)));
+        }
+    }
+    standing.accounts = states.into();
+    standing.candidates = store.waiting_count()?;
+    let (mut due, mut leased, mut dead) = (0, 0, 0);
+    for entry in store.entries() {
+        match entry?.state {
+            EntryState::Due { .. } => due += 1,
+            EntryState::Leased { .. } => leased += 1,
+            EntryState::Dead { .. } => dead += 1,
+        }
+    }
+    standing.outbox = [("due", due), ("leased", leased), ("dead", dead)];
+    standing.overdue = [
+        ("candidate", store.next_candidate_due()?.map_or(0.0, over)),
+        ("ask", store.next_ask_due()?.map_or(0.0, over)),
+    ];
+    let mut kinds = AlertKind::ALL.map(|kind| (kind.as_str(), 0));
+    for alert in engine.alerter.standing()? {
+        if let Some((_, number)) = kinds.iter_mut().find(|(kind, _)| *kind == alert.kind.as_str()) {
+            *number += 1;
+        }
+    }
+    standing.alerts = kinds.into();
+    Ok(standing)
+}

@@ -1,0 +1,308 @@
+//! What a contractor sees.
+
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
+
+use crate::config::Period;
+use crate::domain::model::{Account, Link, Trigger};
+use crate::store::LinkRefusal;
+
+/// The only style; its hash is in the policy.
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ink:#17242b;--soft:#5b6b73;--line:#d9e1e5;--paper:#fff;--back:#f3f6f7;--go:#12715b}\
+@media(prefers-color-scheme:dark){:root{--ink:#e8eef0;--soft:#9fb0b8;--line:#33434b;--paper:#1b262c;--back:#12191d;--go:#2fa384}}\
+*{box-sizing:border-box}body{margin:0;background:var(--back);color:var(--ink);font:17px/1.55 system-ui,sans-serif}\
+main{max-width:36rem;margin:0 auto;padding:1.5rem 1.1rem 3rem}\
+.card{background:var(--paper);border:1px solid var(--line);border-radius:14px;padding:1.4rem 1.3rem}\
+h1{font-size:1.45rem;line-height:1.25;margin:0 0 .6rem}h2{font-size:1rem;margin:1.4rem 0 .3rem}\
+p{margin:.5rem 0}ul{margin:.3rem 0;padding-left:1.2rem}\
+fieldset{border:0;padding:0;margin:1.4rem 0 0}legend{font-weight:600;padding:0}\
+label{display:flex;gap:.7rem;align-items:flex-start;padding:.65rem .2rem;border-bottom:1px solid var(--line)}\
+label small{display:block;color:var(--soft)}input[type=radio]{width:1.25rem;height:1.25rem;margin:.15rem 0 0;flex:none}\
+button{width:100%;margin-top:1.3rem;padding:.95rem;font:inherit;font-weight:600;color:#fff;background:var(--go);border:0;border-radius:10px}\
+.soft{color:var(--soft);font-size:.92rem}";
+
+/// The style as the policy names it.
+pub(super) fn style_hash() -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(STYLE)))
+}
+
+fn page(title: &str, body: &Markup) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="robots" content="noindex";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { main { div.card { (body) } } }
+        }
+    }
+    .into_string()
+}
+
+/// What the connect page needs to know.
+pub(super) struct Connecting<'a> {
+    pub(super) host: &'a str,
+    pub(super) link: &'a Link,
+    pub(super) delay: Period,
+    pub(super) csrf: &'a str,
+    pub(super) action: &'a str,
+}
+
+/// Who asks, what will be read, what will happen, and one button.
+pub(super) fn connect(connecting: &Connecting<'_>) -> String {
+    let Connecting { host, link, delay, csrf, action } = connecting;
+    let body = html! {
+        h1 { "Connect Jobber to " (host) }
+        p { "This link was made for " strong { (link.label) } ". It connects your Jobber account, so that your \
+             customers are asked for a review when their work is done." }
+        h2 { "What will be read" }
+        ul {
+            li { "jobs, visits and invoices: whether they are finished" }
+            li { "the customer’s name, phone and e-mail, and whether they want review requests" }
+            li { "the first names of the people who did the work" }
+        }
+        p { "Nothing is changed in Jobber." }
+        h2 { "What will happen" }
+        ul {
+            li { "About " (in_words(*delay)) " after the work is done, the customer gets one request." }
+            li { "Customers who opted out in Jobber are never asked." }
+            li { "Work that was finished before you connect is never asked about." }
+        }
+        form method="post" action={ "/connect/" (action) } {
+            input type="hidden" name="csrf" value=(csrf);
+            fieldset {
+                legend { "When should customers be asked?" }
+                @for trigger in Trigger::ALL {
+                    label {
+                        input type="radio" name="trigger" value=(trigger.as_str()) checked[trigger == link.trigger];
+                        span { (title(trigger)) small { (explanation(trigger)) } }
+                    }
+                }
+            }
+            button type="submit" id="connect" { "Connect my Jobber account" }
+        }
+        p.soft { "The button takes you to Jobber, where you sign in and allow access. You can end the connection \
+                  in Jobber at any time, under Apps." }
+    };
+    page(&format!("Connect Jobber to {host}"), &body)
+}
+
+fn title(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::JobCompleted => "When a job is closed (recommended)",
+        Trigger::VisitCompleted => "After every completed visit",
+        Trigger::InvoiceCreated => "When an invoice is made",
+        Trigger::InvoicePaid => "When an invoice is paid",
+    }
+}
+
+fn explanation(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::JobCompleted => "The work is done and nothing is open any more.",
+        Trigger::VisitCompleted => "For recurring jobs that stay open for a long time.",
+        Trigger::InvoiceCreated => "The invoice is on its way to the customer.",
+        Trigger::InvoicePaid => "Only customers who have paid.",
+    }
+}
+
+fn in_words(delay: Period) -> String {
+    let minutes = delay.0.as_mins();
+    let count = |number: i64, unit: &str| format!("{number} {unit}{}", if number == 1 { "" } else { "s" });
+    match minutes {
+        0 => "a moment".to_owned(),
+        1..60 => count(minutes, "minute"),
+        _ if minutes % 1440 == 0 => count(minutes / 1440, "day"),
+        _ if minutes % 60 == 0 => count(minutes / 60, "hour"),
+        _ => count(minutes, "minute"),
+    }
+}
+
+/// It worked.
+pub(super) fn connected(account: &Account, delay: Period) -> String {
+    let body = html! {
+        h1 { (account.name) " is connected" }
+        p { "From now on: " strong { (title(account.trigger).trim_end_matches(" (recommended)").to_lowercase()) }
+            ", the customer is asked for a review about " (in_words(delay)) " later." }
+        p { "You can close this page." }
+    };
+    page("Connected", &body)
+}
+
+/// A page that says what is the matter and what to do.
+#[derive(Debug, Clone)]
+pub(super) struct Notice {
+    pub(super) status: StatusCode,
+    title: &'static str,
+    what: &'static str,
+    remedy: &'static str,
+    detail: Option<String>,
+}
+
+const fn told(status: StatusCode, title: &'static str, what: &'static str, remedy: &'static str) -> Notice {
+    Notice { status, title, what, remedy, detail: None }
+}
+
+impl Notice {
+    pub(super) const NO_SUCH_PAGE: Self = told(
+        StatusCode::NOT_FOUND,
+        "There is no such page",
+        "The address is not complete, or it is wrong.",
+        "Open the link again from the message you got it in.",
+    );
+    pub(super) const TOO_MANY: Self = told(
+        StatusCode::TOO_MANY_REQUESTS,
+        "One moment, please",
+        "There were too many requests from your address.",
+        "Wait a few seconds, then open the page again.",
+    );
+    pub(super) const NO_COOKIE: Self = told(
+        StatusCode::BAD_REQUEST,
+        "Your browser did not send its cookie",
+        "This page needs one cookie, to know that it is you who comes back from Jobber.",
+        "Allow cookies for this site, open the link again, and use the same browser for all of it.",
+    );
+    pub(super) const BAD_FORM: Self = told(
+        StatusCode::BAD_REQUEST,
+        "That did not come from this page",
+        "What your browser sent does not belong to the page it was shown.",
+        "Open the link again and press the button.",
+    );
+    pub(super) const DENIED: Self = told(
+        StatusCode::OK,
+        "Nothing was connected",
+        "You did not allow access in Jobber, so nothing was stored.",
+        "If that was a mistake, open the link again in this browser and choose to allow access.",
+    );
+    pub(super) const MARKETPLACE: Self = told(
+        StatusCode::BAD_REQUEST,
+        "One step is missing",
+        "You started in Jobber. This app is connected through a link that is made for you.",
+        "Ask the people who run this service for your link, and open it. Nothing was stored.",
+    );
+    pub(super) const NO_TOKENS: Self = told(
+        StatusCode::BAD_GATEWAY,
+        "Jobber did not complete the connection",
+        "You allowed access, but Jobber did not confirm it to us. Nothing was stored.",
+        "Open the link again in this browser in a minute. If it happens again, tell the people who sent it.",
+    );
+    pub(super) const BROKEN: Self = told(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "Something is wrong here",
+        "It is not your fault, and nothing was stored.",
+        "Try again in a minute. If it happens again, tell the people who sent you the link.",
+    );
+
+    /// Why a link or a state does not count, for the contractor.
+    pub(super) fn of(refusal: &LinkRefusal) -> Self {
+        match refusal {
+            LinkRefusal::Unknown => told(
+                StatusCode::NOT_FOUND,
+                "This link is not known",
+                "The address is not complete, or the link was never made here.",
+                "Open it again from the message you got it in, or ask for a new one.",
+            ),
+            LinkRefusal::Expired => told(
+                StatusCode::GONE,
+                "This link has expired",
+                "Links work for a limited time.",
+                "Ask the people who sent it for a new one.",
+            ),
+            LinkRefusal::Used => told(
+                StatusCode::GONE,
+                "This link was used",
+                "It connected an account, and it works only once.",
+                "If that was you, everything is fine. If not, tell the people who sent it.",
+            ),
+            LinkRefusal::Revoked => told(
+                StatusCode::GONE,
+                "This link was withdrawn",
+                "The people who sent it have taken it back.",
+                "Ask them for a new one.",
+            ),
+            LinkRefusal::Elsewhere => told(
+                StatusCode::CONFLICT,
+                "This link is being used in another browser",
+                "Somebody pressed its button in another browser or on another device.",
+                "Go on there, or ask for a new link.",
+            ),
+            LinkRefusal::UnknownState => told(
+                StatusCode::BAD_REQUEST,
+                "This was completed already, or took too long",
+                "Jobber sent you back with an answer that is not waited for any more. Nothing was changed.",
+                "If your account is not connected yet, open the link again.",
+            ),
+            LinkRefusal::OtherBrowser => told(
+                StatusCode::BAD_REQUEST,
+                "Please use one browser",
+                "You came back from Jobber in another browser than the one you started in. Nothing was stored.",
+                "Open the link again and stay in the same browser.",
+            ),
+            LinkRefusal::OtherAccount { expected } => Self {
+                detail: Some(expected.clone()),
+                ..told(
+                    StatusCode::CONFLICT,
+                    "This is another Jobber account",
+                    "The link is for one account, and you signed in to another. Nothing was stored. It is for:",
+                    "Sign out of Jobber, sign in to that account, and open the link again.",
+                )
+            },
+        }
+    }
+}
+
+pub(super) fn notice(notice: &Notice) -> String {
+    let body = html! {
+        h1 { (notice.title) }
+        p { (notice.what) @if let Some(detail) = &notice.detail { " " strong { (detail) } } }
+        p { (notice.remedy) }
+    };
+    page(notice.title, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::model::{LinkId, LinkState};
+
+    #[test]
+    fn names_are_escaped_and_the_proposed_trigger_is_chosen() {
+        let link = Link {
+            id: LinkId::new("lnk_1"),
+            label: "<script>alert(1)</script>".into(),
+            trigger: Trigger::InvoicePaid,
+            account: None,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            expires_at: jiff::Timestamp::UNIX_EPOCH,
+            state: LinkState::Open,
+        };
+        let delay = Period::parse("2h").unwrap();
+        let page = connect(&Connecting { host: "example.com", link: &link, delay, csrf: "c", action: "t" });
+        assert!(!page.contains("<script"));
+        assert!(page.contains("&lt;script&gt;"));
+        assert!(page.contains(r#"value="invoice_paid" checked"#));
+        assert_eq!(page.matches("checked").count(), 1);
+        assert!(page.contains("(recommended)") && page.contains("About 2 hours after"));
+    }
+
+    #[test]
+    fn delays_read_like_a_person_says_them() {
+        let cases = [
+            ("0s", "a moment"),
+            ("1m", "1 minute"),
+            ("90m", "90 minutes"),
+            ("1h", "1 hour"),
+            ("2d", "2 days"),
+        ];
+        for (text, words) in cases {
+            assert_eq!(in_words(Period::parse(text).unwrap()), words);
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The public listener: connect pages, Jobber's callback, health.
+//!
+//! Pages are plain HTML that works without JavaScript and on a phone. They carry a strict policy: no scripts, no
+//! frames, no referrer, nothing cached. A browser gets one cookie, a random number that links and states are
+//! bound to; without it nothing is connected.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Form, Path, Query, Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::limits::{Caller, Limits, Rates, serve};
+use super::pages::{self, Connecting, Notice};
+use super::webhooks;
+use crate::accounts::onboarding::{ConnectError, random};
+use crate::clock::plus;
+use crate::config::EVENTS_PATH;
+use crate::context::Engine;
+use crate::digest;
+use crate::domain::model::{Link, Trigger};
+use crate::store::{LinkRefusal, StoreError};
+
+/// The one cookie, over http on this machine.
+const BROWSER: &str = "jobber_reviewd_browser";
+
+/// The one cookie over https: the prefix binds it to this very host.
+const BROWSER_ON_HTTPS: &str = "__Host-jobber_reviewd_browser";
+
+/// How long a browser keeps the cookie after the last look at a link, in seconds: longer than the link lives, and an
+/// hour for Jobber's consent.
+fn cookie_lives(link: &Link, now: Timestamp) -> i64 {
+    link.expires_at.duration_since(now).as_secs().max(0) + 60 * 60
+}
+
+/// The largest form there is has two fields.
+const LARGEST_BODY: usize = 16 * 1024;
+
+/// A store that answered this long ago need not be probed again.
+const PROBE_HOLDS: SignedDuration = SignedDuration::from_secs(2);
+
+/// What the handlers share.
+struct Site {
+    engine: Arc<Engine>,
+    policy: HeaderValue,
+    secure: bool,
+    rates: Rates,
+    probed: Mutex<Option<Timestamp>>,
+}
+
+/// A listener that is bound but does not answer yet.
+#[derive(Debug)]
+pub struct Http {
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+}
+
+impl Http {
+    /// Pages on `listener`.
+    pub fn new(listener: TcpListener, engine: Arc<Engine>) -> Self {
+        let limits = Limits::default();
+        Self { listener, router: router(engine, limits), limits }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop`, then ends what is under way.
+    pub async fn run(self, stop: CancellationToken) {
+        serve(self.listener, self.router, self.limits, stop).await;
+    }
+}
+
+fn router(engine: Arc<Engine>, limits: Limits) -> Router {
+    let config = &engine.config;
+    let policy = policy(&config.jobber.api_base.0);
+    let secure = config.http.public_url.0.scheme() == "https";
+    let site = Arc::new(Site {
+        engine: Arc::clone(&engine),
+        policy,
+        secure,
+        rates: Rates::new(limits),
+        probed: Mutex::default(),
+    });
+    let events = Router::new()
+        .route(&format!("/{EVENTS_PATH}"), axum::routing::post(webhooks::event))
+        .layer(DefaultBodyLimit::max(webhooks::LARGEST))
+        .with_state(engine);
+    Router::new()
+        .route("/connect/{token}", get(connect_page).post(connect_button))
+        .route("/oauth/callback", get(callback))
+        .route("/healthz", get(health))
+        .fallback(async || notice(Notice::NO_SUCH_PAGE))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), harden))
+        .with_state(site)
+        // Jobber comes from few addresses and in bursts: its proof is what lets it in.
+        .merge(events)
+}
+
+/// What pages may do. A form's redirects count as its target: after the button the browser goes to Jobber, and
+/// Jobber's sign-in lives on a sibling of the API's host.
+fn policy(api_base: &Url) -> HeaderValue {
+    let origin = api_base.origin().ascii_serialization();
+    let siblings = match api_base.domain().and_then(|host| host.split_once('.')) {
+        Some((_, parent)) if parent.contains('.') => format!(" https://*.{parent}"),
+        _ => String::new(),
+    };
+    let text = format!(
+        "default-src 'none'; style-src '{}'; form-action 'self' {origin}{siblings}; frame-ancestors 'none'; base-uri 'none'",
+        pages::style_hash()
+    );
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+}
+
+async fn harden(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+    let is_allowed = request.extensions().get::<Caller>().is_none_or(|caller| site.rates.allow(*caller));
+    let mut response =
+        if is_allowed { next.run(request).await } else { notice(Notice::TOO_MANY).into_response() };
+    let headers: [(HeaderName, HeaderValue); 4] = [
+        (CONTENT_SECURITY_POLICY, site.policy.clone()),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    response.headers_mut().extend(headers);
+    response
+}
+
+async fn connect_page(
+    State(site): State<Arc<Site>>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let token = SecretString::from(token);
+    let browser = site.browser_of(&headers);
+    let link = match site.engine.connect.look_up(&token, browser.as_ref()) {
+        Ok(Ok(link)) => link,
+        Ok(Err(refusal)) => return notice(Notice::of(&refusal)),
+        Err(error) => return broken(&error),
+    };
+    let browser = match browser.map_or_else(random, Ok) {
+        Ok(browser) => browser,
+        Err(error) => return broken(&error),
+    };
+    let config = &site.engine.config;
+    let page = pages::connect(&Connecting {
+        host: config.http.public_url.0.host_str().unwrap_or("this site"),
+        link: &link,
+        delay: site.engine.rulebook.defaults().delay,
+        csrf: &csrf(&browser, &token),
+        action: token.expose_secret(),
+    });
+    let mut response = Html(page).into_response();
+    let lives = cookie_lives(&link, site.engine.clock.now());
+    if let Ok(cookie) = HeaderValue::from_str(&site.cookie(&browser, lives)) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
+}
+
+#[derive(Debug, Deserialize)]
+struct ConnectForm {
+    trigger: String,
+    csrf: String,
+}
+
+async fn connect_button(
+    State(site): State<Arc<Site>>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    form: Result<Form<ConnectForm>, FormRejection>,
+) -> Response {
+    let token = SecretString::from(token);
+    let Some(browser) = site.browser_of(&headers) else { return notice(Notice::NO_COOKIE) };
+    let Ok(Form(form)) = form else { return notice(Notice::BAD_FORM) };
+    if !bool::from(csrf(&browser, &token).as_bytes().ct_eq(form.csrf.as_bytes())) {
+        return notice(Notice::BAD_FORM);
+    }
+    let Ok(trigger) = form.trigger.parse::<Trigger>() else { return notice(Notice::BAD_FORM) };
+    match site.engine.connect.begin(&token, &browser, trigger).await {
+        Ok(url) => (StatusCode::SEE_OTHER, [(LOCATION, url.to_string())]).into_response(),
+        Err(error) => failed(&error),
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct CallbackQuery {
+    code: Option<String>,
+    state: Option<String>,
+}
+
+/// Jobber sends the browser back: with code and state, with nothing at all when access was denied, or with a code
+/// and no state when somebody started in Jobber's marketplace (`api-behaviour.md` §2).
+async fn callback(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    query: Result<Query<CallbackQuery>, QueryRejection>,
+) -> Response {
+    let query = query.map(|Query(query)| query).unwrap_or_default();
+    let (code, state) = match (query.code, query.state) {
+        (Some(code), Some(state)) => (SecretString::from(code), SecretString::from(state)),
+        (Some(_), None) => return notice(Notice::MARKETPLACE),
+        (None, _) => return notice(Notice::DENIED),
+    };
+    let Some(browser) = site.browser_of(&headers) else { return notice(Notice::NO_COOKIE) };
+    // In a task of its own: a browser that goes away must not cut off what Jobber has begun to give.
+    let engine = Arc::clone(&site.engine);
+    let finish = tokio::spawn(async move { engine.connect.finish(&state, &code, &browser).await });
+    let Ok(finished) = finish.await else { return notice(Notice::BROKEN) };
+    match finished {
+        Ok(account) => {
+            site.engine.bells.sweep.notify_one();
+            let review = site.engine.rulebook.review(&account.overrides);
+            let review = review.unwrap_or_else(|_| site.engine.rulebook.defaults());
+            Html(pages::connected(&account, review.delay)).into_response()
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// `ok` when the store takes a write, flushes it and gives it back.
+async fn health(State(site): State<Arc<Site>>) -> Response {
+    let now = site.engine.clock.now();
+    let probed = *site.probed.lock().unwrap_or_else(PoisonError::into_inner);
+    if probed.is_some_and(|at| at <= now && plus(at, PROBE_HOLDS) > now) {
+        return (StatusCode::OK, "ok\n").into_response();
+    }
+    match site.engine.store.probe(now).await {
+        Ok(()) => {
+            *site.probed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+            (StatusCode::OK, "ok\n").into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "the store does not answer its probe");
+            (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response()
+        }
+    }
+}
+
+fn notice(notice: Notice) -> Response {
+    (notice.status, Html(pages::notice(&notice))).into_response()
+}
+
+fn broken(error: &StoreError) -> Response {
+    tracing::error!(%error, "a page could not be made");
+    notice(Notice::BROKEN)
+}
+
+fn failed(error: &ConnectError) -> Response {
+    match error {
+        ConnectError::Refused(refusal) => {
+            if let LinkRefusal::OtherAccount { .. } = refusal {
+                tracing::warn!("a link for one account was used with another: nothing was stored");
+            }
+            notice(Notice::of(refusal))
+        }
+        ConnectError::Token(error) => {
+            tracing::warn!(%error, "a callback brought no tokens");
+            notice(Notice::NO_TOKENS)
+        }
+        ConnectError::Api(error) => {
+            tracing::warn!(%error, "fresh tokens did not say whose they are");
+            notice(Notice::NO_TOKENS)
+        }
+        ConnectError::Store(error) => broken(error),
+    }
+}
+
+impl Site {
+    fn cookie_name(&self) -> &'static str {
+        if self.secure { BROWSER_ON_HTTPS } else { BROWSER }
+    }
+
+    fn cookie(&self, browser: &SecretString, lives: i64) -> String {
+        let (name, value) = (self.cookie_name(), browser.expose_secret());
+        let secure = if self.secure { "; Secure" } else { "" };
+        format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={lives}{secure}")
+    }
+
+    fn browser_of(&self, headers: &HeaderMap) -> Option<SecretString> {
+        browser_in(headers, self.cookie_name())
+    }
+}
+
+fn browser_in(headers: &HeaderMap, cookie: &str) -> Option<SecretString> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, value)| *name == cookie && value.len() >= 22)
+        .map(|(_, value)| SecretString::from(value.to_owned()))
+}
+
+/// What the form carries to show that this browser got it from us.
+fn csrf(browser: &SecretString, token: &SecretString) -> String {
+    digest::of(&["csrf", browser.expose_secret(), token.expose_secret()])
+}
+
+/// Reads `text` as header fields of a caller.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzzed(text: &str) {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(COOKIE, value.clone());
+        headers.insert("x-forwarded-for", value);
+    }
+    browser_in(&headers, BROWSER);
+    Caller::of(SocketAddr::from(([127, 0, 0, 1], 1)), &headers);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_lets_the_button_reach_jobber_and_nothing_else() {
+        let policy = policy(&Url::parse("https://api.getjobber.com/api").unwrap());
+        let policy = policy.to_str().unwrap();
+        assert!(
+            policy.contains("form-action 'self' https://api.getjobber.com https://*.getjobber.com;"),
+            "{policy}"
+        );
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
+        let policy = super::policy(&Url::parse("http://127.0.0.1:9000/api").unwrap());
+        assert!(policy.to_str().unwrap().contains("form-action 'self' http://127.0.0.1:9000;"));
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let mut headers = HeaderMap::new();
+        assert!(browser_in(&headers, BROWSER).is_none());
+        let value = "x".repeat(43);
+        headers.append(COOKIE, HeaderValue::from_str(&format!("a=b; {BROWSER}={value}; c=d")).unwrap());
+        assert_eq!(browser_in(&headers, BROWSER).unwrap().expose_secret(), value);
+    }
+}

@@ -1,0 +1,9 @@
+//! The steps of the daemon's loops. Each is a public function that does one round and returns what it did.
+
+pub mod changes;
+pub mod delivery;
+pub mod inbox;
+pub mod notifier;
+pub mod poller;
+pub mod pool;
+pub mod recheck;

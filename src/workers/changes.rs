@@ -1,0 +1,223 @@
+//! Watches what changes in Jobber, for whoever listens at `events.webhook_url`. Clients' cards that changed since the last
+//! look are compared with what was known of them, and the difference is told; of jobs, visits and invoices each change.
+//!
+//! The first look only notes where to begin. A card, its place in the stream and the event that tells of it are stored in one
+//! commit; the event then goes the way of an ask: leased, signed, retried under one id. What has not been known before
+//! is told without a before.
+//!
+//! # Crash points
+//!
+//! - *Before the commit*: the watermark stands, the same cards are read again.
+//! - *After it*: reading them again finds no difference.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::session::{Connection, ReadError, Trouble};
+use crate::clock::{SharedClock, minus};
+use crate::domain::model::{Account, AccountId, ClientCard, Record, Stream, WatchTopic};
+use crate::jobber::{CardsRequest, List, PageRequest};
+use crate::store::{CardsCommit, Changed, RecordsCommit, Store, StoreError};
+use crate::workers::pool::{Entered, InFlight, Workers};
+
+/// A look begins so much before the last card that was seen: clocks and commits of Jobber's are not one.
+const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
+
+/// More pages than this are a broken answer: 50,000 rows.
+const PAGES_AT_MOST: u32 = 500;
+
+/// Watches what changes.
+#[derive(Debug)]
+pub struct Watcher {
+    store: Store,
+    connection: Connection,
+    clock: SharedClock,
+    workers: Workers,
+    in_flight: InFlight<AccountId>,
+    topics: Vec<WatchTopic>,
+}
+
+impl Watcher {
+    /// A watcher of up to `concurrency` accounts at a time; one without `topics` does nothing: nobody listens.
+    pub fn new(
+        store: Store,
+        connection: Connection,
+        clock: SharedClock,
+        concurrency: usize,
+        topics: Vec<WatchTopic>,
+        stop: CancellationToken,
+    ) -> Self {
+        let workers = Workers::new(concurrency, stop);
+        Self { store, connection, clock, workers, in_flight: InFlight::new(), topics }
+    }
+
+    /// One look at every one of `accounts` that is not looked at already; how many events came of it.
+    pub async fn watch_once(self: &Arc<Self>, accounts: Vec<Account>) -> Result<usize, StoreError> {
+        if self.topics.is_empty() {
+            return Ok(0);
+        }
+        let queue: Vec<_> = accounts
+            .into_iter()
+            .filter(Account::is_active)
+            .filter_map(|account| Some((self.in_flight.enter(&account.id)?, account)))
+            .collect();
+        let look = |(entered, account): (Entered<AccountId>, Account)| {
+            let watcher = Arc::clone(self);
+            async move {
+                let told = watcher.look(&account).await;
+                drop(entered);
+                match told {
+                    Ok(told) => Ok(told),
+                    Err(ReadError::Store(error)) => Err(error),
+                    Err(error) => {
+                        // The sweep of this account tells of such trouble.
+                        tracing::debug!(account.id = %account.id, %error, "what is watched could not be read");
+                        Ok(0)
+                    }
+                }
+            }
+        };
+        let (mut looking, mut events) = (self.workers.start(queue, look), 0);
+        while let Some(told) = looking.next().await {
+            events += told?;
+        }
+        Ok(events)
+    }
+
+    async fn look(&self, account: &Account) -> Result<usize, ReadError> {
+        let mut events = 0;
+        for topic in &self.topics {
+            events += match topic.stream() {
+                Some(stream) => self.look_at_records(account, *topic, stream).await?,
+                None => self.look_at_cards(account).await?,
+            };
+        }
+        Ok(events)
+    }
+
+    async fn look_at_records(
+        &self,
+        account: &Account,
+        topic: WatchTopic,
+        stream: Stream,
+    ) -> Result<usize, ReadError> {
+        let now = self.clock.now();
+        let watermark = account.watched.get(&stream).copied();
+        let since = watermark.map_or(now, |at| minus(at, OVERLAP));
+        let list = match stream {
+            Stream::Jobs => List::ChangedJobs,
+            Stream::Visits => List::CompletedVisits(since),
+            Stream::Invoices => List::ChangedInvoices(since),
+        };
+        let mut request = PageRequest { list, after: None };
+        let (mut changed, mut begin, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let answer = self.connection.page(&account.id, &request).await?;
+            begin = begin.or(answer.date);
+            pages += 1;
+            let rows: Vec<_> = answer.data.records.iter().filter_map(changed_of).collect();
+            // Jobs come in the order of change, and from the beginning of time.
+            let is_reached = stream == Stream::Jobs && rows.iter().any(|row| row.at < since);
+            changed.extend(rows.into_iter().filter(|row| row.at >= since));
+            match answer.data.next {
+                None => break,
+                Some(_) if is_reached || watermark.is_none() => break,
+                next if next == request.after || pages == PAGES_AT_MOST => return Err(endless()),
+                next => request.after = next,
+            }
+        }
+        let Some(watermark) = watermark else {
+            return self.commit(account, topic, stream, vec![], begin.unwrap_or(now)).await;
+        };
+        changed.sort_by_key(|row| row.at);
+        let newest = changed.last().map_or(watermark, |row| row.at);
+        self.commit(account, topic, stream, changed, newest.max(watermark)).await
+    }
+
+    async fn commit(
+        &self,
+        account: &Account,
+        topic: WatchTopic,
+        stream: Stream,
+        records: Vec<Changed>,
+        watermark: Timestamp,
+    ) -> Result<usize, ReadError> {
+        if records.is_empty() && account.watched.get(&stream) == Some(&watermark) {
+            return Ok(0);
+        }
+        let (account, now) = (account.id.clone(), self.clock.now());
+        let commit = RecordsCommit { account, topic, stream, records, watermark, now };
+        Ok(self.store.commit_records(commit).await?)
+    }
+
+    async fn look_at_cards(&self, account: &Account) -> Result<usize, ReadError> {
+        let Some(watermark) = account.clients_watermark else {
+            let begin = self.connection.cards(&account.id, &request(self.clock.now())).await?.date;
+            let commit = CardsCommit {
+                account: account.id.clone(),
+                account_name: account.name.clone(),
+                cards: vec![],
+                watermark: begin.unwrap_or_else(|| self.clock.now()),
+                now: self.clock.now(),
+            };
+            return Ok(self.store.commit_cards(commit).await?);
+        };
+        let mut request = request(minus(watermark, OVERLAP));
+        let mut cards: Vec<ClientCard> = Vec::new();
+        let mut pages = 0;
+        loop {
+            let page = self.connection.cards(&account.id, &request).await?.data;
+            cards.extend(page.cards);
+            pages += 1;
+            match page.next {
+                None => break,
+                // Half of it must not move the watermark: what is behind would never be told.
+                next if next == request.after || pages == PAGES_AT_MOST => {
+                    return Err(endless());
+                }
+                next => request.after = next,
+            }
+        }
+        // The oldest change first; of a card that moved while pages were read, the newest row.
+        cards.sort_by_key(|card| card.updated_at);
+        let Some(newest) = cards.last().map(|card| card.updated_at) else { return Ok(0) };
+        let commit = CardsCommit {
+            account: account.id.clone(),
+            account_name: account.name.clone(),
+            cards,
+            watermark: newest.max(watermark),
+            now: self.clock.now(),
+        };
+        Ok(self.store.commit_cards(commit).await?)
+    }
+}
+
+fn request(since: Timestamp) -> CardsRequest {
+    CardsRequest { since, after: None }
+}
+
+fn endless() -> ReadError {
+    ReadError::Failed { detail: "Jobber's pages do not end".to_owned(), trouble: Trouble::Answer }
+}
+
+/// What is told of a record; nothing of a visit that is not completed.
+fn changed_of(record: &Record) -> Option<Changed> {
+    let fields = match record {
+        Record::Job(job) => json!({
+            "id": job.id, "number": job.number, "client_id": job.client_id, "jobber_status": job.status,
+            "completed_at": job.completed_at, "updated_at": job.updated_at,
+        }),
+        Record::Visit(visit) => json!({
+            "id": visit.id, "job_id": visit.job_id, "job_number": visit.job_number, "client_id": visit.client_id,
+            "completed_at": visit.completed_at,
+        }),
+        Record::Invoice(invoice) => json!({
+            "id": invoice.id, "number": invoice.number, "client_id": invoice.client_id, "status": invoice.status,
+            "issued_at": invoice.issued_at, "received_at": invoice.received_at, "updated_at": invoice.updated_at,
+        }),
+    };
+    Some(Changed { work: record.work(), at: record.stream_at()?, fields })
+}

@@ -1,0 +1,258 @@
+//! What Jobber's webhooks named: read it at once, and run it through the same plan as the poll.
+//!
+//! The poll stays the truth; an event only makes it faster. Whatever an event leads to is planned and stored as a sweep
+//! would, with the same uniqueness rule in the same commit: webhook and poll that come upon the same work together make
+//! one candidate. An event moves no watermark.
+//!
+//! # Crash points
+//!
+//! - *Before the event was stored*: Jobber got no answer, and sends it again or does not; the poll finds the work.
+//! - *Before its wish was taken out*: the record is read once more, and plans nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::session::{Connection, ReadError, Trouble};
+use crate::accounts::settings::Rulebook;
+use crate::clock::{SharedClock, plus};
+use crate::domain::model::{Account, AccountId, EncodedId, WorkRef};
+use crate::domain::plan::{Plan, plan};
+use crate::domain::webhook_event::{Wanted, Wish};
+use crate::store::{PlanCommit, QueueRefusal, Store, StoreError};
+use crate::workers::changes::Watcher;
+use crate::workers::pool::{Entered, InFlight, Workers};
+
+/// How long an account's events rest after Jobber could not be read.
+const REST: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long they rest when a card's work cannot be read for another reason.
+const WAIT_FOR_AN_ANSWER: SignedDuration = SignedDuration::from_mins(15);
+
+/// What was followed up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// Works that were read.
+    pub read: usize,
+    /// New candidates.
+    pub candidates: usize,
+    /// Asks that are not sent any more.
+    pub dropped: usize,
+    /// Events that wait for whoever listens.
+    pub told: usize,
+    /// Accounts that are to be swept.
+    pub sweep: Vec<AccountId>,
+}
+
+/// Follows events up.
+#[derive(Debug)]
+pub struct Listener {
+    store: Store,
+    connection: Connection,
+    clock: SharedClock,
+    rulebook: Arc<Rulebook>,
+    watcher: Arc<Watcher>,
+    workers: Workers,
+    in_flight: InFlight<AccountId>,
+    resting: Mutex<HashMap<AccountId, Timestamp>>,
+}
+
+impl Listener {
+    /// A listener that works on up to `concurrency` accounts at a time.
+    pub fn new(
+        store: Store,
+        connection: Connection,
+        clock: SharedClock,
+        rulebook: Arc<Rulebook>,
+        watcher: Arc<Watcher>,
+        concurrency: usize,
+        stop: CancellationToken,
+    ) -> Self {
+        let workers = Workers::new(concurrency, stop);
+        Self {
+            store,
+            connection,
+            clock,
+            rulebook,
+            watcher,
+            workers,
+            in_flight: InFlight::new(),
+            resting: Mutex::default(),
+        }
+    }
+
+    /// Follows everything up that was heard, each account in a task of its own.
+    pub async fn listen_once(self: &Arc<Self>) -> Result<Followed, StoreError> {
+        let mut queue = Vec::new();
+        for id in self.store.heard_of()? {
+            if self.rests(&id) {
+                continue;
+            }
+            if let Some(entered) = self.in_flight.enter(&id) {
+                queue.push((entered, id));
+            }
+        }
+        let follow = |(entered, id): (Entered<AccountId>, AccountId)| {
+            let listener = Arc::clone(self);
+            async move {
+                let followed = listener.follow(&id).await;
+                drop(entered);
+                followed
+            }
+        };
+        let mut following = self.workers.start(queue, follow);
+        let mut all = Followed::default();
+        while let Some(followed) = following.next().await {
+            let Followed { read, candidates, dropped, told, sweep } = followed?;
+            all.read += read;
+            all.candidates += candidates;
+            all.dropped += dropped;
+            all.told += told;
+            all.sweep.extend(sweep);
+        }
+        Ok(all)
+    }
+
+    async fn follow(&self, id: &AccountId) -> Result<Followed, StoreError> {
+        let mut followed = Followed::default();
+        let mut wishes = self.store.wishes(id)?;
+        let about_cards = |wanted: &Wanted| matches!(wanted.wish, Wish::Client { .. } | Wish::Outbox);
+        // Works first: a card that cannot be read keeps none of them waiting.
+        wishes.sort_by_key(about_cards);
+        let Some(account) = self.store.account(id)?.filter(Account::is_active) else {
+            // Nothing can be read. When it can again, a sweep looks back for works; it does not for cards.
+            let rest = wishes.into_iter().filter(|wanted| !about_cards(wanted)).collect();
+            self.store.take_wishes(id, rest).await?;
+            return Ok(followed);
+        };
+        if wishes.iter().any(about_cards) {
+            followed.told += self.watcher.watch_once(vec![account.clone()]).await?;
+        }
+        let sweeps = wishes.iter().any(|wanted| wanted.wish == Wish::Sweep);
+        if sweeps {
+            followed.sweep.push(id.clone());
+        }
+        for wanted in wishes {
+            if self.workers.is_stopped() {
+                break;
+            }
+            let outcome = match &wanted.wish {
+                // The sweep reads it, and more.
+                Wish::Sweep => Ok(true),
+                Wish::Read { .. } if sweeps => Ok(true),
+                Wish::Read { work } => self.read(&account, work, &mut followed).await.map(|()| true),
+                Wish::Client { id } => self.cards(&account, Some(id), &mut followed).await,
+                Wish::Outbox => self.cards(&account, None, &mut followed).await,
+                // Whoever is not let in any more is told so, and the account is noted as lost.
+                Wish::Connection => self.connection.identity(id).await.map(|_| true),
+            };
+            let is_done = match outcome {
+                Ok(is_done) => is_done,
+                Err(ReadError::Store(error)) => return Err(error),
+                Err(ReadError::NeedsAuthorization(_)) => {
+                    let done = if about_cards(&wanted) { vec![] } else { vec![wanted] };
+                    self.store.take_wishes(id, done).await?;
+                    break;
+                }
+                Err(ReadError::Failed { trouble: Trouble::Outage { retry_after }, .. }) => {
+                    self.rest(id, retry_after.map_or(REST, |asked| asked.max(REST)));
+                    break;
+                }
+                // It does not heal by asking again: a work is left to the sweep, a card waits for a while.
+                Err(ReadError::Failed { detail, .. }) => {
+                    tracing::debug!(account.id = %id, detail, "an event could not be followed up");
+                    if about_cards(&wanted) {
+                        self.rest(id, WAIT_FOR_AN_ANSWER);
+                        break;
+                    }
+                    true
+                }
+            };
+            if is_done {
+                self.store.take_wishes(id, vec![wanted]).await?;
+            }
+        }
+        Ok(followed)
+    }
+
+    /// Reads one work and plans it, as a sweep would that saw only this row.
+    async fn read(
+        &self,
+        account: &Account,
+        work: &WorkRef,
+        followed: &mut Followed,
+    ) -> Result<(), ReadError> {
+        let rules = self.rulebook.rules_of(account).map_err(ReadError::settings)?;
+        if work.kind != rules.trigger.work_kind() {
+            return Ok(());
+        }
+        let answer = self.connection.details(&account.id, work).await?;
+        followed.read += 1;
+        // Deleted meanwhile.
+        let Some(facts) = answer.data else { return Ok(()) };
+        let now = self.clock.now();
+        let known = self.store.known(&account.id, [work])?;
+        let plan = plan(&[facts.record], &known, &rules, None, answer.date.unwrap_or(now), now);
+        let plan = Plan { watermark: None, ..plan };
+        if !plan.is_empty() {
+            let stream = rules.trigger.stream();
+            let commit = PlanCommit {
+                account: account.id.clone(),
+                stream,
+                planned_for: (account.trigger, account.asks_from),
+                plan,
+                reconciled_at: None,
+                by_event: true,
+                now,
+            };
+            followed.candidates += self.store.commit_plan(commit).await?;
+        }
+        Ok(())
+    }
+
+    /// A card has changed (or, where none is named, some have): what waits in the outbox for it, and what was given up, is
+    /// dropped if the client does not want it any more. What is not decided yet is read fresh anyway. `false` while an
+    /// attempt is under way: then it is looked at again.
+    async fn cards(
+        &self,
+        account: &Account,
+        id: Option<&EncodedId>,
+        followed: &mut Followed,
+    ) -> Result<bool, ReadError> {
+        let mut is_done = true;
+        let entries: Vec<_> = self.store.entries().collect::<Result<_, _>>()?;
+        for entry in entries.into_iter().filter(|entry| entry.account == account.id && !entry.id.is_event()) {
+            let decision = self.store.decision(&account.id, &entry.work)?;
+            let client = decision.and_then(|decision| decision.subject.client_id);
+            if id.is_some() && client.as_ref() != id {
+                continue;
+            }
+            let facts = self.connection.details(&account.id, &entry.work).await?.data;
+            let client = facts.and_then(|facts| facts.client);
+            if client.is_none_or(|client| client.receives_review_requests && !client.is_archived) {
+                continue;
+            }
+            match self.store.drop_entry(&entry.id, self.clock.now()).await? {
+                Ok(()) => {
+                    tracing::info!(ask.key = %entry.id, "dropped: its customer does not want review requests any more");
+                    followed.dropped += 1;
+                }
+                Err(QueueRefusal::UnderWay(_)) => is_done = false,
+                Err(QueueRefusal::NoSuchAsk(_)) => {}
+            }
+        }
+        Ok(is_done)
+    }
+
+    fn rest(&self, account: &AccountId, time: SignedDuration) {
+        let until = plus(self.clock.now(), time);
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), until);
+    }
+
+    fn rests(&self, account: &AccountId) -> bool {
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.get(account).is_some_and(|until| *until > self.clock.now())
+    }
+}

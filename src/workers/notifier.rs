@@ -1,0 +1,351 @@
+//! Tells the operator what has changed: look, compare, store, tell.
+//!
+//! What stands is stored before anybody is told, and that it was told afterwards: a crash in between tells it once more,
+//! under the same id. A channel that does not take it is tried again with the next look. The secret of a link is in no
+//! store: a link is made for the telling, and again after a restart that came before it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::accounts::onboarding::{Connect, NewLink};
+use crate::accounts::settings::{Receiver, ReceiverError, Rulebook};
+use crate::clock::{SharedClock, minus};
+use crate::digest;
+use crate::domain::alerting::{
+    AccountView, Change, ReceiverView, SILENCE, USUALLY, View, changes, held_up, over,
+};
+use crate::domain::model::{Account, AccountId, Alert, AlertKind, AskId, EntryState};
+use crate::domain::retry::Reply;
+use crate::jobber::supported_until;
+use crate::outbound::sender::Sender;
+use crate::store::{ReceiverId, Store, StoreError};
+
+/// How long a command may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a link works that goes out with an alert.
+const LINK_LIVES: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How often it is counted what a silent account usually does.
+const COUNT_EVERY: SignedDuration = SignedDuration::from_hours(1);
+
+/// An entry that waits longer than any early step of the schedule was put off for another reason.
+const NOT_TRIED: SignedDuration = SignedDuration::from_hours(3);
+
+/// "Usually" needs so many weeks.
+const WEEKS_AT_LEAST: f64 = 4.0;
+
+/// Whom alerts go to.
+#[derive(Debug, Clone, Default)]
+pub struct Channels {
+    /// A webhook, signed like asks are.
+    pub webhook: Option<Receiver>,
+    /// A program and its arguments; it gets the alert on stdin.
+    pub command: Vec<String>,
+}
+
+/// Tells what has changed.
+#[derive(Debug)]
+pub struct Alerter {
+    store: Store,
+    connect: Arc<Connect>,
+    sender: Sender,
+    clock: SharedClock,
+    rulebook: Arc<Rulebook>,
+    channels: Channels,
+    draft_app: bool,
+    turn: tokio::sync::Mutex<()>,
+    links: Mutex<HashMap<AskId, (Timestamp, SecretString)>>,
+    posted: Mutex<HashSet<AskId>>,
+    weekly: Mutex<HashMap<AccountId, (Timestamp, Option<f64>)>>,
+}
+
+impl Alerter {
+    /// An alerter that tells `channels`; `draft_app` says whether Jobber counts the app's accounts.
+    pub fn new(
+        store: Store,
+        connect: Arc<Connect>,
+        sender: Sender,
+        clock: SharedClock,
+        rulebook: Arc<Rulebook>,
+        channels: Channels,
+        draft_app: bool,
+    ) -> Self {
+        let (turn, links) = (tokio::sync::Mutex::default(), Mutex::default());
+        let (posted, weekly) = (Mutex::default(), Mutex::default());
+        Self { store, connect, sender, clock, rulebook, channels, draft_app, turn, links, posted, weekly }
+    }
+
+    /// One look at everything. What was told, in the order in which it was.
+    pub async fn alert_once(self: &Arc<Self>) -> Result<Vec<Alert>, StoreError> {
+        let Ok(_turn) = self.turn.try_lock() else { return Ok(vec![]) };
+        let now = self.clock.now();
+        let alerter = Arc::clone(self);
+        // A look at everything that waits, and at what the silent usually do: not on a thread that others wait for.
+        let view = tokio::task::spawn_blocking(move || alerter.view(now)).await;
+        let view =
+            view.map_err(|error| StoreError::Failed(format!("looking at everything failed: {error}")))??;
+        let mut new = Vec::new();
+        for change in changes(&self.store.alerts()?, &view, now) {
+            new.push(match change {
+                Change::Stands(alert) => {
+                    if !alert.told {
+                        let account = alert.account.as_ref().map(AccountId::as_str);
+                        tracing::warn!(alert.kind = %alert.kind, account.id = account, since = %alert.since, "something needs attention: see status");
+                    }
+                    alert
+                }
+                Change::Returned(alert) => alert,
+                Change::Ended(alert) => self.ended(alert, now).await?,
+            });
+        }
+        if !new.is_empty() {
+            self.store.put_alerts(new).await?;
+        }
+        self.tell().await
+    }
+
+    /// Troubles as they stand.
+    pub fn standing(&self) -> Result<Vec<Alert>, StoreError> {
+        Ok(self.store.alerts()?.into_iter().filter(|alert| alert.over.is_none()).collect())
+    }
+
+    async fn ended(&self, alert: Alert, now: Timestamp) -> Result<Alert, StoreError> {
+        let account = alert.account.as_ref().map(AccountId::as_str);
+        tracing::info!(alert.kind = %alert.kind, account.id = account, since = %alert.since, "over");
+        let is_connection = matches!(
+            alert.kind,
+            AlertKind::ConnectionLost | AlertKind::JobberUnreachable | AlertKind::NeedsOperator
+        );
+        let concerned = if is_connection { alert.accounts.as_slice() } else { &[] };
+        let (mut late, mut missed) = (0, 0);
+        for id in concerned {
+            let Some(account) = self.store.account(id)? else { continue };
+            let Ok(rules) = self.rulebook.rules_of(&account) else { continue };
+            let (store, since) = (self.store.clone(), alert.since);
+            // A look at every decision: not on a thread that others wait for.
+            let counted = tokio::task::spawn_blocking(move || {
+                let decisions = store.decisions(&account.id).collect::<Result<Vec<_>, _>>()?;
+                Ok::<_, StoreError>(held_up(decisions.into_iter(), &rules, since, now))
+            });
+            let counted = counted.await;
+            let held = counted.map_err(|error| StoreError::Failed(format!("counting failed: {error}")))??;
+            late += held.0;
+            missed += held.1;
+        }
+        let was_told = alert.told;
+        // Nobody heard that it began: nobody needs to hear that it ended.
+        Ok(Alert { told: !was_told, ..over(alert, now, late, missed) })
+    }
+
+    async fn tell(&self) -> Result<Vec<Alert>, StoreError> {
+        let mut told = Vec::new();
+        for alert in self.store.alerts()?.into_iter().filter(|alert| !alert.told) {
+            if let Err(error) = self.send(&alert).await? {
+                tracing::warn!(alert.kind = %alert.kind, error, "the alert was not told; it is tried again in a minute");
+                // Another one may be taken.
+                continue;
+            }
+            let alert = Alert { told: true, ..alert };
+            self.store.put_alerts(vec![alert.clone()]).await?;
+            told.push(alert);
+        }
+        // What is told, or over before it was, needs no memory.
+        let open: HashSet<AskId> =
+            self.store.alerts()?.iter().filter(|alert| !alert.told).map(id_of).collect();
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| open.contains(id));
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| open.contains(id));
+        Ok(told)
+    }
+
+    async fn send(&self, alert: &Alert) -> Result<Result<(), String>, StoreError> {
+        let Channels { webhook, command } = &self.channels;
+        if webhook.is_none() && command.is_empty() {
+            return Ok(Ok(()));
+        }
+        let (id, body) = (id_of(alert), self.body(alert).await?);
+        let is_posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+        if let Some(receiver) = webhook.as_ref().filter(|_| !is_posted) {
+            let now = self.clock.now();
+            let attempted = self.sender.post(&receiver.url, &receiver.secret, &id, &body, now).await;
+            if !matches!(attempted.reply, Reply::Accepted { .. }) {
+                return Ok(Err(format!("alerts.webhook_url: {}", attempted.note)));
+            }
+            self.posted.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+        }
+        if let Some((program, arguments)) = command.split_first() {
+            let ran = tokio::time::timeout(PATIENCE, run(program, arguments, &body)).await;
+            let ran = ran.unwrap_or_else(|_| Err("it took too long".to_owned()));
+            return Ok(ran.map_err(|error| format!("alerts.command: {error}")));
+        }
+        Ok(Ok(()))
+    }
+
+    async fn body(&self, alert: &Alert) -> Result<String, StoreError> {
+        let mut body = json!({
+            "type": if alert.over.is_some() { "alert.recovered" } else { "alert.raised" },
+            "timestamp": alert.over.map_or(alert.raised_at, |over| over.at),
+            "id": id_of(alert),
+            "kind": alert.kind,
+            "since": alert.since,
+            "summary": alert.summary,
+        });
+        if let (Some(id), Some(name)) = (&alert.account, &alert.account_name) {
+            body["account"] = json!({"id": id, "name": name});
+        }
+        if let Some(over) = alert.over {
+            body["late"] = over.late.into();
+            body["missed"] = over.missed.into();
+        } else {
+            body["action"] = alert.action.clone().into();
+            if alert.kind == AlertKind::ConnectionLost {
+                body["link"] = self.link(alert).await?;
+            }
+        }
+        Ok(body.to_string())
+    }
+
+    /// A link that mends the account, ready to be sent on.
+    async fn link(&self, alert: &Alert) -> Result<Value, StoreError> {
+        let (id_of_alert, now) = (id_of(alert), self.clock.now());
+        let made = self.links.lock().unwrap_or_else(PoisonError::into_inner).get(&id_of_alert).cloned();
+        if let Some((_, url)) = made.filter(|(at, _)| now.duration_since(*at) < LINK_LIVES / 2) {
+            return Ok(url.expose_secret().into());
+        }
+        let account = alert.account.as_ref().map(|id| self.store.account(id)).transpose()?.flatten();
+        let Some(Account { id, label, trigger, .. }) = account else { return Ok(Value::Null) };
+        let new = NewLink { label, trigger, account: Some(id), lives: LINK_LIVES };
+        let (_, url) = self.connect.create_link(new).await?;
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(id_of_alert, (now, url.clone()));
+        Ok(url.expose_secret().into())
+    }
+
+    fn view(&self, now: Timestamp) -> Result<View, StoreError> {
+        let counts = self.store.outbox_counts()?;
+        let mut accounts = Vec::new();
+        let mut receivers: BTreeMap<ReceiverId, ReceiverView> = BTreeMap::new();
+        let mut receiver_of = HashMap::new();
+        for account in self.store.accounts()? {
+            let health = self.store.health(&account.id)?;
+            let dead = counts.by_account.get(&account.id).map_or(0, |count| count.dead);
+            let since = health.last_event.unwrap_or(account.connected_at);
+            let is_silent = account.is_active() && now.duration_since(since) >= SILENCE;
+            let weekly = if is_silent { self.weekly(&account, now)? } else { None };
+            match self.rulebook.receiver_of(&account) {
+                Ok(receiver) if account.paused_at.is_none() => {
+                    let id = receiver.id();
+                    let state = self.store.receiver(&id)?;
+                    receiver_of.insert(account.id.clone(), id.clone());
+                    let view = receivers.entry(id.clone()).or_insert_with(|| ReceiverView {
+                        id: id.as_str().to_owned(),
+                        accounts: vec![],
+                        stopped_at: state.stopped_at,
+                        delivered_at: state.delivered_at,
+                        failing_since: None,
+                        last_error: None,
+                        waiting: 0,
+                    });
+                    view.accounts.push(account.name.clone());
+                }
+                Err(ReceiverError::Store(error)) => return Err(error),
+                // What cannot be used shows in the account's sweeps.
+                Ok(_) | Err(ReceiverError::Settings(_)) => {}
+            }
+            accounts.push(AccountView { account, health, dead, weekly });
+        }
+        let mut events = None;
+        if let Some(receiver) = self.rulebook.events_receiver() {
+            let id = receiver.id();
+            let state = self.store.receiver(&id)?;
+            let (id, accounts) = (id.as_str().to_owned(), vec!["events.webhook_url".to_owned()]);
+            events = Some(ReceiverView {
+                id,
+                accounts,
+                stopped_at: state.stopped_at,
+                delivered_at: state.delivered_at,
+                failing_since: None,
+                last_error: None,
+                waiting: 0,
+            });
+        }
+        for entry in self.store.entries() {
+            let entry = entry?;
+            let receiver = if entry.id.is_event() {
+                // A receiver of its own, which all accounts share.
+                events.as_mut()
+            } else {
+                receiver_of.get(&entry.account).and_then(|id| receivers.get_mut(id))
+            };
+            let Some(view) = receiver.filter(|_| !matches!(entry.state, EntryState::Dead { .. })) else {
+                continue;
+            };
+            view.waiting += 1;
+            // What it did not take while it took something since is the entry's own misfortune.
+            let refused = entry.last.filter(|last| view.delivered_at.is_none_or(|taken| last.at > taken));
+            // What was put off to the morning is not tried meanwhile.
+            let is_tried =
+                !matches!(entry.state, EntryState::Due { at } if at.duration_since(now) > NOT_TRIED);
+            if let Some(last) = refused.filter(|_| is_tried)
+                && view.failing_since.is_none_or(|since| entry.created_at < since)
+            {
+                view.failing_since = Some(entry.created_at);
+                view.last_error = Some(last.error);
+            }
+        }
+        let receivers = receivers.into_values().chain(events).collect();
+        Ok(View { accounts, receivers, draft_app: self.draft_app, version_ends: supported_until() })
+    }
+
+    /// How much a silent account usually finishes in a week.
+    fn weekly(&self, account: &Account, now: Timestamp) -> Result<Option<f64>, StoreError> {
+        let known = self.weekly.lock().unwrap_or_else(PoisonError::into_inner).get(&account.id).copied();
+        if let Some((_, weekly)) = known.filter(|(at, _)| now.duration_since(*at) < COUNT_EVERY) {
+            return Ok(weekly);
+        }
+        let until = minus(now, SILENCE);
+        let from = minus(until, USUALLY).max(account.connected_at);
+        let weeks =
+            until.duration_since(from).as_secs_f64() / SignedDuration::from_hours(7 * 24).as_secs_f64();
+        let mut works = 0_u32;
+        for decision in self.store.decisions(&account.id) {
+            works += u32::from((from..until).contains(&decision?.finished_at));
+        }
+        let weekly = (weeks >= WEEKS_AT_LEAST).then(|| f64::from(works) / weeks);
+        self.weekly.lock().unwrap_or_else(PoisonError::into_inner).insert(account.id.clone(), (now, weekly));
+        Ok(weekly)
+    }
+}
+
+/// The same for every attempt to tell it.
+fn id_of(alert: &Alert) -> AskId {
+    let (raised, end) = (alert.raised_at.to_string(), if alert.over.is_some() { "over" } else { "raised" });
+    AskId::new(format!("alr_{}", digest::short(&[&alert.key, &raised, end])))
+}
+
+/// Gives `body` to a program.
+async fn run(program: &str, arguments: &[String], body: &str) -> Result<(), String> {
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("{program} cannot be started: {error}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that does not want to read it all can still do its work.
+        let _unread = stdin.write_all(body.as_bytes()).await;
+    }
+    match child.wait().await {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{program} ended with {status}")),
+        Err(error) => Err(format!("{program}: {error}")),
+    }
+}

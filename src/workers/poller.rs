@@ -1,0 +1,363 @@
+//! One sweep: read what changed, plan, store.
+//!
+//! An idle account costs one request: the first page of its stream, whose rows are all older than the
+//! watermark. Once an hour the sweep looks back over the whole window of `max_age` as well, for what a moving
+//! watermark cannot see: completions that were dated back, and rows that slipped between two pages.
+//!
+//! # Crash points
+//!
+//! - *While pages are read*: nothing was stored, the watermark stands, the next sweep reads the same again.
+//! - *After the commit*: candidates, skips and watermark are stored together. Reading the same rows again
+//!   plans nothing.
+//!
+//! A read that fails ends the account's sweep without a trace in its watermark; other accounts go on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::session::{Connection, ReadError, Trouble};
+use crate::accounts::settings::Rulebook;
+use crate::clock::{SharedClock, plus};
+use crate::crash_point::CrashPoint;
+use crate::domain::model::{
+    Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Outcome, Record, Stream,
+};
+use crate::domain::plan::{plan, reconcile_start, start_of};
+use crate::jobber::{List, PageRequest};
+use crate::store::{PlanCommit, Store, StoreError};
+use crate::telemetry;
+use crate::workers::pool::{Effect, Entered, InFlight, Progress, Workers};
+
+/// How often a sweep looks back over the whole window.
+const RECONCILE_EVERY: SignedDuration = SignedDuration::from_hours(1);
+
+/// Accounts whose fate is noted in one commit.
+const NOTED_TOGETHER: usize = 256;
+
+/// A list with more pages than this is a broken answer: 50,000 rows.
+const PAGES_AT_MOST: u32 = 500;
+
+/// How one account's sweep went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Swept {
+    /// Whose sweep.
+    pub account: Account,
+    /// How it went.
+    pub outcome: SweepOutcome,
+}
+
+/// How a sweep went.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SweepOutcome {
+    /// It read everything it wanted.
+    Polled(Polled),
+    /// The account needs authorization; nothing was read.
+    Lost(LostReason),
+    /// An admin has it rest, or ended its connection; nothing was read.
+    Idle,
+    /// An earlier sweep of this account is still running.
+    Busy,
+    /// Jobber asked to be left alone until then.
+    Resting(Timestamp),
+    /// Something could not be read.
+    Failed(Failure),
+}
+
+impl SweepOutcome {
+    /// What it is counted as.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Polled(_) => "polled",
+            Self::Lost(_) => "lost",
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Resting(_) => "resting",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// What a sweep found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Polled {
+    /// Requests it took.
+    pub requests: u32,
+    /// New candidates.
+    pub candidates: Vec<Candidate>,
+    /// New skips.
+    pub skipped: Vec<Decision>,
+    /// Whether it looked back over the whole window.
+    pub reconciled: bool,
+}
+
+/// Sweeps accounts.
+#[derive(Debug)]
+pub struct Poller {
+    store: Store,
+    connection: Connection,
+    clock: SharedClock,
+    rulebook: Arc<Rulebook>,
+    workers: Workers,
+    in_flight: InFlight<AccountId>,
+    resting: Mutex<HashMap<AccountId, Timestamp>>,
+}
+
+impl Poller {
+    /// A poller that sweeps up to `concurrency` accounts at a time, and begins with no other one after `stop`.
+    pub fn new(
+        store: Store,
+        connection: Connection,
+        clock: SharedClock,
+        rulebook: Arc<Rulebook>,
+        concurrency: usize,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            connection,
+            clock,
+            rulebook,
+            workers: Workers::new(concurrency, stop),
+            in_flight: InFlight::new(),
+            resting: Mutex::default(),
+        }
+    }
+
+    /// One sweep over `accounts`. It ends when all are done, but another one may begin before: accounts that are
+    /// still under way are left out of it, so that a slow one keeps no other one waiting.
+    pub async fn poll_once(
+        self: &Arc<Self>,
+        accounts: Vec<Account>,
+        effect: Effect,
+        progress: &Progress,
+    ) -> Result<Vec<Swept>, StoreError> {
+        let total = accounts.len();
+        // An account counts as under way from here on, not only when its turn comes: a second sweep that begins
+        // meanwhile leaves it alone.
+        let queue: Vec<_> =
+            accounts.into_iter().map(|account| (self.in_flight.enter(&account.id), account)).collect();
+        let sweep = |(entered, account): (Option<Entered<AccountId>>, Account)| {
+            let poller = Arc::clone(self);
+            async move {
+                let outcome = match entered {
+                    Some(_) => poller.poll_account(&account, effect).await?,
+                    None => SweepOutcome::Busy,
+                };
+                telemetry::swept(outcome.name());
+                drop(entered);
+                Ok::<_, StoreError>(Swept { account, outcome })
+            }
+        };
+        let mut sweeps = self.workers.start(queue, sweep);
+        let mut all = Vec::with_capacity(total);
+        let mut noted = 0;
+        while let Some(swept) = sweeps.next().await {
+            all.push(swept?);
+            progress(all.len(), total);
+            if effect == Effect::Apply && all.len() - noted >= NOTED_TOGETHER {
+                self.note(&all[noted..]).await?;
+                noted = all.len();
+            }
+        }
+        if effect == Effect::Apply {
+            self.note(&all[noted..]).await?;
+        }
+        Ok(all)
+    }
+
+    async fn poll_account(&self, account: &Account, effect: Effect) -> Result<SweepOutcome, StoreError> {
+        if let crate::domain::model::Connection::NeedsAuthorization { reason, .. } = account.connection {
+            return Ok(SweepOutcome::Lost(reason));
+        }
+        if !account.is_active() {
+            return Ok(SweepOutcome::Idle);
+        }
+        if let Some(until) = self.rests_until(&account.id) {
+            return Ok(SweepOutcome::Resting(until));
+        }
+        match self.sweep(account, effect).await {
+            Ok(polled) => Ok(SweepOutcome::Polled(polled)),
+            Err(ReadError::NeedsAuthorization(reason)) => Ok(SweepOutcome::Lost(reason)),
+            Err(ReadError::Failed { detail, trouble }) => {
+                if let Trouble::Outage { retry_after: Some(rest) } = trouble {
+                    let until = plus(self.clock.now(), rest);
+                    self.resting
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(account.id.clone(), until);
+                }
+                Ok(SweepOutcome::Failed(Failure { detail, needs_operator: trouble == Trouble::Operator }))
+            }
+            Err(ReadError::Store(error)) => Err(error),
+        }
+    }
+
+    async fn sweep(&self, account: &Account, effect: Effect) -> Result<Polled, ReadError> {
+        let now = self.clock.now();
+        let rules = self.rulebook.rules_of(account).map_err(ReadError::settings)?;
+        let stream = rules.trigger.stream();
+        let planned_for = (account.trigger, account.asks_from);
+        let watermark = account.watermarks.get(&stream).copied();
+        let start = start_of(watermark, &rules);
+        let reconcile = account.reconciled_at.is_none_or(|last| now.duration_since(last) >= RECONCILE_EVERY);
+        let window = reconcile.then(|| reconcile_start(now, &rules));
+
+        let mut reading = Reading { records: Vec::new(), requests: 0, observed_at: None };
+        for list in lists(stream, start, window) {
+            self.read(account, list, start, &mut reading).await?;
+        }
+        if reconcile && effect == Effect::Apply {
+            self.learn_timezone(account, &mut reading).await?;
+        }
+        let Reading { records, requests, observed_at } = reading;
+
+        let works: Vec<_> = records.iter().map(Record::work).collect();
+        let known = self.store.known(&account.id, &works)?;
+        let plan = plan(&records, &known, &rules, watermark, observed_at.unwrap_or(now), now);
+        let polled = Polled {
+            requests,
+            candidates: plan.candidates.clone(),
+            skipped: plan.skipped.clone(),
+            reconciled: reconcile,
+        };
+        if effect == Effect::Apply && (reconcile || !plan.is_empty()) {
+            let reconciled_at = reconcile.then_some(now);
+            let commit = PlanCommit {
+                account: account.id.clone(),
+                stream,
+                planned_for,
+                plan,
+                reconciled_at,
+                by_event: false,
+                now,
+            };
+            CrashPoint::SweepPlanned.pass();
+            for decision in &polled.skipped {
+                if let Outcome::Skipped { reason } = decision.outcome {
+                    telemetry::decided("skipped", reason.as_str());
+                }
+            }
+            self.store.commit_plan(commit).await?;
+            CrashPoint::SweepStored.pass();
+        }
+        Ok(polled)
+    }
+
+    /// Asks, once an hour, for the contractor's time zone. It needs a scope that the app may lack, and can wait: the configured one
+    /// stands in for it.
+    async fn learn_timezone(&self, account: &Account, reading: &mut Reading) -> Result<(), ReadError> {
+        reading.requests += 1;
+        match self.connection.timezone(&account.id).await {
+            Ok(answer) => match answer.data {
+                Some(name) if account.timezone.as_ref() == Some(&name) => Ok(()),
+                Some(name) => self.store.note_timezone(&account.id, name).await.map_err(ReadError::Store),
+                None => Ok(()),
+            },
+            Err(error @ (ReadError::Store(_) | ReadError::NeedsAuthorization(_))) => Err(error),
+            Err(ReadError::Failed { detail, .. }) => {
+                tracing::debug!(account.id = %account.id, detail, "the time zone is not known yet");
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads a list to its end, or, where it is sorted by change and not filtered, down to `start`.
+    async fn read(
+        &self,
+        account: &Account,
+        list: List,
+        start: Timestamp,
+        reading: &mut Reading,
+    ) -> Result<(), ReadError> {
+        let until = matches!(list, List::ChangedJobs).then_some(start);
+        let mut request = PageRequest { list, after: None };
+        for _ in 0..PAGES_AT_MOST {
+            let answer = self.connection.page(&account.id, &request).await?;
+            reading.requests += 1;
+            if reading.observed_at.is_none() {
+                reading.observed_at = answer.date;
+            }
+            let page = answer.data;
+            let is_old = |record: &Record| record.stream_at() < until;
+            let reached = until.is_some() && page.records.iter().any(is_old);
+            reading.records.extend(page.records.into_iter().filter(|record| !is_old(record)));
+            match page.next {
+                Some(next) if !reached => {
+                    if request.after.as_ref() == Some(&next) {
+                        break;
+                    }
+                    request.after = Some(next);
+                }
+                _ => return Ok(()),
+            }
+        }
+        Err(ReadError::Failed { detail: "Jobber's pages do not end".to_owned(), trouble: Trouble::Answer })
+    }
+
+    fn rests_until(&self, account: &AccountId) -> Option<Timestamp> {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = resting.get(account).copied()?;
+        if until > self.clock.now() {
+            return Some(until);
+        }
+        resting.remove(account);
+        None
+    }
+
+    /// Notes how the accounts fare, in one commit, and says it once when that changes.
+    async fn note(&self, swept: &[Swept]) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let notes: Vec<_> = swept
+            .iter()
+            .filter_map(|Swept { account, outcome }| {
+                let result = match outcome {
+                    SweepOutcome::Polled(_) => Ok(()),
+                    SweepOutcome::Failed(failure) => Err(failure.clone()),
+                    SweepOutcome::Lost(_)
+                    | SweepOutcome::Idle
+                    | SweepOutcome::Busy
+                    | SweepOutcome::Resting(_) => return None,
+                };
+                Some((account.id.clone(), result))
+            })
+            .collect();
+        if notes.is_empty() {
+            return Ok(());
+        }
+        for (account, before, after) in self.store.note_sweeps(notes, now).await? {
+            tell(&account, &before, &after);
+        }
+        Ok(())
+    }
+}
+
+struct Reading {
+    records: Vec<Record>,
+    requests: u32,
+    /// Jobber's clock when the first page was read: what changed later is left to the next sweep.
+    observed_at: Option<Timestamp>,
+}
+
+fn lists(stream: Stream, start: Timestamp, window: Option<Timestamp>) -> Vec<List> {
+    let since = window.map_or(start, |window| window.min(start));
+    match stream {
+        // Jobs have no filter by change, so the look-back is a list of its own (`api-behaviour.md` §1).
+        Stream::Jobs => std::iter::once(List::ChangedJobs).chain(window.map(List::CompletedJobs)).collect(),
+        Stream::Visits => vec![List::CompletedVisits(since)],
+        Stream::Invoices => vec![List::ChangedInvoices(since)],
+    }
+}
+
+fn tell(id: &AccountId, before: &Health, after: &Health) {
+    match (&before.last_error, &after.last_error) {
+        (None, Some(error)) => {
+            tracing::warn!(account.id = %id, %error, "a sweep failed; it will be tried again with every sweep");
+        }
+        (Some(_), Some(error)) => tracing::debug!(account.id = %id, %error, "a sweep failed again"),
+        (Some(_), None) => tracing::info!(account.id = %id, "sweeps work again"),
+        (None, None) => {}
+    }
+}

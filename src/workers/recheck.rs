@@ -1,0 +1,357 @@
+//! What is due: read it fresh, decide, store the ask.
+//!
+//! Between completion and ask lie hours in which a job is reopened, a customer opts out, a phone number
+//! changes. So nothing of what the sweep saw is sent: everything that decides is read again at this moment.
+//!
+//! # Crash points
+//!
+//! - *Before the commit*: the candidate still waits and is considered again.
+//! - *After the commit*: decision, markers and the frozen outbox entry are stored together. Considering the
+//!   same work again finds it settled; the dispatcher takes it from there.
+//!
+//! A recheck that fails decides nothing: the candidate waits a little and is due again, so that one record which
+//! Jobber cannot give keeps no other one waiting. When Jobber itself cannot be reached, the whole account rests for a
+//! moment. What has become stale meanwhile needs no reading.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::session::{Connection, ReadError, Trouble};
+use crate::accounts::settings::Rulebook;
+use crate::clock::{SharedClock, plus};
+use crate::crash_point::CrashPoint;
+use crate::domain::decide::{Contractor, Verdict, decide, preview};
+use crate::domain::model::{
+    Account, AccountId, Ask, AskBody, AskId, Candidate, Facts, Failure, SkipReason, Subject, Trigger,
+    WorkRef, contacts_of,
+};
+use crate::domain::plan::too_old;
+use crate::domain::rules::Rules;
+use crate::store::{AskCommit, Store, StoreError};
+use crate::telemetry;
+use crate::workers::pool::{Effect, Entered, InFlight, Workers};
+
+/// How long an account rests after a failed recheck, unless Jobber asks for longer.
+const REST: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long a candidate waits after an answer that cannot be used.
+const WAIT_FOR_AN_ANSWER: SignedDuration = SignedDuration::from_mins(15);
+
+/// What became of one candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Considered {
+    /// Whose work.
+    pub account: AccountId,
+    /// The work.
+    pub work: WorkRef,
+    /// What became of it.
+    pub outcome: AskOutcome,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AskOutcome {
+    /// An ask is in the outbox; in a dry run it would be.
+    Asked(AskId),
+    /// It is not asked about.
+    Skipped(SkipReason),
+    /// It waits longer.
+    Deferred(Timestamp),
+    /// Something else settled it first.
+    Superseded,
+    /// It could not be read; it is due again soon.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// Whether Jobber could not be reached: then it is the same for every work of the account.
+        outage: bool,
+    },
+}
+
+impl AskOutcome {
+    /// What it is counted as, and why.
+    fn names(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Asked(_) => ("asked", ""),
+            Self::Skipped(reason) => ("skipped", reason.as_str()),
+            Self::Deferred(_) => ("deferred", ""),
+            Self::Superseded => ("superseded", ""),
+            Self::Failed { .. } => ("failed", ""),
+        }
+    }
+}
+
+/// Considers what is due.
+#[derive(Debug)]
+pub struct Asker {
+    store: Store,
+    connection: Connection,
+    clock: SharedClock,
+    rulebook: Arc<Rulebook>,
+    workers: Workers,
+    in_flight: InFlight<AccountId>,
+    resting: Mutex<HashMap<AccountId, Timestamp>>,
+}
+
+impl Asker {
+    /// An asker that works on up to `concurrency` accounts at a time, and begins with no other one after `stop`.
+    pub fn new(
+        store: Store,
+        connection: Connection,
+        clock: SharedClock,
+        rulebook: Arc<Rulebook>,
+        concurrency: usize,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            connection,
+            clock,
+            rulebook,
+            workers: Workers::new(concurrency, stop),
+            in_flight: InFlight::new(),
+            resting: Mutex::default(),
+        }
+    }
+
+    /// Considers every candidate that is due, of one account or of all; each account's in the order in which they
+    /// became due. May run while an earlier one is still at work: accounts that are under way are left to it.
+    pub async fn ask_once(self: &Arc<Self>, only: Option<&AccountId>) -> Result<Vec<Considered>, StoreError> {
+        let mut due: BTreeMap<AccountId, Vec<WorkRef>> = BTreeMap::new();
+        for (account, work) in self.store.due_works(self.clock.now())? {
+            if only.is_none_or(|only| *only == account) {
+                due.entry(account).or_default().push(work);
+            }
+        }
+        let mut queue = Vec::new();
+        for (id, works) in due {
+            if self.rests(&id) {
+                continue;
+            }
+            let account = self.store.account(&id)?.filter(Account::is_active);
+            let Some(account) = account else { continue };
+            if let Some(entered) = self.in_flight.enter(&id) {
+                queue.push((entered, account, works));
+            }
+        }
+        let work = |(entered, account, works): (Entered<AccountId>, Account, Vec<WorkRef>)| {
+            let asker = Arc::clone(self);
+            async move {
+                let considered = asker.ask_account(&account, works).await;
+                drop(entered);
+                considered
+            }
+        };
+        let mut asking = self.workers.start(queue, work);
+        let mut all = Vec::new();
+        while let Some(considered) = asking.next().await {
+            all.extend(considered?);
+        }
+        Ok(all)
+    }
+
+    async fn ask_account(
+        &self,
+        account: &Account,
+        works: Vec<WorkRef>,
+    ) -> Result<Vec<Considered>, StoreError> {
+        let mut considered = Vec::new();
+        for work in works {
+            if self.rests(&account.id) || self.workers.is_stopped() {
+                break;
+            }
+            let Some(candidate) = self.store.candidate(&account.id, &work)? else { continue };
+            let outcome = self.consider(account, &candidate, Effect::Apply).await?;
+            let (of, reason) = outcome.names();
+            telemetry::decided(of, reason);
+            let works = !matches!(outcome, AskOutcome::Failed { outage: true, .. });
+            self.store.note_asking(&account.id, works, self.clock.now()).await?;
+            considered.push(Considered { account: account.id.clone(), work, outcome });
+        }
+        Ok(considered)
+    }
+
+    /// Considers one candidate.
+    pub async fn consider(
+        &self,
+        account: &Account,
+        candidate: &Candidate,
+        effect: Effect,
+    ) -> Result<AskOutcome, StoreError> {
+        let rules = match self.rulebook.rules_of(account) {
+            Ok(rules) => rules,
+            Err(error) => return self.put_off(account, candidate, &ReadError::settings(error), effect).await,
+        };
+        if candidate.released_at.is_none()
+            && let Some(saw) = too_old(candidate.finished_at, &rules, self.clock.now())
+        {
+            let saw = saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            let subject = candidate.subject.clone();
+            return self.skip(account, candidate, SkipReason::TooOld, saw, subject, effect).await;
+        }
+        let until = rules.hours.leaves(self.clock.now());
+        if until > self.clock.now() {
+            // Nothing is read at night only to be read again in the morning.
+            return self.defer(account, candidate, candidate.finished_at, until, effect).await;
+        }
+        let facts = match self.read(account, &candidate.work).await {
+            Ok(facts) => facts,
+            Err(ReadError::Store(error)) => return Err(error),
+            Err(error) => return self.put_off(account, candidate, &error, effect).await,
+        };
+        let now = self.clock.now();
+        let client = facts.as_ref().and_then(|facts| facts.client.as_ref());
+        let past = self.store.past(
+            &account.id,
+            &candidate.work,
+            facts.as_ref().map(|facts| facts.job_ids.as_slice()).unwrap_or_default(),
+            client.map(|client| &client.id),
+            &client.map(contacts_of).unwrap_or_default(),
+            &rules.policy,
+        )?;
+        let contractor = Contractor { id: &account.id, name: &account.name };
+        match decide(contractor, candidate, facts.as_ref(), &past, &rules, now) {
+            Verdict::Ask(ask) => self.ask(account, candidate, *ask, &rules, now, effect).await,
+            Verdict::Skip { reason, saw, subject } => {
+                self.skip(account, candidate, reason, saw, *subject, effect).await
+            }
+            Verdict::Defer { finished_at, until } => {
+                self.defer(account, candidate, finished_at, until, effect).await
+            }
+        }
+    }
+
+    async fn defer(
+        &self,
+        account: &Account,
+        candidate: &Candidate,
+        finished_at: Timestamp,
+        until: Timestamp,
+        effect: Effect,
+    ) -> Result<AskOutcome, StoreError> {
+        if effect == Effect::Apply {
+            self.store.commit_defer(&account.id, &candidate.work, finished_at, until).await?;
+        }
+        Ok(AskOutcome::Deferred(until))
+    }
+
+    async fn skip(
+        &self,
+        account: &Account,
+        candidate: &Candidate,
+        reason: SkipReason,
+        saw: BTreeMap<String, String>,
+        subject: Subject,
+        effect: Effect,
+    ) -> Result<AskOutcome, StoreError> {
+        if effect == Effect::Apply {
+            let (work, now) = (&candidate.work, self.clock.now());
+            tracing::info!(account.id = %account.id, work = %work, %reason, "not asked");
+            self.store.commit_skip(&account.id, work, reason, saw, subject, now).await?;
+        }
+        Ok(AskOutcome::Skipped(reason))
+    }
+
+    /// Lets a candidate that could not be read wait, and its account too where Jobber cannot be reached.
+    async fn put_off(
+        &self,
+        account: &Account,
+        candidate: &Candidate,
+        error: &ReadError,
+        effect: Effect,
+    ) -> Result<AskOutcome, StoreError> {
+        let (work, until) = (&candidate.work, plus(self.clock.now(), wait_after(error)));
+        if effect == Effect::Apply {
+            tracing::warn!(account.id = %account.id, work = %work, %error, "a recheck failed; it will be tried again");
+            self.store.commit_defer(&account.id, work, candidate.finished_at, until).await?;
+            if let ReadError::Failed { trouble: Trouble::Outage { .. }, .. } = error {
+                let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+                resting.insert(account.id.clone(), until);
+            }
+        }
+        let needs_operator = matches!(error, ReadError::Failed { trouble: Trouble::Operator, .. });
+        let outage = matches!(error, ReadError::Failed { trouble: Trouble::Outage { .. }, .. });
+        let failure = Failure { detail: error.to_string(), needs_operator };
+        Ok(AskOutcome::Failed { failure, outage })
+    }
+
+    async fn ask(
+        &self,
+        account: &Account,
+        candidate: &Candidate,
+        ask: Ask,
+        rules: &Rules,
+        now: Timestamp,
+        effect: Effect,
+    ) -> Result<AskOutcome, StoreError> {
+        let id = ask.id.clone();
+        if effect == Effect::DryRun {
+            let shadow = AskOutcome::Skipped(SkipReason::Shadow);
+            return Ok(if rules.policy.shadow { shadow } else { AskOutcome::Asked(id) });
+        }
+        let work = ask.work.clone();
+        let body = match rules.texts.freeze(&ask.body) {
+            Ok(body) => body,
+            Err(error) => {
+                let detail = format!("review.body_file: {error}");
+                let failure = ReadError::Failed { detail, trouble: Trouble::Operator };
+                return self.put_off(account, candidate, &failure, effect).await;
+            }
+        };
+        CrashPoint::AskDecided.pass();
+        match self.store.commit_ask(&account.id, ask, body, &rules.policy, now).await? {
+            AskCommit::Stored => {
+                CrashPoint::AskStored.pass();
+                tracing::info!(account.id = %account.id, work = %work, ask.key = %id, "asked");
+                Ok(AskOutcome::Asked(id))
+            }
+            AskCommit::Shadowed => {
+                tracing::info!(account.id = %account.id, work = %work, ask.key = %id, "would be asked");
+                Ok(AskOutcome::Skipped(SkipReason::Shadow))
+            }
+            AskCommit::Superseded => Ok(AskOutcome::Superseded),
+        }
+    }
+
+    /// The ask for a work as it would read now; `None` where Jobber does not have it, or nobody to ask.
+    pub async fn preview(
+        &self,
+        account: &Account,
+        work: &WorkRef,
+        trigger: Trigger,
+    ) -> Result<Option<AskBody>, ReadError> {
+        let rules = self.rulebook.rules_of(account).map_err(ReadError::settings)?;
+        let Some(facts) = self.read(account, work).await? else { return Ok(None) };
+        let contractor = Contractor { id: &account.id, name: &account.name };
+        Ok(preview(contractor, trigger, &facts, &rules, self.clock.now()))
+    }
+
+    /// Everything that decides, fresh. The crew and a job's invoice are read only for work that is worth it,
+    /// and an ask goes out without them where Jobber hides them.
+    async fn read(&self, account: &Account, work: &WorkRef) -> Result<Option<Facts>, ReadError> {
+        let Some(mut facts) = self.connection.details(&account.id, work).await?.data else { return Ok(None) };
+        let extras = self.connection.extras(&account.id, work).await?;
+        if let Some(hidden) = extras.hidden {
+            tracing::debug!(account.id = %account.id, work = %work, hidden, "an ask without its extras");
+        }
+        facts.crew = extras.data.crew;
+        facts.invoice = facts.invoice.or(extras.data.invoice);
+        Ok(Some(facts))
+    }
+
+    fn rests(&self, account: &AccountId) -> bool {
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.get(account).is_some_and(|until| *until > self.clock.now())
+    }
+}
+
+fn wait_after(error: &ReadError) -> SignedDuration {
+    match error {
+        ReadError::Failed { trouble: Trouble::Answer | Trouble::Operator, .. } => WAIT_FOR_AN_ANSWER,
+        ReadError::Failed { trouble: Trouble::Outage { retry_after: Some(asked) }, .. } => REST.max(*asked),
+        _ => REST,
+    }
+}

@@ -1,0 +1,18 @@
+//! The app that is registered here, and what a browser brings for it.
+
+use serde::Deserialize;
+
+/// The app's client id in the sandbox.
+pub const CLIENT_ID: &str = "sandbox-client";
+
+/// The app's client secret in the sandbox.
+pub const CLIENT_SECRET: &str = "sandbox-secret";
+
+/// What a browser brings to the consent page.
+#[derive(Debug, Deserialize)]
+pub(super) struct AuthorizeQuery {
+    pub(super) response_type: Option<String>,
+    pub(super) client_id: Option<String>,
+    pub(super) redirect_uri: Option<String>,
+    pub(super) state: Option<String>,
+}

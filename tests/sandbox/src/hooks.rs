@@ -1,0 +1,174 @@
+//! The webhooks that Jobber sends (`api-behaviour.md` §4): for every change of a record, whoever made it.
+//!
+//! What changed is found by comparing an account before and after; nothing is compared where nobody listens. Requests
+//! leave one after the other, signed with the app's client secret; the switches double, delay, swap and spoil them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::app::CLIENT_SECRET;
+use super::time::instant;
+use super::world::{Data, Kind, Outgoing, Row, World, encode_id};
+
+/// How long Jobber waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs `act` and sends what it changed in `account`.
+pub(super) fn watched<T>(world: &mut World, account: u64, act: impl FnOnce(&mut World) -> T) -> T {
+    let before = if listens(world, account) {
+        world.accounts.get(&account).map(|account| Arc::clone(&account.data))
+    } else {
+        None
+    };
+    let outcome = act(world);
+    let after = world.accounts.get(&account).map(|account| Arc::clone(&account.data));
+    if let (Some(before), Some(after)) = (before, after) {
+        for (topic, item) in differences(&before, &after) {
+            emit(world, account, topic, &item);
+        }
+    }
+    outcome
+}
+
+fn listens(world: &World, account: u64) -> bool {
+    world.app_webhooks.is_some()
+        || world
+            .accounts
+            .get(&account)
+            .is_some_and(|account| account.data.table(Kind::WebhookEndpoint).next().is_some())
+}
+
+/// What Jobber would tell: topics and ids, the close of a job before its update.
+fn differences(before: &Data, after: &Data) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for (kind, made, changed, removed) in [
+        (Kind::Client, "CLIENT_CREATE", "CLIENT_UPDATE", "CLIENT_DESTROY"),
+        (Kind::Job, "JOB_CREATE", "JOB_UPDATE", "JOB_DESTROY"),
+        (Kind::Visit, "VISIT_CREATE", "VISIT_UPDATE", "VISIT_DESTROY"),
+        (Kind::Invoice, "INVOICE_CREATE", "INVOICE_UPDATE", "INVOICE_DESTROY"),
+    ] {
+        for (number, row) in after.table(kind) {
+            let id = encode_id(kind.name(), number);
+            match before.get(kind, number) {
+                None => found.push((made, id)),
+                Some(old) if old == row => {}
+                Some(old) => {
+                    let completed = |row: &Row| row.get("completedAt").is_some_and(|at| !at.is_null());
+                    if !completed(old) && completed(row) {
+                        match kind {
+                            Kind::Job => found.push(("JOB_CLOSED", id.clone())),
+                            Kind::Visit => found.push(("VISIT_COMPLETE", id.clone())),
+                            _ => {}
+                        }
+                    }
+                    found.push((changed, id));
+                }
+            }
+        }
+        for (number, _) in before.table(kind).filter(|(number, _)| after.get(kind, *number).is_none()) {
+            found.push((removed, encode_id(kind.name(), number)));
+        }
+    }
+    found
+}
+
+/// Sends one event to whoever listens.
+pub(super) fn emit(world: &mut World, account: u64, topic: &str, item: &str) {
+    let now = instant(world.now());
+    let Some(known) = world.accounts.get(&account) else { return };
+    let urls: Vec<String> = known
+        .data
+        .table(Kind::WebhookEndpoint)
+        .filter(|(_, endpoint)| endpoint.get("topic").and_then(Value::as_str) == Some(topic))
+        .filter_map(|(_, endpoint)| Some(endpoint.get("url")?.as_str()?.to_owned()))
+        .chain(world.app_webhooks.clone())
+        .collect();
+    let switches = &known.switches;
+    let spelling = if switches.webhook_old_spelling { "occuredAt" } else { "occurredAt" };
+    let id = encode_id("Account", account);
+    let (kind, body) = if switches.webhook_form {
+        let fields =
+            [("topic", topic), ("appId", "sandbox"), ("accountId", &id), ("itemId", item), (spelling, &now)];
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in fields {
+            form.append_pair(&format!("data[webHookEvent][{name}]"), value);
+        }
+        ("application/x-www-form-urlencoded", form.finish())
+    } else {
+        let event =
+            json!({"topic": topic, "appId": "sandbox", "accountId": id, "itemId": item, spelling: now});
+        ("application/json", json!({"data": {"webHookEvent": event}}).to_string())
+    };
+    let secret = if switches.webhook_bad_signature { "another secret" } else { CLIENT_SECRET };
+    let signature = sign(secret, &body);
+    let delay = Duration::from_millis(switches.webhook_delay_ms);
+    let (copies, reorder) = (switches.webhook_copies, switches.webhook_reorder);
+    let Some(outgoing) = &world.outgoing else { return };
+    let mut held = world.held_webhook.take();
+    for url in urls {
+        for _ in 0..copies {
+            let request =
+                Outgoing { url: url.clone(), kind, body: body.clone(), signature: signature.clone(), delay };
+            if reorder && held.is_none() {
+                // It leaves after the next one.
+                held = Some(request);
+                continue;
+            }
+            // A sandbox that ends sends nothing more.
+            let _ended = outgoing.send(request);
+            if let Some(held) = held.take() {
+                let _ended = outgoing.send(held);
+            }
+        }
+    }
+    world.held_webhook = held;
+}
+
+fn sign(secret: &str, body: &str) -> String {
+    // HMAC takes a key of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return String::new() };
+    mac.update(body.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+/// Sends what the world says, in its order, until `stop`.
+pub(super) async fn send(mut requests: mpsc::UnboundedReceiver<Outgoing>, stop: CancellationToken) {
+    // reqwest brings no TLS provider of its own.
+    let _already = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::new();
+    loop {
+        let request = tokio::select! {
+            () = stop.cancelled() => return,
+            request = requests.recv() => match request {
+                Some(request) => request,
+                None => return,
+            },
+        };
+        let client = client.clone();
+        tokio::spawn(async move {
+            if !request.delay.is_zero() {
+                tokio::time::sleep(request.delay).await;
+            }
+            let sent = client
+                .post(&request.url)
+                .timeout(PATIENCE)
+                .header("content-type", request.kind)
+                .header("x-jobber-hmac-sha256", request.signature)
+                .body(request.body)
+                .send()
+                .await;
+            // At least once, and nobody is told when it was none: the poll is the truth.
+            if let Err(error) = sent {
+                tracing::debug!(%error, "a webhook was not taken");
+            }
+        });
+    }
+}

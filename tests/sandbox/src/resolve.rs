@@ -1,0 +1,533 @@
+//! From records to GraphQL answers: one resolver for every type, driven by the schema.
+//!
+//! A field is a relation named below, or stands in the record, or is null where the schema allows it. A field that
+//! must not be null and is not there is one the sandbox does not model: an error that says so.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use apollo_compiler::ast;
+use apollo_compiler::resolvers::{FieldError, ObjectValue, ResolveInfo, ResolvedValue};
+use apollo_compiler::response::{JsonMap, JsonValue, serde_json_bytes};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::faults::Switches;
+use super::world::{Data, Kind, Row, reference, references};
+
+/// Rows a page has at most (`api-behaviour.md` §3, Paging).
+const PAGE: usize = 100;
+
+/// What a query runs on.
+pub(super) struct Snapshot {
+    pub(super) data: Arc<Data>,
+    pub(super) viewer: u64,
+    pub(super) switches: Switches,
+    pub(super) now: Timestamp,
+}
+
+type Resolved<'a> = Result<ResolvedValue<'a>, FieldError>;
+
+fn refuse<T>(message: impl Into<String>) -> Result<T, FieldError> {
+    Err(FieldError { message: message.into() })
+}
+
+impl Snapshot {
+    /// The record `number`, or null.
+    pub(super) fn one(&self, kind: Kind, number: Option<u64>) -> Resolved<'_> {
+        match number.and_then(|number| self.record(kind, number)) {
+            Some(record) => self.shown(record),
+            None => Ok(ResolvedValue::null()),
+        }
+    }
+
+    pub(super) fn many(&self, kind: Kind, numbers: &[u64]) -> ResolvedValue<'_> {
+        let records: Vec<_> = numbers.iter().filter_map(|number| self.record(kind, *number)).collect();
+        ResolvedValue::List(Box::new(records.into_iter().map(|record| self.shown(record))))
+    }
+
+    fn shown<'a>(&'a self, record: Record<'a>) -> Resolved<'a> {
+        let name = record.kind.name();
+        if self.switches.hidden_types.iter().any(|hidden| hidden == name) {
+            return refuse(format!("An object of type {name} was hidden due to permissions"));
+        }
+        Ok(ResolvedValue::object(record))
+    }
+
+    fn record(&self, kind: Kind, number: u64) -> Option<Record<'_>> {
+        Some(Record { snapshot: self, kind, number, row: self.data.get(kind, number)? })
+    }
+
+    /// A page of the records of `kind` that `wanted` lets through.
+    fn connection<'a>(
+        &'a self,
+        kind: Kind,
+        info: &ResolveInfo<'_>,
+        wanted: impl Fn(u64, &Row) -> bool,
+    ) -> Resolved<'a> {
+        let arguments = plain(info.arguments());
+        for unmodelled in ["before", "searchTerm", "searchFields"] {
+            if arguments.get(unmodelled).is_some_and(|value| !value.is_null()) {
+                return refuse(format!("the sandbox does not model the argument {unmodelled}"));
+            }
+        }
+        let filter = arguments.get("filter").and_then(Value::as_object);
+        let mut rows = Vec::new();
+        for (number, row) in self.data.table(kind) {
+            if wanted(number, row) && self.passes(kind, number, row, filter)? {
+                rows.push(Record { snapshot: self, kind, number, row });
+            }
+        }
+        sort(&mut rows, arguments.get("sort"))?;
+
+        let total = rows.len();
+        let skip = match arguments.get("after").and_then(Value::as_str) {
+            None => 0,
+            Some(cursor) => match from_cursor(cursor) {
+                Some(ordinal) => ordinal,
+                None => return refuse("invalid cursor"),
+            },
+        };
+        let number = |name: &str| {
+            arguments.get(name).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok())
+        };
+        let (start, length) = match (number("first"), number("last")) {
+            (Some(first), _) => (skip, first.min(PAGE)),
+            (None, Some(last)) => (total.saturating_sub(last.min(PAGE)).max(skip), last.min(PAGE)),
+            (None, None) => (skip, PAGE),
+        };
+        let page: Vec<_> = rows.into_iter().skip(start).take(length).collect();
+        let type_name = info.field_definition().ty.inner_named_type().to_string();
+        Ok(ResolvedValue::object(Connection { snapshot: self, type_name, page, start, total }))
+    }
+
+    fn passes(
+        &self,
+        kind: Kind,
+        number: u64,
+        row: &Row,
+        filter: Option<&Map<String, Value>>,
+    ) -> Result<bool, FieldError> {
+        for (name, wanted) in filter.into_iter().flatten() {
+            if wanted.is_null() {
+                continue;
+            }
+            let field = match (kind, name.as_str()) {
+                (_, "ids") => {
+                    let ids: Vec<_> =
+                        wanted.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                    if !ids.iter().any(|id| self.data.find(kind, id) == Some(number)) {
+                        return Ok(false);
+                    }
+                    continue;
+                }
+                (Kind::Invoice, "clientId") => {
+                    let client = wanted.as_str().and_then(|id| self.data.find(Kind::Client, id));
+                    if client.is_none() || client != reference(row, "_client") {
+                        return Ok(false);
+                    }
+                    continue;
+                }
+                (
+                    _,
+                    "createdAt" | "startAt" | "endAt" | "completedAt" | "updatedAt" | "issuedDate"
+                    | "dueDate",
+                ) => {
+                    if !self.in_range(row.get(name.as_str()), wanted)? {
+                        return Ok(false);
+                    }
+                    continue;
+                }
+                (Kind::Job, "status") => "jobStatus",
+                (Kind::Visit, "status") => "visitStatus",
+                (Kind::Invoice, "status") => "invoiceStatus",
+                (Kind::Job, "jobType") => "jobType",
+                (Kind::Client, "isCompany" | "isLead" | "isArchived") => name.as_str(),
+                _ => return refuse(format!("the sandbox does not model the filter {name}")),
+            };
+            if self.value(kind, row, field).as_ref() != wanted {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether an instant lies in a range. `before` and `after` exclude their own instant unless told otherwise.
+    fn in_range(&self, value: Option<&Value>, range: &Value) -> Result<bool, FieldError> {
+        let bound = |name: &str| match range.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(text) => match instant_of(text) {
+                Some(at) => Ok(Some(at)),
+                None => refuse(format!("{name} is no ISO8601DateTime")),
+            },
+        };
+        let (after, before, equal) = (bound("after")?, bound("before")?, bound("eq")?);
+        if after.is_none() && before.is_none() && equal.is_none() {
+            return Ok(true);
+        }
+        let Some(at) = value.and_then(instant_of) else { return Ok(false) };
+        let after_ok = after.is_none_or(|bound| at > bound || (self.switches.after_inclusive && at == bound));
+        Ok(after_ok && before.is_none_or(|bound| at < bound) && equal.is_none_or(|bound| at == bound))
+    }
+
+    /// A field of a record that is no relation; some are reckoned.
+    fn value<'r>(&self, kind: Kind, row: &'r Row, field: &str) -> Cow<'r, Value> {
+        let completed = || row.get("completedAt").is_some_and(|at| !at.is_null());
+        match (kind, field) {
+            (Kind::Visit, "isComplete") => Cow::Owned(completed().into()),
+            (Kind::Visit, "visitStatus") => {
+                let start = row.get("startAt").and_then(instant_of);
+                let status = match start {
+                    _ if completed() => "COMPLETED",
+                    None => "UNSCHEDULED",
+                    Some(start) if start < self.now => "LATE",
+                    Some(_) => "UPCOMING",
+                };
+                Cow::Owned(status.into())
+            }
+            _ => row.get(field).map_or(Cow::Owned(Value::Null), Cow::Borrowed),
+        }
+    }
+}
+
+/// The root of a query.
+pub(super) struct QueryRoot<'s>(pub(super) &'s Snapshot);
+
+impl ObjectValue for QueryRoot<'_> {
+    fn type_name(&self) -> &'static str {
+        "Query"
+    }
+
+    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Resolved<'a> {
+        let snapshot = self.0;
+        let by_id = |kind: Kind| {
+            let number = info.arguments().get("id").and_then(JsonValue::as_str);
+            snapshot.one(kind, number.and_then(|id| snapshot.data.find(kind, id)))
+        };
+        match info.field_name() {
+            "account" => Ok(ResolvedValue::object(Nested {
+                type_name: Cow::Borrowed("Account"),
+                fields: Cow::Borrowed(&snapshot.data.account),
+            })),
+            // Without an id, the user who authorised the app.
+            "user" if info.arguments().get("id").is_none_or(JsonValue::is_null) => {
+                snapshot.one(Kind::User, Some(snapshot.viewer))
+            }
+            "user" => by_id(Kind::User),
+            "client" => by_id(Kind::Client),
+            "property" => by_id(Kind::Property),
+            "job" => by_id(Kind::Job),
+            "visit" => by_id(Kind::Visit),
+            "invoice" => by_id(Kind::Invoice),
+            "users" => snapshot.connection(Kind::User, info, |_, _| true),
+            "clients" => snapshot.connection(Kind::Client, info, |_, _| true),
+            "properties" => snapshot.connection(Kind::Property, info, |_, _| true),
+            "jobs" => snapshot.connection(Kind::Job, info, |_, _| true),
+            "visits" => snapshot.connection(Kind::Visit, info, |_, _| true),
+            "invoices" => snapshot.connection(Kind::Invoice, info, |_, _| true),
+            other => refuse(format!("the sandbox does not model Query.{other}")),
+        }
+    }
+}
+
+/// A record.
+struct Record<'s> {
+    snapshot: &'s Snapshot,
+    kind: Kind,
+    number: u64,
+    row: &'s Row,
+}
+
+impl Record<'_> {
+    fn relation<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Option<Resolved<'a>> {
+        let (snapshot, row, number) = (self.snapshot, self.row, self.number);
+        let of = |field: &'static str| move |_: u64, row: &Row| reference(row, field) == Some(number);
+        let among = |field: &'static str| {
+            let numbers = references(row, field);
+            move |other: u64, _: &Row| numbers.contains(&other)
+        };
+        Some(match (self.kind, info.field_name()) {
+            (Kind::Job | Kind::Visit | Kind::Invoice | Kind::Property, "client") => {
+                snapshot.one(Kind::Client, reference(row, "_client"))
+            }
+            (Kind::Job | Kind::Visit, "property") => {
+                snapshot.one(Kind::Property, reference(row, "_property"))
+            }
+            (Kind::Visit, "job") => snapshot.one(Kind::Job, reference(row, "_job")),
+            (Kind::Visit, "invoice") => {
+                let invoice = snapshot
+                    .data
+                    .table(Kind::Invoice)
+                    .find(|(_, invoice)| references(invoice, "_visits").contains(&number));
+                snapshot.one(Kind::Invoice, invoice.map(|(number, _)| number))
+            }
+            (Kind::Visit, "assignedUsers") => snapshot.connection(Kind::User, info, among("_users")),
+            (Kind::Job, "visits") => snapshot.connection(Kind::Visit, info, of("_job")),
+            (Kind::Job, "invoices") => snapshot.connection(Kind::Invoice, info, move |_, invoice| {
+                references(invoice, "_jobs").contains(&number)
+            }),
+            (Kind::Invoice, "jobs") => snapshot.connection(Kind::Job, info, among("_jobs")),
+            (Kind::Invoice, "visits") => snapshot.connection(Kind::Visit, info, among("_visits")),
+            (Kind::Invoice, "properties") => snapshot.connection(Kind::Property, info, among("_properties")),
+            (Kind::Client, "jobs") => snapshot.connection(Kind::Job, info, of("_client")),
+            (Kind::Client, "invoices") => snapshot.connection(Kind::Invoice, info, of("_client")),
+            (Kind::Client, "clientProperties") => snapshot.connection(Kind::Property, info, of("_client")),
+            (Kind::Client, "tags") => return Some(Ok(self.tags(info))),
+            (Kind::Property, "jobs") => snapshot.connection(Kind::Job, info, of("_property")),
+            _ => return None,
+        })
+    }
+
+    fn tags<'a>(&'a self, info: &'a ResolveInfo<'a>) -> ResolvedValue<'a> {
+        let tags: Vec<Value> = self
+            .row
+            .get("_tags")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(|label| json!({"id": super::world::encode_id("Tag", hash(label)), "label": label}))
+            .collect();
+        let first = info.arguments().get("first").and_then(JsonValue::as_u64).unwrap_or(100);
+        let shown: Vec<Value> =
+            tags.iter().take(usize::try_from(first).unwrap_or(PAGE).min(PAGE)).cloned().collect();
+        let fields = json!({
+            "nodes": shown,
+            "totalCount": tags.len(),
+            "pageInfo": {"hasNextPage": shown.len() < tags.len(), "hasPreviousPage": false},
+        });
+        ResolvedValue::object(Nested {
+            type_name: Cow::Borrowed("TagConnection"),
+            fields: Cow::Owned(super::world::object(fields)),
+        })
+    }
+}
+
+impl ObjectValue for Record<'_> {
+    fn type_name(&self) -> &str {
+        self.kind.name()
+    }
+
+    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Resolved<'a> {
+        if let Some(relation) = self.relation(info) {
+            return relation;
+        }
+        match self.snapshot.value(self.kind, self.row, info.field_name()) {
+            Cow::Borrowed(value) => finish(self.type_name(), info, value),
+            Cow::Owned(value) => finish_owned(self.type_name(), info, value),
+        }
+    }
+}
+
+/// An object inside a record, such as an address or a name.
+struct Nested<'s> {
+    type_name: Cow<'s, str>,
+    fields: Cow<'s, Map<String, Value>>,
+}
+
+impl ObjectValue for Nested<'_> {
+    fn type_name(&self) -> &str {
+        &self.type_name
+    }
+
+    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Resolved<'a> {
+        finish(&self.type_name, info, self.fields.get(info.field_name()).unwrap_or(&Value::Null))
+    }
+}
+
+/// One page of records.
+struct Connection<'s> {
+    snapshot: &'s Snapshot,
+    type_name: String,
+    page: Vec<Record<'s>>,
+    start: usize,
+    total: usize,
+}
+
+impl Connection<'_> {
+    fn records(&self) -> impl Iterator<Item = (usize, Record<'_>)> {
+        self.page.iter().enumerate().map(|(offset, record)| {
+            let Record { snapshot, kind, number, row } = *record;
+            (self.start + offset + 1, Record { snapshot, kind, number, row })
+        })
+    }
+}
+
+impl ObjectValue for Connection<'_> {
+    fn type_name(&self) -> &str {
+        &self.type_name
+    }
+
+    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Resolved<'a> {
+        match info.field_name() {
+            "nodes" => Ok(ResolvedValue::List(Box::new(
+                self.records().map(|(_, record)| self.snapshot.shown(record)),
+            ))),
+            "edges" => {
+                let type_name = info.field_definition().ty.inner_named_type().to_string();
+                Ok(ResolvedValue::List(Box::new(self.records().map(move |(ordinal, record)| {
+                    Ok(ResolvedValue::object(Edge { type_name: type_name.clone(), ordinal, record }))
+                }))))
+            }
+            "totalCount" => Ok(ResolvedValue::leaf(self.total as u64)),
+            "pageInfo" => {
+                let end = self.start + self.page.len();
+                let cursor = |ordinal: usize| (!self.page.is_empty()).then(|| to_cursor(ordinal));
+                let fields = json!({
+                    "hasNextPage": end < self.total,
+                    "hasPreviousPage": self.start > 0,
+                    "startCursor": cursor(self.start + 1),
+                    "endCursor": cursor(end),
+                });
+                Ok(ResolvedValue::object(Nested {
+                    type_name: Cow::Borrowed("PageInfo"),
+                    fields: Cow::Owned(super::world::object(fields)),
+                }))
+            }
+            other => refuse(format!("the sandbox does not model {}.{other}", self.type_name)),
+        }
+    }
+}
+
+struct Edge<'s> {
+    type_name: String,
+    ordinal: usize,
+    record: Record<'s>,
+}
+
+impl ObjectValue for Edge<'_> {
+    fn type_name(&self) -> &str {
+        &self.type_name
+    }
+
+    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Resolved<'a> {
+        if info.field_name() == "cursor" {
+            Ok(ResolvedValue::leaf(to_cursor(self.ordinal)))
+        } else {
+            let Record { snapshot, kind, number, row } = self.record;
+            snapshot.shown(Record { snapshot, kind, number, row })
+        }
+    }
+}
+
+/// Turns a stored value into what the schema says it is.
+fn finish<'a>(type_name: &str, info: &ResolveInfo<'_>, value: &'a Value) -> Resolved<'a> {
+    let inner = info.field_definition().ty.inner_named_type();
+    match value {
+        Value::Object(fields) => Ok(ResolvedValue::object(Nested {
+            type_name: Cow::Owned(inner.to_string()),
+            fields: Cow::Borrowed(fields),
+        })),
+        Value::Array(items) => {
+            let inner = inner.to_string();
+            Ok(ResolvedValue::list(items.iter().map(move |item| match item {
+                Value::Object(fields) => ResolvedValue::object(Nested {
+                    type_name: Cow::Owned(inner.clone()),
+                    fields: Cow::Borrowed(fields),
+                }),
+                other => ResolvedValue::Leaf(leaf(other)),
+            })))
+        }
+        Value::Null if info.field_definition().ty.is_non_null() => {
+            refuse(format!("the sandbox does not model {type_name}.{}", info.field_name()))
+        }
+        other => Ok(ResolvedValue::Leaf(leaf(other))),
+    }
+}
+
+fn finish_owned<'a>(type_name: &str, info: &ResolveInfo<'_>, value: Value) -> Resolved<'a> {
+    match value {
+        Value::Null if info.field_definition().ty.is_non_null() => {
+            refuse(format!("the sandbox does not model {type_name}.{}", info.field_name()))
+        }
+        other => Ok(ResolvedValue::Leaf(leaf(&other))),
+    }
+}
+
+fn leaf(value: &Value) -> JsonValue {
+    serde_json_bytes::to_value(value).unwrap_or(JsonValue::Null)
+}
+
+/// The arguments as plain JSON.
+pub(super) fn plain(arguments: &JsonMap) -> Map<String, Value> {
+    match serde_json::to_value(arguments) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    }
+}
+
+/// A value of the document with its variables filled in.
+pub(super) fn coerced(value: &ast::Value, variables: &JsonMap) -> Value {
+    match value {
+        ast::Value::Variable(name) => variables
+            .get(name.as_str())
+            .and_then(|value| serde_json::to_value(value).ok())
+            .unwrap_or(Value::Null),
+        ast::Value::Boolean(value) => (*value).into(),
+        ast::Value::Int(value) => value.try_to_i32().map_or(Value::Null, Value::from),
+        _ => Value::Null,
+    }
+}
+
+fn sort(rows: &mut [Record<'_>], orders: Option<&Value>) -> Result<(), FieldError> {
+    let orders: Vec<&Value> = match orders {
+        Some(Value::Array(orders)) => orders.iter().collect(),
+        Some(order @ Value::Object(_)) => vec![order],
+        _ => vec![],
+    };
+    // The last order is the least important: sort by it first, and keep ties as they are.
+    for order in orders.into_iter().rev() {
+        let key = order.get("key").and_then(Value::as_str).unwrap_or_default();
+        let field = match key {
+            "UPDATED_AT" => "updatedAt",
+            "CREATED_AT" => "createdAt",
+            "START_AT" => "startAt",
+            "ISSUED_DATE" => "issuedDate",
+            "RECEIVED_DATE" => "receivedDate",
+            "JOB_NUMBER" => "jobNumber",
+            "INVOICE_NUMBER" => "invoiceNumber",
+            _ => return refuse(format!("the sandbox does not model sorting by {key}")),
+        };
+        let descending = order.get("direction").and_then(Value::as_str) == Some("DESCENDING");
+        rows.sort_by(|a, b| {
+            let ordering = compare(a.row.get(field), b.row.get(field));
+            if descending { ordering.reverse() } else { ordering }
+        });
+    }
+    Ok(())
+}
+
+fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
+    let instants = (a.and_then(instant_of), b.and_then(instant_of));
+    if let (Some(a), Some(b)) = instants {
+        return a.cmp(&b);
+    }
+    let number = |value: Option<&Value>| value.and_then(Value::as_f64);
+    if let (Some(a), Some(b)) = (number(a), number(b)) {
+        a.total_cmp(&b)
+    } else {
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        text(a).cmp(&text(b))
+    }
+}
+
+fn instant_of(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
+}
+
+/// Cursors are offsets: unpadded base64 of the ordinal (`api-behaviour.md` §3, Paging).
+fn to_cursor(ordinal: usize) -> String {
+    STANDARD_NO_PAD.encode(ordinal.to_string())
+}
+
+fn from_cursor(cursor: &str) -> Option<usize> {
+    let bytes = STANDARD_NO_PAD.decode(cursor.trim_end_matches('=')).ok()?;
+    std::str::from_utf8(&bytes).ok()?.parse().ok()
+}
+
+fn hash(label: &str) -> u64 {
+    label.bytes().fold(5381, |hash: u64, byte| hash.wrapping_mul(33) ^ u64::from(byte)) % 1_000_000
+}
