@@ -23,7 +23,7 @@ use self::args::{
 };
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, KEYS, SecretName, Secrets, find_secret, parse_value, value_of};
-use crate::context::Engine;
+use crate::context::Context;
 use crate::daemon::{Daemon, stop_on_signal};
 use crate::domain::import;
 use crate::domain::model::{AskId, LinkId};
@@ -316,11 +316,11 @@ async fn reach(config: Config, request: &Request, hear: &mut Hear<'_>) -> Result
         let opened = tokio::task::spawn_blocking(move || Store::open(&path, &key, IfMissing::Refuse)).await;
         match opened.map_err(Stop::failed)? {
             Ok(store) => {
-                let engine = Engine::new(config.clone(), secrets, store, Arc::new(SystemClock))
+                let context = Context::new(config.clone(), secrets, store, Arc::new(SystemClock))
                     .map_err(Stop::failed)?;
-                stop_on_signal(engine.stop.clone()).map_err(Stop::failed)?;
-                let reply = carry_out_here(&engine, request.clone(), hear).await;
-                engine.close().await;
+                stop_on_signal(context.stop.clone()).map_err(Stop::failed)?;
+                let reply = carry_out_here(&context, request.clone(), hear).await;
+                context.close().await;
                 return reply;
             }
             // A daemon holds it that does not listen yet, or not any more.
@@ -337,9 +337,9 @@ async fn reach(config: Config, request: &Request, hear: &mut Hear<'_>) -> Result
     )))
 }
 
-async fn carry_out_here(engine: &Engine, request: Request, hear: &mut Hear<'_>) -> Result<Reply, Stop> {
+async fn carry_out_here(context: &Context, request: Request, hear: &mut Hear<'_>) -> Result<Reply, Stop> {
     let (tell, mut told) = tokio::sync::mpsc::channel(1);
-    let carried_out = ops::carry_out(engine, request, false, tell);
+    let carried_out = ops::carry_out(context, request, false, tell);
     tokio::pin!(carried_out);
     loop {
         tokio::select! {

@@ -8,29 +8,29 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::onboarding::Connect;
-use crate::accounts::session::Connection;
-use crate::accounts::settings::{Receiver, Rulebook};
-use crate::accounts::tokens::{BadEndpoint, OAuth};
+use crate::accounts::onboarding::Onboarding;
+use crate::accounts::session::Session;
+use crate::accounts::settings::{Receiver, Settings};
+use crate::accounts::tokens::{BadEndpoint, TokenSource};
 use crate::clock::SharedClock;
 use crate::config::{Config, ConfigError, Secrets};
 use crate::domain::model::{Account, AccountId, Candidate, EntryState};
 use crate::domain::retry::Next;
 use crate::jobber::Client;
-use crate::outbound::resolver::Dialer;
+use crate::outbound::resolver::Resolver;
 use crate::outbound::sender::{Sender, TIMEOUT};
 use crate::store::{Store, StoreError};
-use crate::workers::changes::Watcher;
-use crate::workers::delivery::Dispatcher;
-use crate::workers::inbox::Listener;
-use crate::workers::notifier::{Alerter, Channels};
+use crate::workers::changes::ChangeWatcher;
+use crate::workers::delivery::Deliverer;
+use crate::workers::inbox::Inbox;
+use crate::workers::notifier::{Channels, Notifier};
 use crate::workers::poller::{Poller, SweepOutcome, Swept};
 use crate::workers::pool::{Effect, Progress};
-use crate::workers::recheck::{AskOutcome, Asker, Considered};
+use crate::workers::recheck::{AskOutcome, Considered, Rechecker};
 
 /// Why the parts do not fit together.
 #[derive(Debug, thiserror::Error)]
-pub enum EngineError {
+pub enum ContextError {
     /// TLS or the resolver could not be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] reqwest::Error),
@@ -48,20 +48,20 @@ pub struct Bells {
     /// A sweep.
     pub sweep: Notify,
     /// What is due.
-    pub ask: Notify,
+    pub recheck: Notify,
     /// The outbox.
-    pub dispatch: Notify,
+    pub delivery: Notify,
     /// What is old.
-    pub tidy: Notify,
+    pub prune: Notify,
     /// An event of Jobber's.
-    pub listen: Notify,
+    pub inbox: Notify,
     /// What has changed about how everything stands.
-    pub alert: Notify,
+    pub notifier: Notify,
 }
 
 /// The parts.
 #[derive(Debug)]
-pub struct Engine {
+pub struct Context {
     /// The settings they were made with.
     pub config: Config,
     /// What survives.
@@ -69,53 +69,53 @@ pub struct Engine {
     /// What time it is.
     pub clock: SharedClock,
     /// Links and authorisations.
-    pub connect: Arc<Connect>,
+    pub onboarding: Arc<Onboarding>,
     /// Every account's line to Jobber.
-    pub connection: Connection,
+    pub session: Session,
     /// Reads what changed.
     pub poller: Arc<Poller>,
     /// Decides about what is due.
-    pub asker: Arc<Asker>,
+    pub rechecker: Arc<Rechecker>,
     /// Delivers.
-    pub dispatcher: Arc<Dispatcher>,
+    pub deliverer: Arc<Deliverer>,
     /// Tells the operator what has changed.
-    pub alerter: Arc<Alerter>,
+    pub notifier: Arc<Notifier>,
     /// Posts to receivers.
     pub sender: Sender,
     /// Follows changes of clients.
-    pub watcher: Arc<Watcher>,
+    pub watcher: Arc<ChangeWatcher>,
     /// Follows Jobber's events up.
-    pub listener: Arc<Listener>,
+    pub inbox: Arc<Inbox>,
     /// What accounts ask by.
-    pub rulebook: Arc<Rulebook>,
+    pub settings: Arc<Settings>,
     /// Rung by whoever made something due; only the daemon listens.
     pub bells: Bells,
     /// After this nothing new is begun.
     pub stop: CancellationToken,
     /// What proves that an event is Jobber's.
     pub event_secret: SecretString,
-    oauth: OAuth,
+    tokens: TokenSource,
 }
 
-impl Engine {
+impl Context {
     /// Puts the parts together over an open store.
     pub fn new(
         config: Config,
         secrets: &Secrets,
         store: Store,
         clock: SharedClock,
-    ) -> Result<Self, EngineError> {
+    ) -> Result<Self, ContextError> {
         // reqwest brings no TLS provider of its own. A second call finds the first one's and changes nothing.
         let _already = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .user_agent(concat!("jobber-reviewd/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Arc::new(Dialer::new(config.outgoing.private_addresses)))
+            .dns_resolver(Arc::new(Resolver::new(config.outgoing.private_addresses)))
             .connect_timeout(std::time::Duration::from_secs(10))
             .build()?;
         let api_base = &config.jobber.api_base.0;
         let client = Client::new(http.clone(), api_base);
-        let oauth = OAuth::new(
+        let tokens = TokenSource::new(
             http.clone(),
             api_base,
             &config.jobber.client_id,
@@ -125,13 +125,13 @@ impl Engine {
             Arc::clone(&clock),
         )?;
         let stop = CancellationToken::new();
-        let connection =
-            Connection::new(client.clone(), oauth.clone(), Arc::clone(&clock), config.jobber.budget_share.0);
-        let rulebook = Arc::new(Rulebook::new(&config, secrets.webhook_secret.clone(), store.clone())?);
+        let session =
+            Session::new(client.clone(), tokens.clone(), Arc::clone(&clock), config.jobber.budget_share.0);
+        let settings = Arc::new(Settings::new(&config, secrets.webhook_secret.clone(), store.clone())?);
         let concurrency = config.poll.concurrency.0;
-        let connect = Arc::new(Connect::new(
+        let onboarding = Arc::new(Onboarding::new(
             store.clone(),
-            oauth.clone(),
+            tokens.clone(),
             client,
             Arc::clone(&clock),
             config.http.public_url.0.clone(),
@@ -143,9 +143,9 @@ impl Engine {
             command: config.alerts.command.clone(),
         };
         let sender = Sender::new(http, TIMEOUT);
-        let watcher = Arc::new(Watcher::new(
+        let watcher = Arc::new(ChangeWatcher::new(
             store.clone(),
-            connection.clone(),
+            session.clone(),
             Arc::clone(&clock),
             concurrency,
             // Without somebody who listens nothing is watched.
@@ -153,56 +153,56 @@ impl Engine {
             stop.clone(),
         ));
         Ok(Self {
-            alerter: Arc::new(Alerter::new(
+            notifier: Arc::new(Notifier::new(
                 store.clone(),
-                Arc::clone(&connect),
+                Arc::clone(&onboarding),
                 sender.clone(),
                 Arc::clone(&clock),
-                Arc::clone(&rulebook),
+                Arc::clone(&settings),
                 channels,
                 config.jobber.draft_app,
             )),
-            connect,
+            onboarding,
             poller: Arc::new(Poller::new(
                 store.clone(),
-                connection.clone(),
+                session.clone(),
                 Arc::clone(&clock),
-                Arc::clone(&rulebook),
+                Arc::clone(&settings),
                 concurrency,
                 stop.clone(),
             )),
-            asker: Arc::new(Asker::new(
+            rechecker: Arc::new(Rechecker::new(
                 store.clone(),
-                connection.clone(),
+                session.clone(),
                 Arc::clone(&clock),
-                Arc::clone(&rulebook),
+                Arc::clone(&settings),
                 concurrency,
                 stop.clone(),
             )),
-            listener: Arc::new(Listener::new(
+            inbox: Arc::new(Inbox::new(
                 store.clone(),
-                connection.clone(),
+                session.clone(),
                 Arc::clone(&clock),
-                Arc::clone(&rulebook),
+                Arc::clone(&settings),
                 Arc::clone(&watcher),
                 concurrency,
                 stop.clone(),
             )),
             watcher,
-            connection,
-            dispatcher: Arc::new(Dispatcher::new(
+            session,
+            deliverer: Arc::new(Deliverer::new(
                 store.clone(),
                 sender.clone(),
                 Arc::clone(&clock),
-                Arc::clone(&rulebook),
+                Arc::clone(&settings),
                 stop.clone(),
             )),
             sender,
-            rulebook,
+            settings,
             bells: Bells::default(),
             stop,
             event_secret: secrets.client_secret.clone(),
-            oauth,
+            tokens,
             config,
             store,
             clock,
@@ -220,7 +220,7 @@ impl Engine {
         // Again: a sweep can find that a connection is lost.
         let accounts = self.accounts(only)?;
         let considered = match effect {
-            Effect::Apply => self.asker.ask_once(only).await?,
+            Effect::Apply => self.rechecker.recheck_once(only).await?,
             Effect::DryRun => self.rehearse(&accounts, &swept).await?,
         };
         let delivered = match effect {
@@ -234,7 +234,7 @@ impl Engine {
     async fn deliver(&self, only: Option<&AccountId>) -> Result<usize, StoreError> {
         let mut delivered = 0;
         loop {
-            let dispatched = self.dispatcher.dispatch_once(only).await?;
+            let dispatched = self.deliverer.deliver_once(only).await?;
             if dispatched.is_empty() {
                 return Ok(delivered);
             }
@@ -245,7 +245,7 @@ impl Engine {
     /// Ends what must not be cut off, and closes the store. Steps begin nothing new from here on.
     pub async fn close(&self) {
         self.stop.cancel();
-        self.oauth.settle().await;
+        self.tokens.settle().await;
         self.store.close().await;
     }
 
@@ -271,7 +271,7 @@ impl Engine {
             });
             let due: Vec<&Candidate> = old.chain(new).filter(|candidate| candidate.due_at <= now).collect();
             for candidate in due {
-                let outcome = self.asker.consider(account, candidate, Effect::DryRun).await?;
+                let outcome = self.rechecker.consider(account, candidate, Effect::DryRun).await?;
                 let work = candidate.work.clone();
                 considered.push(Considered { account: account.id.clone(), work, outcome });
             }

@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
 use crate::config::{Config, Secrets};
-use crate::context::Engine;
+use crate::context::Context;
 use crate::server::control::Control;
 use crate::server::{Http, Metrics};
 use crate::store::{IfMissing, Store, StoreError};
@@ -56,7 +56,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A daemon whose store is open and whose listeners are bound, but which does nothing yet.
 #[derive(Debug)]
 pub struct Daemon {
-    engine: Arc<Engine>,
+    context: Arc<Context>,
     http: Http,
     metrics: Option<Metrics>,
     control: Control,
@@ -96,36 +96,36 @@ impl Daemon {
     ) -> anyhow::Result<Self> {
         let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
         let store = tokio::task::spawn_blocking(move || Store::open(&path, &key, if_missing)).await??;
-        let engine = Arc::new(Engine::new(config, secrets, store, clock)?);
+        let context = Arc::new(Context::new(config, secrets, store, clock)?);
         let listener = if let Some(listener) = listener {
             listener
         } else {
-            let address = engine.config.http.listen;
+            let address = context.config.http.listen;
             TcpListener::bind(address).await.with_context(|| {
                 format!("http.listen: {address} cannot be bound; free the port or choose another address")
             })?
         };
-        let http = Http::new(listener, Arc::clone(&engine));
-        let metrics = match engine.config.metrics.listen {
+        let http = Http::new(listener, Arc::clone(&context));
+        let metrics = match context.config.metrics.listen {
             Some(address) => {
                 let listener = TcpListener::bind(address).await.with_context(|| {
                     format!(
                         "metrics.listen: {address} cannot be bound; free the port or choose another address"
                     )
                 })?;
-                Some(Metrics::new(listener, Arc::clone(&engine)).context("metrics cannot be counted")?)
+                Some(Metrics::new(listener, Arc::clone(&context)).context("metrics cannot be counted")?)
             }
             None => None,
         };
-        let socket = &engine.config.control.socket;
+        let socket = &context.config.control.socket;
         let control = Control::bind(socket).with_context(|| {
             format!(
                 "control.socket: {} cannot be made; check that its folder exists and belongs to this user",
                 socket.display()
             )
         })?;
-        let scheduler = schedule(&engine).await.context("the scheduler cannot be set up")?;
-        Ok(Self { engine, http, metrics, control, scheduler: Schedule(scheduler) })
+        let scheduler = schedule(&context).await.context("the scheduler cannot be set up")?;
+        Ok(Self { context, http, metrics, control, scheduler: Schedule(scheduler) })
     }
 
     /// Where browsers reach it.
@@ -134,25 +134,25 @@ impl Daemon {
     }
 
     /// The parts.
-    pub fn engine(&self) -> Arc<Engine> {
-        Arc::clone(&self.engine)
+    pub fn context(&self) -> Arc<Context> {
+        Arc::clone(&self.context)
     }
 
     /// What ends it.
     pub fn stop(&self) -> CancellationToken {
-        self.engine.stop.clone()
+        self.context.stop.clone()
     }
 
     /// Runs until it is stopped, then ends what is under way and closes the store. On SIGHUP the settings are read again.
     pub async fn run(self, reread: Reread) -> anyhow::Result<()> {
-        let Self { engine, http, metrics, control, scheduler: Schedule(mut sweeps) } = self;
-        let (stop, address) = (engine.stop.clone(), http.address()?);
+        let Self { context, http, metrics, control, scheduler: Schedule(mut sweeps) } = self;
+        let (stop, address) = (context.stop.clone(), http.address()?);
         let steps = TaskTracker::new();
         let (fail, mut failed) = mpsc::unbounded_channel();
         let pulse = Arc::new(Pulse::new(std::time::Instant::now()));
         let mut hangup = signal(SignalKind::hangup())?;
         let loops = Loops {
-            engine: Arc::clone(&engine),
+            context: Arc::clone(&context),
             stop: stop.clone(),
             steps: steps.clone(),
             pulse: Arc::clone(&pulse),
@@ -175,9 +175,9 @@ impl Daemon {
             });
         }
         parts.spawn({
-            let (engine, stop, steps) = (Arc::clone(&engine), stop.clone(), steps.clone());
+            let (context, stop, steps) = (Arc::clone(&context), stop.clone(), steps.clone());
             async move {
-                control.run(engine, stop, &steps).await;
+                control.run(context, stop, &steps).await;
                 Ok(())
             }
         });
@@ -188,24 +188,24 @@ impl Daemon {
         parts.spawn(loops.clone().ask());
         parts.spawn(loops.dispatch());
         parts.spawn({
-            let (engine, stop) = (Arc::clone(&engine), stop.clone());
+            let (context, stop) = (Arc::clone(&context), stop.clone());
             async move {
-                watchdog::feed(&engine, &pulse, stop).await;
+                watchdog::feed(&context, &pulse, stop).await;
                 Ok(())
             }
         });
-        let failure = match announce(&engine, address, &sweeps.scheduler).await {
+        let failure = match announce(&context, address, &sweeps.scheduler).await {
             Ok(()) => loop {
                 tokio::select! {
                     // First: parts end because of the stop.
                     biased;
                     () = stop.cancelled() => break None,
-                    error = engine.store.failed() => break Some(error.into()),
+                    error = context.store.failed() => break Some(error.into()),
                     error = failed.recv() => {
                         break error.map(|error| anyhow!(error).context("nothing more is sent"));
                     }
                     ended = parts.join_next() => break Some(anyhow!("a part of the daemon ended: {ended:?}")),
-                    _ = hangup.recv() => reload::reload(&engine, &mut sweeps, &reread).await,
+                    _ = hangup.recv() => reload::reload(&context, &mut sweeps, &reread).await,
                 }
             },
             Err(error) => Some(error),
@@ -224,7 +224,7 @@ impl Daemon {
         if tokio::time::timeout(GOODBYE, ended).await.is_err() {
             tracing::warn!(seconds = GOODBYE.as_secs(), "something was still under way and was cut off");
         }
-        engine.close().await;
+        context.close().await;
         if let Some(error) = failure {
             return Err(error);
         }
@@ -234,43 +234,43 @@ impl Daemon {
 }
 
 /// Starts the schedule and says that everything is up.
-async fn announce(engine: &Engine, http: SocketAddr, scheduler: &JobScheduler) -> anyhow::Result<()> {
+async fn announce(context: &Context, http: SocketAddr, scheduler: &JobScheduler) -> anyhow::Result<()> {
     scheduler.start().await?;
-    engine.bells.sweep.notify_one();
-    engine.bells.tidy.notify_one();
+    context.bells.sweep.notify_one();
+    context.bells.prune.notify_one();
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("watching")]);
     tracing::info!(
         http.listen = %http,
-        poll.schedule = engine.config.poll.schedule.as_str(),
-        accounts = engine.store.accounts()?.len(),
+        poll.schedule = context.config.poll.schedule.as_str(),
+        accounts = context.store.accounts()?.len(),
         "running"
     );
     Ok(())
 }
 
 /// Cron in UTC that only rings a bell.
-async fn schedule(engine: &Arc<Engine>) -> anyhow::Result<Sweeps> {
+async fn schedule(context: &Arc<Context>) -> anyhow::Result<Sweeps> {
     let scheduler = JobScheduler::new().await?;
-    let ringer = Arc::clone(engine);
-    let schedule = engine.config.poll.schedule.as_str().to_owned();
+    let ringer = Arc::clone(context);
+    let schedule = context.config.poll.schedule.as_str().to_owned();
     let bell = Job::new(schedule.as_str(), move |_, _| ringer.bells.sweep.notify_one())?;
     let job = scheduler.add(bell).await?;
-    let ringer = Arc::clone(engine);
-    scheduler.add(Job::new(TIDY, move |_, _| ringer.bells.tidy.notify_one())?).await?;
-    let ringer = Arc::clone(engine);
-    scheduler.add(Job::new(ALERT, move |_, _| ringer.bells.alert.notify_one())?).await?;
+    let ringer = Arc::clone(context);
+    scheduler.add(Job::new(TIDY, move |_, _| ringer.bells.prune.notify_one())?).await?;
+    let ringer = Arc::clone(context);
+    scheduler.add(Job::new(ALERT, move |_, _| ringer.bells.notifier.notify_one())?).await?;
     Ok(Sweeps { scheduler, job, schedule })
 }
 
 /// How everything stands, in a line for `systemctl status`.
-fn in_short(engine: &Engine) -> Result<String, StoreError> {
+fn in_short(context: &Context) -> Result<String, StoreError> {
     let (mut active, mut lost) = (0, 0);
-    for account in engine.store.accounts()? {
+    for account in context.store.accounts()? {
         active += usize::from(account.is_active());
         lost += usize::from(account.state() == "needs_authorization");
     }
-    let waiting = engine.store.waiting_count()?;
-    let troubles = match (lost, engine.alerter.standing()?.len()) {
+    let waiting = context.store.waiting_count()?;
+    let troubles = match (lost, context.notifier.standing()?.len()) {
         (0, 0) => "all is well".to_owned(),
         (0, alerts) => format!("{alerts} troubles: jobber-reviewd status"),
         (lost, _) => format!("{lost} need a new link: jobber-reviewd status"),
@@ -288,7 +288,7 @@ fn tell_systemd(state: &[NotifyState<'_>]) {
 /// The loops.
 #[derive(Clone)]
 struct Loops {
-    engine: Arc<Engine>,
+    context: Arc<Context>,
     stop: CancellationToken,
     steps: TaskTracker,
     pulse: Arc<Pulse>,
@@ -300,17 +300,17 @@ impl Loops {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
-                () = self.engine.bells.sweep.notified() => {}
+                () = self.context.bells.sweep.notified() => {}
             }
-            self.start(|engine| async move {
-                let accounts = engine.store.accounts()?;
-                let swept = engine.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
+            self.start(|context| async move {
+                let accounts = context.store.accounts()?;
+                let swept = context.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
                 tracing::debug!(accounts = swept.len(), "swept");
-                if engine.watcher.watch_once(engine.store.accounts()?).await? > 0 {
-                    engine.bells.dispatch.notify_one();
+                if context.watcher.watch_once(context.store.accounts()?).await? > 0 {
+                    context.bells.delivery.notify_one();
                 }
-                engine.bells.ask.notify_one();
-                engine.bells.alert.notify_one();
+                context.bells.recheck.notify_one();
+                context.bells.notifier.notify_one();
                 Ok(())
             });
         }
@@ -320,12 +320,12 @@ impl Loops {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
-                () = self.engine.bells.alert.notified() => {}
+                () = self.context.bells.notifier.notified() => {}
             }
             self.pulse.bell.now();
-            self.start(|engine| async move {
-                engine.alerter.alert_once().await?;
-                tell_systemd(&[NotifyState::Status(&in_short(&engine)?)]);
+            self.start(|context| async move {
+                context.notifier.notify_once().await?;
+                tell_systemd(&[NotifyState::Status(&in_short(&context)?)]);
                 Ok(())
             });
         }
@@ -335,23 +335,23 @@ impl Loops {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
-                () = self.engine.bells.listen.notified() => {}
+                () = self.context.bells.inbox.notified() => {}
                 // What waited for Jobber to answer again.
                 () = tokio::time::sleep(LOOK) => {}
             }
-            if !self.engine.store.has_wishes()? {
+            if !self.context.store.has_follow_ups()? {
                 continue;
             }
-            self.start(|engine| async move {
-                let followed = engine.listener.listen_once().await?;
+            self.start(|context| async move {
+                let followed = context.inbox.follow_up_once().await?;
                 if !followed.sweep.is_empty() {
-                    engine.bells.sweep.notify_one();
+                    context.bells.sweep.notify_one();
                 }
                 if followed.told > 0 {
-                    engine.bells.dispatch.notify_one();
+                    context.bells.delivery.notify_one();
                 }
                 if followed.candidates > 0 {
-                    engine.bells.ask.notify_one();
+                    context.bells.recheck.notify_one();
                 }
                 Ok(())
             });
@@ -362,12 +362,12 @@ impl Loops {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
-                () = self.engine.bells.tidy.notified() => {}
+                () = self.context.bells.prune.notified() => {}
             }
-            self.start(|engine| async move {
-                engine.store.keep_tally().await?;
+            self.start(|context| async move {
+                context.store.keep_tally().await?;
                 let forgotten =
-                    engine.store.prune(engine.clock.now(), engine.config.store.retention.0).await?;
+                    context.store.prune(context.clock.now(), context.config.store.retention.0).await?;
                 if forgotten > 0 {
                     tracing::info!(entries = forgotten, "forgot what is older than store.retention");
                 }
@@ -377,10 +377,10 @@ impl Loops {
     }
 
     async fn ask(self) -> anyhow::Result<()> {
-        while self.due(&self.pulse.ask, &self.engine.bells.ask, Store::next_candidate_due).await? {
-            self.start(|engine| async move {
-                engine.asker.ask_once(None).await?;
-                engine.bells.dispatch.notify_one();
+        while self.due(&self.pulse.recheck, &self.context.bells.recheck, Store::next_candidate_due).await? {
+            self.start(|context| async move {
+                context.rechecker.recheck_once(None).await?;
+                context.bells.delivery.notify_one();
                 Ok(())
             });
         }
@@ -388,11 +388,11 @@ impl Loops {
     }
 
     async fn dispatch(self) -> anyhow::Result<()> {
-        while self.due(&self.pulse.dispatch, &self.engine.bells.dispatch, Store::next_ask_due).await? {
-            self.start(|engine| async move {
-                if !engine.dispatcher.dispatch_once(None).await?.is_empty() {
+        while self.due(&self.pulse.delivery, &self.context.bells.delivery, Store::next_ask_due).await? {
+            self.start(|context| async move {
+                if !context.deliverer.deliver_once(None).await?.is_empty() {
                     // Of each account it took some; there may be more.
-                    engine.bells.dispatch.notify_one();
+                    context.bells.delivery.notify_one();
                 }
                 Ok(())
             });
@@ -416,8 +416,8 @@ impl Loops {
             }
             beat.now();
             wait = LOOK;
-            if let Some(at) = next(&self.engine.store)? {
-                let until = self.engine.clock.sleep_until(at);
+            if let Some(at) = next(&self.context.store)? {
+                let until = self.context.clock.sleep_until(at);
                 if until.is_zero() {
                     return Ok(true);
                 }
@@ -427,11 +427,11 @@ impl Loops {
     }
 
     /// Starts a step in a task of its own; a failure of the store ends the daemon.
-    fn start<F>(&self, step: impl Fn(Arc<Engine>) -> F)
+    fn start<F>(&self, step: impl Fn(Arc<Context>) -> F)
     where
         F: Future<Output = Result<(), StoreError>> + Send + 'static,
     {
-        let (step, fail) = (step(Arc::clone(&self.engine)), self.fail.clone());
+        let (step, fail) = (step(Arc::clone(&self.context)), self.fail.clone());
         self.steps.spawn(async move {
             if let Err(error) = step.await {
                 tracing::error!(%error, "a step failed");

@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use crate::accounts::onboarding::NewLink;
 use crate::clock::{Clock, SharedClock, SystemClock, plus};
 use crate::config::{Config, KEYS, Secrets, value_of};
-use crate::context::Engine;
+use crate::context::Context;
 use crate::daemon::{Daemon, stop_on_signal};
 use crate::domain::model::{AccountId, AskId, Decision, EncodedId, Outcome, SkipReason, Trigger, WorkRef};
 use crate::ops::{self, Reply, Request};
@@ -48,7 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) async fn run(keep: bool) -> anyhow::Result<()> {
     let begun = Instant::now();
     let stage = Stage::set().await?;
-    let stop = stage.engine.stop.clone();
+    let stop = stage.context.stop.clone();
     let daemon = tokio::spawn(stage.daemon_task()?);
     let played = Play { stage: &stage }.tell().await;
     if let Err(error) = played {
@@ -142,7 +142,7 @@ struct Stage {
     sandbox: Sandbox,
     platform: Arc<Mutex<Platform>>,
     clock: Arc<FastClock>,
-    engine: Arc<Engine>,
+    context: Arc<Context>,
     daemon: Mutex<Option<Daemon>>,
     public_url: String,
     browser: reqwest::Client,
@@ -225,7 +225,7 @@ impl Stage {
             sandbox,
             platform,
             clock,
-            engine: daemon.engine(),
+            context: daemon.context(),
             daemon: Mutex::new(Some(daemon)),
             public_url,
             browser,
@@ -236,7 +236,7 @@ impl Stage {
     fn daemon_task(&self) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
         let daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).take();
         let daemon = daemon.context("the daemon runs already")?;
-        let settings = daemon.engine().config.clone();
+        let settings = daemon.context().config.clone();
         Ok(daemon.run(Box::new(move || Ok(settings.clone()))))
     }
 
@@ -271,7 +271,7 @@ impl Stage {
     /// The settings as a file, for verbs that are to find this daemon.
     fn write_config(&self) -> anyhow::Result<std::path::PathBuf> {
         let mut text = String::new();
-        let settings = serde_json::to_value(&self.engine.config)?;
+        let settings = serde_json::to_value(&self.context.config)?;
         for key in KEYS {
             if let Some(value) = value_of(&settings, key.name) {
                 // Text, numbers, truth and lists of them are written alike in JSON and TOML.
@@ -286,7 +286,7 @@ impl Stage {
     async fn new_link(&self, name: &str, trigger: Trigger) -> anyhow::Result<String> {
         let lives = SignedDuration::from_hours(7 * 24);
         let new = NewLink { label: name.to_owned(), trigger, account: None, lives };
-        let (_, url) = self.engine.connect.create_link(new).await?;
+        let (_, url) = self.context.onboarding.create_link(new).await?;
         Ok(url.expose_secret().to_owned())
     }
 
@@ -352,7 +352,7 @@ impl Play<'_> {
         tell(&format!("  the daemon         {public_url}/"))?;
         tell(&format!(
             "  a review platform  {} (it will fail twice)",
-            self.stage.engine.config.review.webhook_url
+            self.stage.context.config.review.webhook_url
         ))?;
         tell("")?;
 
@@ -483,7 +483,7 @@ impl Play<'_> {
     async fn admin(&self, request: Request) -> anyhow::Result<()> {
         // Nobody listens to what is told on the way.
         let (deaf, _) = tokio::sync::mpsc::channel(1);
-        match ops::carry_out(&self.stage.engine, request, true, deaf).await {
+        match ops::carry_out(&self.stage.context, request, true, deaf).await {
             Reply::Refused(words) | Reply::Failed(words) => Err(anyhow!(words)),
             _ => Ok(()),
         }
@@ -498,7 +498,7 @@ impl Play<'_> {
         });
         tell("\nASKED\n")?;
         tell(&table(&["customer", "phone", "message", "id"], asked))?;
-        let decisions = self.stage.engine.store.decisions(id).collect::<Result<Vec<_>, _>>()?;
+        let decisions = self.stage.context.store.decisions(id).collect::<Result<Vec<_>, _>>()?;
         let clients: BTreeMap<EncodedId, String> = self.client_names(id)?;
         let skipped = decisions.iter().filter_map(|decision| {
             let Outcome::Skipped { reason } = decision.outcome else { return None };
@@ -530,13 +530,13 @@ impl Play<'_> {
     }
 
     async fn connected(&self) -> anyhow::Result<AccountId> {
-        let store = &self.stage.engine.store;
+        let store = &self.stage.context.store;
         self.until("the connection", || Ok(store.accounts()?.into_iter().next().map(|account| account.id)))
             .await
     }
 
     fn decision(&self, id: &AccountId, work: &WorkRef) -> anyhow::Result<Option<Decision>> {
-        Ok(self.stage.engine.store.decision(id, work)?)
+        Ok(self.stage.context.store.decision(id, work)?)
     }
 
     fn skipped(&self, id: &AccountId, customer: &Customer, reason: SkipReason) -> anyhow::Result<bool> {
@@ -580,7 +580,7 @@ impl Play<'_> {
     }
 
     fn client_names(&self, id: &AccountId) -> anyhow::Result<BTreeMap<EncodedId, String>> {
-        let account = self.account(&self.stage.engine.store.account(id)?.context("no account")?.name)?;
+        let account = self.account(&self.stage.context.store.account(id)?.context("no account")?.name)?;
         let data = self.jobber(account, "{ clients(first: 100) { nodes { id name } } }", Value::Null)?;
         let clients = data["clients"]["nodes"].as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -14,7 +14,7 @@ use crate::domain::message::Texts;
 use crate::domain::model::{AccountId, EncodedId, Facts, Record, Trigger, WorkRef};
 use crate::domain::plan::{Known, plan};
 use crate::domain::rules::{LocalHours, Rules};
-use crate::domain::webhook_event::{self, Heard, Wish};
+use crate::domain::webhook_event::{self, FollowUp, Heard};
 use crate::domain::{import, retry};
 use crate::ops::{Reply, Request};
 use crate::{jobber, server, store};
@@ -136,7 +136,8 @@ pub fn configuration(bytes: &[u8]) {
 pub fn requests(bytes: &[u8]) {
     if let Heard::Event(event) = event::read(bytes) {
         for trigger in Trigger::ALL {
-            let is_read = matches!(event.wish(trigger), Some(Wish::Read { .. } | Wish::Client { .. }));
+            let is_read =
+                matches!(event.follow_up(trigger), Some(FollowUp::Read { .. } | FollowUp::Client { .. }));
             claim(!is_read || !event.item.as_str().is_empty(), "a record without an id is read");
         }
     }

@@ -16,7 +16,7 @@ use reqwest::Url;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::domain::model::{ClientCard, EncodedId, Facts, InvoiceFacts, Person, Record, Stream, WorkRef};
+use crate::domain::model::{ClientSnapshot, EncodedId, Facts, InvoiceFacts, Person, Record, Stream, WorkRef};
 use crate::domain::webhook_event::Topic;
 
 pub use answer::{Cost, Refusal};
@@ -188,7 +188,7 @@ pub struct CardsRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cards {
     /// Its rows.
-    pub cards: Vec<ClientCard>,
+    pub cards: Vec<ClientSnapshot>,
     /// The page cursor for the next one, if there is one.
     pub next: Option<String>,
 }

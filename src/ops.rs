@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use crate::accounts::onboarding::NewLink;
 use crate::accounts::settings::ReceiverError;
 use crate::clock::minus;
-use crate::context::{Engine, OnceReport};
+use crate::context::{Context, OnceReport};
 use crate::domain::alerting::DRAFT_LIMIT;
 use crate::domain::import::AskedBefore;
 use crate::domain::model::{
@@ -426,8 +426,13 @@ pub enum Told {
 }
 
 /// Carries out a request. `running` says whether a daemon does it. Parts wait for whoever listens; progress does not.
-pub async fn carry_out(engine: &Engine, request: Request, running: bool, tell: mpsc::Sender<Told>) -> Reply {
-    match attempt(engine, request, running, tell).await {
+pub async fn carry_out(
+    context: &Context,
+    request: Request,
+    running: bool,
+    tell: mpsc::Sender<Told>,
+) -> Reply {
+    match attempt(context, request, running, tell).await {
         Ok(reply) => reply,
         Err(error) => {
             tracing::error!(%error, "a request of an admin failed");
@@ -437,16 +442,16 @@ pub async fn carry_out(engine: &Engine, request: Request, running: bool, tell: m
 }
 
 async fn attempt(
-    engine: &Engine,
+    context: &Context,
     request: Request,
     running: bool,
     tell: mpsc::Sender<Told>,
 ) -> Result<Reply, StoreError> {
-    let store = &engine.store;
-    let now = engine.clock.now();
+    let store = &context.store;
+    let now = context.clock.now();
     match request {
         Request::Once { account, dry_run } => {
-            let only = match named(engine, account)? {
+            let only = match named(context, account)? {
                 Ok(account) => account.map(|account| account.id),
                 Err(refusal) => return Ok(Reply::Refused(refusal)),
             };
@@ -455,10 +460,10 @@ async fn attempt(
                 // Whoever is slow to read misses a number.
                 let _heard = tell.try_send(Told::Progress { done, of });
             };
-            Ok(Reply::Once(engine.once(only.as_ref(), effect, &progress).await?))
+            Ok(Reply::Once(context.once(only.as_ref(), effect, &progress).await?))
         }
         Request::LinkCreate { name, trigger, account, expires_seconds } => {
-            create_link(engine, name, trigger, account, SignedDuration::from_secs(expires_seconds)).await
+            create_link(context, name, trigger, account, SignedDuration::from_secs(expires_seconds)).await
         }
         Request::LinkList => Ok(Reply::Links(store.links()?)),
         Request::LinkRevoke { id } => Ok(match store.revoke_link(&id, now).await? {
@@ -466,23 +471,23 @@ async fn attempt(
             Err(refusal) => Reply::Refused(format!("{id}: {refusal}; `link list` shows what there is")),
         }),
         Request::AccountList => Ok(Reply::Accounts(store.accounts()?)),
-        Request::AccountShow { account } => accounts::show(engine, &account),
+        Request::AccountShow { account } => accounts::show(context, &account),
         Request::AccountSet { account, set, unset, body, secret } => {
-            accounts::set(engine, &account, accounts::Wish { set, unset, body, secret }, now).await
+            accounts::set(context, &account, accounts::AccountChange { set, unset, body, secret }, now).await
         }
-        Request::AccountPause { account } => accounts::pause(engine, &account, Some(now)).await,
-        Request::AccountResume { account } => accounts::pause(engine, &account, None).await,
-        Request::AccountDisconnect { account } => accounts::disconnect(engine, &account, now).await,
-        Request::AccountRemove { account, write } => accounts::remove(engine, &account, write).await,
+        Request::AccountPause { account } => accounts::pause(context, &account, Some(now)).await,
+        Request::AccountResume { account } => accounts::pause(context, &account, None).await,
+        Request::AccountDisconnect { account } => accounts::disconnect(context, &account, now).await,
+        Request::AccountRemove { account, write } => accounts::remove(context, &account, write).await,
         Request::EventsTurn { account, on } => {
             let turn = if on { events::Turn::On } else { events::Turn::Off };
-            events::events(engine, account, turn, now).await
+            events::events(context, account, turn, now).await
         }
-        Request::EventsStatus => events::events(engine, None, events::Turn::AsTheyAre, now).await,
-        Request::Doctor => doctor::doctor(engine, now).await,
-        Request::TestEvent { account } => doctor::test_event(engine, account, now).await,
+        Request::EventsStatus => events::events(context, None, events::Turn::AsTheyAre, now).await,
+        Request::Doctor => doctor::doctor(context, now).await,
+        Request::TestEvent { account } => doctor::test_event(context, account, now).await,
         Request::Replay { account, since_seconds, write } => {
-            replay(engine, account, minus(now, SignedDuration::from_secs(since_seconds)), write, now).await
+            replay(context, account, minus(now, SignedDuration::from_secs(since_seconds)), write, now).await
         }
         Request::Export => {
             let export = store.export(now).await?;
@@ -494,29 +499,29 @@ async fn attempt(
             }
             Ok(Reply::Exported(copied))
         }
-        Request::Status => Ok(Reply::Status(status(engine, running, now)?)),
+        Request::Status => Ok(Reply::Status(status(context, running, now)?)),
         Request::Audit { account, since_seconds } => {
-            explain::audit(engine, account, minus(now, SignedDuration::from_secs(since_seconds)))
+            explain::audit(context, account, minus(now, SignedDuration::from_secs(since_seconds)))
         }
-        Request::Explain { what, render } => explain::explain(engine, &what, render).await,
+        Request::Explain { what, render } => explain::explain(context, &what, render).await,
         Request::SuppressAdd { what, account, note } => {
-            people::suppress(engine, what, account, note, now).await
+            people::suppress(context, what, account, note, now).await
         }
-        Request::SuppressRemove { what, account } => people::unsuppress(engine, what, account).await,
+        Request::SuppressRemove { what, account } => people::unsuppress(context, what, account).await,
         Request::SuppressList => Ok(Reply::Suppressed(store.suppressions()?)),
-        Request::Import { asked, account, write } => people::import(engine, asked, account, write).await,
-        Request::ShadowReport { theirs, account } => people::shadow_report(engine, theirs, account),
-        Request::QueueList => Ok(Reply::Queue(queue(engine)?)),
-        Request::QueueRelease { what } => people::release(engine, &what, now).await,
+        Request::Import { asked, account, write } => people::import(context, asked, account, write).await,
+        Request::ShadowReport { theirs, account } => people::shadow_report(context, theirs, account),
+        Request::QueueList => Ok(Reply::Queue(queue(context)?)),
+        Request::QueueRelease { what } => people::release(context, &what, now).await,
         Request::QueueShow { id } => Ok(match store.entry(&id)? {
             Some(entry) => Reply::Ask(Box::new(entry)),
             None => {
                 Reply::Refused(format!("there is no ask {id} in the queue: `queue list` shows what is there"))
             }
         }),
-        Request::QueueRetry { id } => Ok(match retry(engine, &id, now).await? {
+        Request::QueueRetry { id } => Ok(match retry(context, &id, now).await? {
             Ok(()) => {
-                engine.bells.dispatch.notify_one();
+                context.bells.delivery.notify_one();
                 Reply::Done(format!("ask {id} is due now"))
             }
             Err(refusal) => Reply::Refused(refusal.to_string()),
@@ -529,34 +534,38 @@ async fn attempt(
 }
 
 /// Makes an ask due, and its receiver one that takes asks.
-async fn retry(engine: &Engine, id: &AskId, now: Timestamp) -> Result<Result<(), QueueRefusal>, StoreError> {
-    let account = match engine.store.entry(id)? {
-        Some(entry) => engine.store.account(&entry.account)?,
+async fn retry(
+    context: &Context,
+    id: &AskId,
+    now: Timestamp,
+) -> Result<Result<(), QueueRefusal>, StoreError> {
+    let account = match context.store.entry(id)? {
+        Some(entry) => context.store.account(&entry.account)?,
         None => None,
     };
-    let receiver = match account.map(|account| engine.rulebook.receiver_for(&account, id)) {
+    let receiver = match account.map(|account| context.settings.receiver_for(&account, id)) {
         Some(Ok(receiver)) => receiver.map(|receiver| receiver.id()),
         Some(Err(ReceiverError::Store(error))) => return Err(error),
         // It is due again, and leaves when the settings are mended.
         Some(Err(ReceiverError::Settings(_))) | None => None,
     };
-    engine.store.retry_entry(id, receiver, now).await
+    context.store.retry_entry(id, receiver, now).await
 }
 
 /// Makes every dead letter due that was given up since an instant: the same bytes under the same ids.
 async fn replay(
-    engine: &Engine,
+    context: &Context,
     account: Option<String>,
     since: Timestamp,
     write: bool,
     now: Timestamp,
 ) -> Result<Reply, StoreError> {
-    let only = match named(engine, account)? {
+    let only = match named(context, account)? {
         Ok(account) => account.map(|account| account.id),
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
     let mut dead = Vec::new();
-    for entry in engine.store.entries() {
+    for entry in context.store.entries() {
         let OutboxEntry { id, account, state, .. } = entry?;
         let is_meant = only.as_ref().is_none_or(|only| *only == account);
         if is_meant && matches!(state, EntryState::Dead { at, .. } if at >= since) {
@@ -572,20 +581,20 @@ async fn replay(
     let mut due = 0;
     for id in dead {
         // Dropped or retried meanwhile is as good.
-        due += usize::from(retry(engine, &id, now).await?.is_ok());
+        due += usize::from(retry(context, &id, now).await?.is_ok());
     }
-    engine.bells.dispatch.notify_one();
+    context.bells.delivery.notify_one();
     Ok(Reply::Done(format!("{due} dead letters are due now, under their old ids")))
 }
 
 async fn create_link(
-    engine: &Engine,
+    context: &Context,
     name: String,
     trigger: Option<Trigger>,
     account: Option<String>,
     lives: SignedDuration,
 ) -> Result<Reply, StoreError> {
-    let account = match named(engine, account)? {
+    let account = match named(context, account)? {
         Ok(account) => account,
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
@@ -593,11 +602,11 @@ async fn create_link(
     let present = account.as_ref().map(|account| account.trigger);
     let new = NewLink {
         label: name,
-        trigger: trigger.or(present).unwrap_or_else(|| engine.rulebook.defaults().trigger),
+        trigger: trigger.or(present).unwrap_or_else(|| context.settings.defaults().trigger),
         account: account.map(|account| account.id),
         lives,
     };
-    let (link, url) = engine.connect.create_link(new).await?;
+    let (link, url) = context.onboarding.create_link(new).await?;
     Ok(Reply::LinkCreated(NewLinkReply {
         id: link.id,
         url: url.expose_secret().to_owned(),
@@ -606,16 +615,16 @@ async fn create_link(
 }
 
 /// The account that an admin named, if he named one.
-fn named(engine: &Engine, name: Option<String>) -> Result<Result<Option<Account>, String>, StoreError> {
+fn named(context: &Context, name: Option<String>) -> Result<Result<Option<Account>, String>, StoreError> {
     match name {
-        Some(name) => Ok(find_account(engine, &name)?.map(Some)),
+        Some(name) => Ok(find_account(context, &name)?.map(Some)),
         None => Ok(Ok(None)),
     }
 }
 
 /// The account with this id, or the only one with this name or label.
-fn find_account(engine: &Engine, text: &str) -> Result<Result<Account, String>, StoreError> {
-    let accounts = engine.store.accounts()?;
+fn find_account(context: &Context, text: &str) -> Result<Result<Account, String>, StoreError> {
+    let accounts = context.store.accounts()?;
     if let Some(account) = accounts.iter().find(|account| account.id.as_str() == text) {
         return Ok(Ok(account.clone()));
     }
@@ -644,8 +653,8 @@ fn every_work_opted_out(asked: usize, skipped: &BTreeMap<SkipReason, usize>) -> 
     })
 }
 
-fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport, StoreError> {
-    let store = &engine.store;
+fn status(context: &Context, running: bool, now: Timestamp) -> Result<StatusReport, StoreError> {
+    let store = &context.store;
     let counts = store.outbox_counts()?;
     let since = minus(now, STATUS_WINDOW);
     let mut accounts = Vec::new();
@@ -664,7 +673,7 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
         }
         let health = store.health(&account.id)?;
         let count = counts.by_account.get(&account.id).copied().unwrap_or_default();
-        let stopped_at = match engine.rulebook.receiver_of(&account) {
+        let stopped_at = match context.settings.receiver_of(&account) {
             Ok(receiver) => store.receiver(&receiver.id())?.stopped_at,
             Err(ReceiverError::Store(error)) => return Err(error),
             Err(ReceiverError::Settings(_)) => None,
@@ -686,7 +695,7 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
             failing_since: health.failing_since,
             last_error: health.last_error,
             asking_fails_since: health.asking_fails_since,
-            last_event: health.last_event,
+            last_event: health.last_finished_at,
             asked_7d: asked,
             skipped_7d: skipped,
             waiting,
@@ -696,10 +705,10 @@ fn status(engine: &Engine, running: bool, now: Timestamp) -> Result<StatusReport
     }
     Ok(StatusReport {
         running,
-        draft_limit: engine.config.jobber.draft_app.then_some(DRAFT_LIMIT),
+        draft_limit: context.config.jobber.draft_app.then_some(DRAFT_LIMIT),
         api_version: API_VERSION.to_owned(),
         api_supported_until: supported_until(),
-        alerts: engine.alerter.standing()?,
+        alerts: context.notifier.standing()?,
         accounts,
     })
 }
@@ -722,13 +731,13 @@ fn next_action(account: &Account, health: &Health, dead: usize, receiver_stopped
     (dead > 0).then(|| "look at the dead letters: jobber-reviewd queue list".to_owned())
 }
 
-fn queue(engine: &Engine) -> Result<Vec<QueueRow>, StoreError> {
+fn queue(context: &Context) -> Result<Vec<QueueRow>, StoreError> {
     let mut rows = Vec::new();
-    for (account, candidate) in engine.store.candidates()? {
+    for (account, candidate) in context.store.candidates()? {
         let Candidate { work, trigger, due_at, subject, .. } = candidate;
         rows.push(QueueRow::Candidate { account, work, trigger, due_at, subject });
     }
-    for entry in engine.store.entries() {
+    for entry in context.store.entries() {
         let OutboxEntry { id, account, work, attempt, state, last, .. } = entry?;
         let last_error = last.map(|last| last.error);
         rows.push(QueueRow::Ask { id, account, work, attempts: attempt, state, last_error });

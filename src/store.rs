@@ -31,12 +31,12 @@
 //! read does so through an operation that looks again.
 
 mod accounts;
-mod cards;
+mod backup;
+mod changes;
 mod codec;
-mod copy;
-mod events;
+mod decisions;
+mod inbox;
 mod key;
-mod ledger;
 mod links;
 mod open;
 mod outbox;
@@ -54,10 +54,10 @@ use crate::digest;
 use crate::domain::model::{Account, AccountId, Alert, Connection, Failure, Health, LostReason};
 
 pub use accounts::{Belongings, Change};
-pub use cards::{CardsCommit, Changed, RecordsCommit};
-pub use copy::{Copied, Export, RestoreError};
-pub use events::Noted;
-pub use ledger::{AskCommit, PlanCommit};
+pub use backup::{Copied, Export, RestoreError};
+pub use changes::{Changed, ClientsCommit, RecordsCommit};
+pub use decisions::{AskCommit, PlanCommit};
+pub use inbox::Noted;
 pub use links::{LinkRefusal, NewConnection, Start};
 pub use open::IfMissing;
 pub use outbox::{OutboxCounts, QueueCount, QueueRefusal, ReceiverId};

@@ -18,7 +18,7 @@ use jiff::SignedDuration;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::accounts::tokens::{OAuth, TokenError};
+use crate::accounts::tokens::{TokenError, TokenSource};
 use crate::clock::{SharedClock, plus};
 use crate::crash_point::CrashPoint;
 use crate::digest;
@@ -61,18 +61,24 @@ pub struct NewLink {
 
 /// Makes links and turns them into connections.
 #[derive(Debug)]
-pub struct Connect {
+pub struct Onboarding {
     store: Store,
-    oauth: OAuth,
+    tokens: TokenSource,
     client: Client,
     clock: SharedClock,
     public_url: Url,
 }
 
-impl Connect {
+impl Onboarding {
     /// Puts the flow together; links begin with `public_url`.
-    pub fn new(store: Store, oauth: OAuth, client: Client, clock: SharedClock, public_url: Url) -> Self {
-        Self { store, oauth, client, clock, public_url }
+    pub fn new(
+        store: Store,
+        tokens: TokenSource,
+        client: Client,
+        clock: SharedClock,
+        public_url: Url,
+    ) -> Self {
+        Self { store, tokens, client, clock, public_url }
     }
 
     /// Makes a link. Its address is known from here on to nobody but the caller.
@@ -121,7 +127,7 @@ impl Connect {
             expires_at: plus(now, CONSENT),
         };
         self.store.start_link(start, now).await??;
-        Ok(self.oauth.authorize_url(&state))
+        Ok(self.tokens.authorize_url(&state))
     }
 
     /// The callback: takes the state, buys tokens with the code, asks whose they are, stores it all.
@@ -134,7 +140,7 @@ impl Connect {
         let (state, browser) = (hash(state.expose_secret()), hash(browser.expose_secret()));
         let pending = self.store.take_pending(&state, &browser, self.clock.now()).await??;
         CrashPoint::ConnectTaken.pass();
-        let tokens = self.oauth.exchange(code).await.map_err(ConnectError::Token)?;
+        let tokens = self.tokens.exchange(code).await.map_err(ConnectError::Token)?;
         CrashPoint::ConnectExchanged.pass();
         let answer = self.client.identity(&tokens.access).await.map_err(ConnectError::Api)?;
         let now = self.clock.now();

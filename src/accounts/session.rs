@@ -10,7 +10,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 
 use crate::accounts::budget::{Budget, Level};
-use crate::accounts::tokens::{OAuth, TokenError};
+use crate::accounts::tokens::{TokenError, TokenSource};
 use crate::clock::{SharedClock, plus};
 use crate::domain::model::{AccountId, EncodedId, Facts, LostReason, WorkRef};
 use crate::domain::webhook_event::Topic;
@@ -71,19 +71,19 @@ pub enum Trouble {
 
 /// Reads for connected accounts.
 #[derive(Debug, Clone)]
-pub struct Connection {
+pub struct Session {
     client: Client,
-    oauth: OAuth,
+    tokens: TokenSource,
     clock: SharedClock,
     budget_share: u64,
     budgets: Arc<Mutex<HashMap<AccountId, Budget>>>,
 }
 
-impl Connection {
+impl Session {
     /// Reads through `client` with tokens from `oauth`, and takes no more of an account's points than `budget_share`
     /// percent.
-    pub fn new(client: Client, oauth: OAuth, clock: SharedClock, budget_share: u64) -> Self {
-        Self { client, oauth, clock, budget_share, budgets: Arc::default() }
+    pub fn new(client: Client, tokens: TokenSource, clock: SharedClock, budget_share: u64) -> Self {
+        Self { client, tokens, clock, budget_share, budgets: Arc::default() }
     }
 
     /// One page of a list.
@@ -127,7 +127,7 @@ impl Connection {
 
     /// Shows Jobber the app with a refresh token that it never gave out, and tells what it says of that.
     pub async fn try_app(&self) -> Result<(), TokenError> {
-        self.oauth.try_app().await
+        self.tokens.try_app().await
     }
 
     /// One page of the clients that changed.
@@ -160,7 +160,7 @@ impl Connection {
         account: &AccountId,
         question: &Q,
     ) -> Result<Answer<Q::Answer>, ReadError> {
-        let mut access = self.oauth.access_token(account).await.map_err(from_token)?;
+        let mut access = self.tokens.access_token(account).await.map_err(from_token)?;
         let mut renewed = false;
         let mut waits = 0;
         loop {
@@ -177,7 +177,7 @@ impl Connection {
             };
             let lost = match error {
                 ApiError::Unauthorized(Refusal::Expired | Refusal::Unrecognised) if !renewed => {
-                    access = self.oauth.renew(account, &access.pair).await.map_err(from_token)?;
+                    access = self.tokens.renew(account, &access.pair).await.map_err(from_token)?;
                     renewed = true;
                     continue;
                 }
@@ -193,12 +193,12 @@ impl Connection {
                     return Err(ReadError::Failed { trouble: trouble_of(&error), detail: error.to_string() });
                 }
             };
-            return Err(from_token(self.oauth.lose(account, lost, Some(access.pair)).await?));
+            return Err(from_token(self.tokens.lose(account, lost, Some(access.pair)).await?));
         }
     }
 }
 
-impl Connection {
+impl Session {
     /// Waits while the question would take more of the budget than our share.
     async fn wait_for_points(&self, account: &AccountId, kind: &'static str) -> Result<(), ReadError> {
         let now = self.clock.now();

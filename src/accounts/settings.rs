@@ -46,7 +46,7 @@ pub enum ReceiverError {
 
 /// The settings of accounts, as rules.
 #[derive(Debug)]
-pub struct Rulebook {
+pub struct Settings {
     store: Store,
     secret: WebhookSecret,
     edition: RwLock<Arc<Edition>>,
@@ -117,7 +117,7 @@ impl Edition {
     }
 }
 
-impl Rulebook {
+impl Settings {
     /// The rules that `config` gives; `secret` signs for receivers of accounts that have no secret of their own.
     pub fn new(config: &Config, secret: WebhookSecret, store: Store) -> Result<Self, ConfigError> {
         Ok(Self { store, secret, edition: RwLock::new(Arc::new(Edition::new(config)?)) })

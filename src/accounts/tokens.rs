@@ -180,7 +180,7 @@ pub struct Access {
 
 /// Where access tokens come from. All clones are the same source.
 #[derive(Clone)]
-pub struct OAuth(Arc<Source>);
+pub struct TokenSource(Arc<Source>);
 
 struct Source {
     client: JobberOAuth,
@@ -191,13 +191,13 @@ struct Source {
     refreshes: TaskTracker,
 }
 
-impl std::fmt::Debug for OAuth {
+impl std::fmt::Debug for TokenSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OAuth").finish_non_exhaustive()
+        f.debug_struct("TokenSource").finish_non_exhaustive()
     }
 }
 
-impl OAuth {
+impl TokenSource {
     /// A token source for the app `client_id` at `api_base`.
     pub fn new(
         http: reqwest::Client,

@@ -5,7 +5,7 @@ use sd_notify::NotifyState;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
 use crate::config::{Config, ConfigError, KEYS, value_of};
-use crate::context::Engine;
+use crate::context::Context;
 
 /// Where the settings come from, again.
 pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
@@ -18,12 +18,12 @@ pub(super) struct Sweeps {
 }
 
 /// Reads the settings again, and tells systemd so.
-pub(super) async fn reload(engine: &std::sync::Arc<Engine>, sweeps: &mut Sweeps, reread: &Reread) {
+pub(super) async fn reload(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, reread: &Reread) {
     let mut begun = vec![NotifyState::Reloading];
     begun.extend(NotifyState::monotonic_usec_now());
     super::tell_systemd(&begun);
     match reread().map_err(anyhow::Error::from) {
-        Ok(config) => match take(engine, sweeps, &config).await {
+        Ok(config) => match take(context, sweeps, &config).await {
             Ok(()) => tracing::info!("the settings were read again"),
             Err(error) => tracing::error!(%error, "the settings were not taken: everything is as before"),
         },
@@ -32,23 +32,23 @@ pub(super) async fn reload(engine: &std::sync::Arc<Engine>, sweeps: &mut Sweeps,
     super::tell_systemd(&[NotifyState::Ready]);
 }
 
-async fn take(engine: &std::sync::Arc<Engine>, sweeps: &mut Sweeps, config: &Config) -> anyhow::Result<()> {
-    for key in waiting_for_a_restart(&engine.config, config)? {
+async fn take(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, config: &Config) -> anyhow::Result<()> {
+    for key in waiting_for_a_restart(&context.config, config)? {
         tracing::warn!(key, "this setting changes with a restart only");
     }
     // Whatever can be refused comes before anything is changed.
     let schedule = config.poll.schedule.as_str();
-    let ringer = std::sync::Arc::clone(engine);
+    let ringer = std::sync::Arc::clone(context);
     let job = Job::new(schedule, move |_, _| ringer.bells.sweep.notify_one())?;
     // Of the rest the daemon goes on as it was started, in every part of it.
-    engine.rulebook.replace(&Config { review: config.review.clone(), ..engine.config.clone() })?;
+    context.settings.replace(&Config { review: config.review.clone(), ..context.config.clone() })?;
     if schedule != sweeps.schedule {
         let job = sweeps.scheduler.add(job).await?;
         sweeps.scheduler.remove(&std::mem::replace(&mut sweeps.job, job)).await?;
         schedule.clone_into(&mut sweeps.schedule);
     }
-    engine.bells.ask.notify_one();
-    engine.bells.dispatch.notify_one();
+    context.bells.recheck.notify_one();
+    context.bells.delivery.notify_one();
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Engine;
+use crate::context::Context;
 
 /// The loops that look by themselves do so every few seconds.
 const LOOKS: Duration = Duration::from_mins(1);
@@ -18,8 +18,8 @@ const RINGS: Duration = Duration::from_mins(3);
 /// When each loop last turned.
 #[derive(Debug)]
 pub(super) struct Pulse {
-    pub(super) ask: Beat,
-    pub(super) dispatch: Beat,
+    pub(super) recheck: Beat,
+    pub(super) delivery: Beat,
     pub(super) bell: Beat,
 }
 
@@ -43,14 +43,14 @@ impl Beat {
 
 impl Pulse {
     pub(super) fn new(at: Instant) -> Self {
-        Self { ask: Beat::new(at), dispatch: Beat::new(at), bell: Beat::new(at) }
+        Self { recheck: Beat::new(at), delivery: Beat::new(at), bell: Beat::new(at) }
     }
 
     /// What has not turned for too long.
     fn stuck(&self, now: Instant) -> Option<&'static str> {
         [
-            ("the asker", &self.ask, LOOKS),
-            ("the dispatcher", &self.dispatch, LOOKS),
+            ("the recheck loop", &self.recheck, LOOKS),
+            ("the delivery loop", &self.delivery, LOOKS),
             ("the scheduler", &self.bell, RINGS),
         ]
         .into_iter()
@@ -59,7 +59,7 @@ impl Pulse {
 }
 
 /// Feeds systemd's watchdog, if it waits for that, until `stop`.
-pub(super) async fn feed(engine: &Engine, pulse: &Pulse, stop: CancellationToken) {
+pub(super) async fn feed(context: &Context, pulse: &Pulse, stop: CancellationToken) {
     let Some(patience) = sd_notify::watchdog_enabled() else { return stop.cancelled().await };
     let every = patience / 3;
     loop {
@@ -71,7 +71,7 @@ pub(super) async fn feed(engine: &Engine, pulse: &Pulse, stop: CancellationToken
             tracing::error!(part = name, "it does not turn any more: the watchdog is not fed");
             continue;
         }
-        match tokio::time::timeout(every, engine.store.probe(engine.clock.now())).await {
+        match tokio::time::timeout(every, context.store.probe(context.clock.now())).await {
             Ok(Ok(())) => super::tell_systemd(&[NotifyState::Watchdog]),
             Ok(Err(error)) => tracing::error!(%error, "the store does not answer: the watchdog is not fed"),
             Err(_) => tracing::error!("the store does not answer in time: the watchdog is not fed"),
@@ -89,12 +89,12 @@ mod tests {
         let pulse = Pulse::new(begun);
         let after = |seconds| pulse.stuck(begun + Duration::from_secs(seconds));
         assert_eq!(after(60), None);
-        assert_eq!(after(61), Some("the asker"));
-        *pulse.ask.0.lock().unwrap() = begun + Duration::from_secs(100);
-        *pulse.dispatch.0.lock().unwrap() = begun + Duration::from_secs(150);
+        assert_eq!(after(61), Some("the recheck loop"));
+        *pulse.recheck.0.lock().unwrap() = begun + Duration::from_secs(100);
+        *pulse.delivery.0.lock().unwrap() = begun + Duration::from_secs(150);
         assert_eq!(after(155), None);
-        assert_eq!(after(170), Some("the asker"));
-        *pulse.ask.0.lock().unwrap() = begun + Duration::from_secs(150);
+        assert_eq!(after(170), Some("the recheck loop"));
+        *pulse.recheck.0.lock().unwrap() = begun + Duration::from_secs(150);
         assert_eq!(after(181), Some("the scheduler"));
     }
 }

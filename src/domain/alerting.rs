@@ -158,14 +158,14 @@ fn of_account(view: &AccountView, now: Timestamp) -> Vec<Alert> {
     if account.is_active()
         && let Some(weekly) = weekly.filter(|weekly| *weekly >= BUSY)
     {
-        let since = health.last_event.unwrap_or(account.connected_at);
+        let since = health.last_finished_at.unwrap_or(account.connected_at);
         let summary = format!("{} usually finishes {weekly:.0} works a week, and now none", account.name);
         let action =
             "ask whether work is still closed in Jobber, and whether the trigger is the right one".to_owned();
         found.push(alert(AlertKind::NoWork, id, since, now, summary, action));
     }
     if account.is_active() && !account.endpoints.is_empty() && health.unheard >= UNHEARD {
-        let since = health.last_webhook.unwrap_or(account.connected_at);
+        let since = health.last_webhook_at.unwrap_or(account.connected_at);
         let summary =
             format!("Jobber sends no events of {} any more; sweeps find its work all the same", account.name);
         let action =
@@ -299,7 +299,7 @@ fn is_silent_still(alert: &Alert, view: &View) -> bool {
         && view.accounts.iter().any(|view| {
             Some(&view.account.id) == alert.account.as_ref()
                 && view.account.is_active()
-                && view.health.last_event.is_none_or(|work| work <= alert.since)
+                && view.health.last_finished_at.is_none_or(|work| work <= alert.since)
         })
 }
 

@@ -3,11 +3,15 @@
 //! Everything here is plain data. Raw API nodes become these types in `jobber::convert` and nowhere
 //! else; the store writes them, and the pure core (`plan`, `decide`, `retry`) reasons about them.
 
+mod account;
 mod alert;
-mod card;
+mod ask;
+mod change;
 mod contact;
+mod decision;
 mod facts;
-mod ledger;
+mod link;
+mod outbox;
 mod record;
 
 use std::fmt;
@@ -15,16 +19,19 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use account::{Account, Connection, Failure, Health, LostReason, Overrides};
 pub use alert::{Alert, AlertKind, Over};
-pub use card::{CardEmail, CardPhone, ClientCard, WatchTopic};
-pub use contact::{ContactKey, contacts_of};
-pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts};
-pub use ledger::{
-    Account, Ask, AskBody, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
-    BodyVisit, Candidate, Connection, Contacted, DeadReason, Decision, Delivery, EntryState, Failure, Health,
-    LastAttempt, Link, LinkState, LostReason, Marker, OutboxEntry, Outcome, Overrides, Pending,
-    ReceiverState, SkipReason, Subject, Suppression,
+pub use ask::{
+    Ask, AskBody, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty, BodyVisit,
 };
+pub use change::{ClientSnapshot, SnapshotEmail, SnapshotPhone, WatchTopic};
+pub use contact::{ContactKey, contacts_of};
+pub use decision::{
+    Candidate, Contacted, Decision, Delivery, Marker, Outcome, SkipReason, Subject, Suppression,
+};
+pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts};
+pub use link::{Link, LinkState, Pending};
+pub use outbox::{DeadReason, EntryState, LastAttempt, OutboxEntry, ReceiverState};
 pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};
 
 macro_rules! text_id {

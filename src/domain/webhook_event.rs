@@ -145,7 +145,7 @@ fn form(body: &[u8]) -> Option<Value> {
 /// What an event asks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "wish", rename_all = "snake_case")]
-pub enum Wish {
+pub enum FollowUp {
     /// This piece of work may be finished: read it.
     Read {
         /// The work.
@@ -164,12 +164,12 @@ pub enum Wish {
     Sweep,
 }
 
-/// A wish, and how often it was uttered: what is heard while it is followed is not followed yet.
+/// A follow_up, and how often it was uttered: what is heard while it is followed is not followed yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
-    /// The wish.
+pub struct InboxEntry {
+    /// The follow_up.
     #[serde(flatten)]
-    pub wish: Wish,
+    pub follow_up: FollowUp,
     /// How often, after the first time.
     #[serde(default)]
     pub again: u64,
@@ -177,14 +177,14 @@ pub struct Wanted {
 
 impl Event {
     /// What to do about it in an account with this trigger; `None` if nothing follows.
-    pub fn wish(&self, trigger: Trigger) -> Option<Wish> {
+    pub fn follow_up(&self, trigger: Trigger) -> Option<FollowUp> {
         match (self.topic, self.topic.work()) {
             (_, Some(kind)) if kind == trigger.work_kind() => {
-                Some(Wish::Read { work: WorkRef { kind, id: self.item.clone() } })
+                Some(FollowUp::Read { work: WorkRef { kind, id: self.item.clone() } })
             }
             (_, Some(_)) => None,
-            (Topic::ClientUpdate, None) => Some(Wish::Client { id: self.item.clone() }),
-            (_, None) => Some(Wish::Connection),
+            (Topic::ClientUpdate, None) => Some(FollowUp::Client { id: self.item.clone() }),
+            (_, None) => Some(FollowUp::Connection),
         }
     }
 }
@@ -230,16 +230,16 @@ mod tests {
     fn only_work_of_the_accounts_own_kind_is_worth_a_read() {
         for trigger in Trigger::ALL {
             for topic in Topic::ALL {
-                let wish = event(topic).wish(trigger);
+                let follow_up = event(topic).follow_up(trigger);
                 match topic.work() {
                     Some(kind) => {
-                        assert_eq!(wish.is_some(), kind == trigger.work_kind(), "{topic:?} {trigger}");
+                        assert_eq!(follow_up.is_some(), kind == trigger.work_kind(), "{topic:?} {trigger}");
                     }
-                    None => assert!(wish.is_some()),
+                    None => assert!(follow_up.is_some()),
                 }
             }
             for topic in Topic::of(trigger) {
-                assert!(event(topic).wish(trigger).is_some(), "{topic:?} is of no use to {trigger}");
+                assert!(event(topic).follow_up(trigger).is_some(), "{topic:?} is of no use to {trigger}");
             }
         }
     }

@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use super::queries::{clients, connected_account, details, extras, invoices, jobs, visits};
 use super::{ApiError, Cards, ExtraFacts, Identity, Page};
 use crate::domain::model::{
-    AccountId, CardEmail, CardPhone, ClientCard, ClientFacts, EmailAddress, Facts, InvoiceFacts,
-    InvoiceRecord, JobFacts, JobRecord, Person, Phone, Record, VisitFacts, VisitRecord, WorkKind, WorkRef,
+    AccountId, ClientFacts, ClientSnapshot, EmailAddress, Facts, InvoiceFacts, InvoiceRecord, JobFacts,
+    JobRecord, Person, Phone, Record, SnapshotEmail, SnapshotPhone, VisitFacts, VisitRecord, WorkKind,
+    WorkRef,
 };
 use crate::domain::webhook_event::Topic;
 
@@ -95,7 +96,7 @@ fn page(
 pub(super) fn cards(data: clients::ResponseData) -> Result<Cards, ApiError> {
     let page =
         page(std::iter::empty(), data.clients.page_info.has_next_page, data.clients.page_info.end_cursor)?;
-    let cards = data.clients.nodes.into_iter().map(|client| ClientCard {
+    let cards = data.clients.nodes.into_iter().map(|client| ClientSnapshot {
         id: client.id,
         name: client.name,
         first_name: client.first_name,
@@ -106,7 +107,7 @@ pub(super) fn cards(data: clients::ResponseData) -> Result<Cards, ApiError> {
         phones: client
             .phones
             .into_iter()
-            .map(|phone| CardPhone {
+            .map(|phone| SnapshotPhone {
                 number: phone.normalized_phone_number.unwrap_or(phone.number),
                 takes_texts: phone.sms_allowed,
                 is_primary: phone.primary,
@@ -115,7 +116,7 @@ pub(super) fn cards(data: clients::ResponseData) -> Result<Cards, ApiError> {
         emails: client
             .emails
             .into_iter()
-            .map(|email| CardEmail { address: email.address, is_primary: email.primary })
+            .map(|email| SnapshotEmail { address: email.address, is_primary: email.primary })
             .collect(),
         updated_at: client.updated_at,
     });

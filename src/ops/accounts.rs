@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{AccountShown, Handed, Reply, Setting, find_account};
 use crate::accounts::session::ReadError;
 use crate::config::{KEYS, value_of};
-use crate::context::Engine;
+use crate::context::Context;
 use crate::domain::model::{Account, Connection, Trigger};
 use crate::outbound::secret::WebhookSecret;
 use crate::store::{Belongings, Change, StoreError};
@@ -21,26 +21,26 @@ const BODY: &str = "body_file";
 const SECRET: &str = "webhook_secret_file";
 
 /// What an account is to do otherwise.
-pub(super) struct Wish {
+pub(super) struct AccountChange {
     pub(super) set: BTreeMap<String, Value>,
     pub(super) unset: Vec<String>,
     pub(super) body: Option<String>,
     pub(super) secret: Option<Handed>,
 }
 
-pub(super) fn show(engine: &Engine, name: &str) -> Result<Reply, StoreError> {
-    match find_account(engine, name)? {
-        Ok(account) => shown(engine, account),
+pub(super) fn show(context: &Context, name: &str) -> Result<Reply, StoreError> {
+    match find_account(context, name)? {
+        Ok(account) => shown(context, account),
         Err(refusal) => Ok(Reply::Refused(refusal)),
     }
 }
 
-fn shown(engine: &Engine, account: Account) -> Result<Reply, StoreError> {
-    let review = engine.rulebook.review(&account.overrides);
+fn shown(context: &Context, account: Account) -> Result<Reply, StoreError> {
+    let review = context.settings.review(&account.overrides);
     let problem = review.as_ref().err().map(ToString::to_string);
-    let review = review.unwrap_or_else(|_| engine.rulebook.defaults());
+    let review = review.unwrap_or_else(|_| context.settings.defaults());
     let review = serde_json::to_value(review).unwrap_or_default();
-    let has_secret = engine.store.webhook_secret(&account.id)?.is_some();
+    let has_secret = context.store.webhook_secret(&account.id)?.is_some();
     let own = &account.overrides;
     let settings = KEYS
         .iter()
@@ -49,7 +49,7 @@ fn shown(engine: &Engine, account: Account) -> Result<Reply, StoreError> {
             let (value, own) = match key {
                 TRIGGER => (
                     Some(account.trigger.as_str().into()),
-                    account.trigger != engine.rulebook.defaults().trigger,
+                    account.trigger != context.settings.defaults().trigger,
                 ),
                 BODY if own.body.is_some() => (own.body.clone().map(Value::from), true),
                 SECRET if has_secret => (Some("(a secret of its own)".into()), true),
@@ -67,12 +67,12 @@ fn shown(engine: &Engine, account: Account) -> Result<Reply, StoreError> {
 
 /// Tries the account's settings as they would be, and has them so.
 pub(super) async fn set(
-    engine: &Engine,
+    context: &Context,
     name: &str,
-    wish: Wish,
+    wish: AccountChange,
     now: Timestamp,
 ) -> Result<Reply, StoreError> {
-    let account = match find_account(engine, name)? {
+    let account = match find_account(context, name)? {
         Ok(account) => account,
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
@@ -103,7 +103,7 @@ pub(super) async fn set(
     }
     for key in wish.unset {
         match key.as_str() {
-            TRIGGER => change.trigger = Some(default_trigger(engine)),
+            TRIGGER => change.trigger = Some(default_trigger(context)),
             BODY => {
                 own.body = None;
                 change.body = Some(None);
@@ -120,44 +120,44 @@ pub(super) async fn set(
             }
         }
     }
-    if let Err(error) = engine.rulebook.review(&own) {
+    if let Err(error) = context.settings.review(&own) {
         return Ok(Reply::Refused(format!("{error}; nothing was changed")));
     }
     // By Jobber's clock, where it tells: work's instants are its own.
     let at = match change.trigger {
-        Some(_) => engine.connection.reach().await.ok().flatten().unwrap_or(now),
+        Some(_) => context.session.reach().await.ok().flatten().unwrap_or(now),
         None => now,
     };
-    match engine.store.change_account(&account.id, change, at).await? {
+    match context.store.change_account(&account.id, change, at).await? {
         Some(account) => {
             // What is due by its new settings may be due now.
-            engine.bells.dispatch.notify_one();
-            shown(engine, account)
+            context.bells.delivery.notify_one();
+            shown(context, account)
         }
         None => Ok(Reply::Refused(format!("{name} was removed meanwhile"))),
     }
 }
 
-fn default_trigger(engine: &Engine) -> Trigger {
-    engine.rulebook.defaults().trigger
+fn default_trigger(context: &Context) -> Trigger {
+    context.settings.defaults().trigger
 }
 
 pub(super) async fn pause(
-    engine: &Engine,
+    context: &Context,
     name: &str,
     since: Option<Timestamp>,
 ) -> Result<Reply, StoreError> {
-    let account = match find_account(engine, name)? {
+    let account = match find_account(context, name)? {
         Ok(account) => account,
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
-    let changed = engine.store.pause(&account.id, since).await?;
+    let changed = context.store.pause(&account.id, since).await?;
     if since.is_none() {
-        engine.bells.sweep.notify_one();
-        engine.bells.dispatch.notify_one();
+        context.bells.sweep.notify_one();
+        context.bells.delivery.notify_one();
     }
     let (name, max_age) =
-        (&account.name, engine.rulebook.review(&account.overrides).map(|review| review.max_age));
+        (&account.name, context.settings.review(&account.overrides).map(|review| review.max_age));
     Ok(Reply::Done(match (since, changed) {
         (Some(_), true) => {
             let max_age = max_age.map_or_else(|_| "review.max_age".to_owned(), |max_age| max_age.to_string());
@@ -172,8 +172,8 @@ pub(super) async fn pause(
 }
 
 /// Tells Jobber, and then forgets the tokens. Where Jobber cannot be told nothing changes.
-pub(super) async fn disconnect(engine: &Engine, name: &str, now: Timestamp) -> Result<Reply, StoreError> {
-    let account = match find_account(engine, name)? {
+pub(super) async fn disconnect(context: &Context, name: &str, now: Timestamp) -> Result<Reply, StoreError> {
+    let account = match find_account(context, name)? {
         Ok(account) => account,
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
@@ -183,8 +183,8 @@ pub(super) async fn disconnect(engine: &Engine, name: &str, now: Timestamp) -> R
     let told = match account.connection {
         Connection::Connected => {
             // Nobody knows whether they end with the authorisation. If they cannot be ended, they name an account that is gone.
-            let _ended = super::events::off(engine, &account, account.endpoints.clone()).await;
-            engine.connection.disconnect(&account.id).await
+            let _ended = super::events::off(context, &account, account.endpoints.clone()).await;
+            context.session.disconnect(&account.id).await
         }
         _ => Ok(()),
     };
@@ -204,7 +204,7 @@ pub(super) async fn disconnect(engine: &Engine, name: &str, now: Timestamp) -> R
     } else {
         "here; Jobber let us in no more"
     };
-    let dropped = engine.store.disconnect(&account.id, now).await?;
+    let dropped = context.store.disconnect(&account.id, now).await?;
     tracing::info!(account.id = %account.id, asks = dropped, "disconnected by an admin");
     Ok(Reply::Done(format!(
         "{} is disconnected, {where_to}; what waited is not asked about, and {dropped} asks on their way were dropped. `account remove` forgets it",
@@ -212,8 +212,8 @@ pub(super) async fn disconnect(engine: &Engine, name: &str, now: Timestamp) -> R
     )))
 }
 
-pub(super) async fn remove(engine: &Engine, name: &str, write: bool) -> Result<Reply, StoreError> {
-    let account = match find_account(engine, name)? {
+pub(super) async fn remove(context: &Context, name: &str, write: bool) -> Result<Reply, StoreError> {
+    let account = match find_account(context, name)? {
         Ok(account) => account,
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
@@ -221,7 +221,7 @@ pub(super) async fn remove(engine: &Engine, name: &str, write: bool) -> Result<R
         let words = format!("{} is connected: `account disconnect` it first", account.name);
         return Ok(Reply::Refused(words));
     }
-    let Belongings { decisions, waiting, asks } = engine.store.belongings(&account.id)?;
+    let Belongings { decisions, waiting, asks } = context.store.belongings(&account.id)?;
     let what =
         format!("{decisions} decisions ({waiting} of them still waiting) and {asks} asks on their way");
     if !write {
@@ -230,7 +230,7 @@ pub(super) async fn remove(engine: &Engine, name: &str, write: bool) -> Result<R
             account.name
         )));
     }
-    if !engine.store.remove_account(&account.id, engine.clock.now()).await? {
+    if !context.store.remove_account(&account.id, context.clock.now()).await? {
         let words = format!("{} was connected meanwhile: `account disconnect` it first", account.name);
         return Ok(Reply::Refused(words));
     }

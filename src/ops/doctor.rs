@@ -9,7 +9,7 @@ use super::{Reply, named};
 use crate::accounts::session::ReadError;
 use crate::accounts::settings::{Receiver, ReceiverError};
 use crate::accounts::tokens::TokenError;
-use crate::context::Engine;
+use crate::context::Context;
 use crate::digest;
 use crate::domain::model::{Account, AskId};
 use crate::domain::retry::Reply as Answer;
@@ -80,36 +80,36 @@ impl Check {
 }
 
 /// Everything, in order. Nothing is changed; a token that is due is refreshed.
-pub(super) async fn doctor(engine: &Engine, now: Timestamp) -> Result<Reply, StoreError> {
-    let mut checks = vec![store(engine, now).await];
-    let jobber = jobber(engine, now).await;
+pub(super) async fn doctor(context: &Context, now: Timestamp) -> Result<Reply, StoreError> {
+    let mut checks = vec![store(context, now).await];
+    let jobber = jobber(context, now).await;
     let reached = jobber.first().is_some_and(|check| check.state != CheckState::Failed);
     checks.extend(jobber);
     checks.push(if reached {
-        app(engine).await?
+        app(context).await?
     } else {
         Check::skipped("client id and secret", "Jobber's API")
     });
-    checks.push(public_url(engine).await);
+    checks.push(public_url(context).await);
     checks.push(version(now));
-    let known = engine.store.accounts()?;
+    let known = context.store.accounts()?;
     if !reached {
         checks.push(Check::skipped("accounts", "Jobber's API"));
     } else if known.is_empty() {
         checks.push(Check::unsure("accounts", "none is connected", "jobber-reviewd link create NAME"));
     } else {
-        checks.extend(accounts(engine, &known).await?);
+        checks.extend(accounts(context, &known).await?);
     }
-    checks.extend(receivers(engine, &known, now).await?);
-    checks.push(queue(engine)?);
+    checks.extend(receivers(context, &known, now).await?);
+    checks.push(queue(context)?);
     Ok(Reply::Checked(checks))
 }
 
-async fn store(engine: &Engine, now: Timestamp) -> Check {
-    match engine.store.probe(now).await {
+async fn store(context: &Context, now: Timestamp) -> Check {
+    match context.store.probe(now).await {
         Ok(()) => Check::fine(
             "store",
-            format!("{} takes and gives back what is written", engine.store.path().display()),
+            format!("{} takes and gives back what is written", context.store.path().display()),
         ),
         Err(error) => {
             Check::failed("store", error.to_string(), "mend that and start the daemon again; nothing is lost")
@@ -117,9 +117,9 @@ async fn store(engine: &Engine, now: Timestamp) -> Check {
     }
 }
 
-async fn jobber(engine: &Engine, now: Timestamp) -> Vec<Check> {
-    let (name, base) = ("Jobber's API", &engine.config.jobber.api_base);
-    match engine.connection.reach().await {
+async fn jobber(context: &Context, now: Timestamp) -> Vec<Check> {
+    let (name, base) = ("Jobber's API", &context.config.jobber.api_base);
+    match context.session.reach().await {
         Ok(date) => {
             let reached = Check::fine(name, format!("{base} answers"));
             let clock = match date.map(|date| now.duration_since(date)) {
@@ -152,9 +152,9 @@ async fn jobber(engine: &Engine, now: Timestamp) -> Vec<Check> {
     }
 }
 
-async fn app(engine: &Engine) -> Result<Check, StoreError> {
+async fn app(context: &Context) -> Result<Check, StoreError> {
     let name = "client id and secret";
-    Ok(match engine.connection.try_app().await {
+    Ok(match context.session.try_app().await {
         // A refresh token that nobody gave out is refused; the app that brought it was not.
         Err(TokenError::NeedsAuthorization(_)) | Ok(()) => Check::fine(name, "Jobber knows the app"),
         Err(TokenError::Store(error)) => return Err(error),
@@ -171,14 +171,14 @@ async fn app(engine: &Engine) -> Result<Check, StoreError> {
     })
 }
 
-async fn public_url(engine: &Engine) -> Check {
-    let (name, url) = ("http.public_url", &engine.config.http.public_url.0);
-    let redirect = format!("the app's redirect URI in Jobber must be {}", engine.config.redirect_uri());
+async fn public_url(context: &Context) -> Check {
+    let (name, url) = ("http.public_url", &context.config.http.public_url.0);
+    let redirect = format!("the app's redirect URI in Jobber must be {}", context.config.redirect_uri());
     if is_loopback(url) {
         let remedy = "fine for a trial with the sandbox; contractors need a public https address";
         return Check::unsure(name, format!("{url} is this machine alone"), remedy);
     }
-    match engine.connection.get(url.clone(), "healthz").await {
+    match context.session.get(url.clone(), "healthz").await {
         Ok(200) => Check::unsure(
             name,
             format!("{url} leads here, seen from this machine; {redirect}"),
@@ -209,7 +209,7 @@ fn version(now: Timestamp) -> Check {
     }
 }
 
-async fn accounts(engine: &Engine, known: &[Account]) -> Result<Vec<Check>, StoreError> {
+async fn accounts(context: &Context, known: &[Account]) -> Result<Vec<Check>, StoreError> {
     let (mut checks, mut fine) = (Vec::new(), 0);
     for account in known {
         let name = format!("account {}", account.name);
@@ -221,9 +221,9 @@ async fn accounts(engine: &Engine, known: &[Account]) -> Result<Vec<Check>, Stor
             checks.push(Check::fine(name, "it was disconnected (account remove)"));
             continue;
         }
-        match engine.connection.identity(&account.id).await {
+        match context.session.identity(&account.id).await {
             Ok(id) if id == account.id => {
-                let health = engine.store.health(&account.id)?;
+                let health = context.store.health(&account.id)?;
                 match health.last_error.filter(|_| health.needs_operator) {
                     Some(error) => checks.push(Check::failed(name, "its sweeps fail", error)),
                     None => fine += 1,
@@ -257,15 +257,15 @@ async fn accounts(engine: &Engine, known: &[Account]) -> Result<Vec<Check>, Stor
 }
 
 /// Each receiver once. It gets a ping, signed and then signed wrongly; neither asks anybody.
-async fn receivers(engine: &Engine, known: &[Account], now: Timestamp) -> Result<Vec<Check>, StoreError> {
+async fn receivers(context: &Context, known: &[Account], now: Timestamp) -> Result<Vec<Check>, StoreError> {
     // By address and secret: an account can have its own of each.
     let mut receivers: BTreeMap<_, (Receiver, Vec<&str>)> = BTreeMap::new();
-    let default = engine.rulebook.default_receiver();
+    let default = context.settings.default_receiver();
     receivers.insert((default.id(), None), (default, vec![]));
     for account in known {
-        match engine.rulebook.receiver_of(account) {
+        match context.settings.receiver_of(account) {
             Ok(receiver) => {
-                let own = engine.store.webhook_secret(&account.id)?.map(|_| account.id.clone());
+                let own = context.store.webhook_secret(&account.id)?.map(|_| account.id.clone());
                 receivers
                     .entry((receiver.id(), own))
                     .or_insert_with(|| (receiver, vec![]))
@@ -282,7 +282,7 @@ async fn receivers(engine: &Engine, known: &[Account], now: Timestamp) -> Result
         let whose = if accounts.is_empty() { "review.webhook_url".to_owned() } else { accounts.join(", ") };
         let body = format!(r#"{{"type":"ping","timestamp":"{now}"}}"#);
         let id = AskId::new(format!("ping_{}", digest::short(&[&now.to_string(), &whose])));
-        let signed = engine.sender.post(&receiver.url, &receiver.secret, &id, &body, now).await;
+        let signed = context.sender.post(&receiver.url, &receiver.secret, &id, &body, now).await;
         checks.push(of_ping(format!("receiver of {whose}"), &signed));
     }
     Ok(checks)
@@ -316,8 +316,8 @@ fn of_ping(name: String, signed: &Attempted) -> Check {
     }
 }
 
-fn queue(engine: &Engine) -> Result<Check, StoreError> {
-    let counts = engine.store.outbox_counts()?;
+fn queue(context: &Context) -> Result<Check, StoreError> {
+    let counts = context.store.outbox_counts()?;
     let (queued, dead) =
         counts.by_account.values().fold((0, 0), |sum, count| (sum.0 + count.queued, sum.1 + count.dead));
     let detail = format!("{queued} asks on their way, {dead} dead letters");
@@ -330,23 +330,23 @@ fn queue(engine: &Engine) -> Result<Check, StoreError> {
 
 /// Tries a receiver: a wrong signature, then a marked sample, twice under one id.
 pub(super) async fn test_event(
-    engine: &Engine,
+    context: &Context,
     account: Option<String>,
     now: Timestamp,
 ) -> Result<Reply, StoreError> {
-    let account = match named(engine, account)? {
+    let account = match named(context, account)? {
         Ok(account) => account,
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
     let found = account.as_ref().map(|account| {
-        let texts = engine.rulebook.rules_of(account)?.texts;
-        engine.rulebook.receiver_of(account).map(|receiver| (receiver, texts))
+        let texts = context.settings.rules_of(account)?.texts;
+        context.settings.receiver_of(account).map(|receiver| (receiver, texts))
     });
     let (receiver, texts) = match found {
         Some(Ok(found)) => found,
         Some(Err(ReceiverError::Store(error))) => return Err(error),
         Some(Err(ReceiverError::Settings(error))) => return Ok(Reply::Refused(error.to_string())),
-        None => (engine.rulebook.default_receiver(), engine.rulebook.default_texts()),
+        None => (context.settings.default_receiver(), context.settings.default_texts()),
     };
     let body = match texts.sample(account.as_ref(), now) {
         Ok(body) => body,
@@ -358,8 +358,8 @@ pub(super) async fn test_event(
     // A secret that the receiver cannot know.
     let stranger = WebhookSecret::of(&crate::accounts::onboarding::random()?);
     let (forged, sample) = (id("forged"), id("sample"));
-    let wrong = engine.sender.post(&receiver.url, &stranger, &forged, &body, now).await;
-    let first = engine.sender.post(&receiver.url, &receiver.secret, &sample, &body, now).await;
+    let wrong = context.sender.post(&receiver.url, &stranger, &forged, &body, now).await;
+    let first = context.sender.post(&receiver.url, &receiver.secret, &sample, &body, now).await;
     let mut checks = vec![of_forged(&wrong)];
     let taken = matches!(first.reply, Answer::Accepted { .. });
     checks.push(if taken {
@@ -372,7 +372,7 @@ pub(super) async fn test_event(
         )
     });
     checks.push(if taken {
-        let again = engine.sender.post(&receiver.url, &receiver.secret, &sample, &body, now).await;
+        let again = context.sender.post(&receiver.url, &receiver.secret, &sample, &body, now).await;
         of_repeat(&again, &sample)
     } else {
         Check::skipped("the same sample again", "a sample")

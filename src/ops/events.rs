@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Reply, named};
 use crate::accounts::session::{ReadError, Trouble};
-use crate::context::Engine;
+use crate::context::Context;
 use crate::domain::model::{Account, AccountId, EncodedId};
 use crate::domain::webhook_event::Topic;
 use crate::store::StoreError;
@@ -36,12 +36,12 @@ pub(super) enum Turn {
 }
 
 pub(super) async fn events(
-    engine: &Engine,
+    context: &Context,
     account: Option<String>,
     turn: Turn,
     now: Timestamp,
 ) -> Result<Reply, StoreError> {
-    let accounts = match named(engine, account)? {
+    let accounts = match named(context, account)? {
         Ok(Some(account)) if turn != Turn::AsTheyAre && !account.is_active() => {
             return Ok(Reply::Refused(format!(
                 "{} is {}: Jobber cannot be told",
@@ -50,7 +50,7 @@ pub(super) async fn events(
             )));
         }
         Ok(Some(account)) => vec![account],
-        Ok(None) => engine.store.accounts()?,
+        Ok(None) => context.store.accounts()?,
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
     let mut rows = Vec::new();
@@ -59,16 +59,16 @@ pub(super) async fn events(
             // Who rests or is not connected is left as it is.
             _ if !account.is_active() => Ok(()),
             Turn::AsTheyAre => Ok(()),
-            Turn::On => on(engine, &account, now).await,
-            Turn::Off => off(engine, &account, account.endpoints.clone()).await,
+            Turn::On => on(context, &account, now).await,
+            Turn::Off => off(context, &account, account.endpoints.clone()).await,
         };
         let error = match done {
             Ok(()) => None,
             Err(ReadError::Store(error)) => return Err(error),
             Err(error) => Some(error.to_string()),
         };
-        let Some(account) = engine.store.account(&account.id)? else { continue };
-        let last = engine.store.health(&account.id)?.last_webhook;
+        let Some(account) = context.store.account(&account.id)? else { continue };
+        let last = context.store.health(&account.id)?.last_webhook_at;
         let topics = account.endpoints.into_keys().collect();
         rows.push(EventsOf { id: account.id, name: account.name, topics, last, error });
     }
@@ -78,23 +78,23 @@ pub(super) async fn events(
 /// Every topic that the account has use for, and no other. Each endpoint's id is stored as soon as it is known: Jobber
 /// cannot list them. A topic that Jobber refuses (it may send it already, and the id was lost with its answer) is told,
 /// and keeps none of the others.
-async fn on(engine: &Engine, account: &Account, now: Timestamp) -> Result<(), ReadError> {
+async fn on(context: &Context, account: &Account, now: Timestamp) -> Result<(), ReadError> {
     let wanted = Topic::of(account.trigger);
     let is_wanted = |name: &str| wanted.iter().any(|topic| topic.as_str() == name);
     let old = account.endpoints.iter().filter(|(topic, _)| !is_wanted(topic));
-    off(engine, account, old.map(|(topic, id)| (topic.clone(), id.clone())).collect()).await?;
-    let (url, mut refused) = (engine.config.events_url(), None);
+    off(context, account, old.map(|(topic, id)| (topic.clone(), id.clone())).collect()).await?;
+    let (url, mut refused) = (context.config.events_url(), None);
     for topic in wanted {
         let name = topic.as_str().to_owned();
         if account.endpoints.contains_key(&name) {
             continue;
         }
-        match engine.connection.event_on(&account.id, topic, &url).await {
+        match context.session.event_on(&account.id, topic, &url).await {
             Ok(id) => {
                 let note = move |endpoints: &mut BTreeMap<String, EncodedId>| {
                     endpoints.insert(name, id);
                 };
-                engine.store.note_endpoints(&account.id, note).await?;
+                context.store.note_endpoints(&account.id, note).await?;
             }
             Err(ReadError::Failed { detail, trouble: trouble @ Trouble::Answer }) => {
                 let detail = format!("{name}: {detail}; Jobber may send it already");
@@ -104,22 +104,22 @@ async fn on(engine: &Engine, account: &Account, now: Timestamp) -> Result<(), Re
         }
     }
     // From here on their absence tells something.
-    engine.store.note_webhook(&account.id, now).await?;
+    context.store.note_webhook(&account.id, now).await?;
     refused.map_or(Ok(()), Err)
 }
 
 /// One at a time: what Jobber does not know any more is gone already, and keeps no other one.
 pub(super) async fn off(
-    engine: &Engine,
+    context: &Context,
     account: &Account,
     endpoints: BTreeMap<String, EncodedId>,
 ) -> Result<(), ReadError> {
     for (topic, id) in endpoints {
-        match engine.connection.event_off(&account.id, std::slice::from_ref(&id)).await {
+        match context.session.event_off(&account.id, std::slice::from_ref(&id)).await {
             Ok(()) | Err(ReadError::Failed { trouble: Trouble::Answer, .. }) => {}
             Err(error) => return Err(error),
         }
-        engine.store.note_endpoints(&account.id, move |known| drop(known.remove(&topic))).await?;
+        context.store.note_endpoints(&account.id, move |known| drop(known.remove(&topic))).await?;
     }
     Ok(())
 }

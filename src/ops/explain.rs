@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Explained, Reply, named};
 use crate::accounts::session::ReadError;
-use crate::context::Engine;
+use crate::context::Context;
 use crate::domain::model::{Account, Decision, Outcome, Subject};
 use crate::store::StoreError;
 
@@ -12,22 +12,22 @@ use crate::store::StoreError;
 const RENDERED_AT_MOST: usize = 20;
 
 /// The decisions that fit `what`, the newest work first; with `render` and the sentence as it would read now.
-pub(super) async fn explain(engine: &Engine, what: &str, render: bool) -> Result<Reply, StoreError> {
-    let mut explained = find(engine, what)?;
+pub(super) async fn explain(context: &Context, what: &str, render: bool) -> Result<Reply, StoreError> {
+    let mut explained = find(context, what)?;
     if render {
         for row in explained.iter_mut().take(RENDERED_AT_MOST) {
-            row.would_say = Some(would_say(engine, row).await?);
+            row.would_say = Some(would_say(context, row).await?);
         }
     }
     Ok(Reply::Explained(explained))
 }
 
 /// Every decision that `what` names, the newest first.
-async fn would_say(engine: &Engine, row: &Explained) -> Result<String, StoreError> {
-    let Some(account) = engine.store.account(&row.account)? else {
+async fn would_say(context: &Context, row: &Explained) -> Result<String, StoreError> {
+    let Some(account) = context.store.account(&row.account)? else {
         return Ok("the account is gone".to_owned());
     };
-    match engine.asker.preview(&account, &row.decision.work, row.decision.trigger).await {
+    match context.rechecker.preview(&account, &row.decision.work, row.decision.trigger).await {
         Ok(Some(ask)) => Ok(ask.message),
         Ok(None) => Ok("nobody to ask: Jobber has neither the work nor a client for it".to_owned()),
         Err(ReadError::Store(error)) => Err(error),
@@ -35,8 +35,8 @@ async fn would_say(engine: &Engine, row: &Explained) -> Result<String, StoreErro
     }
 }
 
-fn explained_of(engine: &Engine, account: &Account, decision: Decision) -> Explained {
-    let local = decision.finished_at.to_zoned_datetime(engine.rulebook.zone_of(account));
+fn explained_of(context: &Context, account: &Account, decision: Decision) -> Explained {
+    let local = decision.finished_at.to_zoned_datetime(context.settings.zone_of(account));
     Explained {
         account: account.id.clone(),
         account_name: account.name.clone(),
@@ -47,20 +47,24 @@ fn explained_of(engine: &Engine, account: &Account, decision: Decision) -> Expla
 }
 
 /// Every decision of one account or of all that was made since an instant, the oldest first.
-pub(super) fn audit(engine: &Engine, account: Option<String>, since: Timestamp) -> Result<Reply, StoreError> {
-    let only = match named(engine, account)? {
+pub(super) fn audit(
+    context: &Context,
+    account: Option<String>,
+    since: Timestamp,
+) -> Result<Reply, StoreError> {
+    let only = match named(context, account)? {
         Ok(account) => account.map(|account| account.id),
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
     let mut rows = Vec::new();
-    for account in engine.store.accounts()? {
+    for account in context.store.accounts()? {
         if only.as_ref().is_some_and(|only| *only != account.id) {
             continue;
         }
-        for decision in engine.store.decisions(&account.id) {
+        for decision in context.store.decisions(&account.id) {
             let decision = decision?;
             if decision.at >= since {
-                rows.push(explained_of(engine, &account, decision));
+                rows.push(explained_of(context, &account, decision));
             }
         }
     }
@@ -68,11 +72,11 @@ pub(super) fn audit(engine: &Engine, account: Option<String>, since: Timestamp) 
     Ok(Reply::Explained(rows))
 }
 
-pub(super) fn find(engine: &Engine, what: &str) -> Result<Vec<Explained>, StoreError> {
+pub(super) fn find(context: &Context, what: &str) -> Result<Vec<Explained>, StoreError> {
     let wanted = Wanted::new(what);
     let mut explained = Vec::new();
-    for account in engine.store.accounts()? {
-        let decisions: Vec<Decision> = engine.store.decisions(&account.id).collect::<Result<_, _>>()?;
+    for account in context.store.accounts()? {
+        let decisions: Vec<Decision> = context.store.decisions(&account.id).collect::<Result<_, _>>()?;
         // A sweep knows clients by id only: once one decision names the client, all of that client's are meant.
         let clients: Vec<_> = decisions
             .iter()
@@ -83,7 +87,7 @@ pub(super) fn find(engine: &Engine, what: &str) -> Result<Vec<Explained>, StoreE
             let of_client =
                 decision.subject.client_id.as_ref().is_some_and(|client| clients.contains(client));
             if of_client || wanted.is_meant(&decision) {
-                explained.push(explained_of(engine, &account, decision));
+                explained.push(explained_of(context, &account, decision));
             }
         }
     }

@@ -5,41 +5,41 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Reply, explain, find_account, named};
-use crate::context::Engine;
+use crate::context::Context;
 use crate::domain::import::AskedBefore;
 use crate::domain::model::{Account, AccountId, ContactKey, Outcome, SkipReason, Suppression};
 use crate::domain::shadow::{ShadowReport, compare};
 use crate::store::StoreError;
 
 pub(super) async fn suppress(
-    engine: &Engine,
+    context: &Context,
     what: String,
     account: Option<String>,
     note: Option<String>,
     now: Timestamp,
 ) -> Result<Reply, StoreError> {
-    let account = match named(engine, account)? {
+    let account = match named(context, account)? {
         Ok(account) => account.map(|account| account.id),
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
     let Some(who) = ContactKey::of(&what) else { return Ok(Reply::Refused(nobody(&what))) };
-    engine.store.suppress(&who, Suppression { what: what.clone(), account, note, at: now }).await?;
+    context.store.suppress(&who, Suppression { what: what.clone(), account, note, at: now }).await?;
     Ok(Reply::Done(format!(
         "{what} is never asked; an ask that is on its way is dropped before its next attempt"
     )))
 }
 
 pub(super) async fn unsuppress(
-    engine: &Engine,
+    context: &Context,
     what: String,
     account: Option<String>,
 ) -> Result<Reply, StoreError> {
-    let account = match named(engine, account)? {
+    let account = match named(context, account)? {
         Ok(account) => account.map(|account| account.id),
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
     let Some(who) = ContactKey::of(&what) else { return Ok(Reply::Refused(nobody(&what))) };
-    Ok(if engine.store.unsuppress(&who, account.as_ref()).await? {
+    Ok(if context.store.unsuppress(&who, account.as_ref()).await? {
         Reply::Done(format!("{what} can be asked again"))
     } else {
         Reply::Refused(format!("{what} is not on the list: `suppress list` shows who is, and for whom"))
@@ -53,20 +53,20 @@ fn nobody(what: &str) -> String {
 }
 
 pub(super) fn shadow_report(
-    engine: &Engine,
+    context: &Context,
     theirs: Vec<AskedBefore>,
     otherwise: Option<String>,
 ) -> Result<Reply, StoreError> {
     // An account for which the old automation sent nothing has a difference too.
-    let meant = match named(engine, otherwise.clone())? {
+    let meant = match named(context, otherwise.clone())? {
         Ok(Some(account)) => vec![account],
-        Ok(None) => engine.store.accounts()?,
+        Ok(None) => context.store.accounts()?,
         Err(refusal) => return Ok(Reply::Refused(refusal)),
     };
     let mut by_account: BTreeMap<AccountId, (Account, Vec<AskedBefore>)> =
         meant.into_iter().map(|account| (account.id.clone(), (account, vec![]))).collect();
     for row in theirs {
-        match named(engine, row.account.clone().or_else(|| otherwise.clone()))? {
+        match named(context, row.account.clone().or_else(|| otherwise.clone()))? {
             Ok(Some(account)) => {
                 by_account.entry(account.id.clone()).or_insert_with(|| (account, vec![])).1.push(row);
             }
@@ -79,8 +79,8 @@ pub(super) fn shadow_report(
     }
     let mut whole = ShadowReport::default();
     for (account, rows) in by_account.into_values() {
-        let decisions: Vec<_> = engine.store.decisions(&account.id).collect::<Result<_, _>>()?;
-        let rules = match engine.rulebook.rules_of(&account) {
+        let decisions: Vec<_> = context.store.decisions(&account.id).collect::<Result<_, _>>()?;
+        let rules = match context.settings.rules_of(&account) {
             Ok(rules) => rules,
             Err(error) => return Ok(Reply::Refused(format!("{}: {error}", account.name))),
         };
@@ -94,8 +94,8 @@ pub(super) fn shadow_report(
     Ok(Reply::Shadow(whole))
 }
 
-pub(super) async fn release(engine: &Engine, what: &str, now: Timestamp) -> Result<Reply, StoreError> {
-    let mut stale = explain::find(engine, what)?;
+pub(super) async fn release(context: &Context, what: &str, now: Timestamp) -> Result<Reply, StoreError> {
+    let mut stale = explain::find(context, what)?;
     stale.retain(|row| matches!(row.decision.outcome, Outcome::Skipped { reason: SkipReason::TooOld }));
     let [row] = stale.as_slice() else {
         let words = match stale.as_slice() {
@@ -106,18 +106,18 @@ pub(super) async fn release(engine: &Engine, what: &str, now: Timestamp) -> Resu
         };
         return Ok(Reply::Refused(words));
     };
-    if !engine.store.release(&row.account, &row.decision.work, now).await? {
+    if !context.store.release(&row.account, &row.decision.work, now).await? {
         return Ok(Reply::Refused(format!(
             "{} was decided about anew meanwhile: look at `explain`",
             row.decision.work
         )));
     }
-    engine.bells.ask.notify_one();
+    context.bells.recheck.notify_one();
     Ok(Reply::Done(format!("{} is looked at again, although it is old", row.decision.work)))
 }
 
 pub(super) async fn import(
-    engine: &Engine,
+    context: &Context,
     asked: Vec<AskedBefore>,
     otherwise: Option<String>,
     write: bool,
@@ -131,7 +131,7 @@ pub(super) async fn import(
         };
         let id = match known.get(&name) {
             Some(id) => id,
-            None => match find_account(engine, &name)? {
+            None => match find_account(context, &name)? {
                 Ok(account) => known.entry(name).or_insert(account.id),
                 Err(refusal) => return Ok(Reply::Refused(format!("line {}: {refusal}", row.line))),
             },
@@ -140,7 +140,7 @@ pub(super) async fn import(
     }
     let count = people.len();
     if write {
-        engine.store.note_asked_before(people).await?;
+        context.store.note_asked_before(people).await?;
     }
     Ok(Reply::Done(format!("{count} rows")))
 }

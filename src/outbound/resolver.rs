@@ -95,12 +95,12 @@ type Looked = std::pin::Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAd
 
 /// Looks names up and leaves out what may not be reached.
 #[derive(Clone)]
-pub struct Dialer {
+pub struct Resolver {
     lookup: Arc<Lookup>,
     private_addresses: bool,
 }
 
-impl Dialer {
+impl Resolver {
     /// Asks the system; `private_addresses` lets everything through.
     pub fn new(private_addresses: bool) -> Self {
         let lookup = |name: String| -> Looked {
@@ -117,7 +117,7 @@ impl Dialer {
     }
 }
 
-impl Resolve for Dialer {
+impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let everything = self.private_addresses || name.as_str() == LOCALHOST;
         let looked = (self.lookup)(name.as_str().to_owned());
@@ -221,7 +221,7 @@ mod tests {
             Box::pin(async { Ok(addresses.iter().map(|text| SocketAddr::new(ip(text), 0)).collect()) })
         };
         let client = reqwest::Client::builder()
-            .dns_resolver(Arc::new(Dialer::with_lookup(lookup, private_addresses)))
+            .dns_resolver(Arc::new(Resolver::with_lookup(lookup, private_addresses)))
             .build()
             .unwrap();
         match client.get(format!("http://{name}:{port}/")).send().await {

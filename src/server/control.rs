@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::context::Engine;
+use crate::context::Context;
 use crate::ops::{self, Reply, Request, Told};
 
 /// The longest request there is.
@@ -70,7 +70,7 @@ impl Control {
     }
 
     /// Answers until `stop`, and takes the socket away.
-    pub async fn run(self, engine: Arc<Engine>, stop: CancellationToken, tasks: &TaskTracker) {
+    pub async fn run(self, context: Arc<Context>, stop: CancellationToken, tasks: &TaskTracker) {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -81,7 +81,7 @@ impl Control {
                     tracing::warn!("a stranger at the control socket was turned away");
                 }
                 Ok((stream, _)) => {
-                    tasks.spawn(serve(stream, Arc::clone(&engine)));
+                    tasks.spawn(serve(stream, Arc::clone(&context)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the control socket does not accept");
@@ -94,13 +94,13 @@ impl Control {
     }
 }
 
-async fn serve(stream: UnixStream, engine: Arc<Engine>) {
-    if let Err(error) = answer(stream, &engine).await {
+async fn serve(stream: UnixStream, context: Arc<Context>) {
+    if let Err(error) = answer(stream, &context).await {
         tracing::debug!(%error, "a control connection ended early");
     }
 }
 
-async fn answer(stream: UnixStream, engine: &Engine) -> std::io::Result<()> {
+async fn answer(stream: UnixStream, context: &Context) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LONGEST_REQUEST));
@@ -110,7 +110,7 @@ async fn answer(stream: UnixStream, engine: &Engine) -> std::io::Result<()> {
         return send(&mut write, &Line::Reply(Box::new(Reply::Refused(words.to_owned())))).await;
     };
     let (tell, mut told) = mpsc::channel(TOLD_AHEAD);
-    let carried_out = ops::carry_out(engine, request, true, tell);
+    let carried_out = ops::carry_out(context, request, true, tell);
     tokio::pin!(carried_out);
     loop {
         tokio::select! {

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::{Limits, serve};
-use crate::context::Engine;
+use crate::context::Context;
 use crate::domain::model::{AlertKind, EntryState};
 use crate::jobber::API_VERSION;
 use crate::store::StoreError;
@@ -42,13 +42,13 @@ pub struct Metrics {
 
 #[derive(Clone)]
 struct Board {
-    engine: Arc<Engine>,
+    context: Arc<Context>,
     handle: PrometheusHandle,
 }
 
 impl Metrics {
     /// Counts from here on, and shows them on `listener`. Once in a process.
-    pub fn new(listener: TcpListener, engine: Arc<Engine>) -> Result<Self, BuildError> {
+    pub fn new(listener: TcpListener, context: Arc<Context>) -> Result<Self, BuildError> {
         let builder = PrometheusBuilder::new().set_buckets(BUCKETS)?;
         // An account that is gone is not shown for ever.
         let builder = builder.idle_timeout(MetricKindMask::GAUGE, Some(FORGOTTEN));
@@ -57,7 +57,7 @@ impl Metrics {
         metrics::set_global_recorder(recorder).map_err(BuildError::FailedToSetGlobalRecorder)?;
         telemetry::describe();
         let router =
-            Router::new().route("/metrics", get(board)).with_state(Board { engine, handle: handle.clone() });
+            Router::new().route("/metrics", get(board)).with_state(Board { context, handle: handle.clone() });
         Ok(Self { listener, router, handle })
     }
 
@@ -82,9 +82,9 @@ impl Metrics {
     }
 }
 
-async fn board(State(Board { engine, handle }): State<Board>) -> Response {
+async fn board(State(Board { context, handle }): State<Board>) -> Response {
     // A look at everything that waits: not on a thread that others wait for.
-    let looked = tokio::task::spawn_blocking(move || standing(&engine)).await;
+    let looked = tokio::task::spawn_blocking(move || standing(&context)).await;
     match looked {
         Ok(Ok(standing)) => telemetry::show(&standing),
         Ok(Err(error)) => return (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
@@ -94,8 +94,8 @@ async fn board(State(Board { engine, handle }): State<Board>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
 }
 
-fn standing(engine: &Engine) -> Result<Standing, StoreError> {
-    let (store, now) = (&engine.store, engine.clock.now());
+fn standing(context: &Context) -> Result<Standing, StoreError> {
+    let (store, now) = (&context.store, context.clock.now());
     let over = |at: Timestamp| now.duration_since(at).as_secs_f64().max(0.0);
     let mut standing =
         Standing { api_version: API_VERSION, store_bytes: store.size_on_disk(), ..Standing::default() };
@@ -125,7 +125,7 @@ fn standing(engine: &Engine) -> Result<Standing, StoreError> {
         ("ask", store.next_ask_due()?.map_or(0.0, over)),
     ];
     let mut kinds = AlertKind::ALL.map(|kind| (kind.as_str(), 0));
-    for alert in engine.alerter.standing()? {
+    for alert in context.notifier.standing()? {
         if let Some((_, number)) = kinds.iter_mut().find(|(kind, _)| *kind == alert.kind.as_str()) {
             *number += 1;
         }

@@ -32,7 +32,7 @@ use super::webhooks;
 use crate::accounts::onboarding::{ConnectError, random};
 use crate::clock::plus;
 use crate::config::EVENTS_PATH;
-use crate::context::Engine;
+use crate::context::Context;
 use crate::digest;
 use crate::domain::model::{Link, Trigger};
 use crate::store::{LinkRefusal, StoreError};
@@ -57,7 +57,7 @@ const PROBE_HOLDS: SignedDuration = SignedDuration::from_secs(2);
 
 /// What the handlers share.
 struct Site {
-    engine: Arc<Engine>,
+    context: Arc<Context>,
     policy: HeaderValue,
     secure: bool,
     rates: Rates,
@@ -74,9 +74,9 @@ pub struct Http {
 
 impl Http {
     /// Pages on `listener`.
-    pub fn new(listener: TcpListener, engine: Arc<Engine>) -> Self {
+    pub fn new(listener: TcpListener, context: Arc<Context>) -> Self {
         let limits = Limits::default();
-        Self { listener, router: router(engine, limits), limits }
+        Self { listener, router: router(context, limits), limits }
     }
 
     /// Where it listens.
@@ -90,12 +90,12 @@ impl Http {
     }
 }
 
-fn router(engine: Arc<Engine>, limits: Limits) -> Router {
-    let config = &engine.config;
+fn router(context: Arc<Context>, limits: Limits) -> Router {
+    let config = &context.config;
     let policy = policy(&config.jobber.api_base.0);
     let secure = config.http.public_url.0.scheme() == "https";
     let site = Arc::new(Site {
-        engine: Arc::clone(&engine),
+        context: Arc::clone(&context),
         policy,
         secure,
         rates: Rates::new(limits),
@@ -104,7 +104,7 @@ fn router(engine: Arc<Engine>, limits: Limits) -> Router {
     let events = Router::new()
         .route(&format!("/{EVENTS_PATH}"), axum::routing::post(webhooks::event))
         .layer(DefaultBodyLimit::max(webhooks::LARGEST))
-        .with_state(engine);
+        .with_state(context);
     Router::new()
         .route("/connect/{token}", get(connect_page).post(connect_button))
         .route("/oauth/callback", get(callback))
@@ -153,7 +153,7 @@ async fn connect_page(
 ) -> Response {
     let token = SecretString::from(token);
     let browser = site.browser_of(&headers);
-    let link = match site.engine.connect.look_up(&token, browser.as_ref()) {
+    let link = match site.context.onboarding.look_up(&token, browser.as_ref()) {
         Ok(Ok(link)) => link,
         Ok(Err(refusal)) => return notice(Notice::of(&refusal)),
         Err(error) => return broken(&error),
@@ -162,16 +162,16 @@ async fn connect_page(
         Ok(browser) => browser,
         Err(error) => return broken(&error),
     };
-    let config = &site.engine.config;
+    let config = &site.context.config;
     let page = pages::connect(&Connecting {
         host: config.http.public_url.0.host_str().unwrap_or("this site"),
         link: &link,
-        delay: site.engine.rulebook.defaults().delay,
+        delay: site.context.settings.defaults().delay,
         csrf: &csrf(&browser, &token),
         action: token.expose_secret(),
     });
     let mut response = Html(page).into_response();
-    let lives = cookie_lives(&link, site.engine.clock.now());
+    let lives = cookie_lives(&link, site.context.clock.now());
     if let Ok(cookie) = HeaderValue::from_str(&site.cookie(&browser, lives)) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
@@ -197,7 +197,7 @@ async fn connect_button(
         return notice(Notice::BAD_FORM);
     }
     let Ok(trigger) = form.trigger.parse::<Trigger>() else { return notice(Notice::BAD_FORM) };
-    match site.engine.connect.begin(&token, &browser, trigger).await {
+    match site.context.onboarding.begin(&token, &browser, trigger).await {
         Ok(url) => (StatusCode::SEE_OTHER, [(LOCATION, url.to_string())]).into_response(),
         Err(error) => failed(&error),
     }
@@ -224,14 +224,14 @@ async fn callback(
     };
     let Some(browser) = site.browser_of(&headers) else { return notice(Notice::NO_COOKIE) };
     // In a task of its own: a browser that goes away must not cut off what Jobber has begun to give.
-    let engine = Arc::clone(&site.engine);
-    let finish = tokio::spawn(async move { engine.connect.finish(&state, &code, &browser).await });
+    let context = Arc::clone(&site.context);
+    let finish = tokio::spawn(async move { context.onboarding.finish(&state, &code, &browser).await });
     let Ok(finished) = finish.await else { return notice(Notice::BROKEN) };
     match finished {
         Ok(account) => {
-            site.engine.bells.sweep.notify_one();
-            let review = site.engine.rulebook.review(&account.overrides);
-            let review = review.unwrap_or_else(|_| site.engine.rulebook.defaults());
+            site.context.bells.sweep.notify_one();
+            let review = site.context.settings.review(&account.overrides);
+            let review = review.unwrap_or_else(|_| site.context.settings.defaults());
             Html(pages::connected(&account, review.delay)).into_response()
         }
         Err(error) => failed(&error),
@@ -240,12 +240,12 @@ async fn callback(
 
 /// `ok` when the store takes a write, flushes it and gives it back.
 async fn health(State(site): State<Arc<Site>>) -> Response {
-    let now = site.engine.clock.now();
+    let now = site.context.clock.now();
     let probed = *site.probed.lock().unwrap_or_else(PoisonError::into_inner);
     if probed.is_some_and(|at| at <= now && plus(at, PROBE_HOLDS) > now) {
         return (StatusCode::OK, "ok\n").into_response();
     }
-    match site.engine.store.probe(now).await {
+    match site.context.store.probe(now).await {
         Ok(()) => {
             *site.probed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
             (StatusCode::OK, "ok\n").into_response()

@@ -14,7 +14,7 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-use crate::context::Engine;
+use crate::context::Context;
 use crate::domain::webhook_event::{Heard, read};
 use crate::store::Noted;
 use crate::telemetry;
@@ -25,9 +25,13 @@ const PROOF: &str = "x-jobber-hmac-sha256";
 /// An event is small.
 pub(super) const LARGEST: usize = 64 * 1024;
 
-pub(super) async fn event(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+pub(super) async fn event(
+    State(context): State<Arc<Context>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
     let proof = headers.get(PROOF).and_then(|proof| proof.to_str().ok()).unwrap_or_default();
-    if !is_jobbers(&engine.event_secret, proof, &body) {
+    if !is_jobbers(&context.event_secret, proof, &body) {
         telemetry::heard("refused");
         return StatusCode::UNAUTHORIZED;
     }
@@ -43,7 +47,7 @@ pub(super) async fn event(State(engine): State<Arc<Engine>>, headers: HeaderMap,
             return StatusCode::OK;
         }
     };
-    match engine.store.note_event(event, engine.clock.now()).await {
+    match context.store.note_event(event, context.clock.now()).await {
         Ok(noted) => {
             telemetry::heard(match noted {
                 Noted::New => "new",
@@ -52,7 +56,7 @@ pub(super) async fn event(State(engine): State<Arc<Engine>>, headers: HeaderMap,
                 Noted::Unknown => "unknown",
             });
             if noted != Noted::Unknown {
-                engine.bells.listen.notify_one();
+                context.bells.inbox.notify_one();
             }
             StatusCode::OK
         }

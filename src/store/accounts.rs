@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::ledger::update_waiting;
+use super::decisions::update_waiting;
 use super::outbox::{drop_entries_of, forget_entries_of};
 use super::writer::Txn;
 use super::{Store, StoreError, key};
@@ -117,7 +117,7 @@ impl Store {
                 txn.remove(&key);
             }
             end_waiting(txn, &id, now)?;
-            for key in super::events::keys_of(txn, &id)? {
+            for key in super::inbox::keys_of(txn, &id)? {
                 txn.remove(&key);
             }
             drop_entries_of(txn, &id, now)
@@ -193,7 +193,7 @@ impl Store {
 
     fn keys_of(&self, id: &AccountId) -> Result<Vec<sled::IVec>, StoreError> {
         let txn = Txn::new(&self.0.tree);
-        let mut keys = super::events::keys_of(&txn, id)?;
+        let mut keys = super::inbox::keys_of(&txn, id)?;
         for family in [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION, key::CARD, key::SEEN] {
             for key in txn.committed_keys(&key::of_account(family, id)) {
                 keys.push(key?);

@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 
 use super::StoreError;
 use crate::domain::model::{
-    Account, Alert, ClientCard, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending,
+    Account, Alert, ClientSnapshot, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending,
     ReceiverState, Suppression,
 };
-use crate::domain::webhook_event::Wanted;
+use crate::domain::webhook_event::InboxEntry;
 
 /// A type the store keeps.
 pub(super) trait Stored: Serialize + DeserializeOwned {
@@ -44,7 +44,7 @@ macro_rules! stored {
 stored! {
     Account = "account",
     Alert = "alert",
-    ClientCard = "client's card",
+    ClientSnapshot = "client's card",
     Contacted = "contact note",
     Decision = "decision",
     Health = "health note",
@@ -55,7 +55,7 @@ stored! {
     ReceiverState = "receiver state",
     Suppression = "suppression",
     Timestamp = "instant",
-    Wanted = "event",
+    InboxEntry = "event",
     u32 = "number",
     u64 = "counter",
 }
@@ -120,11 +120,11 @@ mod tests {
         account_of_its_own_kind: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"disconnected","at":"2026-03-02T00:00:00Z"},"watermarks":{},"reconciled_at":null,"paused_at":"2026-03-02T00:00:00Z","overrides":{"keys":{"delay":"4h","min_total":100},"body":"{}"}}"#,
         alert: Alert = r#"{"key":"connection_lost/Z2lk","kind":"connection_lost","account":"Z2lk","account_name":"Ace Plumbing","since":"2026-03-01T00:00:00Z","raised_at":"2026-03-01T00:01:00Z","summary":"Ace Plumbing is not connected any more","action":"send a link","held_up":0,"told":true}"#,
         ended_alert: Alert = r#"{"key":"jobber_unreachable/","kind":"jobber_unreachable","since":"2026-03-01T00:00:00Z","raised_at":"2026-03-01T00:30:00Z","summary":"3 accounts cannot be read","action":"nothing","held_up":2,"told":false,"over":{"at":"2026-03-01T02:00:00Z","late":4,"missed":1}}"#,
-        wish: Wanted = r#"{"wish":"read","work":{"kind":"job","id":"ajE="},"again":0}"#,
-        wish_of_a_client: Wanted = r#"{"wish":"client","id":"YzE=","again":3}"#,
-        wish_to_sweep: Wanted = r#"{"wish":"sweep","again":0}"#,
+        wish: InboxEntry = r#"{"wish":"read","work":{"kind":"job","id":"ajE="},"again":0}"#,
+        wish_of_a_client: InboxEntry = r#"{"wish":"client","id":"YzE=","again":3}"#,
+        wish_to_sweep: InboxEntry = r#"{"wish":"sweep","again":0}"#,
         account_with_endpoints: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"endpoints":{"JOB_CLOSED":"ZTE="}}"#,
-        card: ClientCard = r#"{"id":"YzE=","name":"John Smith","first_name":"John","last_name":"Smith","company_name":null,"is_archived":false,"receives_review_requests":true,"phones":[{"number":"+15551234567","takes_texts":true,"is_primary":true}],"emails":[{"address":"john@example.com","is_primary":true}],"updated_at":"2026-03-10T11:00:00Z"}"#,
+        card: ClientSnapshot = r#"{"id":"YzE=","name":"John Smith","first_name":"John","last_name":"Smith","company_name":null,"is_archived":false,"receives_review_requests":true,"phones":[{"number":"+15551234567","takes_texts":true,"is_primary":true}],"emails":[{"address":"john@example.com","is_primary":true}],"updated_at":"2026-03-10T11:00:00Z"}"#,
         event_on_its_way: OutboxEntry = r#"{"id":"evt_1","account":"Z2lk","work":{"kind":"client","id":"YzE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":0,"failures":0,"state":"due","at":"2026-03-10T11:05:00Z"}"#,
         account_that_is_watched: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"clients_watermark":"2026-03-10T09:00:00Z","watched":{"jobs":"2026-03-10T09:00:00Z"}}"#,
         health_with_events: Health = r#"{"last_success":null,"failing_since":null,"last_error":null,"needs_operator":false,"asking_fails_since":null,"last_event":null,"last_webhook":"2026-03-10T09:00:00Z","unheard":2}"#,

@@ -16,12 +16,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::session::{Connection, ReadError, Trouble};
+use crate::accounts::session::{ReadError, Session, Trouble};
 use crate::clock::{SharedClock, minus};
-use crate::domain::model::{Account, AccountId, ClientCard, Record, Stream, WatchTopic};
+use crate::domain::model::{Account, AccountId, ClientSnapshot, Record, Stream, WatchTopic};
 use crate::jobber::{CardsRequest, List, PageRequest};
-use crate::store::{CardsCommit, Changed, RecordsCommit, Store, StoreError};
-use crate::workers::pool::{Entered, InFlight, Workers};
+use crate::store::{Changed, ClientsCommit, RecordsCommit, Store, StoreError};
+use crate::workers::pool::{Entered, InFlight, Pool};
 
 /// A look begins so much before the last card that was seen: clocks and commits of Jobber's are not one.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
@@ -31,27 +31,27 @@ const PAGES_AT_MOST: u32 = 500;
 
 /// Watches what changes.
 #[derive(Debug)]
-pub struct Watcher {
+pub struct ChangeWatcher {
     store: Store,
-    connection: Connection,
+    session: Session,
     clock: SharedClock,
-    workers: Workers,
+    pool: Pool,
     in_flight: InFlight<AccountId>,
     topics: Vec<WatchTopic>,
 }
 
-impl Watcher {
+impl ChangeWatcher {
     /// A watcher of up to `concurrency` accounts at a time; one without `topics` does nothing: nobody listens.
     pub fn new(
         store: Store,
-        connection: Connection,
+        session: Session,
         clock: SharedClock,
         concurrency: usize,
         topics: Vec<WatchTopic>,
         stop: CancellationToken,
     ) -> Self {
-        let workers = Workers::new(concurrency, stop);
-        Self { store, connection, clock, workers, in_flight: InFlight::new(), topics }
+        let pool = Pool::new(concurrency, stop);
+        Self { store, session, clock, pool, in_flight: InFlight::new(), topics }
     }
 
     /// One look at every one of `accounts` that is not looked at already; how many events came of it.
@@ -80,7 +80,7 @@ impl Watcher {
                 }
             }
         };
-        let (mut looking, mut events) = (self.workers.start(queue, look), 0);
+        let (mut looking, mut events) = (self.pool.start(queue, look), 0);
         while let Some(told) = looking.next().await {
             events += told?;
         }
@@ -115,7 +115,7 @@ impl Watcher {
         let mut request = PageRequest { list, after: None };
         let (mut changed, mut begin, mut pages) = (Vec::new(), None, 0);
         loop {
-            let answer = self.connection.page(&account.id, &request).await?;
+            let answer = self.session.page(&account.id, &request).await?;
             begin = begin.or(answer.date);
             pages += 1;
             let rows: Vec<_> = answer.data.records.iter().filter_map(changed_of).collect();
@@ -155,21 +155,21 @@ impl Watcher {
 
     async fn look_at_cards(&self, account: &Account) -> Result<usize, ReadError> {
         let Some(watermark) = account.clients_watermark else {
-            let begin = self.connection.cards(&account.id, &request(self.clock.now())).await?.date;
-            let commit = CardsCommit {
+            let begin = self.session.cards(&account.id, &request(self.clock.now())).await?.date;
+            let commit = ClientsCommit {
                 account: account.id.clone(),
                 account_name: account.name.clone(),
                 cards: vec![],
                 watermark: begin.unwrap_or_else(|| self.clock.now()),
                 now: self.clock.now(),
             };
-            return Ok(self.store.commit_cards(commit).await?);
+            return Ok(self.store.commit_clients(commit).await?);
         };
         let mut request = request(minus(watermark, OVERLAP));
-        let mut cards: Vec<ClientCard> = Vec::new();
+        let mut cards: Vec<ClientSnapshot> = Vec::new();
         let mut pages = 0;
         loop {
-            let page = self.connection.cards(&account.id, &request).await?.data;
+            let page = self.session.cards(&account.id, &request).await?.data;
             cards.extend(page.cards);
             pages += 1;
             match page.next {
@@ -184,14 +184,14 @@ impl Watcher {
         // The oldest change first; of a card that moved while pages were read, the newest row.
         cards.sort_by_key(|card| card.updated_at);
         let Some(newest) = cards.last().map(|card| card.updated_at) else { return Ok(0) };
-        let commit = CardsCommit {
+        let commit = ClientsCommit {
             account: account.id.clone(),
             account_name: account.name.clone(),
             cards,
             watermark: newest.max(watermark),
             now: self.clock.now(),
         };
-        Ok(self.store.commit_cards(commit).await?)
+        Ok(self.store.commit_clients(commit).await?)
     }
 }
 

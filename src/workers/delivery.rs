@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::settings::{Receiver, ReceiverError, Rulebook};
+use crate::accounts::settings::{Receiver, ReceiverError, Settings};
 use crate::clock::{SharedClock, plus};
 use crate::crash_point::CrashPoint;
 use crate::domain::model::{AccountId, AskId, Connection, LastAttempt, OutboxEntry};
@@ -33,7 +33,7 @@ use crate::domain::rules::LocalHours;
 use crate::outbound::sender::{Attempted, Sender, TIMEOUT};
 use crate::store::{ReceiverId, Store, StoreError};
 use crate::telemetry;
-use crate::workers::pool::{Entered, InFlight, Workers};
+use crate::workers::pool::{Entered, InFlight, Pool};
 
 /// Requests to one receiver at the same time.
 const POSTS: usize = 8;
@@ -50,7 +50,7 @@ const _: () = assert!(TIMEOUT.as_secs() + 30 <= Duration::from_mins(1).as_secs()
 
 /// What became of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dispatched {
+pub struct Attempt {
     /// The ask.
     pub ask: AskId,
     /// What follows; `None` if somebody else had it.
@@ -59,13 +59,13 @@ pub struct Dispatched {
 
 /// Sends what is in the outbox.
 #[derive(Debug)]
-pub struct Dispatcher {
+pub struct Deliverer {
     store: Store,
     sender: Sender,
     clock: SharedClock,
-    rulebook: Arc<Rulebook>,
+    settings: Arc<Settings>,
     stop: CancellationToken,
-    lanes: Mutex<HashMap<ReceiverId, Workers>>,
+    lanes: Mutex<HashMap<ReceiverId, Pool>>,
     posts: Semaphore,
     in_flight: InFlight<AskId>,
 }
@@ -77,32 +77,32 @@ struct Taken {
     entered: Entered<AskId>,
 }
 
-impl Dispatcher {
-    /// A dispatcher by the rules of `rulebook`; after `stop` it begins no other attempt.
+impl Deliverer {
+    /// A deliverer by the rules of `settings`; after `stop` it begins no other attempt.
     pub fn new(
         store: Store,
         sender: Sender,
         clock: SharedClock,
-        rulebook: Arc<Rulebook>,
+        settings: Arc<Settings>,
         stop: CancellationToken,
     ) -> Self {
         let (lanes, posts) = (Mutex::default(), Semaphore::new(POSTS_IN_ALL));
-        Self { store, sender, clock, rulebook, stop, lanes, posts, in_flight: InFlight::new() }
+        Self { store, sender, clock, settings, stop, lanes, posts, in_flight: InFlight::new() }
     }
 
     /// One attempt at every ask that is due and not under way, of one account or of all. May run while an earlier one
     /// still waits for an answer: each ask is taken by one of them.
-    pub async fn dispatch_once(
+    pub async fn deliver_once(
         self: &Arc<Self>,
         only: Option<&AccountId>,
-    ) -> Result<Vec<Dispatched>, StoreError> {
+    ) -> Result<Vec<Attempt>, StoreError> {
         let mut queues: BTreeMap<ReceiverId, Vec<Taken>> = BTreeMap::new();
         for (account, asks) in self.store.due_asks(self.clock.now(), TAKEN_AT_MOST)? {
             if only.is_some_and(|only| *only != account) {
                 continue;
             }
             let (mut events, asks): (Vec<_>, Vec<_>) = asks.into_iter().partition(AskId::is_event);
-            if self.rulebook.events_receiver().is_none() {
+            if self.settings.events_receiver().is_none() {
                 // Nobody listens any more.
                 for event in events.drain(..) {
                     let _dropped = self.store.drop_entry(&event, self.clock.now()).await?;
@@ -148,15 +148,15 @@ impl Dispatcher {
         self: Arc<Self>,
         receiver: ReceiverId,
         queue: Vec<Taken>,
-    ) -> Result<Vec<Dispatched>, StoreError> {
+    ) -> Result<Vec<Attempt>, StoreError> {
         let lane = {
             let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-            lanes.entry(receiver).or_insert_with(|| Workers::new(POSTS, self.stop.clone())).clone()
+            lanes.entry(receiver).or_insert_with(|| Pool::new(POSTS, self.stop.clone())).clone()
         };
         let mut posting = lane.start(queue, |taken: Taken| {
-            let dispatcher = Arc::clone(&self);
+            let deliverer = Arc::clone(&self);
             async move {
-                let dispatched = dispatcher.dispatch(&taken.ask, &taken.account).await;
+                let dispatched = deliverer.dispatch(&taken.ask, &taken.account).await;
                 drop(taken.entered);
                 dispatched
             }
@@ -176,8 +176,8 @@ impl Dispatcher {
         if account.paused_at.is_some() || is_over {
             return Ok(None);
         }
-        let Ok(rules) = self.rulebook.rules_of(&account) else { return Ok(None) };
-        let receiver = match self.rulebook.receiver_for(&account, entry) {
+        let Ok(rules) = self.settings.rules_of(&account) else { return Ok(None) };
+        let receiver = match self.settings.receiver_for(&account, entry) {
             Ok(Some(receiver)) => receiver,
             Err(ReceiverError::Store(error)) => return Err(error),
             Ok(None) | Err(ReceiverError::Settings(_)) => return Ok(None),
@@ -191,7 +191,7 @@ impl Dispatcher {
         Ok(Some(Route { receiver, hours }))
     }
 
-    async fn dispatch(&self, id: &AskId, account: &AccountId) -> Result<Option<Dispatched>, StoreError> {
+    async fn dispatch(&self, id: &AskId, account: &AccountId) -> Result<Option<Attempt>, StoreError> {
         // Never closed: a turn always comes.
         let _turn = self.posts.acquire().await;
         // Again: others had their turn, and something may have happened meanwhile.
@@ -224,7 +224,7 @@ impl Dispatcher {
         let last = last_attempt(&attempted, now);
         let settled = self.store.settle(id, entry.attempt, receiver.id(), next.clone(), last).await?;
         CrashPoint::OutboxSettled.pass();
-        Ok(Some(Dispatched { ask: id.clone(), next: settled.then_some(next) }))
+        Ok(Some(Attempt { ask: id.clone(), next: settled.then_some(next) }))
     }
 }
 

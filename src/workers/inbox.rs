@@ -15,15 +15,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::session::{Connection, ReadError, Trouble};
-use crate::accounts::settings::Rulebook;
+use crate::accounts::session::{ReadError, Session, Trouble};
+use crate::accounts::settings::Settings;
 use crate::clock::{SharedClock, plus};
 use crate::domain::model::{Account, AccountId, EncodedId, WorkRef};
 use crate::domain::plan::{Plan, plan};
-use crate::domain::webhook_event::{Wanted, Wish};
+use crate::domain::webhook_event::{FollowUp, InboxEntry};
 use crate::store::{PlanCommit, QueueRefusal, Store, StoreError};
-use crate::workers::changes::Watcher;
-use crate::workers::pool::{Entered, InFlight, Workers};
+use crate::workers::changes::ChangeWatcher;
+use crate::workers::pool::{Entered, InFlight, Pool};
 
 /// How long an account's events rest after Jobber could not be read.
 const REST: SignedDuration = SignedDuration::from_secs(30);
@@ -48,45 +48,45 @@ pub struct Followed {
 
 /// Follows events up.
 #[derive(Debug)]
-pub struct Listener {
+pub struct Inbox {
     store: Store,
-    connection: Connection,
+    session: Session,
     clock: SharedClock,
-    rulebook: Arc<Rulebook>,
-    watcher: Arc<Watcher>,
-    workers: Workers,
+    settings: Arc<Settings>,
+    watcher: Arc<ChangeWatcher>,
+    pool: Pool,
     in_flight: InFlight<AccountId>,
     resting: Mutex<HashMap<AccountId, Timestamp>>,
 }
 
-impl Listener {
-    /// A listener that works on up to `concurrency` accounts at a time.
+impl Inbox {
+    /// A inbox that works on up to `concurrency` accounts at a time.
     pub fn new(
         store: Store,
-        connection: Connection,
+        session: Session,
         clock: SharedClock,
-        rulebook: Arc<Rulebook>,
-        watcher: Arc<Watcher>,
+        settings: Arc<Settings>,
+        watcher: Arc<ChangeWatcher>,
         concurrency: usize,
         stop: CancellationToken,
     ) -> Self {
-        let workers = Workers::new(concurrency, stop);
+        let pool = Pool::new(concurrency, stop);
         Self {
             store,
-            connection,
+            session,
             clock,
-            rulebook,
+            settings,
             watcher,
-            workers,
+            pool,
             in_flight: InFlight::new(),
             resting: Mutex::default(),
         }
     }
 
     /// Follows everything up that was heard, each account in a task of its own.
-    pub async fn listen_once(self: &Arc<Self>) -> Result<Followed, StoreError> {
+    pub async fn follow_up_once(self: &Arc<Self>) -> Result<Followed, StoreError> {
         let mut queue = Vec::new();
-        for id in self.store.heard_of()? {
+        for id in self.store.accounts_with_follow_ups()? {
             if self.rests(&id) {
                 continue;
             }
@@ -95,14 +95,14 @@ impl Listener {
             }
         }
         let follow = |(entered, id): (Entered<AccountId>, AccountId)| {
-            let listener = Arc::clone(self);
+            let inbox = Arc::clone(self);
             async move {
-                let followed = listener.follow(&id).await;
+                let followed = inbox.follow(&id).await;
                 drop(entered);
                 followed
             }
         };
-        let mut following = self.workers.start(queue, follow);
+        let mut following = self.pool.start(queue, follow);
         let mut all = Followed::default();
         while let Some(followed) = following.next().await {
             let Followed { read, candidates, dropped, told, sweep } = followed?;
@@ -117,43 +117,44 @@ impl Listener {
 
     async fn follow(&self, id: &AccountId) -> Result<Followed, StoreError> {
         let mut followed = Followed::default();
-        let mut wishes = self.store.wishes(id)?;
-        let about_cards = |wanted: &Wanted| matches!(wanted.wish, Wish::Client { .. } | Wish::Outbox);
+        let mut follow_ups = self.store.follow_ups(id)?;
+        let about_cards =
+            |wanted: &InboxEntry| matches!(wanted.follow_up, FollowUp::Client { .. } | FollowUp::Outbox);
         // Works first: a card that cannot be read keeps none of them waiting.
-        wishes.sort_by_key(about_cards);
+        follow_ups.sort_by_key(about_cards);
         let Some(account) = self.store.account(id)?.filter(Account::is_active) else {
             // Nothing can be read. When it can again, a sweep looks back for works; it does not for cards.
-            let rest = wishes.into_iter().filter(|wanted| !about_cards(wanted)).collect();
-            self.store.take_wishes(id, rest).await?;
+            let rest = follow_ups.into_iter().filter(|wanted| !about_cards(wanted)).collect();
+            self.store.take_from_inbox(id, rest).await?;
             return Ok(followed);
         };
-        if wishes.iter().any(about_cards) {
+        if follow_ups.iter().any(about_cards) {
             followed.told += self.watcher.watch_once(vec![account.clone()]).await?;
         }
-        let sweeps = wishes.iter().any(|wanted| wanted.wish == Wish::Sweep);
+        let sweeps = follow_ups.iter().any(|wanted| wanted.follow_up == FollowUp::Sweep);
         if sweeps {
             followed.sweep.push(id.clone());
         }
-        for wanted in wishes {
-            if self.workers.is_stopped() {
+        for wanted in follow_ups {
+            if self.pool.is_stopped() {
                 break;
             }
-            let outcome = match &wanted.wish {
+            let outcome = match &wanted.follow_up {
                 // The sweep reads it, and more.
-                Wish::Sweep => Ok(true),
-                Wish::Read { .. } if sweeps => Ok(true),
-                Wish::Read { work } => self.read(&account, work, &mut followed).await.map(|()| true),
-                Wish::Client { id } => self.cards(&account, Some(id), &mut followed).await,
-                Wish::Outbox => self.cards(&account, None, &mut followed).await,
+                FollowUp::Sweep => Ok(true),
+                FollowUp::Read { .. } if sweeps => Ok(true),
+                FollowUp::Read { work } => self.read(&account, work, &mut followed).await.map(|()| true),
+                FollowUp::Client { id } => self.cards(&account, Some(id), &mut followed).await,
+                FollowUp::Outbox => self.cards(&account, None, &mut followed).await,
                 // Whoever is not let in any more is told so, and the account is noted as lost.
-                Wish::Connection => self.connection.identity(id).await.map(|_| true),
+                FollowUp::Connection => self.session.identity(id).await.map(|_| true),
             };
             let is_done = match outcome {
                 Ok(is_done) => is_done,
                 Err(ReadError::Store(error)) => return Err(error),
                 Err(ReadError::NeedsAuthorization(_)) => {
                     let done = if about_cards(&wanted) { vec![] } else { vec![wanted] };
-                    self.store.take_wishes(id, done).await?;
+                    self.store.take_from_inbox(id, done).await?;
                     break;
                 }
                 Err(ReadError::Failed { trouble: Trouble::Outage { retry_after }, .. }) => {
@@ -171,7 +172,7 @@ impl Listener {
                 }
             };
             if is_done {
-                self.store.take_wishes(id, vec![wanted]).await?;
+                self.store.take_from_inbox(id, vec![wanted]).await?;
             }
         }
         Ok(followed)
@@ -184,11 +185,11 @@ impl Listener {
         work: &WorkRef,
         followed: &mut Followed,
     ) -> Result<(), ReadError> {
-        let rules = self.rulebook.rules_of(account).map_err(ReadError::settings)?;
+        let rules = self.settings.rules_of(account).map_err(ReadError::settings)?;
         if work.kind != rules.trigger.work_kind() {
             return Ok(());
         }
-        let answer = self.connection.details(&account.id, work).await?;
+        let answer = self.session.details(&account.id, work).await?;
         followed.read += 1;
         // Deleted meanwhile.
         let Some(facts) = answer.data else { return Ok(()) };
@@ -229,7 +230,7 @@ impl Listener {
             if id.is_some() && client.as_ref() != id {
                 continue;
             }
-            let facts = self.connection.details(&account.id, &entry.work).await?.data;
+            let facts = self.session.details(&account.id, &entry.work).await?.data;
             let client = facts.and_then(|facts| facts.client);
             if client.is_none_or(|client| client.receives_review_requests && !client.is_archived) {
                 continue;

@@ -14,8 +14,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::accounts::onboarding::{Connect, NewLink};
-use crate::accounts::settings::{Receiver, ReceiverError, Rulebook};
+use crate::accounts::onboarding::{NewLink, Onboarding};
+use crate::accounts::settings::{Receiver, ReceiverError, Settings};
 use crate::clock::{SharedClock, minus};
 use crate::digest;
 use crate::domain::alerting::{
@@ -53,12 +53,12 @@ pub struct Channels {
 
 /// Tells what has changed.
 #[derive(Debug)]
-pub struct Alerter {
+pub struct Notifier {
     store: Store,
-    connect: Arc<Connect>,
+    onboarding: Arc<Onboarding>,
     sender: Sender,
     clock: SharedClock,
-    rulebook: Arc<Rulebook>,
+    settings: Arc<Settings>,
     channels: Channels,
     draft_app: bool,
     turn: tokio::sync::Mutex<()>,
@@ -67,29 +67,29 @@ pub struct Alerter {
     weekly: Mutex<HashMap<AccountId, (Timestamp, Option<f64>)>>,
 }
 
-impl Alerter {
-    /// An alerter that tells `channels`; `draft_app` says whether Jobber counts the app's accounts.
+impl Notifier {
+    /// An notifier that tells `channels`; `draft_app` says whether Jobber counts the app's accounts.
     pub fn new(
         store: Store,
-        connect: Arc<Connect>,
+        onboarding: Arc<Onboarding>,
         sender: Sender,
         clock: SharedClock,
-        rulebook: Arc<Rulebook>,
+        settings: Arc<Settings>,
         channels: Channels,
         draft_app: bool,
     ) -> Self {
         let (turn, links) = (tokio::sync::Mutex::default(), Mutex::default());
         let (posted, weekly) = (Mutex::default(), Mutex::default());
-        Self { store, connect, sender, clock, rulebook, channels, draft_app, turn, links, posted, weekly }
+        Self { store, onboarding, sender, clock, settings, channels, draft_app, turn, links, posted, weekly }
     }
 
     /// One look at everything. What was told, in the order in which it was.
-    pub async fn alert_once(self: &Arc<Self>) -> Result<Vec<Alert>, StoreError> {
+    pub async fn notify_once(self: &Arc<Self>) -> Result<Vec<Alert>, StoreError> {
         let Ok(_turn) = self.turn.try_lock() else { return Ok(vec![]) };
         let now = self.clock.now();
-        let alerter = Arc::clone(self);
+        let notifier = Arc::clone(self);
         // A look at everything that waits, and at what the silent usually do: not on a thread that others wait for.
-        let view = tokio::task::spawn_blocking(move || alerter.view(now)).await;
+        let view = tokio::task::spawn_blocking(move || notifier.view(now)).await;
         let view =
             view.map_err(|error| StoreError::Failed(format!("looking at everything failed: {error}")))??;
         let mut new = Vec::new();
@@ -128,7 +128,7 @@ impl Alerter {
         let (mut late, mut missed) = (0, 0);
         for id in concerned {
             let Some(account) = self.store.account(id)? else { continue };
-            let Ok(rules) = self.rulebook.rules_of(&account) else { continue };
+            let Ok(rules) = self.settings.rules_of(&account) else { continue };
             let (store, since) = (self.store.clone(), alert.since);
             // A look at every decision: not on a thread that others wait for.
             let counted = tokio::task::spawn_blocking(move || {
@@ -222,7 +222,7 @@ impl Alerter {
         let account = alert.account.as_ref().map(|id| self.store.account(id)).transpose()?.flatten();
         let Some(Account { id, label, trigger, .. }) = account else { return Ok(Value::Null) };
         let new = NewLink { label, trigger, account: Some(id), lives: LINK_LIVES };
-        let (_, url) = self.connect.create_link(new).await?;
+        let (_, url) = self.onboarding.create_link(new).await?;
         self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(id_of_alert, (now, url.clone()));
         Ok(url.expose_secret().into())
     }
@@ -235,10 +235,10 @@ impl Alerter {
         for account in self.store.accounts()? {
             let health = self.store.health(&account.id)?;
             let dead = counts.by_account.get(&account.id).map_or(0, |count| count.dead);
-            let since = health.last_event.unwrap_or(account.connected_at);
+            let since = health.last_finished_at.unwrap_or(account.connected_at);
             let is_silent = account.is_active() && now.duration_since(since) >= SILENCE;
             let weekly = if is_silent { self.weekly(&account, now)? } else { None };
-            match self.rulebook.receiver_of(&account) {
+            match self.settings.receiver_of(&account) {
                 Ok(receiver) if account.paused_at.is_none() => {
                     let id = receiver.id();
                     let state = self.store.receiver(&id)?;
@@ -261,7 +261,7 @@ impl Alerter {
             accounts.push(AccountView { account, health, dead, weekly });
         }
         let mut events = None;
-        if let Some(receiver) = self.rulebook.events_receiver() {
+        if let Some(receiver) = self.settings.events_receiver() {
             let id = receiver.id();
             let state = self.store.receiver(&id)?;
             let (id, accounts) = (id.as_str().to_owned(), vec!["events.webhook_url".to_owned()]);

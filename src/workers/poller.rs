@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::session::{Connection, ReadError, Trouble};
-use crate::accounts::settings::Rulebook;
+use crate::accounts::session::{ReadError, Session, Trouble};
+use crate::accounts::settings::Settings;
 use crate::clock::{SharedClock, plus};
 use crate::crash_point::CrashPoint;
 use crate::domain::model::{
@@ -29,7 +29,7 @@ use crate::domain::plan::{plan, reconcile_start, start_of};
 use crate::jobber::{List, PageRequest};
 use crate::store::{PlanCommit, Store, StoreError};
 use crate::telemetry;
-use crate::workers::pool::{Effect, Entered, InFlight, Progress, Workers};
+use crate::workers::pool::{Effect, Entered, InFlight, Pool, Progress};
 
 /// How often a sweep looks back over the whole window.
 const RECONCILE_EVERY: SignedDuration = SignedDuration::from_hours(1);
@@ -97,10 +97,10 @@ pub struct Polled {
 #[derive(Debug)]
 pub struct Poller {
     store: Store,
-    connection: Connection,
+    session: Session,
     clock: SharedClock,
-    rulebook: Arc<Rulebook>,
-    workers: Workers,
+    settings: Arc<Settings>,
+    pool: Pool,
     in_flight: InFlight<AccountId>,
     resting: Mutex<HashMap<AccountId, Timestamp>>,
 }
@@ -109,18 +109,18 @@ impl Poller {
     /// A poller that sweeps up to `concurrency` accounts at a time, and begins with no other one after `stop`.
     pub fn new(
         store: Store,
-        connection: Connection,
+        session: Session,
         clock: SharedClock,
-        rulebook: Arc<Rulebook>,
+        settings: Arc<Settings>,
         concurrency: usize,
         stop: CancellationToken,
     ) -> Self {
         Self {
             store,
-            connection,
+            session,
             clock,
-            rulebook,
-            workers: Workers::new(concurrency, stop),
+            settings,
+            pool: Pool::new(concurrency, stop),
             in_flight: InFlight::new(),
             resting: Mutex::default(),
         }
@@ -151,7 +151,7 @@ impl Poller {
                 Ok::<_, StoreError>(Swept { account, outcome })
             }
         };
-        let mut sweeps = self.workers.start(queue, sweep);
+        let mut sweeps = self.pool.start(queue, sweep);
         let mut all = Vec::with_capacity(total);
         let mut noted = 0;
         while let Some(swept) = sweeps.next().await {
@@ -197,7 +197,7 @@ impl Poller {
 
     async fn sweep(&self, account: &Account, effect: Effect) -> Result<Polled, ReadError> {
         let now = self.clock.now();
-        let rules = self.rulebook.rules_of(account).map_err(ReadError::settings)?;
+        let rules = self.settings.rules_of(account).map_err(ReadError::settings)?;
         let stream = rules.trigger.stream();
         let planned_for = (account.trigger, account.asks_from);
         let watermark = account.watermarks.get(&stream).copied();
@@ -250,7 +250,7 @@ impl Poller {
     /// stands in for it.
     async fn learn_timezone(&self, account: &Account, reading: &mut Reading) -> Result<(), ReadError> {
         reading.requests += 1;
-        match self.connection.timezone(&account.id).await {
+        match self.session.timezone(&account.id).await {
             Ok(answer) => match answer.data {
                 Some(name) if account.timezone.as_ref() == Some(&name) => Ok(()),
                 Some(name) => self.store.note_timezone(&account.id, name).await.map_err(ReadError::Store),
@@ -275,7 +275,7 @@ impl Poller {
         let until = matches!(list, List::ChangedJobs).then_some(start);
         let mut request = PageRequest { list, after: None };
         for _ in 0..PAGES_AT_MOST {
-            let answer = self.connection.page(&account.id, &request).await?;
+            let answer = self.session.page(&account.id, &request).await?;
             reading.requests += 1;
             if reading.observed_at.is_none() {
                 reading.observed_at = answer.date;

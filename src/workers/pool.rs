@@ -55,13 +55,13 @@ impl<K: Eq + Hash> Drop for Entered<K> {
 
 /// How much is done at the same time, by all runs of a step together, and until when new work is begun.
 #[derive(Debug, Clone)]
-pub(crate) struct Workers {
+pub(crate) struct Pool {
     turns: Arc<Semaphore>,
     at_once: usize,
     stop: CancellationToken,
 }
 
-impl Workers {
+impl Pool {
     pub(crate) fn new(at_once: usize, stop: CancellationToken) -> Self {
         let at_once = at_once.max(1);
         Self { turns: Arc::new(Semaphore::new(at_once)), at_once, stop }
@@ -79,13 +79,13 @@ impl Workers {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        Running { workers: self.clone(), items: items.into_iter(), work, tasks: JoinSet::new() }
+        Running { pool: self.clone(), items: items.into_iter(), work, tasks: JoinSet::new() }
     }
 }
 
 /// Work that goes on as long as somebody takes its results. Dropping it ends what is under way.
 pub(crate) struct Running<I, W, T> {
-    workers: Workers,
+    pool: Pool,
     items: std::vec::IntoIter<I>,
     work: W,
     tasks: JoinSet<T>,
@@ -101,11 +101,11 @@ where
     /// and left out.
     pub(crate) async fn next(&mut self) -> Option<F::Output> {
         loop {
-            while self.tasks.len() < self.workers.at_once
-                && !self.workers.stop.is_cancelled()
+            while self.tasks.len() < self.pool.at_once
+                && !self.pool.stop.is_cancelled()
                 && let Some(item) = self.items.next()
             {
-                let (turns, work) = (Arc::clone(&self.workers.turns), (self.work)(item));
+                let (turns, work) = (Arc::clone(&self.pool.turns), (self.work)(item));
                 self.tasks.spawn(async move {
                     // Never closed: a turn always comes.
                     let _turn = turns.acquire().await;
@@ -139,8 +139,8 @@ mod tests {
 
     #[tokio::test]
     async fn everything_is_done_and_a_panic_is_survived() {
-        let workers = Workers::new(3, CancellationToken::new());
-        let mut running = workers.start((0..10).collect(), |number| async move {
+        let pool = Pool::new(3, CancellationToken::new());
+        let mut running = pool.start((0..10).collect(), |number| async move {
             if number == 4 { panic!("on purpose") } else { number }
         });
         let mut results = Vec::new();
@@ -155,7 +155,7 @@ mod tests {
     async fn after_the_stop_nothing_new_is_begun() {
         let stop = CancellationToken::new();
         let mut running =
-            Workers::new(2, stop.clone()).start((0..100).collect(), |number| async move { number });
+            Pool::new(2, stop.clone()).start((0..100).collect(), |number| async move { number });
         running.next().await.unwrap();
         stop.cancel();
         let mut more = 0;
@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_runs_share_their_turns() {
-        let workers = Workers::new(1, CancellationToken::new());
+        let pool = Pool::new(1, CancellationToken::new());
         let busy = Arc::new(AtomicUsize::new(0));
         let work = |()| {
             let busy = Arc::clone(&busy);
@@ -178,7 +178,7 @@ mod tests {
                 others == 0
             }
         };
-        let (mut one, mut two) = (workers.start(vec![(); 20], work), workers.start(vec![(); 20], work));
+        let (mut one, mut two) = (pool.start(vec![(); 20], work), pool.start(vec![(); 20], work));
         while let (Some(a), Some(b)) = tokio::join!(one.next(), two.next()) {
             assert!(a && b);
         }

@@ -7,7 +7,7 @@
 //!
 //! - *Before the commit*: the candidate still waits and is considered again.
 //! - *After the commit*: decision, markers and the frozen outbox entry are stored together. Considering the
-//!   same work again finds it settled; the dispatcher takes it from there.
+//!   same work again finds it settled; the deliverer takes it from there.
 //!
 //! A recheck that fails decides nothing: the candidate waits a little and is due again, so that one record which
 //! Jobber cannot give keeps no other one waiting. When Jobber itself cannot be reached, the whole account rests for a
@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::session::{Connection, ReadError, Trouble};
-use crate::accounts::settings::Rulebook;
+use crate::accounts::session::{ReadError, Session, Trouble};
+use crate::accounts::settings::Settings;
 use crate::clock::{SharedClock, plus};
 use crate::crash_point::CrashPoint;
 use crate::domain::decide::{Contractor, Verdict, decide, preview};
@@ -32,7 +32,7 @@ use crate::domain::plan::too_old;
 use crate::domain::rules::Rules;
 use crate::store::{AskCommit, Store, StoreError};
 use crate::telemetry;
-use crate::workers::pool::{Effect, Entered, InFlight, Workers};
+use crate::workers::pool::{Effect, Entered, InFlight, Pool};
 
 /// How long an account rests after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
@@ -86,32 +86,32 @@ impl AskOutcome {
 
 /// Considers what is due.
 #[derive(Debug)]
-pub struct Asker {
+pub struct Rechecker {
     store: Store,
-    connection: Connection,
+    session: Session,
     clock: SharedClock,
-    rulebook: Arc<Rulebook>,
-    workers: Workers,
+    settings: Arc<Settings>,
+    pool: Pool,
     in_flight: InFlight<AccountId>,
     resting: Mutex<HashMap<AccountId, Timestamp>>,
 }
 
-impl Asker {
-    /// An asker that works on up to `concurrency` accounts at a time, and begins with no other one after `stop`.
+impl Rechecker {
+    /// An rechecker that works on up to `concurrency` accounts at a time, and begins with no other one after `stop`.
     pub fn new(
         store: Store,
-        connection: Connection,
+        session: Session,
         clock: SharedClock,
-        rulebook: Arc<Rulebook>,
+        settings: Arc<Settings>,
         concurrency: usize,
         stop: CancellationToken,
     ) -> Self {
         Self {
             store,
-            connection,
+            session,
             clock,
-            rulebook,
-            workers: Workers::new(concurrency, stop),
+            settings,
+            pool: Pool::new(concurrency, stop),
             in_flight: InFlight::new(),
             resting: Mutex::default(),
         }
@@ -119,7 +119,10 @@ impl Asker {
 
     /// Considers every candidate that is due, of one account or of all; each account's in the order in which they
     /// became due. May run while an earlier one is still at work: accounts that are under way are left to it.
-    pub async fn ask_once(self: &Arc<Self>, only: Option<&AccountId>) -> Result<Vec<Considered>, StoreError> {
+    pub async fn recheck_once(
+        self: &Arc<Self>,
+        only: Option<&AccountId>,
+    ) -> Result<Vec<Considered>, StoreError> {
         let mut due: BTreeMap<AccountId, Vec<WorkRef>> = BTreeMap::new();
         for (account, work) in self.store.due_works(self.clock.now())? {
             if only.is_none_or(|only| *only == account) {
@@ -138,14 +141,14 @@ impl Asker {
             }
         }
         let work = |(entered, account, works): (Entered<AccountId>, Account, Vec<WorkRef>)| {
-            let asker = Arc::clone(self);
+            let rechecker = Arc::clone(self);
             async move {
-                let considered = asker.ask_account(&account, works).await;
+                let considered = rechecker.ask_account(&account, works).await;
                 drop(entered);
                 considered
             }
         };
-        let mut asking = self.workers.start(queue, work);
+        let mut asking = self.pool.start(queue, work);
         let mut all = Vec::new();
         while let Some(considered) = asking.next().await {
             all.extend(considered?);
@@ -160,7 +163,7 @@ impl Asker {
     ) -> Result<Vec<Considered>, StoreError> {
         let mut considered = Vec::new();
         for work in works {
-            if self.rests(&account.id) || self.workers.is_stopped() {
+            if self.rests(&account.id) || self.pool.is_stopped() {
                 break;
             }
             let Some(candidate) = self.store.candidate(&account.id, &work)? else { continue };
@@ -181,7 +184,7 @@ impl Asker {
         candidate: &Candidate,
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
-        let rules = match self.rulebook.rules_of(account) {
+        let rules = match self.settings.rules_of(account) {
             Ok(rules) => rules,
             Err(error) => return self.put_off(account, candidate, &ReadError::settings(error), effect).await,
         };
@@ -323,7 +326,7 @@ impl Asker {
         work: &WorkRef,
         trigger: Trigger,
     ) -> Result<Option<AskBody>, ReadError> {
-        let rules = self.rulebook.rules_of(account).map_err(ReadError::settings)?;
+        let rules = self.settings.rules_of(account).map_err(ReadError::settings)?;
         let Some(facts) = self.read(account, work).await? else { return Ok(None) };
         let contractor = Contractor { id: &account.id, name: &account.name };
         Ok(preview(contractor, trigger, &facts, &rules, self.clock.now()))
@@ -332,8 +335,8 @@ impl Asker {
     /// Everything that decides, fresh. The crew and a job's invoice are read only for work that is worth it,
     /// and an ask goes out without them where Jobber hides them.
     async fn read(&self, account: &Account, work: &WorkRef) -> Result<Option<Facts>, ReadError> {
-        let Some(mut facts) = self.connection.details(&account.id, work).await?.data else { return Ok(None) };
-        let extras = self.connection.extras(&account.id, work).await?;
+        let Some(mut facts) = self.session.details(&account.id, work).await?.data else { return Ok(None) };
+        let extras = self.session.extras(&account.id, work).await?;
         if let Some(hidden) = extras.hidden {
             tracing::debug!(account.id = %account.id, work = %work, hidden, "an ask without its extras");
         }

@@ -30,7 +30,7 @@ use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use jobber_reviewd::clock::{Clock, SystemClock};
 use jobber_reviewd::config::{Config, Secrets};
-use jobber_reviewd::context::Engine;
+use jobber_reviewd::context::Context;
 use jobber_reviewd::domain::model::{
     AccountId, Candidate, EncodedId, Link, LinkId, LinkState, Stream, Subject, Trigger, WorkRef,
 };
@@ -208,9 +208,9 @@ fn secrets() -> Secrets {
     }
 }
 
-fn engine(installation: &Installation, secrets: &Secrets) -> Engine {
+fn context(installation: &Installation, secrets: &Secrets) -> Context {
     let store = Store::open(&installation.config.store.path, &key(), IfMissing::MakeFirst).unwrap();
-    Engine::new(installation.config.clone(), secrets, store, Arc::new(SystemClock)).unwrap()
+    Context::new(installation.config.clone(), secrets, store, Arc::new(SystemClock)).unwrap()
 }
 
 fn account(number: usize) -> AccountId {
@@ -307,11 +307,11 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
 
     fn idle_sweep(&self, accounts: usize) {
         let installation = self.install(accounts);
-        let engine = engine(&installation, &secrets());
+        let context = context(&installation, &secrets());
         let sweep = || {
             self.runtime.block_on(async {
-                let all = engine.store.accounts().unwrap();
-                let swept = engine.poller.poll_once(all, Effect::Apply, &no_progress).await.unwrap();
+                let all = context.store.accounts().unwrap();
+                let swept = context.poller.poll_once(all, Effect::Apply, &no_progress).await.unwrap();
                 assert_eq!(swept.len(), accounts);
             });
         };
@@ -328,7 +328,7 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
         tell(&format!("idle sweep over {accounts} accounts"), median(rates), "accounts/s");
         tell("  CPU of the daemon", median(cpu), "µs/account");
         tell("  requests", (after - before) as f64 / (RUNS * accounts) as f64, "/account");
-        self.runtime.block_on(engine.store.close());
+        self.runtime.block_on(context.store.close());
     }
 
     /// What an idle sweep takes from an account's budget, as the sandbox counts.
@@ -344,13 +344,13 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
             installation.config.jobber.client_id = CLIENT_ID.into();
             installation.config.jobber.api_base = serde_json::from_value(sandbox.api_base().into()).unwrap();
             let secrets = Secrets { client_secret: CLIENT_SECRET.into(), ..secrets() };
-            let engine = engine(&installation, &secrets);
-            walk(&engine, &sandbox, number).await;
-            engine.once(None, Effect::Apply, &no_progress).await.unwrap();
+            let context = context(&installation, &secrets);
+            walk(&context, &sandbox, number).await;
+            context.once(None, Effect::Apply, &no_progress).await.unwrap();
             let before = sandbox.stats(number);
-            engine.once(None, Effect::Apply, &no_progress).await.unwrap();
+            context.once(None, Effect::Apply, &no_progress).await.unwrap();
             let after = sandbox.stats(number);
-            engine.store.close().await;
+            context.store.close().await;
             (after.points - before.points, after.requests - before.requests)
         });
         tell("  points of Jobber's budget", points as f64, "/account");
@@ -361,19 +361,19 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
         let rates = (0..RUNS)
             .map(|_| {
                 let installation = self.install(100);
-                let engine = engine(&installation, &secrets());
-                self.runtime.block_on(make_due(&engine.store, asks));
+                let context = context(&installation, &secrets());
+                self.runtime.block_on(make_due(&context.store, asks));
                 let (_, before) = self.count();
                 let begun = Instant::now();
                 self.runtime.block_on(async {
-                    let considered = engine.asker.ask_once(None).await.unwrap();
+                    let considered = context.rechecker.recheck_once(None).await.unwrap();
                     assert_eq!(considered.len(), asks);
-                    while !engine.dispatcher.dispatch_once(None).await.unwrap().is_empty() {}
+                    while !context.deliverer.deliver_once(None).await.unwrap().is_empty() {}
                 });
                 let rate = asks as f64 / begun.elapsed().as_secs_f64();
                 let (_, after) = self.count();
                 assert_eq!(after - before, asks as u64);
-                self.runtime.block_on(engine.store.close());
+                self.runtime.block_on(context.store.close());
                 rate
             })
             .collect();
@@ -508,20 +508,20 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
 }
 
 /// Connects the sandbox's account.
-async fn walk(engine: &Engine, sandbox: &jobber_sandbox::Sandbox, number: u64) {
+async fn walk(context: &Context, sandbox: &jobber_sandbox::Sandbox, number: u64) {
     use jobber_reviewd::accounts::onboarding::{NewLink, random};
     use secrecy::ExposeSecret as _;
 
     let lives = SignedDuration::from_hours(1);
     let new = NewLink { label: "bench".into(), trigger: Trigger::JobCompleted, account: None, lives };
-    let (_, url) = engine.connect.create_link(new).await.unwrap();
+    let (_, url) = context.onboarding.create_link(new).await.unwrap();
     let token = url.expose_secret().rsplit('/').next().unwrap().to_owned().into();
     let browser = random().unwrap();
-    let jobber = engine.connect.begin(&token, &browser, Trigger::JobCompleted).await.unwrap();
+    let jobber = context.onboarding.begin(&token, &browser, Trigger::JobCompleted).await.unwrap();
     let state = jobber.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     let op = jobber_sandbox::Op::MarketplaceCode { account: number };
     let code = sandbox.control(op).unwrap()["code"].as_str().unwrap().to_owned();
-    engine.connect.finish(&state.into(), &code.into(), &browser).await.unwrap();
+    context.onboarding.finish(&state.into(), &code.into(), &browser).await.unwrap();
 }
 
 /// Connects accounts as the pages do, past Jobber.

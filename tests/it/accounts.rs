@@ -130,7 +130,7 @@ async fn what_the_file_could_not_say_an_account_cannot_either() {
     )
     .await;
     assert!(words.contains("whsec_") && !words.contains("hunter2"), "{words}");
-    assert!(app.engine.store.account(&ace.id).unwrap().unwrap().overrides.is_empty());
+    assert!(app.context.store.account(&ace.id).unwrap().unwrap().overrides.is_empty());
 }
 
 #[tokio::test]
@@ -210,15 +210,15 @@ async fn a_receiver_that_hangs_delays_nobody_elses_asks() {
     let job = bee.closed_job(&app);
     app.sweep().await;
     app.pass(hours(2));
-    app.engine.asker.ask_once(None).await.unwrap();
-    assert_eq!(app.engine.store.entries().count(), 21);
+    app.context.rechecker.recheck_once(None).await.unwrap();
+    assert_eq!(app.context.store.entries().count(), 21);
 
-    let dispatcher = std::sync::Arc::clone(&app.engine.dispatcher);
-    let step = tokio::spawn(async move { dispatcher.dispatch_once(None).await });
+    let deliverer = std::sync::Arc::clone(&app.context.deliverer);
+    let step = tokio::spawn(async move { deliverer.deliver_once(None).await });
     assert_eq!(app.receiver.wait_for(1).await[0].json()["job"]["id"], json!(job.id));
-    app.until(|| app.engine.store.entries().count() == 20).await;
+    app.until(|| app.context.store.entries().count() == 20).await;
     // A second step has nothing to do, and does not wait for the first one either.
-    assert_eq!(app.engine.dispatcher.dispatch_once(Some(&bee.id)).await.unwrap(), []);
+    assert_eq!(app.context.deliverer.deliver_once(Some(&bee.id)).await.unwrap(), []);
     step.abort();
 }
 
@@ -240,8 +240,8 @@ async fn a_receiver_that_is_gone_stops_its_own_account_only() {
     app.pass(hours(2));
     app.once().await;
     assert_eq!((app.receiver.got().len(), theirs.got().len()), (2, 1));
-    assert_eq!(app.engine.store.entries().count(), 2);
-    let ask = app.engine.store.entries().next().unwrap().unwrap().id;
+    assert_eq!(app.context.store.entries().count(), 2);
+    let ask = app.context.store.entries().next().unwrap().unwrap().id;
     done(&app, Request::QueueRetry { id: ask }).await;
     app.once().await;
     assert_eq!(theirs.got().len(), 3);
@@ -256,7 +256,7 @@ async fn a_paused_account_rests_and_what_was_finished_meanwhile_is_asked_about_a
     app.pass(hours(2));
     app.receiver.answers(&[503, 503]);
     app.once().await;
-    assert_eq!(app.engine.store.entries().count(), 2);
+    assert_eq!(app.context.store.entries().count(), 2);
     let words = done(&app, Request::AccountPause { account: ACE.into() }).await;
     assert!(words.contains("account resume"), "{words}");
     let requests = app.sandbox.stats(ace.number).requests;
@@ -301,7 +301,7 @@ async fn disconnecting_tells_jobber_and_a_new_connection_begins_anew() {
 
     let words = done(&app, Request::AccountDisconnect { account: ACE.into() }).await;
     assert!(words.contains("1 asks on their way were dropped"), "{words}");
-    assert!(app.engine.store.tokens(&ace.id).unwrap().is_none());
+    assert!(app.context.store.tokens(&ace.id).unwrap().is_none());
     assert_eq!(app.skip_reason(&ace, &waiting), SkipReason::Disconnected);
     let outcome = app.decision(&ace, &queued).unwrap().outcome;
     assert!(matches!(outcome, Outcome::Asked { delivery: Delivery::Dropped, .. }), "{outcome:?}");
@@ -334,7 +334,7 @@ async fn disconnecting_waits_until_jobber_can_be_told() {
     // A contractor who disconnected in Jobber has done it already.
     app.sandbox.control(jobber_sandbox::Op::Disconnect { account: ace.number }).unwrap();
     done(&app, Request::AccountDisconnect { account: ACE.into() }).await;
-    let account = app.engine.store.account(&ace.id).unwrap().unwrap();
+    let account = app.context.store.account(&ace.id).unwrap().unwrap();
     assert!(matches!(account.connection, Connection::Disconnected { .. }));
 }
 
@@ -354,15 +354,15 @@ async fn removing_forgets_one_account_whole_and_leaves_the_others() {
     done(&app, Request::AccountDisconnect { account: ACE.into() }).await;
     let words = done(&app, remove(false)).await;
     assert!(words.contains("2 decisions (0 of them still waiting)") && words.contains("--yes"), "{words}");
-    assert!(app.engine.store.account(&ace.id).unwrap().is_some());
+    assert!(app.context.store.account(&ace.id).unwrap().is_some());
     done(&app, remove(true)).await;
-    assert_eq!(app.engine.store.account(&ace.id).unwrap(), None);
+    assert_eq!(app.context.store.account(&ace.id).unwrap(), None);
     assert_eq!(app.decision(&ace, &jobs[0].1), None);
-    assert!(app.engine.store.markers(&ace.id, &jobs[0].1, &[]).unwrap().is_empty());
-    assert!(!app.engine.store.markers(&bee.id, &jobs[1].1, &[]).unwrap().is_empty());
+    assert!(app.context.store.markers(&ace.id, &jobs[0].1, &[]).unwrap().is_empty());
+    assert!(!app.context.store.markers(&bee.id, &jobs[1].1, &[]).unwrap().is_empty());
     app.pass(hours(2));
     app.sweep().await;
-    assert_eq!(app.engine.store.decisions(&bee.id).count(), 2);
+    assert_eq!(app.context.store.decisions(&bee.id).count(), 2);
     app.finish();
 }
 
@@ -391,10 +391,10 @@ async fn a_sweep_that_is_under_way_while_the_trigger_changes_plans_nothing_for_t
     app.fault(&ace, jobber_sandbox::FaultKind::Hang { ms: 300 }, 1, Some("Jobs"));
     let job = ace.closed_job(&app);
     let before = app.sandbox.stats(ace.number).operations["Jobs"];
-    let engine = app.engine();
+    let context = app.context();
     let sweep = tokio::spawn(async move {
-        let accounts = engine.store.accounts().unwrap();
-        engine
+        let accounts = context.store.accounts().unwrap();
+        context
             .poller
             .poll_once(
                 accounts,
@@ -418,15 +418,15 @@ async fn removing_while_an_ask_is_on_the_wire_leaves_nothing_behind() {
     ace.closed_job(&app);
     app.sweep().await;
     app.pass(hours(2));
-    app.engine.asker.ask_once(None).await.unwrap();
-    let dispatcher = std::sync::Arc::clone(&app.engine.dispatcher);
-    let step = tokio::spawn(async move { dispatcher.dispatch_once(None).await });
+    app.context.rechecker.recheck_once(None).await.unwrap();
+    let deliverer = std::sync::Arc::clone(&app.context.deliverer);
+    let step = tokio::spawn(async move { deliverer.deliver_once(None).await });
     let (wire, _) = hangs.accept().await.unwrap();
     done(&app, Request::AccountDisconnect { account: ACE.into() }).await;
     done(&app, Request::AccountRemove { account: ACE.into(), write: true }).await;
     drop(wire);
     step.await.unwrap().unwrap();
-    let store = &app.engine.store;
+    let store = &app.context.store;
     assert_eq!(store.entries().count(), 0);
     assert_eq!(store.next_ask_due().unwrap(), None);
     assert_eq!(store.next_candidate_due().unwrap(), None);

@@ -26,7 +26,7 @@ async fn listened_to() -> (TestApp, Contractor, Receiver) {
 async fn live(app: &TestApp, times: u32) {
     for _ in 0..times {
         app.once().await;
-        app.engine.alerter.alert_once().await.unwrap();
+        app.context.notifier.notify_once().await.unwrap();
         app.pass(minutes(5));
     }
 }
@@ -68,12 +68,12 @@ async fn a_lost_connection_comes_with_a_link_and_its_end_with_what_it_held_up() 
     // The very link of the alert mends it.
     let token = secrecy::SecretString::from(link.rsplit('/').next().unwrap().to_owned());
     let browser = jobber_reviewd::accounts::onboarding::random().unwrap();
-    let jobber = app.engine.connect.begin(&token, &browser, Trigger::JobCompleted).await.unwrap();
+    let jobber = app.context.onboarding.begin(&token, &browser, Trigger::JobCompleted).await.unwrap();
     let state = jobber.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     let code = app.sandbox.control(Op::MarketplaceCode { account: ace.number }).unwrap();
     let code = code["code"].as_str().unwrap().to_owned();
-    app.engine.connect.finish(&state.into(), &code.into(), &browser).await.unwrap();
-    app.engine.alerter.alert_once().await.unwrap();
+    app.context.onboarding.finish(&state.into(), &code.into(), &browser).await.unwrap();
+    app.context.notifier.notify_once().await.unwrap();
     assert_eq!(operator.got().len(), 1, "it is not read yet");
     live(&app, 10).await;
     assert_eq!(told(&operator), raised_and_over("connection_lost"));
@@ -119,7 +119,7 @@ async fn a_receiver_in_trouble_is_told_once_and_not_for_each_ask() {
         live(&app, 12).await;
         assert_eq!(told(&operator), raised_and_over(kind)[..1]);
         if kind == "receiver_gone" {
-            let ask = app.engine.store.entries().next().unwrap().unwrap().id;
+            let ask = app.context.store.entries().next().unwrap().unwrap().id;
             app.admin(Request::QueueRetry { id: ask }).await;
         }
         live(&app, 100).await;
@@ -137,7 +137,7 @@ async fn dead_letters_are_told_until_somebody_has_looked_after_them() {
     app.pass(hours(2));
     app.receiver.answers(&[422]);
     live(&app, 10).await;
-    let ask = app.engine.store.entries().next().unwrap().unwrap().id;
+    let ask = app.context.store.entries().next().unwrap().unwrap().id;
     app.admin(Request::QueueDrop { id: ask }).await;
     live(&app, 3).await;
     assert_eq!(told(&operator), raised_and_over("dead_letters"));
@@ -150,7 +150,7 @@ async fn an_account_that_fell_silent_is_told_of() {
         app.pass(hours(40));
         ace.closed_job(&app);
         app.once().await;
-        app.engine.alerter.alert_once().await.unwrap();
+        app.context.notifier.notify_once().await.unwrap();
     }
     app.pass(hours(3));
     live(&app, 3).await;

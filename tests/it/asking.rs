@@ -492,7 +492,7 @@ async fn a_dry_run_leaves_no_trace() {
     app.pass(hours(1));
     let unseen = ace.closed_job(&app);
     app.pass(hours(2));
-    let dry = async || app.engine.once(None, Effect::DryRun, &no_progress).await.unwrap();
+    let dry = async || app.context.once(None, Effect::DryRun, &no_progress).await.unwrap();
     // The one exception: a token that Jobber rotates is stored.
     dry().await;
     let before = app.everything_stored();
@@ -545,7 +545,7 @@ async fn a_sweep_of_one_account_delivers_its_own_asks_only() {
     green.closed_job(&app);
     app.sweep().await;
     app.pass(hours(2));
-    let report = app.engine.once(Some(&green.id), Effect::Apply, &no_progress).await.unwrap();
+    let report = app.context.once(Some(&green.id), Effect::Apply, &no_progress).await.unwrap();
     assert_eq!((report.delivered, app.receiver.got().len()), (1, 1));
     assert_eq!(app.receiver.got()[0].json()["account"]["name"], "Green Acre");
     app.sweep().await;
@@ -557,7 +557,7 @@ async fn one_account_of_many_can_be_swept_alone() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     let green = app.contractor("Green Acre");
     app.connect(&green, Trigger::JobCompleted).await;
-    let report = app.engine.once(Some(&green.id), Effect::Apply, &no_progress).await.unwrap();
+    let report = app.context.once(Some(&green.id), Effect::Apply, &no_progress).await.unwrap();
     assert_eq!(report.accounts.len(), 1);
     assert_eq!(report.accounts[0].name, "Green Acre");
     assert_eq!(app.sandbox.stats(ace.number).operations.get("Jobs"), None);

@@ -100,14 +100,14 @@ async fn walk(client: Client) {
     .await;
     let ace = app.contractor("Ace Plumbing");
     let stop = CancellationToken::new();
-    tokio::spawn(Http::new(listener, app.engine()).run(stop.clone()));
+    tokio::spawn(Http::new(listener, app.context()).run(stop.clone()));
     let new = NewLink {
         label: "Ace Plumbing".into(),
         trigger: Trigger::JobCompleted,
         account: None,
         lives: hours(24),
     };
-    let (_, url) = app.engine.connect.create_link(new).await.unwrap();
+    let (_, url) = app.context.onboarding.create_link(new).await.unwrap();
 
     client
         .goto("data:text/html,<h1>off</h1><script>document.querySelector('h1').textContent='on'</script>")
@@ -147,6 +147,6 @@ async fn walk(client: Client) {
         .unwrap();
     shoot(&client, "connected.png").await;
 
-    let account = app.engine.store.account(&ace.id).unwrap().unwrap();
+    let account = app.context.store.account(&ace.id).unwrap().unwrap();
     assert_eq!(account.trigger, Trigger::VisitCompleted);
 }

@@ -24,8 +24,8 @@ async fn watched() -> (TestApp, Contractor, Receiver) {
 
 /// One look, and everything sent that is due.
 async fn look(app: &TestApp) -> usize {
-    let told = app.engine.watcher.watch_once(app.engine.store.accounts().unwrap()).await.unwrap();
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    let told = app.context.watcher.watch_once(app.context.store.accounts().unwrap()).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
     told
 }
 
@@ -113,7 +113,7 @@ async fn many_changes_are_read_to_their_end_and_each_is_told() {
         ace.customer(&app);
     }
     assert_eq!(look(&app).await, 150);
-    while app.engine.store.entries().count() > 0 {
+    while app.context.store.entries().count() > 0 {
         look(&app).await;
     }
     assert_eq!(crm.got().len(), 150);
@@ -124,7 +124,7 @@ async fn where_nobody_listens_no_client_is_read() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     ace.customer(&app);
     app.sweep().await;
-    app.engine.watcher.watch_once(app.engine.store.accounts().unwrap()).await.unwrap();
+    app.context.watcher.watch_once(app.context.store.accounts().unwrap()).await.unwrap();
     assert!(!app.sandbox.stats(ace.number).operations.contains_key("Clients"));
 }
 
@@ -147,7 +147,7 @@ async fn events_that_pile_up_keep_no_ask_waiting() {
     }
     crm.answers(&[410]);
     assert_eq!(look(&app).await, 200);
-    assert!(app.engine.store.entries().count() > 150, "it said that it is gone");
+    assert!(app.context.store.entries().count() > 150, "it said that it is gone");
     ace.closed_job(&app);
     app.sweep().await;
     app.pass(hours(2));
@@ -189,7 +189,7 @@ async fn jobs_visits_and_invoices_are_told_too_where_that_is_wanted() {
     }
     // The visit, the job, the invoice, and 150 new jobs: over several pages.
     assert_eq!((look(&app).await, look(&app).await), (153, 0));
-    while app.engine.store.entries().count() > 0 {
+    while app.context.store.entries().count() > 0 {
         look(&app).await;
     }
     let told = bodies(&crm);
@@ -220,7 +220,7 @@ async fn events_that_nobody_listens_to_any_more_are_dropped() {
     look(&app).await;
     let app = app.restart_with_change(|config| config.events.webhook_url = None).await;
     app.pass(minutes(1));
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
-    assert_eq!(app.engine.store.next_ask_due().unwrap(), None);
+    app.context.deliverer.deliver_once(None).await.unwrap();
+    assert_eq!(app.context.store.next_ask_due().unwrap(), None);
     app.finish();
 }

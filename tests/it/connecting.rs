@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jobber_reviewd::accounts::onboarding::NewLink;
-use jobber_reviewd::context::Engine;
+use jobber_reviewd::context::Context;
 use jobber_reviewd::domain::model::{AccountId, LinkId, Trigger};
 use jobber_reviewd::server::Http;
 use jobber_sandbox::{CLIENT_ID, Op};
@@ -19,7 +19,7 @@ use crate::support::*;
 /// The public listener of an app, and somebody who walks through it.
 struct Site {
     app: TestApp,
-    engine: Arc<Engine>,
+    context: Arc<Context>,
     base: String,
     client: reqwest::Client,
     _stop: tokio_util::sync::DropGuard,
@@ -47,17 +47,17 @@ impl Site {
             config.http.public_url = serde_json::from_value(public_url.into()).unwrap();
         })
         .await;
-        let engine = app.engine();
+        let context = app.context();
         let stop = CancellationToken::new();
-        tokio::spawn(Http::new(listener, Arc::clone(&engine)).run(stop.clone()));
+        tokio::spawn(Http::new(listener, Arc::clone(&context)).run(stop.clone()));
         let client = http();
-        Self { app, engine, base, client, _stop: stop.drop_guard() }
+        Self { app, context, base, client, _stop: stop.drop_guard() }
     }
 
     async fn link(&self, account: Option<AccountId>) -> (LinkId, String) {
         let new =
             NewLink { label: "Ace <b>&".into(), trigger: Trigger::JobCompleted, account, lives: hours(24) };
-        let (link, url) = self.engine.connect.create_link(new).await.unwrap();
+        let (link, url) = self.context.onboarding.create_link(new).await.unwrap();
         (link.id, url.expose_secret().to_owned())
     }
 
@@ -101,7 +101,7 @@ impl Site {
     }
 
     fn accounts(&self) -> usize {
-        self.engine.store.accounts().unwrap().len()
+        self.context.store.accounts().unwrap().len()
     }
 }
 
@@ -158,7 +158,7 @@ async fn a_link_connects_the_account_that_allowed_it() {
     let back = site.allow(&jobber, ace.number).await;
     site.get(&mut browser, &back).await.says(200, "Ace Plumbing is connected");
 
-    let account = site.engine.store.account(&ace.id).unwrap().unwrap();
+    let account = site.context.store.account(&ace.id).unwrap().unwrap();
     assert_eq!((account.trigger, account.label.as_str()), (Trigger::VisitCompleted, "Ace <b>&"));
     site.get(&mut browser, &url).await.says(410, "This link was used");
     site.get(&mut browser, &back).await.says(400, "completed already, or took too long");
@@ -241,7 +241,7 @@ async fn links_that_do_not_count_say_why_and_what_to_do() {
     site.get(&mut browser, &unknown).await.says(404, "This link is not known");
 
     let (id, url) = site.link(None).await;
-    site.engine.store.revoke_link(&id, site.app.clock_now()).await.unwrap().unwrap();
+    site.context.store.revoke_link(&id, site.app.clock_now()).await.unwrap().unwrap();
     site.get(&mut browser, &url).await.says(410, "This link was withdrawn");
 
     let (_, url) = site.link(None).await;
@@ -284,7 +284,7 @@ async fn a_link_for_one_account_refuses_another() {
     page.says(409, "This is another Jobber account");
     assert!(page.text.contains("Ace Plumbing"));
     assert_eq!(site.accounts(), 1);
-    assert!(site.engine.store.tokens(&other.id).unwrap().is_none());
+    assert!(site.context.store.tokens(&other.id).unwrap().is_none());
 }
 
 #[tokio::test]
@@ -306,7 +306,7 @@ async fn health_touches_the_store() {
     let url = format!("{}/healthz", site.base);
     site.get(&mut Browser::default(), &url).await.says(200, "ok");
     site.app.pass(minutes(1));
-    site.engine.store.close().await;
+    site.context.store.close().await;
     site.get(&mut Browser::default(), &url).await.says(503, "does not answer");
 }
 

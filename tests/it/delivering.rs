@@ -13,8 +13,8 @@ async fn with_an_ask() -> (TestApp, AskId) {
     ace.closed_job(&app);
     app.sweep().await;
     app.pass(hours(2));
-    app.engine.asker.ask_once(None).await.unwrap();
-    let entry = app.engine.store.entries().next().unwrap().unwrap();
+    app.context.rechecker.recheck_once(None).await.unwrap();
+    let entry = app.context.store.entries().next().unwrap().unwrap();
     (app, entry.id)
 }
 
@@ -26,11 +26,11 @@ async fn admin(app: &TestApp, request: Request) -> Reply {
 async fn a_failed_attempt_is_repeated_with_the_same_id_and_bytes_and_a_fresh_signature() {
     let (app, ask) = with_an_ask().await;
     app.receiver.answers(&[503, 401, 404]);
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
     for wait in &SCHEDULE[1..4] {
-        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        app.context.deliverer.deliver_once(None).await.unwrap();
         app.pass(*wait * 11 / 10);
-        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        app.context.deliverer.deliver_once(None).await.unwrap();
     }
     let got = app.receiver.got();
     assert_eq!(got.len(), 4, "never before its time");
@@ -39,7 +39,7 @@ async fn a_failed_attempt_is_repeated_with_the_same_id_and_bytes_and_a_fresh_sig
         assert_eq!(attempt.body, got[0].body);
     }
     assert_ne!(got[0].headers["webhook-signature"], got[1].headers["webhook-signature"]);
-    assert_eq!(app.engine.store.entries().count(), 0);
+    assert_eq!(app.context.store.entries().count(), 0);
 }
 
 #[tokio::test]
@@ -49,12 +49,12 @@ async fn a_receivers_retry_after_is_honoured() {
         let (app, _) = with_an_ask().await;
         assert_eq!(app.clock_now(), at("2026-03-10T14:10:00Z"));
         app.receiver.answers_once_with(429, retry_after);
-        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        app.context.deliverer.deliver_once(None).await.unwrap();
         app.pass(minutes(119));
-        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        app.context.deliverer.deliver_once(None).await.unwrap();
         assert_eq!(app.receiver.got().len(), 1);
         app.pass(minutes(1));
-        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        app.context.deliverer.deliver_once(None).await.unwrap();
         assert_eq!(app.receiver.got().len(), 2);
     }
 }
@@ -65,19 +65,19 @@ async fn a_receiver_that_is_down_for_days_gets_ten_attempts_and_then_a_dead_lett
     app.receiver.answers(&[500; 10]);
     for wait in SCHEDULE {
         app.pass(wait * 11 / 10);
-        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        app.context.deliverer.deliver_once(None).await.unwrap();
     }
     app.pass(hours(100));
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 10);
-    let entry = app.engine.store.entry(&ask).unwrap().unwrap();
+    let entry = app.context.store.entry(&ask).unwrap().unwrap();
     assert!(matches!(entry.state, EntryState::Dead { reason: DeadReason::Exhausted, .. }));
 
     let reply = admin(&app, Request::QueueRetry { id: ask.clone() }).await;
     assert_eq!(reply, Reply::Done(format!("ask {ask} is due now")));
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 11);
-    assert_eq!(app.engine.store.entries().count(), 0);
+    assert_eq!(app.context.store.entries().count(), 0);
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_payload_that_will_never_do_is_a_dead_letter_at_once_and_can_be_droppe
     for status in [400, 413, 415, 422] {
         let (app, ask) = with_an_ask().await;
         app.receiver.answers(&[status]);
-        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        app.context.deliverer.deliver_once(None).await.unwrap();
         app.pass(hours(100));
         let report = app.once().await;
         assert_eq!((app.receiver.got().len(), report.dead), (1, 1), "{status}");
@@ -104,16 +104,16 @@ async fn a_payload_that_will_never_do_is_a_dead_letter_at_once_and_can_be_droppe
 async fn a_receiver_that_is_gone_gets_nothing_until_an_ask_is_retried() {
     let (app, ask) = with_an_ask().await;
     app.receiver.answers(&[410]);
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
     app.pass(hours(100));
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 1);
     let Reply::Status(status) = admin(&app, Request::Status).await else { panic!() };
     assert!(status.accounts[0].receiver_stopped_at.is_some());
     assert!(status.accounts[0].next_action.as_ref().unwrap().contains("queue retry"));
 
     admin(&app, Request::QueueRetry { id: ask }).await;
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 2);
     app.finish_with_repeats();
 }
@@ -122,9 +122,9 @@ async fn a_receiver_that_is_gone_gets_nothing_until_an_ask_is_retried() {
 async fn a_redirect_is_not_followed() {
     let (app, _) = with_an_ask().await;
     app.receiver.answers(&[302]);
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 1);
-    assert_eq!(app.engine.store.entries().count(), 1, "and not counted as delivered");
+    assert_eq!(app.context.store.entries().count(), 1, "and not counted as delivered");
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn a_closed_port_is_an_attempt_that_failed() {
     app.pass(hours(2));
     let report = app.sweep().await;
     assert_eq!((report.delivered, report.retrying), (0, 1));
-    let entry = app.engine.store.entries().next().unwrap().unwrap();
+    let entry = app.context.store.entries().next().unwrap().unwrap();
     assert_eq!(entry.last.unwrap().error, "no connection");
 }
 
@@ -150,9 +150,9 @@ async fn a_closed_port_is_an_attempt_that_failed() {
 async fn a_crash_between_lease_and_outcome_sends_again_under_the_same_id() {
     let (app, ask) = with_an_ask().await;
     let now = app.clock_now();
-    app.engine.store.lease(&ask, now, now + minutes(1)).await.unwrap().unwrap();
+    app.context.store.lease(&ask, now, now + minutes(1)).await.unwrap().unwrap();
     let app = app.restart().await;
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.ids(), [ask.to_string()]);
     app.finish();
 }
@@ -167,9 +167,9 @@ async fn a_crash_at_any_point_of_the_way_loses_nothing() {
     app = app.restart().await;
     assert!(app.waits(&ace, &job));
     app.pass(hours(2));
-    app.engine.asker.ask_once(None).await.unwrap();
+    app.context.rechecker.recheck_once(None).await.unwrap();
     app = app.restart().await;
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
     app = app.restart().await;
     app.pass(hours(3));
     app.sweep().await;
@@ -188,9 +188,9 @@ async fn many_asks_leave_side_by_side_and_each_once() {
     }
     app.sweep().await;
     app.pass(hours(2));
-    app.engine.asker.ask_once(None).await.unwrap();
-    let dispatcher = &app.engine.dispatcher;
-    let (one, two) = tokio::join!(dispatcher.dispatch_once(None), dispatcher.dispatch_once(None));
+    app.context.rechecker.recheck_once(None).await.unwrap();
+    let deliverer = &app.context.deliverer;
+    let (one, two) = tokio::join!(deliverer.deliver_once(None), deliverer.deliver_once(None));
     assert_eq!(one.unwrap().len() + two.unwrap().len(), 40);
     assert_eq!(app.receiver.got().len(), 40);
     app.finish();

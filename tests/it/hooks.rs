@@ -38,7 +38,7 @@ impl Heard {
         app.pass(minutes(10));
         app.sweep().await;
         let stop = CancellationToken::new();
-        let http = tokio::spawn(Http::new(listener, app.engine()).run(stop.clone()));
+        let http = tokio::spawn(Http::new(listener, app.context()).run(stop.clone()));
         Self { app, ace, url: format!("{public}/webhooks/jobber"), stop: stop.drop_guard(), http }
     }
 
@@ -68,12 +68,12 @@ impl Heard {
         self.send(&body, &proof(CLIENT_SECRET, &body)).await
     }
 
-    async fn wishes(&self, number: usize) {
-        self.app.until(|| self.app.engine.store.wishes(&self.ace.id).unwrap().len() == number).await;
+    async fn follow_ups(&self, number: usize) {
+        self.app.until(|| self.app.context.store.follow_ups(&self.ace.id).unwrap().len() == number).await;
     }
 
     async fn listen(&self) -> Followed {
-        self.app.engine.listener.listen_once().await.unwrap()
+        self.app.context.inbox.follow_up_once().await.unwrap()
     }
 
     fn asks(&self) -> Vec<Value> {
@@ -110,12 +110,12 @@ async fn a_close_is_known_at_once_without_a_sweep() {
         }
         // What was told before the close is read as not finished; the close itself follows.
         while !app.waits(ace, &work) {
-            app.until(|| app.engine.store.has_wishes().unwrap()).await;
+            app.until(|| app.context.store.has_follow_ups().unwrap()).await;
             heard.listen().await;
         }
         app.pass(hours(2));
-        app.engine.asker.ask_once(None).await.unwrap();
-        app.engine.dispatcher.dispatch_once(None).await.unwrap();
+        app.context.rechecker.recheck_once(None).await.unwrap();
+        app.context.deliverer.deliver_once(None).await.unwrap();
         assert_eq!(app.receiver.got().len(), 1, "{trigger}");
     }
 }
@@ -128,9 +128,9 @@ async fn only_jobber_is_believed() {
     for wrong in ["", "AAAA", "not base64!", &proof("another secret", &body), &proof(CLIENT_SECRET, "{}")] {
         assert_eq!(heard.send(&body, wrong).await, 401, "{wrong}");
     }
-    assert!(!heard.app.engine.store.has_wishes().unwrap());
+    assert!(!heard.app.context.store.has_follow_ups().unwrap());
     assert_eq!(heard.send(&body, &proof(CLIENT_SECRET, &body)).await, 200);
-    assert!(heard.app.engine.store.has_wishes().unwrap());
+    assert!(heard.app.context.store.has_follow_ups().unwrap());
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn what_means_nothing_here_is_acknowledged_and_kept_nowhere() {
         assert_eq!(heard.send(&body, &proof(CLIENT_SECRET, &body)).await, 200, "{topic}");
     }
     assert_eq!(heard.send("{}", &proof(CLIENT_SECRET, "{}")).await, 200);
-    assert!(!heard.app.engine.store.has_wishes().unwrap());
+    assert!(!heard.app.context.store.has_follow_ups().unwrap());
 }
 
 #[tokio::test]
@@ -155,15 +155,15 @@ async fn an_event_survives_a_crash_and_repeats_are_one() {
     for topic in ["JOB_CLOSED", "JOB_UPDATE", "JOB_CLOSED"] {
         assert_eq!(heard.tell(topic, job.id.as_str()).await, 200);
     }
-    heard.wishes(1).await;
+    heard.follow_ups(1).await;
     let Heard { app, ace, stop, http, .. } = heard;
     drop(stop);
     http.await.unwrap();
     let app = app.restart().await;
-    let followed = app.engine.listener.listen_once().await.unwrap();
+    let followed = app.context.inbox.follow_up_once().await.unwrap();
     assert_eq!((followed.read, followed.candidates), (1, 1));
     assert!(app.waits(&ace, &job));
-    assert!(!app.engine.store.has_wishes().unwrap());
+    assert!(!app.context.store.has_follow_ups().unwrap());
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn spelling_encoding_order_copies_and_delay_change_nothing() {
         heard.app.switch(&heard.ace, switch.clone());
         let job = heard.ace.closed_job(&heard.app);
         while !heard.app.waits(&heard.ace, &job) {
-            heard.app.until(|| heard.app.engine.store.has_wishes().unwrap()).await;
+            heard.app.until(|| heard.app.context.store.has_follow_ups().unwrap()).await;
             heard.listen().await;
         }
         heard.app.pass(hours(2));
@@ -193,7 +193,7 @@ async fn spelling_encoding_order_copies_and_delay_change_nothing() {
     let job = heard.ace.closed_job(&heard.app);
     heard.app.sweep().await;
     assert!(heard.app.waits(&heard.ace, &job), "the poll is the truth");
-    assert!(!heard.app.engine.store.has_wishes().unwrap());
+    assert!(!heard.app.context.store.has_follow_ups().unwrap());
 }
 
 /// Both ways round, and in any order: one work is one ask.
@@ -216,7 +216,7 @@ async fn webhook_and_poll_on_the_same_work_ask_once() {
                 2 => drop(tokio::join!(app.once(), heard.listen())),
                 3 => app.pass(hours(2)),
                 4 => drop(heard.tell("JOB_UPDATE", job.id.as_str()).await),
-                _ => drop(tokio::join!(heard.listen(), app.engine.asker.ask_once(None))),
+                _ => drop(tokio::join!(heard.listen(), app.context.rechecker.recheck_once(None))),
             }
         }
     }
@@ -241,12 +241,12 @@ async fn a_flood_becomes_one_sweep_and_nothing_is_lost() {
             item: jobber_reviewd::domain::model::EncodedId::new(format!("job {number}")),
             occurred_at: None,
         };
-        heard.app.engine.store.note_event(event, now).await.unwrap();
+        heard.app.context.store.note_event(event, now).await.unwrap();
     }
-    heard.wishes(257).await;
+    heard.follow_ups(257).await;
     let followed = heard.listen().await;
     assert_eq!((followed.read, followed.sweep.len()), (0, 1));
-    assert!(!heard.app.engine.store.has_wishes().unwrap());
+    assert!(!heard.app.context.store.has_follow_ups().unwrap());
     heard.app.sweep().await;
     assert!(heard.app.waits(&heard.ace, &job));
 }
@@ -268,9 +268,9 @@ async fn a_disconnect_is_noticed_at_once_and_a_late_one_ends_nothing() {
     let heard = Heard::enabled(Trigger::JobCompleted).await;
     let (app, ace) = (&heard.app, &heard.ace);
     app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
-    app.until(|| app.engine.store.has_wishes().unwrap()).await;
+    app.until(|| app.context.store.has_follow_ups().unwrap()).await;
     heard.listen().await;
-    let state = || app.engine.store.account(&ace.id).unwrap().unwrap().connection;
+    let state = || app.context.store.account(&ace.id).unwrap().unwrap().connection;
     assert!(matches!(state(), Connection::NeedsAuthorization { .. }));
     app.connect(ace, Trigger::JobCompleted).await;
     // It comes again, after the contractor has.
@@ -293,18 +293,18 @@ async fn a_client_who_opts_out_is_not_sent_what_waits_for_the_receiver() {
     app.pass(hours(2));
     app.receiver.answers(&[503, 503]);
     app.once().await;
-    assert_eq!(app.engine.store.entries().count(), 2);
-    while app.engine.store.has_wishes().unwrap() {
+    assert_eq!(app.context.store.entries().count(), 2);
+    while app.context.store.has_follow_ups().unwrap() {
         heard.listen().await;
     }
     ace.set(app, &john.id, "receivesReviewRequests", json!(false));
-    while app.engine.store.entries().count() == 2 {
-        app.until(|| app.engine.store.has_wishes().unwrap()).await;
+    while app.context.store.entries().count() == 2 {
+        app.until(|| app.context.store.has_follow_ups().unwrap()).await;
         heard.listen().await;
     }
     let outcome = app.decision(ace, &jobs[0]).unwrap().outcome;
     assert!(matches!(outcome, Outcome::Asked { delivery: Delivery::Dropped, .. }), "{outcome:?}");
-    let left = app.engine.store.entries().next().unwrap().unwrap();
+    let left = app.context.store.entries().next().unwrap().unwrap();
     assert_eq!(left.work, jobs[1], "the other customer's stays");
 }
 
@@ -320,7 +320,7 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
         "twice is once"
     );
     // One id got lost with its answer, and one endpoint is gone: neither keeps the others.
-    let store = &app.engine.store;
+    let store = &app.context.store;
     store.note_endpoints(&heard.ace.id, |known| drop(known.remove("JOB_CLOSED"))).await.unwrap();
     let rows = heard.turn(true).await;
     assert_eq!(topics(&rows), ["APP_DISCONNECT", "CLIENT_UPDATE", "JOB_UPDATE"]);
@@ -346,7 +346,7 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
     let customer = heard.ace.customer(app);
     let job = heard.ace.job(app, &customer, "Drain Cleaning", &[]);
     heard.ace.close(app, &job);
-    assert!(!app.engine.store.has_wishes().unwrap());
+    assert!(!app.context.store.has_follow_ups().unwrap());
 }
 
 #[tokio::test]
@@ -355,7 +355,7 @@ async fn the_apps_own_page_in_jobber_does_too() {
     heard.app.sandbox.control(Op::AppWebhooks { url: Some(heard.url.clone()) }).unwrap();
     let job = heard.ace.closed_job(&heard.app);
     while !heard.app.waits(&heard.ace, &job) {
-        heard.app.until(|| heard.app.engine.store.has_wishes().unwrap()).await;
+        heard.app.until(|| heard.app.context.store.has_follow_ups().unwrap()).await;
         heard.listen().await;
     }
 }
@@ -367,24 +367,24 @@ async fn events_that_do_not_come_any_more_are_told_and_the_poll_carries_on() {
     app.switch(ace, json!({"webhook_bad_signature": true}));
     let mut job = None;
     for _ in 0..3 {
-        app.engine.alerter.alert_once().await.unwrap();
-        assert_eq!(app.engine.alerter.standing().unwrap(), [], "one may get lost");
+        app.context.notifier.notify_once().await.unwrap();
+        assert_eq!(app.context.notifier.standing().unwrap(), [], "one may get lost");
         app.pass(minutes(30));
         job = Some(ace.closed_job(app));
         app.sweep().await;
     }
     let job = job.unwrap();
-    app.engine.alerter.alert_once().await.unwrap();
-    let alerts = app.engine.alerter.standing().unwrap();
+    app.context.notifier.notify_once().await.unwrap();
+    let alerts = app.context.notifier.standing().unwrap();
     assert_eq!(alerts.iter().map(|alert| alert.kind).collect::<Vec<_>>(), [AlertKind::EventsStopped]);
     app.switch(ace, json!({"webhook_bad_signature": false}));
     let other = ace.closed_job(app);
     while !app.waits(ace, &other) {
-        app.until(|| app.engine.store.has_wishes().unwrap()).await;
+        app.until(|| app.context.store.has_follow_ups().unwrap()).await;
         heard.listen().await;
     }
-    app.engine.alerter.alert_once().await.unwrap();
-    assert_eq!(app.engine.alerter.standing().unwrap(), []);
+    app.context.notifier.notify_once().await.unwrap();
+    assert_eq!(app.context.notifier.standing().unwrap(), []);
     assert!(app.waits(ace, &job));
 }
 
@@ -407,14 +407,14 @@ async fn an_event_that_comes_while_its_record_is_read_is_followed_again() {
     let customer = ace.customer(app);
     let job = ace.job(app, &customer, "Drain Cleaning", &[]);
     heard.tell("JOB_UPDATE", job.id.as_str()).await;
-    let store = &app.engine.store;
-    let read = store.wishes(&ace.id).unwrap();
+    let store = &app.context.store;
+    let read = store.follow_ups(&ace.id).unwrap();
     // The job is read as open; then it is closed, and told of, before the first event counts as followed.
     ace.close(app, &job);
     heard.tell("JOB_CLOSED", job.id.as_str()).await;
-    store.take_wishes(&ace.id, read).await.unwrap();
+    store.take_from_inbox(&ace.id, read).await.unwrap();
     assert_eq!(heard.listen().await.candidates, 1);
-    assert!(!store.has_wishes().unwrap());
+    assert!(!store.has_follow_ups().unwrap());
 }
 
 #[tokio::test]
@@ -427,7 +427,7 @@ async fn a_record_that_cannot_be_read_keeps_no_other_one_waiting() {
     }
     app.fault(ace, FaultKind::Nonsense, 1, Some("Details"));
     let followed = heard.listen().await;
-    assert_eq!((followed.candidates, app.engine.store.has_wishes().unwrap()), (4, false));
+    assert_eq!((followed.candidates, app.context.store.has_follow_ups().unwrap()), (4, false));
     app.sweep().await;
     assert!(jobs.iter().all(|job| app.waits(ace, job)), "the poll is the truth");
 }
@@ -444,13 +444,13 @@ async fn an_opt_out_during_a_pause_is_not_forgotten() {
     app.pass(hours(2));
     app.receiver.answers(&[422]);
     app.once().await;
-    while app.engine.store.has_wishes().unwrap() {
+    while app.context.store.has_follow_ups().unwrap() {
         heard.listen().await;
     }
     let of_ace = || "Ace Plumbing".to_owned();
     app.admin(Request::AccountPause { account: of_ace() }).await;
     ace.set(app, &john.id, "receivesReviewRequests", json!(false));
-    app.until(|| app.engine.store.has_wishes().unwrap()).await;
+    app.until(|| app.context.store.has_follow_ups().unwrap()).await;
     heard.listen().await;
     app.admin(Request::AccountResume { account: of_ace() }).await;
     assert_eq!(heard.listen().await.dropped, 1, "also what was given up");

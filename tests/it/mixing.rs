@@ -368,7 +368,7 @@ impl Story {
             self.app.sandbox.control(Op::ClearFaults { account: contractor.number }).unwrap();
             self.app.switch(&contractor, serde_json::to_value(Switches::default()).unwrap());
             self.app.once().await;
-            let account = self.app.engine.store.account(&contractor.id).unwrap().unwrap();
+            let account = self.app.context.store.account(&contractor.id).unwrap().unwrap();
             if !account.connection.is_connected() {
                 self.reconnect(&contractor, trigger).await;
             }
@@ -392,7 +392,7 @@ impl Story {
     }
 
     fn window(&self) -> Window {
-        self.app.engine.config.review.window.window()
+        self.app.context.config.review.window.window()
     }
 
     fn zone() -> TimeZone {
@@ -416,8 +416,8 @@ impl Story {
         }
         let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for got in self.app.receiver.got() {
-            let decision = self.app.engine.store.accounts().unwrap().iter().find_map(|account| {
-                let mut decisions = self.app.engine.store.decisions(&account.id).map(Result::unwrap);
+            let decision = self.app.context.store.accounts().unwrap().iter().find_map(|account| {
+                let mut decisions = self.app.context.store.decisions(&account.id).map(Result::unwrap);
                 decisions.find(|decision| matches!(&decision.outcome, Outcome::Asked { ask_id, .. } if ask_id.as_str() == got.id()))
             });
             let work = decision.unwrap_or_else(|| panic!("{} belongs to no decision", got.id())).work;
@@ -454,8 +454,8 @@ impl Story {
             );
         }
         assert!(ids.is_empty(), "asked about work that nobody finished: {ids:?}");
-        assert_eq!(self.app.engine.store.entries().count(), 0, "something is left in the outbox");
-        for account in self.app.engine.store.accounts().unwrap() {
+        assert_eq!(self.app.context.store.entries().count(), 0, "something is left in the outbox");
+        for account in self.app.context.store.accounts().unwrap() {
             assert!(!matches!(
                 account.connection,
                 jobber_reviewd::domain::model::Connection::NeedsAuthorization {

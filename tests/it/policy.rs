@@ -286,14 +286,14 @@ async fn an_ask_on_its_way_is_dropped_when_its_customer_is_put_on_the_list() {
     app.receiver.answers(&[503; 3]);
     let job = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
     let tried = app.receiver.got().len();
-    assert!(tried > 0 && app.engine.store.entries().count() == 1);
+    assert!(tried > 0 && app.context.store.entries().count() == 1);
     let what = "(555) 123-4567 ext. 9".to_owned();
     let refused = Request::SuppressAdd { what: "John Smith".into(), account: None, note: None };
     assert!(matches!(app.admin(refused).await, Reply::Refused(_)), "a name is nobody");
     app.admin(Request::SuppressAdd { what, account: None, note: None }).await;
     app.pass(hours(30));
     app.sweep().await;
-    assert_eq!((app.receiver.got().len(), app.engine.store.entries().count()), (tried, 0));
+    assert_eq!((app.receiver.got().len(), app.context.store.entries().count()), (tried, 0));
     let Some(Outcome::Asked { delivery, .. }) = app.decision(&ace, &job).map(|decision| decision.outcome)
     else {
         panic!("it was asked about")

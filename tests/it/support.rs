@@ -1,4 +1,4 @@
-//! What the tests stand on: a sandbox, a receiver, an engine, and one clock for all three.
+//! What the tests stand on: a sandbox, a receiver, an context, and one clock for all three.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use jobber_reviewd::accounts::onboarding::{NewLink, random};
 use jobber_reviewd::clock::{Clock, ManualClock, SharedClock};
 use jobber_reviewd::config::{Config, Secrets};
-use jobber_reviewd::context::{Engine, OnceReport};
+use jobber_reviewd::context::{Context, OnceReport};
 use jobber_reviewd::domain::model::{AccountId, Decision, Outcome, SkipReason, Trigger, WorkRef};
 use jobber_reviewd::ops::{self, Reply, Request};
 use jobber_reviewd::outbound::secret::WebhookSecret;
@@ -164,7 +164,7 @@ pub fn window([weekdays, saturday, sunday]: [&str; 3]) -> Value {
     })
 }
 
-/// Settings for an engine between `sandbox` and `receiver`.
+/// Settings for an context between `sandbox` and `receiver`.
 pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -> Config {
     let text = json!({
         "jobber": {"client_id": CLIENT_ID, "client_secret_file": null, "api_base": sandbox.api_base(), "draft_app": false, "budget_share": 100},
@@ -190,7 +190,7 @@ pub struct TestApp {
     pub sandbox: Sandbox,
     pub receiver: Receiver,
     pub clock: Arc<ManualClock>,
-    pub engine: Arc<Engine>,
+    pub context: Arc<Context>,
     pub folder: tempfile::TempDir,
     config: Config,
     /// How far the sandbox's clock is ahead of the daemon's.
@@ -210,8 +210,8 @@ impl TestApp {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(&sandbox, &receiver.url(), folder.path());
         change(&mut config);
-        let engine = engine(&config, &clock, secrets());
-        Self { sandbox, receiver, clock, engine, folder, config, skew: SignedDuration::ZERO.into() }
+        let context = context(&config, &clock, secrets());
+        Self { sandbox, receiver, clock, context, folder, config, skew: SignedDuration::ZERO.into() }
     }
 
     /// A contractor, connected with `trigger`.
@@ -232,23 +232,23 @@ impl TestApp {
         Contractor { number, id: AccountId::new(made["id"].as_str().unwrap()) }
     }
 
-    pub fn engine(&self) -> Arc<Engine> {
-        Arc::clone(&self.engine)
+    pub fn context(&self) -> Arc<Context> {
+        Arc::clone(&self.context)
     }
 
     /// Walks a contractor through link and consent.
     pub async fn connect(&self, contractor: &Contractor, trigger: Trigger) {
         let new = NewLink { label: "link".into(), trigger, account: None, lives: hours(24) };
-        let (_, url) = self.engine.connect.create_link(new).await.unwrap();
+        let (_, url) = self.context.onboarding.create_link(new).await.unwrap();
         let token = SecretString::from(
             secrecy::ExposeSecret::expose_secret(&url).rsplit('/').next().unwrap().to_owned(),
         );
         let browser = random().unwrap();
-        let jobber = self.engine.connect.begin(&token, &browser, trigger).await.unwrap();
+        let jobber = self.context.onboarding.begin(&token, &browser, trigger).await.unwrap();
         let state = jobber.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
         let code = self.sandbox.control(Op::MarketplaceCode { account: contractor.number }).unwrap();
         let code = code["code"].as_str().unwrap().to_owned();
-        let account = self.engine.connect.finish(&state.into(), &code.into(), &browser).await.unwrap();
+        let account = self.context.onboarding.finish(&state.into(), &code.into(), &browser).await.unwrap();
         assert_eq!(account.id, contractor.id);
     }
 
@@ -275,7 +275,7 @@ impl TestApp {
 
     /// Everything that a step could have left in the store, as text.
     pub fn everything_stored(&self) -> String {
-        let store = &self.engine.store;
+        let store = &self.context.store;
         let accounts = store.accounts().unwrap();
         let of_each: Vec<_> = accounts
             .iter()
@@ -291,14 +291,14 @@ impl TestApp {
     }
 
     pub async fn once(&self) -> OnceReport {
-        self.engine.once(None, Effect::Apply, &no_progress).await.unwrap()
+        self.context.once(None, Effect::Apply, &no_progress).await.unwrap()
     }
 
     /// What an admin asks, without a daemon.
     pub async fn admin(&self, request: Request) -> Reply {
         // Nobody listens to what is told on the way.
         let (tell, _deaf) = tokio::sync::mpsc::channel(1);
-        ops::carry_out(&self.engine, request, false, tell).await
+        ops::carry_out(&self.context, request, false, tell).await
     }
 
     /// One sweep that must not have any trouble.
@@ -333,7 +333,7 @@ impl TestApp {
     }
 
     pub fn decision(&self, contractor: &Contractor, work: &WorkRef) -> Option<Decision> {
-        self.engine.store.decision(&contractor.id, work).unwrap()
+        self.context.store.decision(&contractor.id, work).unwrap()
     }
 
     pub fn skip_reason(&self, contractor: &Contractor, work: &WorkRef) -> SkipReason {
@@ -366,11 +366,11 @@ impl TestApp {
     }
 
     async fn restart_with(self, secrets: Secrets) -> Self {
-        let Self { sandbox, receiver, clock, engine, folder, config, skew } = self;
-        engine.close().await;
-        drop(engine);
-        let engine = self::engine(&config, &clock, secrets);
-        Self { sandbox, receiver, clock, engine, folder, config, skew }
+        let Self { sandbox, receiver, clock, context, folder, config, skew } = self;
+        context.close().await;
+        drop(context);
+        let context = self::context(&config, &clock, secrets);
+        Self { sandbox, receiver, clock, context, folder, config, skew }
     }
 
     /// Nothing may be left over: no queued ask, no dead letter, no candidate that is due, nothing sent twice.
@@ -385,7 +385,7 @@ impl TestApp {
 
     /// As [`TestApp::finish`], where the receiver itself asked for repeats.
     pub fn finish_with_repeats(self) {
-        let store = &self.engine.store;
+        let store = &self.context.store;
         assert_eq!(store.entries().count(), 0, "something is left in the outbox");
         assert_eq!(store.due_works(self.clock.now()).unwrap().len(), 0, "a candidate is left behind");
     }
@@ -402,10 +402,10 @@ fn open_again(config: &Config, secrets: &Secrets) -> Store {
     }
 }
 
-fn engine(config: &Config, clock: &Arc<ManualClock>, secrets: Secrets) -> Arc<Engine> {
+fn context(config: &Config, clock: &Arc<ManualClock>, secrets: Secrets) -> Arc<Context> {
     let store = open_again(config, &secrets);
     let clock: SharedClock = Arc::clone(clock) as SharedClock;
-    Arc::new(Engine::new(config.clone(), &secrets, store, clock).unwrap())
+    Arc::new(Context::new(config.clone(), &secrets, store, clock).unwrap())
 }
 
 /// A contractor in the sandbox.

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::*;
 
 fn lost(app: &TestApp, contractor: &Contractor) -> Option<LostReason> {
-    match app.engine.store.account(&contractor.id).unwrap().unwrap().connection {
+    match app.context.store.account(&contractor.id).unwrap().unwrap().connection {
         Connection::Connected | Connection::Disconnected { .. } => None,
         Connection::NeedsAuthorization { reason, .. } => Some(reason),
     }
@@ -19,7 +19,7 @@ fn lost(app: &TestApp, contractor: &Contractor) -> Option<LostReason> {
 #[tokio::test]
 async fn a_token_is_refreshed_before_it_runs_out_and_rotates() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
-    let first = app.engine.store.tokens(&ace.id).unwrap().unwrap().tokens;
+    let first = app.context.store.tokens(&ace.id).unwrap().unwrap().tokens;
     app.pass(minutes(54));
     app.sweep().await;
     assert_eq!(app.sandbox.stats(ace.number).refreshes, 0);
@@ -27,7 +27,7 @@ async fn a_token_is_refreshed_before_it_runs_out_and_rotates() {
     app.sweep().await;
     let stats = app.sandbox.stats(ace.number);
     assert_eq!((stats.refreshes, stats.spent_refresh_uses), (1, 0));
-    let second = app.engine.store.tokens(&ace.id).unwrap().unwrap().tokens;
+    let second = app.context.store.tokens(&ace.id).unwrap().unwrap().tokens;
     assert_ne!(first.refresh.expose_secret(), second.refresh.expose_secret());
     for _ in 0..30 {
         app.pass(minutes(40));
@@ -52,7 +52,7 @@ async fn without_rotation_the_same_refresh_token_is_kept() {
 async fn ten_at_once_refresh_once() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     app.pass(hours(2));
-    let connection = &app.engine.connection;
+    let connection = &app.context.session;
     let work = WorkRef::job(EncodedId::new("bm9uZQ=="));
     let reads = (0..10).map(|_| connection.details(&ace.id, &work));
     for read in futures_util::future::join_all(reads).await {
@@ -156,8 +156,8 @@ async fn a_rotation_that_got_lost_is_mended_with_one_link_and_nobody_is_asked_tw
     app.sweep().await;
     app.pass(hours(2));
     app.fault(&ace, FaultKind::ResetAfter, 1, Some("token"));
-    let poller = &app.engine.poller;
-    let accounts = app.engine.store.accounts().unwrap();
+    let poller = &app.context.poller;
+    let accounts = app.context.store.accounts().unwrap();
     let swept = poller.poll_once(accounts, Effect::Apply, &no_progress).await.unwrap();
     assert!(matches!(swept[0].outcome, SweepOutcome::Failed(_)));
     assert_eq!(lost(&app, &ace), None, "a broken connection proves nothing");
@@ -181,7 +181,7 @@ async fn a_refresh_goes_on_when_whoever_waited_for_it_goes_away() {
     app.pass(hours(2));
     app.fault(&ace, FaultKind::Hang { ms: 300 }, 1, Some("token"));
     let work = WorkRef::job(EncodedId::new("bm9uZQ=="));
-    let read = app.engine.connection.details(&ace.id, &work);
+    let read = app.context.session.details(&ace.id, &work);
     // Cut off while Jobber makes up its mind.
     let cut = tokio::time::timeout(std::time::Duration::from_millis(50), read).await;
     assert!(cut.is_err());
@@ -206,8 +206,8 @@ async fn a_401_that_does_not_go_away_is_no_end_of_a_connection() {
 async fn an_authorisation_that_comes_in_between_is_not_undone_by_an_old_answer() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     app.fault(&ace, FaultKind::Hang { ms: 300 }, 1, Some("Jobs"));
-    let poller = std::sync::Arc::clone(&app.engine.poller);
-    let accounts = app.engine.store.accounts().unwrap();
+    let poller = std::sync::Arc::clone(&app.context.poller);
+    let accounts = app.context.store.accounts().unwrap();
     let sweep = tokio::spawn(async move { poller.poll_once(accounts, Effect::Apply, &no_progress).await });
     app.operation_begins(&ace, "Jobs").await;
     // While Jobber thinks, the app is disconnected and connected anew; the old token's answer comes after that.

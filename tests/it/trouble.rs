@@ -15,12 +15,12 @@ async fn survives(app: &TestApp, ace: &Contractor, what: &str, trouble: impl Fn(
     app.pass(minutes(10));
     let before = app.receiver.got().len();
     let job = ace.closed_job(app);
-    let watermarks = app.engine.store.account(&ace.id).unwrap().unwrap().watermarks;
+    let watermarks = app.context.store.account(&ace.id).unwrap().unwrap().watermarks;
     trouble();
     let report = app.once().await;
     assert_eq!(report.errors.len(), 1, "{what}");
     assert!(!report.accounts[0].polled, "{what}");
-    assert_eq!(app.engine.store.account(&ace.id).unwrap().unwrap().watermarks, watermarks, "{what}");
+    assert_eq!(app.context.store.account(&ace.id).unwrap().unwrap().watermarks, watermarks, "{what}");
     assert_eq!(app.decision(ace, &job), None, "{what}");
     relief();
     app.pass(minutes(5));
@@ -75,12 +75,12 @@ async fn a_recheck_that_fails_leaves_the_candidate_waiting() {
         let report = app.once().await;
         assert_eq!((report.errors.len(), report.accounts[0].asked), (1, 0), "{operation}");
         assert!(app.waits(&ace, &job));
-        assert!(app.engine.store.health(&ace.id).unwrap().asking_fails_since.is_some());
+        assert!(app.context.store.health(&ace.id).unwrap().asking_fails_since.is_some());
         // It waits for a moment: a dead Jobber is not asked in a loop.
         assert_eq!(app.sweep().await.accounts[0].asked, 0);
         app.pass(minutes(1));
         assert_eq!(app.sweep().await.accounts[0].asked, 1, "{operation}");
-        assert_eq!(app.engine.store.health(&ace.id).unwrap().asking_fails_since, None);
+        assert_eq!(app.context.store.health(&ace.id).unwrap().asking_fails_since, None);
     }
     app.finish();
 }
@@ -187,7 +187,7 @@ async fn an_account_that_asks_for_rest_is_left_alone() {
 async fn trouble_and_relief_show_in_the_health_of_the_account() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     app.sweep().await;
-    let well = app.engine.store.health(&ace.id).unwrap();
+    let well = app.context.store.health(&ace.id).unwrap();
     assert_eq!((well.last_success, well.failing_since), (Some(app.clock_now()), None));
     app.fault(&ace, FaultKind::WaitingRoom, 2, None);
     app.pass(minutes(5));
@@ -195,12 +195,12 @@ async fn trouble_and_relief_show_in_the_health_of_the_account() {
     let since = app.clock_now();
     app.pass(minutes(5));
     app.once().await;
-    let ill = app.engine.store.health(&ace.id).unwrap();
+    let ill = app.context.store.health(&ace.id).unwrap();
     assert_eq!((ill.last_success, ill.failing_since), (well.last_success, Some(since)));
     assert!(ill.last_error.unwrap().contains("waiting room"));
     app.pass(minutes(5));
     app.sweep().await;
-    let again = app.engine.store.health(&ace.id).unwrap();
+    let again = app.context.store.health(&ace.id).unwrap();
     assert_eq!(
         (again.last_success, again.failing_since, again.last_error),
         (Some(app.clock_now()), None, None)
@@ -269,23 +269,23 @@ async fn one_dead_account_delays_none_of_a_hundred() {
     // It takes every question and answers none.
     app.fault(dead, FaultKind::Hang { ms: 600_000 }, 1000, None);
     let sweeping = {
-        let engine = app.engine();
+        let context = app.context();
         tokio::spawn(async move {
-            let accounts = engine.store.accounts()?;
-            engine.poller.poll_once(accounts, Effect::Apply, &no_progress).await
+            let accounts = context.store.accounts()?;
+            context.poller.poll_once(accounts, Effect::Apply, &no_progress).await
         })
     };
     app.operation_begins(dead, "Jobs").await;
     let all_wait = || {
-        let waiting = app.engine.store.candidates().unwrap().len();
+        let waiting = app.context.store.candidates().unwrap().len();
         waiting == alive.len()
     };
     app.until(all_wait).await;
     // The next sweep leaves the one alone that still hangs, and reads all others.
     app.pass(hours(2));
     loop {
-        let accounts = app.engine.store.accounts().unwrap();
-        let swept = app.engine.poller.poll_once(accounts, Effect::Apply, &no_progress).await.unwrap();
+        let accounts = app.context.store.accounts().unwrap();
+        let swept = app.context.poller.poll_once(accounts, Effect::Apply, &no_progress).await.unwrap();
         let is_polled = |swept: &&Swept| matches!(swept.outcome, SweepOutcome::Polled(_));
         assert!(swept.iter().all(|swept| swept.account.id != dead.id || !is_polled(&swept)));
         // The first one may not have let go of the last yet.
@@ -293,8 +293,8 @@ async fn one_dead_account_delays_none_of_a_hundred() {
             break;
         }
     }
-    app.engine.asker.ask_once(None).await.unwrap();
-    app.engine.dispatcher.dispatch_once(None).await.unwrap();
+    app.context.rechecker.recheck_once(None).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), alive.len());
     sweeping.abort();
 }

@@ -8,18 +8,18 @@ use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
 use crate::domain::model::{
-    Account, AccountId, AskId, ClientCard, EntryState, OutboxEntry, Stream, WatchTopic, WorkKind, WorkRef,
+    Account, AccountId, AskId, ClientSnapshot, EntryState, OutboxEntry, Stream, WatchTopic, WorkKind, WorkRef,
 };
 
 /// What a look at an account's clients stores, in one commit.
 #[derive(Debug, Clone)]
-pub struct CardsCommit {
+pub struct ClientsCommit {
     /// Whose clients.
     pub account: AccountId,
     /// The account's name.
     pub account_name: String,
     /// Cards, the oldest change first.
-    pub cards: Vec<ClientCard>,
+    pub cards: Vec<ClientSnapshot>,
     /// Where the next look begins.
     pub watermark: Timestamp,
     /// When it was looked.
@@ -28,14 +28,14 @@ pub struct CardsCommit {
 
 impl Store {
     /// Stores cards that changed, and an event for each that differs from what was known; how many those were.
-    pub async fn commit_cards(&self, commit: CardsCommit) -> Result<usize, StoreError> {
+    pub async fn commit_clients(&self, commit: ClientsCommit) -> Result<usize, StoreError> {
         self.write(move |txn| {
-            let CardsCommit { account: id, account_name, cards, watermark, now } = commit;
+            let ClientsCommit { account: id, account_name, cards, watermark, now } = commit;
             let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
             let mut events = 0;
             for card in cards {
                 let key = key::card(&id, &card.id);
-                let before = txn.get::<ClientCard>(&key)?;
+                let before = txn.get::<ClientSnapshot>(&key)?;
                 if before
                     .as_ref()
                     .is_some_and(|before| before.updated_at >= card.updated_at || !card.differs(before))

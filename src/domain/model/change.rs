@@ -46,7 +46,7 @@ impl WatchTopic {
 
 /// A card. Field names are a promise to receivers of `client.updated`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientCard {
+pub struct ClientSnapshot {
     /// Jobber's id.
     pub id: EncodedId,
     /// Display name.
@@ -62,16 +62,16 @@ pub struct ClientCard {
     /// The client's switch for review requests.
     pub receives_review_requests: bool,
     /// Its numbers.
-    pub phones: Vec<CardPhone>,
+    pub phones: Vec<SnapshotPhone>,
     /// Its addresses.
-    pub emails: Vec<CardEmail>,
+    pub emails: Vec<SnapshotEmail>,
     /// Last change of anything on it.
     pub updated_at: Timestamp,
 }
 
 /// A number on a card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CardPhone {
+pub struct SnapshotPhone {
     /// As Jobber normalises it, or as it was written.
     pub number: String,
     /// Whether it takes texts.
@@ -82,14 +82,14 @@ pub struct CardPhone {
 
 /// An address on a card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CardEmail {
+pub struct SnapshotEmail {
     /// The address.
     pub address: String,
     /// Whether it is the first to use.
     pub is_primary: bool,
 }
 
-impl ClientCard {
+impl ClientSnapshot {
     /// Whether anything that is watched differs: a note or a visit touches a card too.
     pub fn differs(&self, other: &Self) -> bool {
         Self { updated_at: other.updated_at, ..self.clone() } != *other

@@ -8,7 +8,7 @@ use super::writer::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
 use crate::domain::model::{Account, AccountId, EncodedId, Health};
-use crate::domain::webhook_event::{Event, Wanted, Wish};
+use crate::domain::webhook_event::{Event, FollowUp, InboxEntry};
 
 /// Wishes of one account that are kept one by one; more become one sweep.
 const KEPT: usize = 256;
@@ -18,7 +18,7 @@ const KEPT: usize = 256;
 pub enum Noted {
     /// It is in the inbox.
     New,
-    /// The same wish was there already.
+    /// The same follow_up was there already.
     Known,
     /// The inbox was full: the account is swept instead.
     Swept,
@@ -33,38 +33,39 @@ impl Store {
             let Some(account) = txn.get::<Account>(&key::account(&event.account))? else {
                 return Ok(Noted::Unknown);
             };
-            let Some(wish) = event.wish(account.trigger) else { return Ok(Noted::Unknown) };
+            let Some(follow_up) = event.follow_up(account.trigger) else { return Ok(Noted::Unknown) };
             let health_key = key::health(&account.id);
             let mut health: Health = txn.get(&health_key)?.unwrap_or_default();
             if health.unheard > 0
-                || health.last_webhook.is_none_or(|last| now.duration_since(last).as_secs() >= 1)
+                || health.last_webhook_at.is_none_or(|last| now.duration_since(last).as_secs() >= 1)
             {
-                health.last_webhook = Some(now);
+                health.last_webhook_at = Some(now);
                 health.unheard = 0;
                 txn.put(&health_key, &health);
             }
-            let wish_key = wish_key(&account.id, &wish);
-            if let Some(known) = txn.get::<Wanted>(&wish_key)? {
-                txn.put(&wish_key, &Wanted { again: known.again + 1, ..known });
+            let follow_up_key = follow_up_key(&account.id, &follow_up);
+            if let Some(known) = txn.get::<InboxEntry>(&follow_up_key)? {
+                txn.put(&follow_up_key, &InboxEntry { again: known.again + 1, ..known });
                 return Ok(Noted::Known);
             }
             let inbox = key::of_account(key::EVENT, &account.id);
             if txn.committed_keys(&inbox).take(KEPT).count() < KEPT {
-                txn.put(&wish_key, &Wanted { wish, again: 0 });
+                txn.put(&follow_up_key, &InboxEntry { follow_up, again: 0 });
                 return Ok(Noted::New);
             }
             // A sweep reads works, and no cards.
-            let wish = if let Wish::Client { .. } = wish { Wish::Outbox } else { Wish::Sweep };
-            let wish_key = self::wish_key(&account.id, &wish);
-            let again = txn.get::<Wanted>(&wish_key)?.map_or(0, |known| known.again + 1);
-            txn.put(&wish_key, &Wanted { wish, again });
+            let follow_up =
+                if let FollowUp::Client { .. } = follow_up { FollowUp::Outbox } else { FollowUp::Sweep };
+            let follow_up_key = self::follow_up_key(&account.id, &follow_up);
+            let again = txn.get::<InboxEntry>(&follow_up_key)?.map_or(0, |known| known.again + 1);
+            txn.put(&follow_up_key, &InboxEntry { follow_up, again });
             Ok(Noted::Swept)
         })
         .await
     }
 
     /// Whose inbox holds anything.
-    pub fn heard_of(&self) -> Result<BTreeSet<AccountId>, StoreError> {
+    pub fn accounts_with_follow_ups(&self) -> Result<BTreeSet<AccountId>, StoreError> {
         let (mut accounts, mut from) = (BTreeSet::new(), key::EVENT.to_vec());
         // From one account to the next: an inbox can be long.
         while let Some(entry) = self.0.tree.range(from..).next() {
@@ -80,22 +81,22 @@ impl Store {
     }
 
     /// What an account's inbox holds.
-    pub fn wishes(&self, id: &AccountId) -> Result<Vec<Wanted>, StoreError> {
+    pub fn follow_ups(&self, id: &AccountId) -> Result<Vec<InboxEntry>, StoreError> {
         self.scan(&key::of_account(key::EVENT, id)).map(|entry| entry.map(|(_, wanted)| wanted)).collect()
     }
 
     /// Whether any inbox holds anything.
-    pub fn has_wishes(&self) -> Result<bool, StoreError> {
+    pub fn has_follow_ups(&self) -> Result<bool, StoreError> {
         Ok(self.0.tree.scan_prefix(key::EVENT).next().transpose()?.is_some())
     }
 
-    /// Takes wishes out that were followed, unless they were uttered again meanwhile.
-    pub async fn take_wishes(&self, id: &AccountId, followed: Vec<Wanted>) -> Result<(), StoreError> {
+    /// Takes follow_ups out that were followed, unless they were uttered again meanwhile.
+    pub async fn take_from_inbox(&self, id: &AccountId, followed: Vec<InboxEntry>) -> Result<(), StoreError> {
         let id = id.clone();
         self.write(move |txn| {
             for wanted in &followed {
-                let key = wish_key(&id, &wanted.wish);
-                if txn.get::<Wanted>(&key)?.as_ref() == Some(wanted) {
+                let key = follow_up_key(&id, &wanted.follow_up);
+                if txn.get::<InboxEntry>(&key)?.as_ref() == Some(wanted) {
                     txn.remove(&key);
                 }
             }
@@ -109,7 +110,7 @@ impl Store {
         let key = key::health(id);
         self.write(move |txn| {
             let mut health: Health = txn.get(&key)?.unwrap_or_default();
-            health.last_webhook = Some(now);
+            health.last_webhook_at = Some(now);
             health.unheard = 0;
             txn.put(&key, &health);
             Ok(())
@@ -134,13 +135,13 @@ impl Store {
     }
 }
 
-fn wish_key(account: &AccountId, wish: &Wish) -> Vec<u8> {
-    let name = match wish {
-        Wish::Read { work } => digest::short(&[work.kind.as_str(), work.id.as_str()]),
-        Wish::Client { id } => digest::short(&["client", id.as_str()]),
-        Wish::Outbox => "outbox".to_owned(),
-        Wish::Connection => "connection".to_owned(),
-        Wish::Sweep => "sweep".to_owned(),
+fn follow_up_key(account: &AccountId, follow_up: &FollowUp) -> Vec<u8> {
+    let name = match follow_up {
+        FollowUp::Read { work } => digest::short(&[work.kind.as_str(), work.id.as_str()]),
+        FollowUp::Client { id } => digest::short(&["client", id.as_str()]),
+        FollowUp::Outbox => "outbox".to_owned(),
+        FollowUp::Connection => "connection".to_owned(),
+        FollowUp::Sweep => "sweep".to_owned(),
     };
     key::event(account, &name)
 }

@@ -99,7 +99,7 @@ impl Store {
                 }
                 // An event of it was to come, and a sweep was first.
                 let was_due = !by_event && !account.endpoints.is_empty();
-                if was_due && health.last_webhook.is_some_and(|heard| candidate.finished_at > heard) {
+                if was_due && health.last_webhook_at.is_some_and(|heard| candidate.finished_at > heard) {
                     health.unheard += 1;
                 }
                 put_waiting(txn, &id, candidate, now);
@@ -120,7 +120,7 @@ impl Store {
                 account.reconciled_at = reconciled_at;
             }
             if new > 0 {
-                health.last_event = Some(now);
+                health.last_finished_at = Some(now);
                 txn.put(&key::health(&id), &health);
             }
             txn.put(&key::account(&id), &account);

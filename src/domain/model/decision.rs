@@ -1,0 +1,281 @@
+//! What was decided about each finished piece of work, and whom that concerns.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{AccountId, AskId, DeadReason, EncodedId, Trigger, WorkKind, WorkRef};
+
+/// Words to find a decision by, as far as they are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Subject {
+    /// Jobber's id of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<EncodedId>,
+    /// The client's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<String>,
+    /// The number an ask would go to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// The address an ask would go to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The job, or the job behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<EncodedId>,
+    /// That job's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_number: Option<i64>,
+    /// That job's title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_title: Option<String>,
+    /// The invoice's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invoice_number: Option<String>,
+}
+
+/// Finished work that waits for its moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The work.
+    pub work: WorkRef,
+    /// What it fired.
+    pub trigger: Trigger,
+    /// When it was finished.
+    pub finished_at: Timestamp,
+    /// The earliest moment to ask: completion plus `delay`, or later.
+    pub due_at: Timestamp,
+    /// When an admin said that it may be asked about although it is too old.
+    pub released_at: Option<Timestamp>,
+    /// What is known of it.
+    pub subject: Subject,
+}
+
+/// Why a finished work is not asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// Finished before the contractor connected, or before the trigger was changed.
+    BeforeConnection,
+    /// Finished longer than `max_age` ago.
+    TooOld,
+    /// Reopened, uncompleted or unpaid since.
+    NoLongerFinished,
+    /// Jobber does not have it any more.
+    NotFound,
+    /// Jobber gives a status this version does not know.
+    UnknownStatus,
+    /// This work, or the job behind it, was asked about.
+    AlreadyAsked,
+    /// The invoice has no client.
+    NoClient,
+    /// One of Jobber's demo clients.
+    SampleData,
+    /// The client's card is archived.
+    ClientArchived,
+    /// The client does not want review requests.
+    ClientOptedOut,
+    /// Review requests are off for this job or invoice.
+    WorkOptedOut,
+    /// No phone that takes texts, and no e-mail address.
+    NoContact,
+    /// The client is a lead: nobody has worked for them.
+    ClientIsLead,
+    /// The client has the tag that says never.
+    Tagged,
+    /// An admin put this person on the list of those who are never asked.
+    Suppressed,
+    /// An admin ended the connection before its moment came.
+    Disconnected,
+    /// The work came to less than the settings want.
+    BelowMinimum,
+    /// The settings leave work with such a title out.
+    TitleExcluded,
+    /// The settings leave companies, or people, out.
+    KindOfClient,
+    /// This person was asked not long ago, perhaps through another card, work or trigger.
+    AskedRecently,
+    /// It was decided to ask, and nothing is sent.
+    Shadow,
+}
+
+impl SkipReason {
+    /// The name used in output and the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BeforeConnection => "before_connection",
+            Self::TooOld => "too_old",
+            Self::NoLongerFinished => "no_longer_finished",
+            Self::NotFound => "not_found",
+            Self::UnknownStatus => "unknown_status",
+            Self::AlreadyAsked => "already_asked",
+            Self::NoClient => "no_client",
+            Self::SampleData => "sample_data",
+            Self::ClientArchived => "client_archived",
+            Self::ClientOptedOut => "client_opted_out",
+            Self::WorkOptedOut => "work_opted_out",
+            Self::NoContact => "no_contact",
+            Self::ClientIsLead => "client_is_lead",
+            Self::Tagged => "tagged",
+            Self::Suppressed => "suppressed",
+            Self::Disconnected => "disconnected",
+            Self::BelowMinimum => "below_minimum",
+            Self::TitleExcluded => "title_excluded",
+            Self::KindOfClient => "kind_of_client",
+            Self::AskedRecently => "asked_recently",
+            Self::Shadow => "shadow",
+        }
+    }
+
+    /// One sentence for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::BeforeConnection => "finished before the account was connected (or its trigger changed)",
+            Self::TooOld => "finished longer ago than max_age",
+            Self::NoLongerFinished => "reopened before it was asked about",
+            Self::NotFound => "Jobber does not have it any more",
+            Self::UnknownStatus => "Jobber gives it a status this version does not know",
+            Self::AlreadyAsked => "this work, or the job behind it, was asked about",
+            Self::NoClient => "the invoice has no client",
+            Self::SampleData => "one of Jobber's demo clients",
+            Self::ClientArchived => "the client is archived in Jobber",
+            Self::ClientOptedOut => "the client gets no review requests (switch on the client in Jobber)",
+            Self::WorkOptedOut => "review requests are off for this work (switch in Jobber)",
+            Self::NoContact => "no phone that takes texts and no e-mail address",
+            Self::ClientIsLead => "the client is a lead",
+            Self::Tagged => "the client has the tag that says never (review.never_tag)",
+            Self::Disconnected => "the account was disconnected before its moment came",
+            Self::Suppressed => "this person is on the list of those who are never asked (suppress)",
+            Self::BelowMinimum => "the work came to less than review.min_total",
+            Self::TitleExcluded => {
+                "work with such a title is left out (review.only_titles, review.not_titles)"
+            }
+            Self::KindOfClient => "such clients are left out (review.clients)",
+            Self::AskedRecently => "this person was asked within review.cooldown",
+            Self::Shadow => "it would be asked about, and review.shadow is on: nothing is sent",
+        }
+    }
+
+    /// Whether the same work, finished at the same recorded instant, is looked at again when a sweep
+    /// sees it.
+    pub fn frees_key(self) -> bool {
+        matches!(self, Self::NoLongerFinished | Self::UnknownStatus)
+    }
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What became of a finished work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// A candidate.
+    Waiting {
+        /// The earliest moment to ask.
+        due_at: Timestamp,
+    },
+    /// Asked: an outbox entry was made. Final.
+    Asked {
+        /// The ask.
+        ask_id: AskId,
+        /// How its delivery stands.
+        delivery: Delivery,
+    },
+    /// Not asked.
+    Skipped {
+        /// Why.
+        reason: SkipReason,
+    },
+}
+
+/// How the delivery of an ask stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Delivery {
+    /// In the outbox.
+    Queued,
+    /// The receiver took it.
+    Delivered {
+        /// When.
+        at: Timestamp,
+        /// The HTTP status it answered.
+        status: u16,
+        /// Attempts it took.
+        attempts: u32,
+    },
+    /// Given up; kept as a dead letter.
+    Dead {
+        /// Why.
+        reason: DeadReason,
+    },
+    /// An admin dropped it from the queue.
+    Dropped,
+}
+
+/// The one record of what was decided about a finished work, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The work.
+    pub work: WorkRef,
+    /// What it fired.
+    pub trigger: Trigger,
+    /// When it was finished, as of this decision.
+    pub finished_at: Timestamp,
+    /// When this was decided.
+    pub at: Timestamp,
+    /// What was decided.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// What the reason saw: name and value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub saw: BTreeMap<String, String>,
+    /// When an admin said that it may be asked about although it is too old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<Timestamp>,
+    /// Whom and what it is about.
+    #[serde(default)]
+    pub subject: Subject,
+}
+
+/// Proof that something was asked about. Written with the ask, never removed by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// The kind of work that was asked about. A job behind it carries the same value.
+    pub by: WorkKind,
+    /// The ask.
+    pub ask_id: AskId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The last time a person was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contacted {
+    /// Through which account.
+    pub account: AccountId,
+    /// By which ask.
+    pub ask_id: AskId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Somebody who is never asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppression {
+    /// A number, an address or a card, as the admin wrote it.
+    pub what: String,
+    /// Only by this account; by none when absent.
+    pub account: Option<AccountId>,
+    /// Why.
+    pub note: Option<String>,
+    /// Since when.
+    pub at: Timestamp,
+}
