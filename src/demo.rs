@@ -28,7 +28,7 @@ use crate::config::{Config, KEYS, Secrets, value_of};
 use crate::context::Context;
 use crate::daemon::{Daemon, stop_on_signal};
 use crate::domain::model::{AccountId, AskId, Decision, EncodedId, Outcome, SkipReason, Trigger, WorkRef};
-use crate::ops::{self, Reply, Request};
+use crate::ops::protocol::{self, Scene, Verb};
 use crate::outbound::secret::WebhookSecret;
 use crate::store::IfMissing;
 use crate::store_key::StoreKey;
@@ -461,10 +461,10 @@ impl Play<'_> {
 
     /// Jobber tells by itself: no sweep is waited for.
     async fn hear_at_once(&self, account: u64, peter: &Customer) -> anyhow::Result<()> {
-        self.admin(Request::EventsTurn { account: None, on: true }).await?;
+        self.run(protocol::EventsTurn { account: None, on: true }).await?;
         let (set, unset) = ([("delay".to_owned(), json!("0s"))].into(), vec![]);
         let name = "Ace Plumbing".to_owned();
-        self.admin(Request::AccountSet { account: name, set, unset, body: None, secret: None }).await?;
+        self.run(protocol::AccountSet { account: name, set, unset, body: None, secret: None }).await?;
         tell("Jobber is to send events from now on, and Ace Plumbing wants no half hour any more.")?;
         let before = self.stage.platform().asks.len();
         self.close(account, peter)?;
@@ -480,13 +480,11 @@ impl Play<'_> {
         tell("")
     }
 
-    async fn admin(&self, request: Request) -> anyhow::Result<()> {
+    async fn run<V: Verb>(&self, verb: V) -> anyhow::Result<V::Reply> {
         // Nobody listens to what is told on the way.
-        let (deaf, _) = tokio::sync::mpsc::channel(1);
-        match ops::carry_out(&self.stage.context, request, true, deaf).await {
-            Reply::Refused(words) | Reply::Failed(words) => Err(anyhow!(words)),
-            _ => Ok(()),
-        }
+        let (tell, _) = tokio::sync::mpsc::channel(1);
+        let scene = Scene { context: &self.stage.context, is_daemon: true, tell };
+        Ok(verb.run(scene).await?)
     }
 
     fn tables(&self, id: &AccountId) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@
 mod answer;
 mod convert;
 pub mod queries;
+pub mod token_endpoint;
 
 use std::time::Duration;
 

@@ -1,9 +1,11 @@
 //! The steps of the daemon's loops. Each is a public function that does one round and returns what it did.
 
+mod backoff;
 pub mod changes;
 pub mod delivery;
 pub mod inbox;
 pub mod notifier;
+pub mod parts;
 pub mod poller;
 pub mod pool;
 pub mod recheck;

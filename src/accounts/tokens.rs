@@ -27,47 +27,21 @@
 //!   refresh token is spent, the new one is lost. The next refresh is refused, the intent tells why, and the account
 //!   needs authorization, with one link; markers and candidates are untouched.
 //! - *After the flush*: the new pair stands and works.
-//!
-//! The library's own error for an answer that it cannot parse prints the answer, tokens included. So answers
-//! are sorted before the library sees them, and it is shown only what it understands.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use oauth2::basic::{
-    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
-    BasicTokenIntrospectionResponse, BasicTokenType,
-};
-use oauth2::{
-    AccessToken, AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
-    EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, RedirectUrl, RefreshToken, RequestTokenError,
-    Scope, StandardRevocableToken, TokenResponse, TokenUrl,
-};
 use reqwest::Url;
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{SharedClock, minus, plus};
 use crate::crash_point::CrashPoint;
 use crate::domain::model::{AccountId, LostReason};
-use crate::jobber::below;
-use crate::outbound::error::describe;
+use crate::jobber::token_endpoint::{EndpointError, TokenEndpoint};
 use crate::store::{Held, PairId, Store, StoreError, Tokens};
 use crate::telemetry;
-
-/// From the first byte of the connection to the last of the answer.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A token answer longer than this is none.
-const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// How long an access token lives when nothing says so (`api-behaviour.md` §2).
 const ASSUMED_LIFE: SignedDuration = SignedDuration::from_mins(60);
@@ -100,73 +74,14 @@ pub enum TokenError {
     Store(#[from] StoreError),
 }
 
-/// The settings cannot be made into an OAuth client.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} is no usable address")]
-pub struct BadEndpoint(&'static str);
-
-type JobberOAuth = oauth2::Client<
-    BasicErrorResponse,
-    JobberTokens,
-    BasicTokenIntrospectionResponse,
-    StandardRevocableToken,
-    BasicRevocationErrorResponse,
-    EndpointSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointSet,
->;
-
-/// Jobber's token answer: no `token_type`, no `expires_in` (`api-behaviour.md` §2).
-#[derive(Debug, Serialize, Deserialize)]
-struct JobberTokens {
-    access_token: AccessToken,
-    #[serde(skip, default = "bearer")]
-    token_type: BasicTokenType,
-    refresh_token: Option<RefreshToken>,
-    // Nice to have: whatever stands here, a rotated pair must not be thrown away over it.
-    expires_at: Option<serde_json::Value>,
-    warning: Option<serde_json::Value>,
-}
-
-fn bearer() -> BasicTokenType {
-    BasicTokenType::Bearer
-}
-
-impl TokenResponse for JobberTokens {
-    type TokenType = BasicTokenType;
-
-    fn access_token(&self) -> &AccessToken {
-        &self.access_token
+impl From<EndpointError> for TokenError {
+    fn from(error: EndpointError) -> Self {
+        match error {
+            EndpointError::GrantRefused => Self::NeedsAuthorization(LostReason::RefreshTokenRefused),
+            EndpointError::AppRefused { detail } => Self::AppRefused { detail },
+            EndpointError::Unavailable { detail, answered } => Self::Unavailable { detail, answered },
+        }
     }
-
-    fn token_type(&self) -> &BasicTokenType {
-        &self.token_type
-    }
-
-    fn expires_in(&self) -> Option<Duration> {
-        None
-    }
-
-    fn refresh_token(&self) -> Option<&RefreshToken> {
-        self.refresh_token.as_ref()
-    }
-
-    fn scopes(&self) -> Option<&Vec<Scope>> {
-        None
-    }
-}
-
-/// What an answer was that is not for the library.
-#[derive(Debug, thiserror::Error)]
-enum Sorted {
-    #[error("the refresh token is not valid")]
-    GrantRefused,
-    #[error("{0}")]
-    Unanswered(String),
-    #[error("{0}")]
-    Meaningless(String),
 }
 
 /// An access token, and the pair it is of.
@@ -183,8 +98,7 @@ pub struct Access {
 pub struct TokenSource(Arc<Source>);
 
 struct Source {
-    client: JobberOAuth,
-    transport: Transport,
+    endpoint: TokenEndpoint,
     store: Store,
     clock: SharedClock,
     lines: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>,
@@ -198,48 +112,25 @@ impl std::fmt::Debug for TokenSource {
 }
 
 impl TokenSource {
-    /// A token source for the app `client_id` at `api_base`.
-    pub fn new(
-        http: reqwest::Client,
-        api_base: &Url,
-        client_id: &str,
-        client_secret: &SecretString,
-        redirect_uri: String,
-        store: Store,
-        clock: SharedClock,
-    ) -> Result<Self, BadEndpoint> {
-        let authorize = AuthUrl::new(below(api_base, "oauth/authorize").into())
-            .map_err(|_| BadEndpoint("jobber.api_base"))?;
-        let token = TokenUrl::new(below(api_base, "oauth/token").into())
-            .map_err(|_| BadEndpoint("jobber.api_base"))?;
-        let redirect = RedirectUrl::new(redirect_uri).map_err(|_| BadEndpoint("http.public_url"))?;
-        let client = oauth2::Client::new(ClientId::new(client_id.to_owned()))
-            .set_client_secret(ClientSecret::new(client_secret.expose_secret().to_owned()))
-            .set_auth_type(AuthType::RequestBody)
-            .set_auth_uri(authorize)
-            .set_token_uri(token)
-            .set_redirect_uri(redirect);
-        let (transport, lines, refreshes) = (Transport(http), Mutex::default(), TaskTracker::new());
-        Ok(Self(Arc::new(Source { client, transport, store, clock, lines, refreshes })))
+    /// Tokens from `endpoint`, kept in `store`.
+    pub fn new(endpoint: TokenEndpoint, store: Store, clock: SharedClock) -> Self {
+        let (lines, refreshes) = (Mutex::default(), TaskTracker::new());
+        Self(Arc::new(Source { endpoint, store, clock, lines, refreshes }))
     }
 
     /// Where a browser goes to authorise us; Jobber sends `state` back.
     pub fn authorize_url(&self, state: &SecretString) -> Url {
-        let state = state.expose_secret().to_owned();
-        self.0.client.authorize_url(|| CsrfToken::new(state)).url().0
+        self.0.endpoint.authorize_url(state)
     }
 
     /// Turns the code of a callback into the first pair.
     pub async fn exchange(&self, code: &SecretString) -> Result<Tokens, TokenError> {
-        let code = AuthorizationCode::new(code.expose_secret().to_owned());
-        let answer = self.0.client.exchange_code(code).request_async(&self.0.transport).await;
-        let answer = answer.map_err(|error| token_error(&error))?;
-        let Some(refresh) = answer.refresh_token() else {
+        let granted = self.0.endpoint.exchange(code).await?;
+        let Some(refresh) = granted.refresh else {
             let detail = "an answer without a refresh token".to_owned();
             return Err(TokenError::Unavailable { detail, answered: true });
         };
-        let refresh = SecretString::from(refresh.secret().clone());
-        Ok(self.0.pair(&answer, refresh))
+        Ok(self.0.pair(granted.access, refresh, granted.expires_at))
     }
 
     /// An access token for `account`, refreshed early.
@@ -268,9 +159,8 @@ impl TokenSource {
 
     /// Brings a refresh token that nobody gave out: what Jobber says tells whether it knows the app.
     pub async fn try_app(&self) -> Result<(), TokenError> {
-        let nobodys = RefreshToken::new("jobber-reviewd-doctor".to_owned());
-        let answer = self.0.client.exchange_refresh_token(&nobodys).request_async(&self.0.transport).await;
-        answer.map(|_| ()).map_err(|error| token_error(&error))
+        self.0.endpoint.refresh(&"jobber-reviewd-doctor".into()).await?;
+        Ok(())
     }
 
     /// Notes that only the contractor can mend the connection that `pair` opened.
@@ -323,9 +213,7 @@ impl Source {
         }
         let interrupted = self.store.begin_refresh(account, self.clock.now()).await?;
         CrashPoint::RefreshAnnounced.pass();
-        let refresh = RefreshToken::new(tokens.refresh.expose_secret().to_owned());
-        let answer = self.client.exchange_refresh_token(&refresh).request_async(&self.transport).await;
-        let answer = answer.map_err(|error| token_error(&error));
+        let answer = self.endpoint.refresh(&tokens.refresh).await.map_err(TokenError::from);
         telemetry::refreshed(match &answer {
             Ok(_) => "refreshed",
             Err(TokenError::NeedsAuthorization(_)) => "refused",
@@ -347,13 +235,11 @@ impl Source {
                 return Err(error);
             }
         };
-        if answer.warning.is_some() {
+        if answer.is_warned {
             tracing::debug!(account.id = %account, "Jobber warns that refresh tokens of this app do not rotate");
         }
-        let kept = tokens.refresh;
-        let refresh =
-            answer.refresh_token().map_or(kept, |refresh| SecretString::from(refresh.secret().clone()));
-        let new = self.pair(&answer, refresh);
+        let refresh = answer.refresh.unwrap_or(tokens.refresh);
+        let new = self.pair(answer.access, refresh, answer.expires_at);
         CrashPoint::RefreshAnswered.pass();
         if self.store.replace_tokens(account, &pair, &new).await? {
             tracing::debug!(account.id = %account, token.expires_at = %new.expires_at, "refreshed");
@@ -363,126 +249,13 @@ impl Source {
         Ok(Access { token: tokens.access, pair })
     }
 
-    fn pair(&self, answer: &JobberTokens, refresh: SecretString) -> Tokens {
+    fn pair(&self, access: SecretString, refresh: SecretString, expires_at: Option<Timestamp>) -> Tokens {
         let now = self.clock.now();
-        let access = answer.access_token.secret();
-        let expires_at = jwt_expiry(access)
-            .or_else(|| answer.expires_at.as_ref().and_then(|at| stated_expiry(at.as_str()?)))
-            .unwrap_or_else(|| plus(now, ASSUMED_LIFE));
-        Tokens { access: SecretString::from(access.clone()), refresh, expires_at, obtained_at: now }
-    }
-}
-
-/// Sends token requests for the library.
-struct Transport(reqwest::Client);
-
-impl<'c> AsyncHttpClient<'c> for Transport {
-    type Error = Sorted;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Sorted>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.send(request))
-    }
-}
-
-impl Transport {
-    /// Sends a token request and sorts what comes back.
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Sorted> {
-        let unavailable = |error: reqwest::Error| Sorted::Unanswered(describe(&error).to_owned());
-        let mut request = reqwest::Request::try_from(request).map_err(unavailable)?;
-        *request.timeout_mut() = Some(TIMEOUT);
-        let mut response = self.0.execute(request).await.map_err(unavailable)?;
-        let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > LONGEST_ANSWER {
-                return Err(Sorted::Unanswered("an answer that is too long".to_owned()));
-            }
-        }
-        match sort(status.as_u16(), &body) {
-            Kind::ForTheLibrary(status) => {
-                let mut response = HttpResponse::new(body);
-                *response.status_mut() = status;
-                Ok(response)
-            }
-            Kind::GrantRefused => Err(Sorted::GrantRefused),
-            Kind::Meaningless => {
-                let detail = format!("HTTP {} without a token", status.as_u16());
-                // A success that cannot be read may have rotated.
-                Err(if status.is_success() {
-                    Sorted::Unanswered(detail)
-                } else {
-                    Sorted::Meaningless(detail)
-                })
-            }
-        }
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Kind {
-    /// Tokens, or an error of RFC 6749, with the status that the library expects of it.
-    ForTheLibrary(reqwest::StatusCode),
-    /// The documented refusal of a refresh token.
-    GrantRefused,
-    /// Anything else.
-    Meaningless,
-}
-
-/// Sorts an answer of the token endpoint (`api-behaviour.md` §2). Success is 2xx and a JSON object and a
-/// string `access_token`.
-fn sort(status: u16, body: &[u8]) -> Kind {
-    #[derive(Deserialize)]
-    struct Shape {
-        access_token: Option<String>,
-        error: Option<String>,
-    }
-
-    if status == 401
-        && std::str::from_utf8(body)
-            .is_ok_and(|text| text.to_lowercase().contains("refresh token is not valid"))
-    {
-        return Kind::GrantRefused;
-    }
-    let shape = serde_json::from_slice::<Shape>(body).ok();
-    match shape {
-        Some(Shape { access_token: Some(_), .. }) if (200..300).contains(&status) => {
-            Kind::ForTheLibrary(reqwest::StatusCode::OK)
-        }
-        Some(Shape { error: Some(_), .. }) if (400..500).contains(&status) && status != 429 => {
-            Kind::ForTheLibrary(reqwest::StatusCode::BAD_REQUEST)
-        }
-        _ => Kind::Meaningless,
-    }
-}
-
-fn token_error(error: &RequestTokenError<Sorted, BasicErrorResponse>) -> TokenError {
-    match error {
-        RequestTokenError::Request(Sorted::GrantRefused) => {
-            TokenError::NeedsAuthorization(LostReason::RefreshTokenRefused)
-        }
-        RequestTokenError::Request(Sorted::Unanswered(detail)) => {
-            TokenError::Unavailable { detail: detail.clone(), answered: false }
-        }
-        RequestTokenError::Request(Sorted::Meaningless(detail)) => {
-            TokenError::Unavailable { detail: detail.clone(), answered: true }
-        }
-        RequestTokenError::ServerResponse(answer) => match answer.error() {
-            BasicErrorResponseType::InvalidGrant => {
-                TokenError::NeedsAuthorization(LostReason::RefreshTokenRefused)
-            }
-            BasicErrorResponseType::InvalidClient | BasicErrorResponseType::UnauthorizedClient => {
-                TokenError::AppRefused { detail: answer.error().to_string() }
-            }
-            other => TokenError::Unavailable { detail: other.to_string(), answered: true },
-        },
-        // The parse error holds the body: only its kind is told.
-        RequestTokenError::Parse(..) => {
-            TokenError::Unavailable { detail: "an answer of another shape".to_owned(), answered: false }
-        }
-        RequestTokenError::Other(_) => {
-            TokenError::Unavailable { detail: "an empty answer".to_owned(), answered: false }
+        Tokens {
+            access,
+            refresh,
+            expires_at: expires_at.unwrap_or_else(|| plus(now, ASSUMED_LIFE)),
+            obtained_at: now,
         }
     }
 }
@@ -494,58 +267,12 @@ fn is_stale(tokens: &Tokens, now: Timestamp) -> bool {
     life.is_positive() && now >= minus(tokens.expires_at, EARLY.min(life / 4))
 }
 
-/// The `exp` of a JWT. The signature is Jobber's business: nothing is granted on the strength of it.
-fn jwt_expiry(token: &str) -> Option<Timestamp> {
-    #[derive(Deserialize)]
-    struct Claims {
-        exp: i64,
-    }
-
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
-    let claims: Claims = serde_json::from_slice(&payload).ok()?;
-    Timestamp::from_second(claims.exp).ok()
-}
-
-/// Jobber's `2024-04-09 21:04:31 UTC`.
-fn stated_expiry(text: &str) -> Option<Timestamp> {
-    let civil = DateTime::strptime("%Y-%m-%d %H:%M:%S UTC", text).ok()?;
-    Some(civil.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp())
-}
-
-/// Reads `body` as an answer of the token endpoint; whether it holds tokens.
-#[cfg(feature = "fuzzing")]
-pub(crate) fn fuzzed(status: u16, body: &[u8]) -> bool {
-    let kind = sort(status, body);
-    let Ok(tokens) = serde_json::from_slice::<JobberTokens>(body) else { return false };
-    jwt_expiry(tokens.access_token.secret());
-    tokens.expires_at.as_ref().and_then(|at| stated_expiry(at.as_str()?));
-    matches!(kind, Kind::ForTheLibrary(shown) if shown.is_success())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
-    }
-
-    fn jwt(claims: &str) -> String {
-        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
-    }
-
-    #[test]
-    fn the_expiry_is_the_jwts() {
-        assert_eq!(jwt_expiry(&jwt(r#"{"sub":1,"exp":1655140617}"#)), Some(at(1_655_140_617)));
-        for token in ["", "a.b", "a.!!.c", &jwt("{}"), &jwt(r#"{"exp":"soon"}"#), &jwt("[]")] {
-            assert_eq!(jwt_expiry(token), None, "{token}");
-        }
-    }
-
-    #[test]
-    fn the_stated_expiry_is_jobbers_own_format() {
-        assert_eq!(stated_expiry("2024-04-09 21:04:31 UTC"), Some("2024-04-09T21:04:31Z".parse().unwrap()));
-        assert_eq!(stated_expiry("2024-04-09T21:04:31Z"), None);
     }
 
     #[test]
@@ -564,32 +291,5 @@ mod tests {
         assert!(is_stale(&minute, at(45)));
         let born_old = pair(7200, 3600);
         assert!(!is_stale(&born_old, at(7200)), "our clock is ahead: wait for a 401");
-    }
-
-    #[test]
-    fn only_a_refusal_is_a_refusal() {
-        let refusal: &[u8] = b"The provided refresh token is not valid";
-        assert_eq!(sort(401, refusal), Kind::GrantRefused);
-        let for_the_library =
-            |status, body: &str| matches!(sort(status, body.as_bytes()), Kind::ForTheLibrary(_));
-        assert!(for_the_library(200, r#"{"access_token":"a","refresh_token":"r"}"#));
-        assert!(for_the_library(201, r#"{"access_token":"a"}"#));
-        assert!(for_the_library(400, r#"{"error":"invalid_grant"}"#));
-        assert!(for_the_library(401, r#"{"error":"invalid_client"}"#));
-        for (status, body) in [
-            (200, ""),
-            (200, "<html>waiting room</html>"),
-            (200, "{}"),
-            (200, r#"{"access_token":7}"#),
-            (200, "[]"),
-            (401, "Unauthorized"),
-            (401, r#"{"message":"no"}"#),
-            (429, r#"{"error":"slow down"}"#),
-            (500, r#"{"error":"invalid_grant"}"#),
-            (503, "The provided refresh token is not valid"),
-            (302, ""),
-        ] {
-            assert_eq!(sort(status, body.as_bytes()), Kind::Meaningless, "{status} {body}");
-        }
     }
 }

@@ -22,7 +22,7 @@ const AUDITED: &str = "90d";
     name = "jobber-reviewd",
     version,
     after_help = "Exit status: 0 fine, 1 failed, 2 usage or configuration, 3 needs a human (dead connection, dead \
-                  letters, a store that is gone), 4 partly done.\nLogging: JOBBER_REVIEWD_LOG=debug, or as in tracing's filters; logs go to stderr."
+                  letters, a store that is gone), 4 partly done, 5 what was named is not there.\nLogging: JOBBER_REVIEWD_LOG=debug, or as in tracing's filters; logs go to stderr."
 )]
 pub(super) struct Cli {
     /// The configuration file [default: /etc/jobber-reviewd/config.toml, if it is there]

@@ -164,10 +164,10 @@ pub enum FollowUp {
     Sweep,
 }
 
-/// A follow_up, and how often it was uttered: what is heard while it is followed is not followed yet.
+/// A follow-up in the inbox, and how often it was asked for: an event that comes while it is carried out asks again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboxEntry {
-    /// The follow_up.
+    /// What to do.
     #[serde(flatten)]
     pub follow_up: FollowUp,
     /// How often, after the first time.

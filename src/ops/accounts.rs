@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AccountShown, Handed, Reply, Setting, find_account};
+use super::{Done, OpError, events, find_account};
 use crate::accounts::session::ReadError;
-use crate::config::{KEYS, value_of};
+use crate::config::{KEYS, Key, value_of};
 use crate::context::Context;
 use crate::domain::model::{Account, Connection, Trigger};
 use crate::outbound::secret::WebhookSecret;
-use crate::store::{Belongings, Change, StoreError};
+use crate::store::{Belongings, Change};
 
 /// The key that the account keeps a field of its own for: a link chooses it too.
 const TRIGGER: &str = "trigger";
@@ -20,22 +20,64 @@ const TRIGGER: &str = "trigger";
 const BODY: &str = "body_file";
 const SECRET: &str = "webhook_secret_file";
 
-/// What an account is to do otherwise.
-pub(super) struct AccountChange {
-    pub(super) set: BTreeMap<String, Value>,
-    pub(super) unset: Vec<String>,
-    pub(super) body: Option<String>,
-    pub(super) secret: Option<Handed>,
-}
+/// A secret on its way from the command line to the daemon, over a socket that is theirs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Handed(pub String);
 
-pub(super) fn show(context: &Context, name: &str) -> Result<Reply, StoreError> {
-    match find_account(context, name)? {
-        Ok(account) => shown(context, account),
-        Err(refusal) => Ok(Reply::Refused(refusal)),
+impl std::fmt::Debug for Handed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handed(…)")
     }
 }
 
-fn shown(context: &Context, account: Account) -> Result<Reply, StoreError> {
+/// One account, and what it does otherwise than the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountShown {
+    /// The account.
+    #[serde(flatten)]
+    pub account: Account,
+    /// How it goes by `[review]` and its own settings.
+    pub settings: Vec<Setting>,
+    /// Why its own settings cannot be used.
+    pub problem: Option<String>,
+}
+
+/// One setting of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The key below `review`.
+    pub key: String,
+    /// What counts for this account.
+    pub value: serde_json::Value,
+    /// Whether it is its own.
+    pub own: bool,
+}
+
+/// What an account is to do otherwise than the others.
+#[derive(Debug, Default)]
+pub struct AccountChange {
+    /// By key, as below `review`.
+    pub set: BTreeMap<String, Value>,
+    /// Keys that go back to what `[review]` says.
+    pub unset: Vec<String>,
+    /// A template of the body.
+    pub body: Option<String>,
+    /// The secret that signs for its receiver.
+    pub secret: Option<Handed>,
+}
+
+/// Every account, by id.
+pub fn list(context: &Context) -> Result<Vec<Account>, OpError> {
+    Ok(context.store.accounts()?)
+}
+
+/// One account, and what it does otherwise than the others.
+pub fn show(context: &Context, name: &str) -> Result<AccountShown, OpError> {
+    shown(context, find_account(context, name)?)
+}
+
+fn shown(context: &Context, account: Account) -> Result<AccountShown, OpError> {
     let review = context.settings.review(&account.overrides);
     let problem = review.as_ref().err().map(ToString::to_string);
     let review = review.unwrap_or_else(|_| context.settings.defaults());
@@ -44,7 +86,7 @@ fn shown(context: &Context, account: Account) -> Result<Reply, StoreError> {
     let own = &account.overrides;
     let settings = KEYS
         .iter()
-        .filter_map(crate::config::Key::of_account)
+        .filter_map(Key::of_account)
         .map(|key| {
             let (value, own) = match key {
                 TRIGGER => (
@@ -62,46 +104,39 @@ fn shown(context: &Context, account: Account) -> Result<Reply, StoreError> {
             Setting { key: key.to_owned(), value: value.unwrap_or_default(), own }
         })
         .collect();
-    Ok(Reply::Account(Box::new(AccountShown { account, settings, problem })))
+    Ok(AccountShown { account, settings, problem })
 }
 
-/// Tries the account's settings as they would be, and has them so.
-pub(super) async fn set(
-    context: &Context,
-    name: &str,
-    wish: AccountChange,
-    now: Timestamp,
-) -> Result<Reply, StoreError> {
-    let account = match find_account(context, name)? {
-        Ok(account) => account,
-        Err(refusal) => return Ok(Reply::Refused(refusal)),
-    };
+/// Gives an account settings of its own. They are tried as a whole first: what cannot be used changes nothing.
+pub async fn set(context: &Context, name: &str, wanted: AccountChange) -> Result<AccountShown, OpError> {
+    let account = find_account(context, name)?;
+    let refused = |words: String| Err(OpError::Refused(words));
     let (mut change, mut own) = (Change::default(), account.overrides.clone());
-    for (key, value) in wish.set {
+    for (key, value) in wanted.set {
         match key.as_str() {
             TRIGGER => match value.as_str().unwrap_or_default().parse() {
                 Ok(trigger) => change.trigger = Some(trigger),
-                Err(error) => return Ok(Reply::Refused(format!("trigger: `{value}` is none; {error}"))),
+                Err(error) => return refused(format!("trigger: {value} is no trigger; {error}")),
             },
-            BODY | SECRET => return Ok(Reply::Refused(format!("{key}: give the name of a file"))),
+            BODY | SECRET => return refused(format!("{key}: give the name of a file")),
             _ => {
                 own.keys.insert(key.clone(), value.clone());
                 change.keys.insert(key, Some(value));
             }
         }
     }
-    if let Some(body) = wish.body {
+    if let Some(body) = wanted.body {
         own.body = Some(body.clone());
         change.body = Some(Some(body));
     }
-    if let Some(Handed(text)) = wish.secret {
+    if let Some(Handed(text)) = wanted.secret {
         let secret = SecretString::from(text);
         if let Err(error) = WebhookSecret::parse(&secret) {
-            return Ok(Reply::Refused(format!("{SECRET}: {error}")));
+            return refused(format!("{SECRET}: {error}"));
         }
         change.secret = Some(Some(secret));
     }
-    for key in wish.unset {
+    for key in wanted.unset {
         match key.as_str() {
             TRIGGER => change.trigger = Some(default_trigger(context)),
             BODY => {
@@ -114,16 +149,17 @@ pub(super) async fn set(
                 change.keys.insert(key.to_owned(), None);
             }
             key => {
-                let words =
-                    format!("--unset {key}: an account has no such key: `account show` lists those it has");
-                return Ok(Reply::Refused(words));
+                return refused(format!(
+                    "--unset {key}: an account has no such key: `account show` lists its keys"
+                ));
             }
         }
     }
     if let Err(error) = context.settings.review(&own) {
-        return Ok(Reply::Refused(format!("{error}; nothing was changed")));
+        return refused(format!("{error}; nothing was changed"));
     }
     // By Jobber's clock, where it tells: work's instants are its own.
+    let now = context.clock.now();
     let at = match change.trigger {
         Some(_) => context.session.reach().await.ok().flatten().unwrap_or(now),
         None => now,
@@ -134,7 +170,7 @@ pub(super) async fn set(
             context.bells.delivery.notify_one();
             shown(context, account)
         }
-        None => Ok(Reply::Refused(format!("{name} was removed meanwhile"))),
+        None => Err(OpError::NotFound(format!("{name} was removed meanwhile"))),
     }
 }
 
@@ -142,48 +178,43 @@ fn default_trigger(context: &Context) -> Trigger {
     context.settings.defaults().trigger
 }
 
-pub(super) async fn pause(
-    context: &Context,
-    name: &str,
-    since: Option<Timestamp>,
-) -> Result<Reply, StoreError> {
-    let account = match find_account(context, name)? {
-        Ok(account) => account,
-        Err(refusal) => return Ok(Reply::Refused(refusal)),
-    };
-    let changed = context.store.pause(&account.id, since).await?;
-    if since.is_none() {
-        context.bells.sweep.notify_one();
-        context.bells.delivery.notify_one();
+/// Pauses an account: nothing is read, nothing is sent, what waits is kept.
+pub async fn pause(context: &Context, name: &str) -> Result<Done, OpError> {
+    let account = find_account(context, name)?;
+    let changed = context.store.pause(&account.id, Some(context.clock.now())).await?;
+    let name = &account.name;
+    if !changed {
+        return Ok(Done::new(format!("{name} is paused already")));
     }
-    let (name, max_age) =
-        (&account.name, context.settings.review(&account.overrides).map(|review| review.max_age));
-    Ok(Reply::Done(match (since, changed) {
-        (Some(_), true) => {
-            let max_age = max_age.map_or_else(|_| "review.max_age".to_owned(), |max_age| max_age.to_string());
-            format!(
-                "{name} rests: nothing is read and nothing is sent. Work that is finished meanwhile is asked about after `account resume`, unless it is older than {max_age} by then"
-            )
-        }
-        (Some(_), false) => format!("{name} rests already"),
-        (None, true) => format!("{name} goes on"),
-        (None, false) => format!("{name} was not paused"),
-    }))
+    let max_age = match context.settings.review(&account.overrides) {
+        Ok(review) => review.max_age.to_string(),
+        Err(_) => "review.max_age".to_owned(),
+    };
+    Ok(Done::new(format!(
+        "{name} is paused: nothing is read and nothing is sent. After `account resume`, work finished meanwhile is asked about unless it is older than {max_age} by then"
+    )))
 }
 
-/// Tells Jobber, and then forgets the tokens. Where Jobber cannot be told nothing changes.
-pub(super) async fn disconnect(context: &Context, name: &str, now: Timestamp) -> Result<Reply, StoreError> {
-    let account = match find_account(context, name)? {
-        Ok(account) => account,
-        Err(refusal) => return Ok(Reply::Refused(refusal)),
-    };
+/// Resumes a paused account.
+pub async fn resume(context: &Context, name: &str) -> Result<Done, OpError> {
+    let account = find_account(context, name)?;
+    let changed = context.store.pause(&account.id, None).await?;
+    context.bells.sweep.notify_one();
+    context.bells.delivery.notify_one();
+    let name = &account.name;
+    Ok(Done::new(if changed { format!("{name} is resumed") } else { format!("{name} was not paused") }))
+}
+
+/// Ends a connection: tells Jobber, and then forgets the tokens. Where Jobber cannot be told nothing changes.
+pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> {
+    let account = find_account(context, name)?;
     if let Connection::Disconnected { .. } = account.connection {
-        return Ok(Reply::Done(format!("{} is disconnected already", account.name)));
+        return Ok(Done::new(format!("{} is disconnected already", account.name)));
     }
     let told = match account.connection {
         Connection::Connected => {
             // Nobody knows whether they end with the authorisation. If they cannot be ended, they name an account that is gone.
-            let _ended = super::events::off(context, &account, account.endpoints.clone()).await;
+            let _ended = events::off(context, &account, account.endpoints.clone()).await;
             context.session.disconnect(&account.id).await
         }
         _ => Ok(()),
@@ -191,49 +222,47 @@ pub(super) async fn disconnect(context: &Context, name: &str, now: Timestamp) ->
     match told {
         // Jobber does not let us in any more: that is what was wanted.
         Ok(()) | Err(ReadError::NeedsAuthorization(_)) => {}
-        Err(ReadError::Store(error)) => return Err(error),
+        Err(ReadError::Store(error)) => return Err(error.into()),
         Err(error) => {
-            let words = format!(
-                "Jobber could not be told ({error}); it is connected as before, but for its events: try again"
-            );
-            return Ok(Reply::Failed(words));
+            return Err(OpError::Failed(format!(
+                "Jobber could not be told ({error}): the account is connected as before, except for its events; try again"
+            )));
         }
     }
     let where_to = if account.connection.is_connected() {
         "here and in Jobber"
     } else {
-        "here; Jobber let us in no more"
+        "here; Jobber had ended its side already"
     };
-    let dropped = context.store.disconnect(&account.id, now).await?;
-    tracing::info!(account.id = %account.id, asks = dropped, "disconnected by an admin");
-    Ok(Reply::Done(format!(
-        "{} is disconnected, {where_to}; what waited is not asked about, and {dropped} asks on their way were dropped. `account remove` forgets it",
+    let dropped = context.store.disconnect(&account.id, context.clock.now()).await?;
+    tracing::info!(account.id = %account.id, asks = dropped, "disconnected by an operator");
+    Ok(Done::new(format!(
+        "{} is disconnected, {where_to}. What waited is not asked about; {dropped} asks on their way were dropped. `account remove` forgets the account",
         account.name
     )))
 }
 
-pub(super) async fn remove(context: &Context, name: &str, write: bool) -> Result<Reply, StoreError> {
-    let account = match find_account(context, name)? {
-        Ok(account) => account,
-        Err(refusal) => return Ok(Reply::Refused(refusal)),
-    };
+/// Forgets an account whose connection is over, and everything decided for it. Without `write` it only counts.
+pub async fn remove(context: &Context, name: &str, write: bool) -> Result<Done, OpError> {
+    let account = find_account(context, name)?;
     if account.connection.is_connected() {
-        let words = format!("{} is connected: `account disconnect` it first", account.name);
-        return Ok(Reply::Refused(words));
+        return Err(OpError::Refused(format!(
+            "{} is connected: `account disconnect` it first",
+            account.name
+        )));
     }
     let Belongings { decisions, waiting, asks } = context.store.belongings(&account.id)?;
     let what =
         format!("{decisions} decisions ({waiting} of them still waiting) and {asks} asks on their way");
+    let name = &account.name;
     if !write {
-        return Ok(Reply::Done(format!(
-            "{} would be forgotten, with {what}: add --yes to do it",
-            account.name
-        )));
+        return Ok(Done::new(format!("{name} would be forgotten, with {what}: add --yes to do it")));
     }
     if !context.store.remove_account(&account.id, context.clock.now()).await? {
-        let words = format!("{} was connected meanwhile: `account disconnect` it first", account.name);
-        return Ok(Reply::Refused(words));
+        return Err(OpError::Refused(format!(
+            "{name} was connected meanwhile: `account disconnect` it first"
+        )));
     }
-    tracing::info!(account.id = %account.id, "removed by an admin");
-    Ok(Reply::Done(format!("{} is forgotten, with {what}", account.name)))
+    tracing::info!(account.id = %account.id, "removed by an operator");
+    Ok(Done::new(format!("{name} is forgotten, with {what}")))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Reply, named};
+use super::{OpError, named};
 use crate::accounts::session::ReadError;
 use crate::accounts::settings::{Receiver, ReceiverError};
 use crate::accounts::tokens::TokenError;
@@ -80,7 +80,8 @@ impl Check {
 }
 
 /// Everything, in order. Nothing is changed; a token that is due is refreshed.
-pub(super) async fn doctor(context: &Context, now: Timestamp) -> Result<Reply, StoreError> {
+pub async fn doctor(context: &Context) -> Result<Vec<Check>, OpError> {
+    let now = context.clock.now();
     let mut checks = vec![store(context, now).await];
     let jobber = jobber(context, now).await;
     let reached = jobber.first().is_some_and(|check| check.state != CheckState::Failed);
@@ -102,7 +103,7 @@ pub(super) async fn doctor(context: &Context, now: Timestamp) -> Result<Reply, S
     }
     checks.extend(receivers(context, &known, now).await?);
     checks.push(queue(context)?);
-    Ok(Reply::Checked(checks))
+    Ok(checks)
 }
 
 async fn store(context: &Context, now: Timestamp) -> Check {
@@ -329,28 +330,22 @@ fn queue(context: &Context) -> Result<Check, StoreError> {
 }
 
 /// Tries a receiver: a wrong signature, then a marked sample, twice under one id.
-pub(super) async fn test_event(
-    context: &Context,
-    account: Option<String>,
-    now: Timestamp,
-) -> Result<Reply, StoreError> {
-    let account = match named(context, account)? {
-        Ok(account) => account,
-        Err(refusal) => return Ok(Reply::Refused(refusal)),
-    };
+pub async fn test_event(context: &Context, account: Option<String>) -> Result<Vec<Check>, OpError> {
+    let now = context.clock.now();
+    let account = named(context, account)?;
     let found = account.as_ref().map(|account| {
         let texts = context.settings.rules_of(account)?.texts;
         context.settings.receiver_of(account).map(|receiver| (receiver, texts))
     });
     let (receiver, texts) = match found {
         Some(Ok(found)) => found,
-        Some(Err(ReceiverError::Store(error))) => return Err(error),
-        Some(Err(ReceiverError::Settings(error))) => return Ok(Reply::Refused(error.to_string())),
+        Some(Err(ReceiverError::Store(error))) => return Err(error.into()),
+        Some(Err(ReceiverError::Settings(error))) => return Err(OpError::Refused(error.to_string())),
         None => (context.settings.default_receiver(), context.settings.default_texts()),
     };
     let body = match texts.sample(account.as_ref(), now) {
         Ok(body) => body,
-        Err(error) => return Ok(Reply::Refused(format!("review.body_file: {error}"))),
+        Err(error) => return Err(OpError::Refused(format!("review.body_file: {error}"))),
     };
     let id = |what: &str| {
         AskId::new(format!("test_{}", digest::short(&[what, &now.to_string(), receiver.url.as_str()])))
@@ -377,7 +372,7 @@ pub(super) async fn test_event(
     } else {
         Check::skipped("the same sample again", "a sample")
     });
-    Ok(Reply::Checked(checks))
+    Ok(checks)
 }
 
 fn of_forged(wrong: &Attempted) -> Check {

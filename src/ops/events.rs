@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Reply, named};
+use super::{OpError, named};
 use crate::accounts::session::{ReadError, Trouble};
 use crate::context::Context;
 use crate::domain::model::{Account, AccountId, EncodedId};
 use crate::domain::webhook_event::Topic;
-use crate::store::StoreError;
 
 /// How an account hears of changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +18,7 @@ pub struct EventsOf {
     pub id: AccountId,
     /// Its name.
     pub name: String,
-    /// What Jobber sends at our wish.
+    /// What Jobber was asked to send.
     pub topics: Vec<String>,
     /// The last event that came, also of what the app's own page in Jobber has it send.
     pub last: Option<Timestamp>,
@@ -29,30 +28,37 @@ pub struct EventsOf {
 
 /// What is to be done about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+enum Turn {
     On,
     Off,
     AsTheyAre,
 }
 
-pub(super) async fn events(
-    context: &Context,
-    account: Option<String>,
-    turn: Turn,
-    now: Timestamp,
-) -> Result<Reply, StoreError> {
+/// Has Jobber send the events that an account has use for; without `account`, for every account.
+pub async fn enable(context: &Context, account: Option<String>) -> Result<Vec<EventsOf>, OpError> {
+    turn(context, account, Turn::On).await
+}
+
+/// Has Jobber send no more of them.
+pub async fn disable(context: &Context, account: Option<String>) -> Result<Vec<EventsOf>, OpError> {
+    turn(context, account, Turn::Off).await
+}
+
+/// What Jobber sends for each account, and when the last event came.
+pub async fn status(context: &Context) -> Result<Vec<EventsOf>, OpError> {
+    turn(context, None, Turn::AsTheyAre).await
+}
+
+async fn turn(context: &Context, account: Option<String>, turn: Turn) -> Result<Vec<EventsOf>, OpError> {
     let accounts = match named(context, account)? {
-        Ok(Some(account)) if turn != Turn::AsTheyAre && !account.is_active() => {
-            return Ok(Reply::Refused(format!(
-                "{} is {}: Jobber cannot be told",
-                account.name,
-                account.state()
-            )));
+        Some(account) if turn != Turn::AsTheyAre && !account.is_active() => {
+            let state = account.state();
+            return Err(OpError::Refused(format!("{} is {state}: Jobber cannot be told", account.name)));
         }
-        Ok(Some(account)) => vec![account],
-        Ok(None) => context.store.accounts()?,
-        Err(refusal) => return Ok(Reply::Refused(refusal)),
+        Some(account) => vec![account],
+        None => context.store.accounts()?,
     };
+    let now = context.clock.now();
     let mut rows = Vec::new();
     for account in accounts {
         let done = match turn {
@@ -64,7 +70,7 @@ pub(super) async fn events(
         };
         let error = match done {
             Ok(()) => None,
-            Err(ReadError::Store(error)) => return Err(error),
+            Err(ReadError::Store(error)) => return Err(error.into()),
             Err(error) => Some(error.to_string()),
         };
         let Some(account) = context.store.account(&account.id)? else { continue };
@@ -72,7 +78,7 @@ pub(super) async fn events(
         let topics = account.endpoints.into_keys().collect();
         rows.push(EventsOf { id: account.id, name: account.name, topics, last, error });
     }
-    Ok(Reply::Events(rows))
+    Ok(rows)
 }
 
 /// Every topic that the account has use for, and no other. Each endpoint's id is stored as soon as it is known: Jobber

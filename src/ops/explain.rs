@@ -1,36 +1,54 @@
 //! Why somebody was or was not asked: decisions, found by whatever people call them.
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 
-use super::{Explained, Reply, named};
+use super::{OpError, named};
 use crate::accounts::session::ReadError;
+use crate::clock::minus;
 use crate::context::Context;
-use crate::domain::model::{Account, Decision, Outcome, Subject};
-use crate::store::StoreError;
+use crate::domain::model::{Account, AccountId, Decision, EncodedId, Outcome, Subject};
 
 /// Works that one question reads fresh.
 const RENDERED_AT_MOST: usize = 20;
 
+/// A decision, and whose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// Jobber's id of the account.
+    pub account: AccountId,
+    /// Its name.
+    pub account_name: String,
+    /// When it was finished, in the contractor's own time.
+    pub finished_local: String,
+    /// The sentence as it would read now, or why there is none; only where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_say: Option<String>,
+    /// The decision.
+    #[serde(flatten)]
+    pub decision: Decision,
+}
+
 /// The decisions that fit `what`, the newest work first; with `render` and the sentence as it would read now.
-pub(super) async fn explain(context: &Context, what: &str, render: bool) -> Result<Reply, StoreError> {
+pub async fn explain(context: &Context, what: &str, render: bool) -> Result<Vec<Explained>, OpError> {
     let mut explained = find(context, what)?;
     if render {
         for row in explained.iter_mut().take(RENDERED_AT_MOST) {
             row.would_say = Some(would_say(context, row).await?);
         }
     }
-    Ok(Reply::Explained(explained))
+    Ok(explained)
 }
 
-/// Every decision that `what` names, the newest first.
-async fn would_say(context: &Context, row: &Explained) -> Result<String, StoreError> {
+/// The sentence for one work as it would read now, or why there is none.
+async fn would_say(context: &Context, row: &Explained) -> Result<String, OpError> {
     let Some(account) = context.store.account(&row.account)? else {
         return Ok("the account is gone".to_owned());
     };
     match context.rechecker.preview(&account, &row.decision.work, row.decision.trigger).await {
         Ok(Some(ask)) => Ok(ask.message),
         Ok(None) => Ok("nobody to ask: Jobber has neither the work nor a client for it".to_owned()),
-        Err(ReadError::Store(error)) => Err(error),
+        Err(ReadError::Store(error)) => Err(error.into()),
         Err(error) => Ok(format!("it cannot be read: {error}")),
     }
 }
@@ -46,16 +64,14 @@ fn explained_of(context: &Context, account: &Account, decision: Decision) -> Exp
     }
 }
 
-/// Every decision of one account or of all that was made since an instant, the oldest first.
-pub(super) fn audit(
+/// Every decision of one account or of all that was made within `within`, the oldest first.
+pub fn audit(
     context: &Context,
     account: Option<String>,
-    since: Timestamp,
-) -> Result<Reply, StoreError> {
-    let only = match named(context, account)? {
-        Ok(account) => account.map(|account| account.id),
-        Err(refusal) => return Ok(Reply::Refused(refusal)),
-    };
+    within: SignedDuration,
+) -> Result<Vec<Explained>, OpError> {
+    let only = named(context, account)?.map(|account| account.id);
+    let since = minus(context.clock.now(), within);
     let mut rows = Vec::new();
     for account in context.store.accounts()? {
         if only.as_ref().is_some_and(|only| *only != account.id) {
@@ -69,10 +85,11 @@ pub(super) fn audit(
         }
     }
     rows.sort_by_key(|row| row.decision.at);
-    Ok(Reply::Explained(rows))
+    Ok(rows)
 }
 
-pub(super) fn find(context: &Context, what: &str) -> Result<Vec<Explained>, StoreError> {
+/// Every decision that `what` names, the newest work first.
+pub(super) fn find(context: &Context, what: &str) -> Result<Vec<Explained>, OpError> {
     let wanted = Wanted::new(what);
     let mut explained = Vec::new();
     for account in context.store.accounts()? {
@@ -125,7 +142,7 @@ impl Wanted {
         named
             || phone
             || is(subject.email.as_deref())
-            || is(subject.client_id.as_ref().map(crate::domain::model::EncodedId::as_str))
+            || is(subject.client_id.as_ref().map(EncodedId::as_str))
     }
 
     fn is_meant(&self, decision: &Decision) -> bool {

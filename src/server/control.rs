@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -18,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
-use crate::ops::{self, Reply, Request, Told};
+use crate::ops::Told;
+use crate::ops::protocol::{self, Refusal, Scene, Verb};
 
 /// The longest request there is.
 const LONGEST_REQUEST: u64 = 16 * 1024 * 1024;
@@ -33,7 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[serde(rename_all = "snake_case")]
 enum Line {
     Told(Told),
-    Reply(Box<Reply>),
+    Reply(Value),
+    Refused(Refusal),
 }
 
 /// A socket that is bound but not served yet.
@@ -105,12 +108,8 @@ async fn answer(stream: UnixStream, context: &Context) -> std::io::Result<()> {
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LONGEST_REQUEST));
     tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
-    let Ok(request) = serde_json::from_str::<Request>(&line) else {
-        let words = "the daemon does not know this request: is it another version than the command line?";
-        return send(&mut write, &Line::Reply(Box::new(Reply::Refused(words.to_owned())))).await;
-    };
     let (tell, mut told) = mpsc::channel(TOLD_AHEAD);
-    let carried_out = ops::carry_out(context, request, true, tell);
+    let carried_out = protocol::answer(&line, Scene { context, is_daemon: true, tell });
     tokio::pin!(carried_out);
     loop {
         tokio::select! {
@@ -124,7 +123,8 @@ async fn answer(stream: UnixStream, context: &Context) -> std::io::Result<()> {
                 while let Ok(told) = told.try_recv() {
                     send(&mut write, &Line::Told(told)).await?;
                 }
-                return send(&mut write, &Line::Reply(Box::new(reply))).await;
+                let line = reply.map_or_else(Line::Refused, Line::Reply);
+                return send(&mut write, &line).await;
             }
         }
     }
@@ -154,24 +154,26 @@ pub enum CallError {
 }
 
 /// Asks the daemon behind `socket`.
-pub async fn call(
+pub async fn call<V: Verb>(
     socket: &Path,
-    request: &Request,
+    verb: &V,
     hear: &mut (dyn FnMut(Told) -> std::io::Result<()> + Send),
-) -> Result<Reply, CallError> {
+) -> Result<Result<V::Reply, Refusal>, CallError> {
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::PermissionDenied => CallError::Forbidden(socket.to_owned()),
         _ => CallError::NoDaemon(socket.to_owned()),
     })?;
+    let broken = |error: serde_json::Error| CallError::Broken(error.into());
     let (read, mut write) = stream.into_split();
-    let mut text = serde_json::to_string(request).map_err(|error| CallError::Broken(error.into()))?;
+    let mut text = protocol::request(verb).map_err(broken)?;
     text.push('\n');
     write.write_all(text.as_bytes()).await.map_err(CallError::Broken)?;
     let mut lines = BufReader::new(read).lines();
     while let Some(line) = lines.next_line().await.map_err(CallError::Broken)? {
-        match serde_json::from_str(&line).map_err(|error| CallError::Broken(error.into()))? {
+        match serde_json::from_str(&line).map_err(broken)? {
             Line::Told(told) => hear(told).map_err(CallError::Unheard)?,
-            Line::Reply(reply) => return Ok(*reply),
+            Line::Reply(reply) => return Ok(Ok(serde_json::from_value(reply).map_err(broken)?)),
+            Line::Refused(refusal) => return Ok(Err(refusal)),
         }
     }
     Err(CallError::Broken(std::io::ErrorKind::UnexpectedEof.into()))

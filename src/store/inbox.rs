@@ -18,7 +18,7 @@ const KEPT: usize = 256;
 pub enum Noted {
     /// It is in the inbox.
     New,
-    /// The same follow_up was there already.
+    /// The same follow-up was there already.
     Known,
     /// The inbox was full: the account is swept instead.
     Swept,
@@ -90,7 +90,7 @@ impl Store {
         Ok(self.0.tree.scan_prefix(key::EVENT).next().transpose()?.is_some())
     }
 
-    /// Takes follow_ups out that were followed, unless they were uttered again meanwhile.
+    /// Takes out what was carried out, unless it was asked for again meanwhile.
     pub async fn take_from_inbox(&self, id: &AccountId, followed: Vec<InboxEntry>) -> Result<(), StoreError> {
         let id = id.clone();
         self.write(move |txn| {

@@ -14,14 +14,14 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
-use crate::accounts::session::{ReadError, Session, Trouble};
-use crate::clock::{SharedClock, minus};
+use super::parts::WorkerParts;
+use super::pool::{Entered, InFlight, Pool};
+use crate::accounts::session::{ReadError, Trouble};
+use crate::clock::minus;
 use crate::domain::model::{Account, AccountId, ClientSnapshot, Record, Stream, WatchTopic};
 use crate::jobber::{CardsRequest, List, PageRequest};
-use crate::store::{Changed, ClientsCommit, RecordsCommit, Store, StoreError};
-use crate::workers::pool::{Entered, InFlight, Pool};
+use crate::store::{Changed, ClientsCommit, RecordsCommit, StoreError};
 
 /// A look begins so much before the last card that was seen: clocks and commits of Jobber's are not one.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
@@ -32,26 +32,16 @@ const PAGES_AT_MOST: u32 = 500;
 /// Watches what changes.
 #[derive(Debug)]
 pub struct ChangeWatcher {
-    store: Store,
-    session: Session,
-    clock: SharedClock,
+    parts: WorkerParts,
     pool: Pool,
     in_flight: InFlight<AccountId>,
     topics: Vec<WatchTopic>,
 }
 
 impl ChangeWatcher {
-    /// A watcher of up to `concurrency` accounts at a time; one without `topics` does nothing: nobody listens.
-    pub fn new(
-        store: Store,
-        session: Session,
-        clock: SharedClock,
-        concurrency: usize,
-        topics: Vec<WatchTopic>,
-        stop: CancellationToken,
-    ) -> Self {
-        let pool = Pool::new(concurrency, stop);
-        Self { store, session, clock, pool, in_flight: InFlight::new(), topics }
+    /// One without `topics` does nothing: nobody listens.
+    pub fn new(parts: WorkerParts, topics: Vec<WatchTopic>) -> Self {
+        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), topics }
     }
 
     /// One look at every one of `accounts` that is not looked at already; how many events came of it.
@@ -104,7 +94,7 @@ impl ChangeWatcher {
         topic: WatchTopic,
         stream: Stream,
     ) -> Result<usize, ReadError> {
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let watermark = account.watched.get(&stream).copied();
         let since = watermark.map_or(now, |at| minus(at, OVERLAP));
         let list = match stream {
@@ -115,7 +105,7 @@ impl ChangeWatcher {
         let mut request = PageRequest { list, after: None };
         let (mut changed, mut begin, mut pages) = (Vec::new(), None, 0);
         loop {
-            let answer = self.session.page(&account.id, &request).await?;
+            let answer = self.parts.session.page(&account.id, &request).await?;
             begin = begin.or(answer.date);
             pages += 1;
             let rows: Vec<_> = answer.data.records.iter().filter_map(changed_of).collect();
@@ -148,28 +138,28 @@ impl ChangeWatcher {
         if records.is_empty() && account.watched.get(&stream) == Some(&watermark) {
             return Ok(0);
         }
-        let (account, now) = (account.id.clone(), self.clock.now());
+        let (account, now) = (account.id.clone(), self.parts.clock.now());
         let commit = RecordsCommit { account, topic, stream, records, watermark, now };
-        Ok(self.store.commit_records(commit).await?)
+        Ok(self.parts.store.commit_records(commit).await?)
     }
 
     async fn look_at_cards(&self, account: &Account) -> Result<usize, ReadError> {
         let Some(watermark) = account.clients_watermark else {
-            let begin = self.session.cards(&account.id, &request(self.clock.now())).await?.date;
+            let begin = self.parts.session.cards(&account.id, &request(self.parts.clock.now())).await?.date;
             let commit = ClientsCommit {
                 account: account.id.clone(),
                 account_name: account.name.clone(),
                 cards: vec![],
-                watermark: begin.unwrap_or_else(|| self.clock.now()),
-                now: self.clock.now(),
+                watermark: begin.unwrap_or_else(|| self.parts.clock.now()),
+                now: self.parts.clock.now(),
             };
-            return Ok(self.store.commit_clients(commit).await?);
+            return Ok(self.parts.store.commit_clients(commit).await?);
         };
         let mut request = request(minus(watermark, OVERLAP));
         let mut cards: Vec<ClientSnapshot> = Vec::new();
         let mut pages = 0;
         loop {
-            let page = self.session.cards(&account.id, &request).await?.data;
+            let page = self.parts.session.cards(&account.id, &request).await?.data;
             cards.extend(page.cards);
             pages += 1;
             match page.next {
@@ -189,9 +179,9 @@ impl ChangeWatcher {
             account_name: account.name.clone(),
             cards,
             watermark: newest.max(watermark),
-            now: self.clock.now(),
+            now: self.parts.clock.now(),
         };
-        Ok(self.store.commit_clients(commit).await?)
+        Ok(self.parts.store.commit_clients(commit).await?)
     }
 }
 

@@ -22,18 +22,18 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use crate::accounts::settings::{Receiver, ReceiverError, Settings};
-use crate::clock::{SharedClock, plus};
+use super::parts::WorkerParts;
+use super::pool::{Entered, InFlight, Pool};
+use crate::accounts::settings::{Receiver, ReceiverError};
+use crate::clock::plus;
 use crate::crash_point::CrashPoint;
 use crate::domain::model::{AccountId, AskId, Connection, LastAttempt, OutboxEntry};
 use crate::domain::retry::{self, Next};
 use crate::domain::rules::LocalHours;
 use crate::outbound::sender::{Attempted, Sender, TIMEOUT};
-use crate::store::{ReceiverId, Store, StoreError};
+use crate::store::{ReceiverId, StoreError};
 use crate::telemetry;
-use crate::workers::pool::{Entered, InFlight, Pool};
 
 /// Requests to one receiver at the same time.
 const POSTS: usize = 8;
@@ -60,11 +60,8 @@ pub struct Attempt {
 /// Sends what is in the outbox.
 #[derive(Debug)]
 pub struct Deliverer {
-    store: Store,
+    parts: WorkerParts,
     sender: Sender,
-    clock: SharedClock,
-    settings: Arc<Settings>,
-    stop: CancellationToken,
     lanes: Mutex<HashMap<ReceiverId, Pool>>,
     posts: Semaphore,
     in_flight: InFlight<AskId>,
@@ -78,16 +75,10 @@ struct Taken {
 }
 
 impl Deliverer {
-    /// A deliverer by the rules of `settings`; after `stop` it begins no other attempt.
-    pub fn new(
-        store: Store,
-        sender: Sender,
-        clock: SharedClock,
-        settings: Arc<Settings>,
-        stop: CancellationToken,
-    ) -> Self {
+    /// A deliverer through `sender`; after the stop it begins no other attempt.
+    pub fn new(parts: WorkerParts, sender: Sender) -> Self {
         let (lanes, posts) = (Mutex::default(), Semaphore::new(POSTS_IN_ALL));
-        Self { store, sender, clock, settings, stop, lanes, posts, in_flight: InFlight::new() }
+        Self { parts, sender, lanes, posts, in_flight: InFlight::new() }
     }
 
     /// One attempt at every ask that is due and not under way, of one account or of all. May run while an earlier one
@@ -97,15 +88,15 @@ impl Deliverer {
         only: Option<&AccountId>,
     ) -> Result<Vec<Attempt>, StoreError> {
         let mut queues: BTreeMap<ReceiverId, Vec<Taken>> = BTreeMap::new();
-        for (account, asks) in self.store.due_asks(self.clock.now(), TAKEN_AT_MOST)? {
+        for (account, asks) in self.parts.store.due_asks(self.parts.clock.now(), TAKEN_AT_MOST)? {
             if only.is_some_and(|only| *only != account) {
                 continue;
             }
             let (mut events, asks): (Vec<_>, Vec<_>) = asks.into_iter().partition(AskId::is_event);
-            if self.settings.events_receiver().is_none() {
+            if self.parts.settings.events_receiver().is_none() {
                 // Nobody listens any more.
                 for event in events.drain(..) {
-                    let _dropped = self.store.drop_entry(&event, self.clock.now()).await?;
+                    let _dropped = self.parts.store.drop_entry(&event, self.parts.clock.now()).await?;
                 }
             }
             for (receiver, ask) in
@@ -151,7 +142,7 @@ impl Deliverer {
     ) -> Result<Vec<Attempt>, StoreError> {
         let lane = {
             let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-            lanes.entry(receiver).or_insert_with(|| Pool::new(POSTS, self.stop.clone())).clone()
+            lanes.entry(receiver).or_insert_with(|| Pool::new(POSTS, self.parts.stop.clone())).clone()
         };
         let mut posting = lane.start(queue, |taken: Taken| {
             let deliverer = Arc::clone(&self);
@@ -171,18 +162,18 @@ impl Deliverer {
     /// Where the asks of an account go now, and when; `None` while none may leave: it rests or is gone, it is a shadow, its
     /// receiver said that it is gone, its settings are broken (which its sweeps tell). What waits stays where it is.
     fn route(&self, id: &AccountId, entry: &AskId) -> Result<Option<Route>, StoreError> {
-        let Some(account) = self.store.account(id)? else { return Ok(None) };
+        let Some(account) = self.parts.store.account(id)? else { return Ok(None) };
         let is_over = matches!(account.connection, Connection::Disconnected { .. });
         if account.paused_at.is_some() || is_over {
             return Ok(None);
         }
-        let Ok(rules) = self.settings.rules_of(&account) else { return Ok(None) };
-        let receiver = match self.settings.receiver_for(&account, entry) {
+        let Ok(rules) = self.parts.settings.rules_of(&account) else { return Ok(None) };
+        let receiver = match self.parts.settings.receiver_for(&account, entry) {
             Ok(Some(receiver)) => receiver,
             Err(ReceiverError::Store(error)) => return Err(error),
             Ok(None) | Err(ReceiverError::Settings(_)) => return Ok(None),
         };
-        let stopped = self.store.receiver(&receiver.id())?.stopped_at.is_some();
+        let stopped = self.parts.store.receiver(&receiver.id())?.stopped_at.is_some();
         if stopped || (rules.policy.shadow && !entry.is_event()) {
             return Ok(None);
         }
@@ -196,25 +187,25 @@ impl Deliverer {
         let _turn = self.posts.acquire().await;
         // Again: others had their turn, and something may have happened meanwhile.
         let Some(Route { receiver, hours }) = self.route(account, id)? else { return Ok(None) };
-        let now = self.clock.now();
-        if !id.is_event() && self.store.is_suppressed(id)? {
+        let now = self.parts.clock.now();
+        if !id.is_event() && self.parts.store.is_suppressed(id)? {
             tracing::info!(ask.key = %id, "dropped: an admin put its customer on the list of those who are never asked");
             // An attempt that is under way is not ours to drop.
-            let _dropped = self.store.drop_entry(id, now).await?;
+            let _dropped = self.parts.store.drop_entry(id, now).await?;
             return Ok(None);
         }
         let until = hours.leaves(now);
         if until > now {
             // It was decided in time and held up: the customer sleeps now.
-            self.store.postpone(id, now, until).await?;
+            self.parts.store.postpone(id, now, until).await?;
             return Ok(None);
         }
-        let Some(entry) = self.store.lease(id, now, plus(now, LEASE)).await? else { return Ok(None) };
+        let Some(entry) = self.parts.store.lease(id, now, plus(now, LEASE)).await? else { return Ok(None) };
         CrashPoint::OutboxLeased.pass();
         let begun = std::time::Instant::now();
         let attempted = self.sender.post(&receiver.url, &receiver.secret, id, &entry.body, now).await;
         CrashPoint::OutboxPosted.pass();
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let next = match retry::next(entry.failures + 1, &attempted.reply, now, entropy(&entry)) {
             Next::DueAgain { at } => Next::DueAgain { at: hours.leaves(at) },
             next => next,
@@ -222,7 +213,7 @@ impl Deliverer {
         telemetry::delivered(name_of(&next), begun.elapsed());
         tell(&entry, &attempted, &next);
         let last = last_attempt(&attempted, now);
-        let settled = self.store.settle(id, entry.attempt, receiver.id(), next.clone(), last).await?;
+        let settled = self.parts.store.settle(id, entry.attempt, receiver.id(), next.clone(), last).await?;
         CrashPoint::OutboxSettled.pass();
         Ok(Some(Attempt { ask: id.clone(), next: settled.then_some(next) }))
     }

@@ -9,21 +9,19 @@
 //! - *Before the event was stored*: Jobber got no answer, and sends it again or does not; the poll finds the work.
 //! - *Before its wish was taken out*: the record is read once more, and plans nothing.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use tokio_util::sync::CancellationToken;
+use jiff::SignedDuration;
 
-use crate::accounts::session::{ReadError, Session, Trouble};
-use crate::accounts::settings::Settings;
-use crate::clock::{SharedClock, plus};
+use super::backoff::Backoff;
+use super::changes::ChangeWatcher;
+use super::parts::WorkerParts;
+use super::pool::{Entered, InFlight, Pool};
+use crate::accounts::session::{ReadError, Trouble};
 use crate::domain::model::{Account, AccountId, EncodedId, WorkRef};
 use crate::domain::plan::{Plan, plan};
 use crate::domain::webhook_event::{FollowUp, InboxEntry};
-use crate::store::{PlanCommit, QueueRefusal, Store, StoreError};
-use crate::workers::changes::ChangeWatcher;
-use crate::workers::pool::{Entered, InFlight, Pool};
+use crate::store::{PlanCommit, QueueRefusal, StoreError};
 
 /// How long an account's events rest after Jobber could not be read.
 const REST: SignedDuration = SignedDuration::from_secs(30);
@@ -49,44 +47,24 @@ pub struct Followed {
 /// Follows events up.
 #[derive(Debug)]
 pub struct Inbox {
-    store: Store,
-    session: Session,
-    clock: SharedClock,
-    settings: Arc<Settings>,
+    parts: WorkerParts,
     watcher: Arc<ChangeWatcher>,
     pool: Pool,
     in_flight: InFlight<AccountId>,
-    resting: Mutex<HashMap<AccountId, Timestamp>>,
+    backoff: Backoff<AccountId>,
 }
 
 impl Inbox {
-    /// A inbox that works on up to `concurrency` accounts at a time.
-    pub fn new(
-        store: Store,
-        session: Session,
-        clock: SharedClock,
-        settings: Arc<Settings>,
-        watcher: Arc<ChangeWatcher>,
-        concurrency: usize,
-        stop: CancellationToken,
-    ) -> Self {
-        let pool = Pool::new(concurrency, stop);
-        Self {
-            store,
-            session,
-            clock,
-            settings,
-            watcher,
-            pool,
-            in_flight: InFlight::new(),
-            resting: Mutex::default(),
-        }
+    /// An inbox whose changes of clients `watcher` tells.
+    pub fn new(parts: WorkerParts, watcher: Arc<ChangeWatcher>) -> Self {
+        let (in_flight, backoff) = (InFlight::new(), Backoff::default());
+        Self { pool: parts.pool(), parts, watcher, in_flight, backoff }
     }
 
     /// Follows everything up that was heard, each account in a task of its own.
     pub async fn follow_up_once(self: &Arc<Self>) -> Result<Followed, StoreError> {
         let mut queue = Vec::new();
-        for id in self.store.accounts_with_follow_ups()? {
+        for id in self.parts.store.accounts_with_follow_ups()? {
             if self.rests(&id) {
                 continue;
             }
@@ -117,15 +95,15 @@ impl Inbox {
 
     async fn follow(&self, id: &AccountId) -> Result<Followed, StoreError> {
         let mut followed = Followed::default();
-        let mut follow_ups = self.store.follow_ups(id)?;
+        let mut follow_ups = self.parts.store.follow_ups(id)?;
         let about_cards =
             |wanted: &InboxEntry| matches!(wanted.follow_up, FollowUp::Client { .. } | FollowUp::Outbox);
         // Works first: a card that cannot be read keeps none of them waiting.
         follow_ups.sort_by_key(about_cards);
-        let Some(account) = self.store.account(id)?.filter(Account::is_active) else {
+        let Some(account) = self.parts.store.account(id)?.filter(Account::is_active) else {
             // Nothing can be read. When it can again, a sweep looks back for works; it does not for cards.
             let rest = follow_ups.into_iter().filter(|wanted| !about_cards(wanted)).collect();
-            self.store.take_from_inbox(id, rest).await?;
+            self.parts.store.take_from_inbox(id, rest).await?;
             return Ok(followed);
         };
         if follow_ups.iter().any(about_cards) {
@@ -147,14 +125,14 @@ impl Inbox {
                 FollowUp::Client { id } => self.cards(&account, Some(id), &mut followed).await,
                 FollowUp::Outbox => self.cards(&account, None, &mut followed).await,
                 // Whoever is not let in any more is told so, and the account is noted as lost.
-                FollowUp::Connection => self.session.identity(id).await.map(|_| true),
+                FollowUp::Connection => self.parts.session.identity(id).await.map(|_| true),
             };
             let is_done = match outcome {
                 Ok(is_done) => is_done,
                 Err(ReadError::Store(error)) => return Err(error),
                 Err(ReadError::NeedsAuthorization(_)) => {
                     let done = if about_cards(&wanted) { vec![] } else { vec![wanted] };
-                    self.store.take_from_inbox(id, done).await?;
+                    self.parts.store.take_from_inbox(id, done).await?;
                     break;
                 }
                 Err(ReadError::Failed { trouble: Trouble::Outage { retry_after }, .. }) => {
@@ -172,7 +150,7 @@ impl Inbox {
                 }
             };
             if is_done {
-                self.store.take_from_inbox(id, vec![wanted]).await?;
+                self.parts.store.take_from_inbox(id, vec![wanted]).await?;
             }
         }
         Ok(followed)
@@ -185,16 +163,16 @@ impl Inbox {
         work: &WorkRef,
         followed: &mut Followed,
     ) -> Result<(), ReadError> {
-        let rules = self.settings.rules_of(account).map_err(ReadError::settings)?;
+        let rules = self.parts.settings.rules_of(account).map_err(ReadError::settings)?;
         if work.kind != rules.trigger.work_kind() {
             return Ok(());
         }
-        let answer = self.session.details(&account.id, work).await?;
+        let answer = self.parts.session.details(&account.id, work).await?;
         followed.read += 1;
         // Deleted meanwhile.
         let Some(facts) = answer.data else { return Ok(()) };
-        let now = self.clock.now();
-        let known = self.store.known(&account.id, [work])?;
+        let now = self.parts.clock.now();
+        let known = self.parts.store.known(&account.id, [work])?;
         let plan = plan(&[facts.record], &known, &rules, None, answer.date.unwrap_or(now), now);
         let plan = Plan { watermark: None, ..plan };
         if !plan.is_empty() {
@@ -208,7 +186,7 @@ impl Inbox {
                 by_event: true,
                 now,
             };
-            followed.candidates += self.store.commit_plan(commit).await?;
+            followed.candidates += self.parts.store.commit_plan(commit).await?;
         }
         Ok(())
     }
@@ -223,19 +201,19 @@ impl Inbox {
         followed: &mut Followed,
     ) -> Result<bool, ReadError> {
         let mut is_done = true;
-        let entries: Vec<_> = self.store.entries().collect::<Result<_, _>>()?;
+        let entries: Vec<_> = self.parts.store.entries().collect::<Result<_, _>>()?;
         for entry in entries.into_iter().filter(|entry| entry.account == account.id && !entry.id.is_event()) {
-            let decision = self.store.decision(&account.id, &entry.work)?;
+            let decision = self.parts.store.decision(&account.id, &entry.work)?;
             let client = decision.and_then(|decision| decision.subject.client_id);
             if id.is_some() && client.as_ref() != id {
                 continue;
             }
-            let facts = self.session.details(&account.id, &entry.work).await?.data;
+            let facts = self.parts.session.details(&account.id, &entry.work).await?.data;
             let client = facts.and_then(|facts| facts.client);
             if client.is_none_or(|client| client.receives_review_requests && !client.is_archived) {
                 continue;
             }
-            match self.store.drop_entry(&entry.id, self.clock.now()).await? {
+            match self.parts.store.drop_entry(&entry.id, self.parts.clock.now()).await? {
                 Ok(()) => {
                     tracing::info!(ask.key = %entry.id, "dropped: its customer does not want review requests any more");
                     followed.dropped += 1;
@@ -248,12 +226,10 @@ impl Inbox {
     }
 
     fn rest(&self, account: &AccountId, time: SignedDuration) {
-        let until = plus(self.clock.now(), time);
-        self.resting.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), until);
+        self.backoff.hold(account, self.parts.clock.now(), time);
     }
 
     fn rests(&self, account: &AccountId) -> bool {
-        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        resting.get(account).is_some_and(|until| *until > self.clock.now())
+        self.backoff.until(account, self.parts.clock.now()).is_some()
     }
 }

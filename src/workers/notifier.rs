@@ -14,9 +14,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
+use super::parts::WorkerParts;
 use crate::accounts::onboarding::{NewLink, Onboarding};
-use crate::accounts::settings::{Receiver, ReceiverError, Settings};
-use crate::clock::{SharedClock, minus};
+use crate::accounts::settings::{Receiver, ReceiverError};
+use crate::clock::minus;
 use crate::digest;
 use crate::domain::alerting::{
     AccountView, Change, ReceiverView, SILENCE, USUALLY, View, changes, held_up, over,
@@ -25,7 +26,7 @@ use crate::domain::model::{Account, AccountId, Alert, AlertKind, AskId, EntrySta
 use crate::domain::retry::Reply;
 use crate::jobber::supported_until;
 use crate::outbound::sender::Sender;
-use crate::store::{ReceiverId, Store, StoreError};
+use crate::store::{ReceiverId, StoreError};
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,11 +55,9 @@ pub struct Channels {
 /// Tells what has changed.
 #[derive(Debug)]
 pub struct Notifier {
-    store: Store,
+    parts: WorkerParts,
     onboarding: Arc<Onboarding>,
     sender: Sender,
-    clock: SharedClock,
-    settings: Arc<Settings>,
     channels: Channels,
     draft_app: bool,
     turn: tokio::sync::Mutex<()>,
@@ -68,32 +67,30 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// An notifier that tells `channels`; `draft_app` says whether Jobber counts the app's accounts.
+    /// A notifier that tells `channels`; `draft_app` says whether Jobber counts the app's accounts.
     pub fn new(
-        store: Store,
+        parts: WorkerParts,
         onboarding: Arc<Onboarding>,
         sender: Sender,
-        clock: SharedClock,
-        settings: Arc<Settings>,
         channels: Channels,
         draft_app: bool,
     ) -> Self {
         let (turn, links) = (tokio::sync::Mutex::default(), Mutex::default());
         let (posted, weekly) = (Mutex::default(), Mutex::default());
-        Self { store, onboarding, sender, clock, settings, channels, draft_app, turn, links, posted, weekly }
+        Self { parts, onboarding, sender, channels, draft_app, turn, links, posted, weekly }
     }
 
     /// One look at everything. What was told, in the order in which it was.
     pub async fn notify_once(self: &Arc<Self>) -> Result<Vec<Alert>, StoreError> {
         let Ok(_turn) = self.turn.try_lock() else { return Ok(vec![]) };
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let notifier = Arc::clone(self);
         // A look at everything that waits, and at what the silent usually do: not on a thread that others wait for.
         let view = tokio::task::spawn_blocking(move || notifier.view(now)).await;
         let view =
             view.map_err(|error| StoreError::Failed(format!("looking at everything failed: {error}")))??;
         let mut new = Vec::new();
-        for change in changes(&self.store.alerts()?, &view, now) {
+        for change in changes(&self.parts.store.alerts()?, &view, now) {
             new.push(match change {
                 Change::Stands(alert) => {
                     if !alert.told {
@@ -107,14 +104,14 @@ impl Notifier {
             });
         }
         if !new.is_empty() {
-            self.store.put_alerts(new).await?;
+            self.parts.store.put_alerts(new).await?;
         }
         self.tell().await
     }
 
     /// Troubles as they stand.
     pub fn standing(&self) -> Result<Vec<Alert>, StoreError> {
-        Ok(self.store.alerts()?.into_iter().filter(|alert| alert.over.is_none()).collect())
+        Ok(self.parts.store.alerts()?.into_iter().filter(|alert| alert.over.is_none()).collect())
     }
 
     async fn ended(&self, alert: Alert, now: Timestamp) -> Result<Alert, StoreError> {
@@ -127,9 +124,9 @@ impl Notifier {
         let concerned = if is_connection { alert.accounts.as_slice() } else { &[] };
         let (mut late, mut missed) = (0, 0);
         for id in concerned {
-            let Some(account) = self.store.account(id)? else { continue };
-            let Ok(rules) = self.settings.rules_of(&account) else { continue };
-            let (store, since) = (self.store.clone(), alert.since);
+            let Some(account) = self.parts.store.account(id)? else { continue };
+            let Ok(rules) = self.parts.settings.rules_of(&account) else { continue };
+            let (store, since) = (self.parts.store.clone(), alert.since);
             // A look at every decision: not on a thread that others wait for.
             let counted = tokio::task::spawn_blocking(move || {
                 let decisions = store.decisions(&account.id).collect::<Result<Vec<_>, _>>()?;
@@ -147,19 +144,19 @@ impl Notifier {
 
     async fn tell(&self) -> Result<Vec<Alert>, StoreError> {
         let mut told = Vec::new();
-        for alert in self.store.alerts()?.into_iter().filter(|alert| !alert.told) {
+        for alert in self.parts.store.alerts()?.into_iter().filter(|alert| !alert.told) {
             if let Err(error) = self.send(&alert).await? {
                 tracing::warn!(alert.kind = %alert.kind, error, "the alert was not told; it is tried again in a minute");
                 // Another one may be taken.
                 continue;
             }
             let alert = Alert { told: true, ..alert };
-            self.store.put_alerts(vec![alert.clone()]).await?;
+            self.parts.store.put_alerts(vec![alert.clone()]).await?;
             told.push(alert);
         }
         // What is told, or over before it was, needs no memory.
         let open: HashSet<AskId> =
-            self.store.alerts()?.iter().filter(|alert| !alert.told).map(id_of).collect();
+            self.parts.store.alerts()?.iter().filter(|alert| !alert.told).map(id_of).collect();
         self.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| open.contains(id));
         self.posted.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| open.contains(id));
         Ok(told)
@@ -173,7 +170,7 @@ impl Notifier {
         let (id, body) = (id_of(alert), self.body(alert).await?);
         let is_posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
         if let Some(receiver) = webhook.as_ref().filter(|_| !is_posted) {
-            let now = self.clock.now();
+            let now = self.parts.clock.now();
             let attempted = self.sender.post(&receiver.url, &receiver.secret, &id, &body, now).await;
             if !matches!(attempted.reply, Reply::Accepted { .. }) {
                 return Ok(Err(format!("alerts.webhook_url: {}", attempted.note)));
@@ -214,12 +211,12 @@ impl Notifier {
 
     /// A link that mends the account, ready to be sent on.
     async fn link(&self, alert: &Alert) -> Result<Value, StoreError> {
-        let (id_of_alert, now) = (id_of(alert), self.clock.now());
+        let (id_of_alert, now) = (id_of(alert), self.parts.clock.now());
         let made = self.links.lock().unwrap_or_else(PoisonError::into_inner).get(&id_of_alert).cloned();
         if let Some((_, url)) = made.filter(|(at, _)| now.duration_since(*at) < LINK_LIVES / 2) {
             return Ok(url.expose_secret().into());
         }
-        let account = alert.account.as_ref().map(|id| self.store.account(id)).transpose()?.flatten();
+        let account = alert.account.as_ref().map(|id| self.parts.store.account(id)).transpose()?.flatten();
         let Some(Account { id, label, trigger, .. }) = account else { return Ok(Value::Null) };
         let new = NewLink { label, trigger, account: Some(id), lives: LINK_LIVES };
         let (_, url) = self.onboarding.create_link(new).await?;
@@ -228,20 +225,20 @@ impl Notifier {
     }
 
     fn view(&self, now: Timestamp) -> Result<View, StoreError> {
-        let counts = self.store.outbox_counts()?;
+        let counts = self.parts.store.outbox_counts()?;
         let mut accounts = Vec::new();
         let mut receivers: BTreeMap<ReceiverId, ReceiverView> = BTreeMap::new();
         let mut receiver_of = HashMap::new();
-        for account in self.store.accounts()? {
-            let health = self.store.health(&account.id)?;
+        for account in self.parts.store.accounts()? {
+            let health = self.parts.store.health(&account.id)?;
             let dead = counts.by_account.get(&account.id).map_or(0, |count| count.dead);
             let since = health.last_finished_at.unwrap_or(account.connected_at);
             let is_silent = account.is_active() && now.duration_since(since) >= SILENCE;
             let weekly = if is_silent { self.weekly(&account, now)? } else { None };
-            match self.settings.receiver_of(&account) {
+            match self.parts.settings.receiver_of(&account) {
                 Ok(receiver) if account.paused_at.is_none() => {
                     let id = receiver.id();
-                    let state = self.store.receiver(&id)?;
+                    let state = self.parts.store.receiver(&id)?;
                     receiver_of.insert(account.id.clone(), id.clone());
                     let view = receivers.entry(id.clone()).or_insert_with(|| ReceiverView {
                         id: id.as_str().to_owned(),
@@ -261,9 +258,9 @@ impl Notifier {
             accounts.push(AccountView { account, health, dead, weekly });
         }
         let mut events = None;
-        if let Some(receiver) = self.settings.events_receiver() {
+        if let Some(receiver) = self.parts.settings.events_receiver() {
             let id = receiver.id();
-            let state = self.store.receiver(&id)?;
+            let state = self.parts.store.receiver(&id)?;
             let (id, accounts) = (id.as_str().to_owned(), vec!["events.webhook_url".to_owned()]);
             events = Some(ReceiverView {
                 id,
@@ -275,7 +272,7 @@ impl Notifier {
                 waiting: 0,
             });
         }
-        for entry in self.store.entries() {
+        for entry in self.parts.store.entries() {
             let entry = entry?;
             let receiver = if entry.id.is_event() {
                 // A receiver of its own, which all accounts share.
@@ -314,7 +311,7 @@ impl Notifier {
         let weeks =
             until.duration_since(from).as_secs_f64() / SignedDuration::from_hours(7 * 24).as_secs_f64();
         let mut works = 0_u32;
-        for decision in self.store.decisions(&account.id) {
+        for decision in self.parts.store.decisions(&account.id) {
             works += u32::from((from..until).contains(&decision?.finished_at));
         }
         let weekly = (weeks >= WEEKS_AT_LEAST).then(|| f64::from(works) / weeks);

@@ -12,24 +12,22 @@
 //!
 //! A read that fails ends the account's sweep without a trace in its watermark; other accounts go on.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio_util::sync::CancellationToken;
 
-use crate::accounts::session::{ReadError, Session, Trouble};
-use crate::accounts::settings::Settings;
-use crate::clock::{SharedClock, plus};
+use super::backoff::Backoff;
+use super::parts::WorkerParts;
+use super::pool::{Effect, Entered, InFlight, Pool, Progress};
+use crate::accounts::session::{ReadError, Trouble};
 use crate::crash_point::CrashPoint;
 use crate::domain::model::{
     Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Outcome, Record, Stream,
 };
 use crate::domain::plan::{plan, reconcile_start, start_of};
 use crate::jobber::{List, PageRequest};
-use crate::store::{PlanCommit, Store, StoreError};
+use crate::store::{PlanCommit, StoreError};
 use crate::telemetry;
-use crate::workers::pool::{Effect, Entered, InFlight, Pool, Progress};
 
 /// How often a sweep looks back over the whole window.
 const RECONCILE_EVERY: SignedDuration = SignedDuration::from_hours(1);
@@ -96,34 +94,16 @@ pub struct Polled {
 /// Sweeps accounts.
 #[derive(Debug)]
 pub struct Poller {
-    store: Store,
-    session: Session,
-    clock: SharedClock,
-    settings: Arc<Settings>,
+    parts: WorkerParts,
     pool: Pool,
     in_flight: InFlight<AccountId>,
-    resting: Mutex<HashMap<AccountId, Timestamp>>,
+    backoff: Backoff<AccountId>,
 }
 
 impl Poller {
-    /// A poller that sweeps up to `concurrency` accounts at a time, and begins with no other one after `stop`.
-    pub fn new(
-        store: Store,
-        session: Session,
-        clock: SharedClock,
-        settings: Arc<Settings>,
-        concurrency: usize,
-        stop: CancellationToken,
-    ) -> Self {
-        Self {
-            store,
-            session,
-            clock,
-            settings,
-            pool: Pool::new(concurrency, stop),
-            in_flight: InFlight::new(),
-            resting: Mutex::default(),
-        }
+    /// A poller that begins with no other account after the stop.
+    pub fn new(parts: WorkerParts) -> Self {
+        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
     }
 
     /// One sweep over `accounts`. It ends when all are done, but another one may begin before: accounts that are
@@ -175,7 +155,7 @@ impl Poller {
         if !account.is_active() {
             return Ok(SweepOutcome::Idle);
         }
-        if let Some(until) = self.rests_until(&account.id) {
+        if let Some(until) = self.backoff.until(&account.id, self.parts.clock.now()) {
             return Ok(SweepOutcome::Resting(until));
         }
         match self.sweep(account, effect).await {
@@ -183,11 +163,7 @@ impl Poller {
             Err(ReadError::NeedsAuthorization(reason)) => Ok(SweepOutcome::Lost(reason)),
             Err(ReadError::Failed { detail, trouble }) => {
                 if let Trouble::Outage { retry_after: Some(rest) } = trouble {
-                    let until = plus(self.clock.now(), rest);
-                    self.resting
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(account.id.clone(), until);
+                    self.backoff.hold(&account.id, self.parts.clock.now(), rest);
                 }
                 Ok(SweepOutcome::Failed(Failure { detail, needs_operator: trouble == Trouble::Operator }))
             }
@@ -196,8 +172,8 @@ impl Poller {
     }
 
     async fn sweep(&self, account: &Account, effect: Effect) -> Result<Polled, ReadError> {
-        let now = self.clock.now();
-        let rules = self.settings.rules_of(account).map_err(ReadError::settings)?;
+        let now = self.parts.clock.now();
+        let rules = self.parts.settings.rules_of(account).map_err(ReadError::settings)?;
         let stream = rules.trigger.stream();
         let planned_for = (account.trigger, account.asks_from);
         let watermark = account.watermarks.get(&stream).copied();
@@ -215,7 +191,7 @@ impl Poller {
         let Reading { records, requests, observed_at } = reading;
 
         let works: Vec<_> = records.iter().map(Record::work).collect();
-        let known = self.store.known(&account.id, &works)?;
+        let known = self.parts.store.known(&account.id, &works)?;
         let plan = plan(&records, &known, &rules, watermark, observed_at.unwrap_or(now), now);
         let polled = Polled {
             requests,
@@ -240,7 +216,7 @@ impl Poller {
                     telemetry::decided("skipped", reason.as_str());
                 }
             }
-            self.store.commit_plan(commit).await?;
+            self.parts.store.commit_plan(commit).await?;
             CrashPoint::SweepStored.pass();
         }
         Ok(polled)
@@ -250,10 +226,12 @@ impl Poller {
     /// stands in for it.
     async fn learn_timezone(&self, account: &Account, reading: &mut Reading) -> Result<(), ReadError> {
         reading.requests += 1;
-        match self.session.timezone(&account.id).await {
+        match self.parts.session.timezone(&account.id).await {
             Ok(answer) => match answer.data {
                 Some(name) if account.timezone.as_ref() == Some(&name) => Ok(()),
-                Some(name) => self.store.note_timezone(&account.id, name).await.map_err(ReadError::Store),
+                Some(name) => {
+                    self.parts.store.note_timezone(&account.id, name).await.map_err(ReadError::Store)
+                }
                 None => Ok(()),
             },
             Err(error @ (ReadError::Store(_) | ReadError::NeedsAuthorization(_))) => Err(error),
@@ -275,7 +253,7 @@ impl Poller {
         let until = matches!(list, List::ChangedJobs).then_some(start);
         let mut request = PageRequest { list, after: None };
         for _ in 0..PAGES_AT_MOST {
-            let answer = self.session.page(&account.id, &request).await?;
+            let answer = self.parts.session.page(&account.id, &request).await?;
             reading.requests += 1;
             if reading.observed_at.is_none() {
                 reading.observed_at = answer.date;
@@ -297,19 +275,9 @@ impl Poller {
         Err(ReadError::Failed { detail: "Jobber's pages do not end".to_owned(), trouble: Trouble::Answer })
     }
 
-    fn rests_until(&self, account: &AccountId) -> Option<Timestamp> {
-        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = resting.get(account).copied()?;
-        if until > self.clock.now() {
-            return Some(until);
-        }
-        resting.remove(account);
-        None
-    }
-
     /// Notes how the accounts fare, in one commit, and says it once when that changes.
     async fn note(&self, swept: &[Swept]) -> Result<(), StoreError> {
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let notes: Vec<_> = swept
             .iter()
             .filter_map(|Swept { account, outcome }| {
@@ -327,7 +295,7 @@ impl Poller {
         if notes.is_empty() {
             return Ok(());
         }
-        for (account, before, after) in self.store.note_sweeps(notes, now).await? {
+        for (account, before, after) in self.parts.store.note_sweeps(notes, now).await? {
             tell(&account, &before, &after);
         }
         Ok(())

@@ -13,15 +13,16 @@
 //! Jobber cannot give keeps no other one waiting. When Jobber itself cannot be reached, the whole account rests for a
 //! moment. What has become stale meanwhile needs no reading.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio_util::sync::CancellationToken;
 
-use crate::accounts::session::{ReadError, Session, Trouble};
-use crate::accounts::settings::Settings;
-use crate::clock::{SharedClock, plus};
+use super::backoff::Backoff;
+use super::parts::WorkerParts;
+use super::pool::{Effect, Entered, InFlight, Pool};
+use crate::accounts::session::{ReadError, Trouble};
+use crate::clock::plus;
 use crate::crash_point::CrashPoint;
 use crate::domain::decide::{Contractor, Verdict, decide, preview};
 use crate::domain::model::{
@@ -30,9 +31,8 @@ use crate::domain::model::{
 };
 use crate::domain::plan::too_old;
 use crate::domain::rules::Rules;
-use crate::store::{AskCommit, Store, StoreError};
+use crate::store::{AskCommit, StoreError};
 use crate::telemetry;
-use crate::workers::pool::{Effect, Entered, InFlight, Pool};
 
 /// How long an account rests after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
@@ -87,34 +87,16 @@ impl AskOutcome {
 /// Considers what is due.
 #[derive(Debug)]
 pub struct Rechecker {
-    store: Store,
-    session: Session,
-    clock: SharedClock,
-    settings: Arc<Settings>,
+    parts: WorkerParts,
     pool: Pool,
     in_flight: InFlight<AccountId>,
-    resting: Mutex<HashMap<AccountId, Timestamp>>,
+    backoff: Backoff<AccountId>,
 }
 
 impl Rechecker {
-    /// An rechecker that works on up to `concurrency` accounts at a time, and begins with no other one after `stop`.
-    pub fn new(
-        store: Store,
-        session: Session,
-        clock: SharedClock,
-        settings: Arc<Settings>,
-        concurrency: usize,
-        stop: CancellationToken,
-    ) -> Self {
-        Self {
-            store,
-            session,
-            clock,
-            settings,
-            pool: Pool::new(concurrency, stop),
-            in_flight: InFlight::new(),
-            resting: Mutex::default(),
-        }
+    /// A rechecker that begins with no other account after the stop.
+    pub fn new(parts: WorkerParts) -> Self {
+        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
     }
 
     /// Considers every candidate that is due, of one account or of all; each account's in the order in which they
@@ -124,7 +106,7 @@ impl Rechecker {
         only: Option<&AccountId>,
     ) -> Result<Vec<Considered>, StoreError> {
         let mut due: BTreeMap<AccountId, Vec<WorkRef>> = BTreeMap::new();
-        for (account, work) in self.store.due_works(self.clock.now())? {
+        for (account, work) in self.parts.store.due_works(self.parts.clock.now())? {
             if only.is_none_or(|only| *only == account) {
                 due.entry(account).or_default().push(work);
             }
@@ -134,7 +116,7 @@ impl Rechecker {
             if self.rests(&id) {
                 continue;
             }
-            let account = self.store.account(&id)?.filter(Account::is_active);
+            let account = self.parts.store.account(&id)?.filter(Account::is_active);
             let Some(account) = account else { continue };
             if let Some(entered) = self.in_flight.enter(&id) {
                 queue.push((entered, account, works));
@@ -166,12 +148,12 @@ impl Rechecker {
             if self.rests(&account.id) || self.pool.is_stopped() {
                 break;
             }
-            let Some(candidate) = self.store.candidate(&account.id, &work)? else { continue };
+            let Some(candidate) = self.parts.store.candidate(&account.id, &work)? else { continue };
             let outcome = self.consider(account, &candidate, Effect::Apply).await?;
             let (of, reason) = outcome.names();
             telemetry::decided(of, reason);
             let works = !matches!(outcome, AskOutcome::Failed { outage: true, .. });
-            self.store.note_asking(&account.id, works, self.clock.now()).await?;
+            self.parts.store.note_asking(&account.id, works, self.parts.clock.now()).await?;
             considered.push(Considered { account: account.id.clone(), work, outcome });
         }
         Ok(considered)
@@ -184,19 +166,19 @@ impl Rechecker {
         candidate: &Candidate,
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
-        let rules = match self.settings.rules_of(account) {
+        let rules = match self.parts.settings.rules_of(account) {
             Ok(rules) => rules,
             Err(error) => return self.put_off(account, candidate, &ReadError::settings(error), effect).await,
         };
         if candidate.released_at.is_none()
-            && let Some(saw) = too_old(candidate.finished_at, &rules, self.clock.now())
+            && let Some(saw) = too_old(candidate.finished_at, &rules, self.parts.clock.now())
         {
             let saw = saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let subject = candidate.subject.clone();
             return self.skip(account, candidate, SkipReason::TooOld, saw, subject, effect).await;
         }
-        let until = rules.hours.leaves(self.clock.now());
-        if until > self.clock.now() {
+        let until = rules.hours.leaves(self.parts.clock.now());
+        if until > self.parts.clock.now() {
             // Nothing is read at night only to be read again in the morning.
             return self.defer(account, candidate, candidate.finished_at, until, effect).await;
         }
@@ -205,9 +187,9 @@ impl Rechecker {
             Err(ReadError::Store(error)) => return Err(error),
             Err(error) => return self.put_off(account, candidate, &error, effect).await,
         };
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let client = facts.as_ref().and_then(|facts| facts.client.as_ref());
-        let past = self.store.past(
+        let past = self.parts.store.past(
             &account.id,
             &candidate.work,
             facts.as_ref().map(|facts| facts.job_ids.as_slice()).unwrap_or_default(),
@@ -236,7 +218,7 @@ impl Rechecker {
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
         if effect == Effect::Apply {
-            self.store.commit_defer(&account.id, &candidate.work, finished_at, until).await?;
+            self.parts.store.commit_defer(&account.id, &candidate.work, finished_at, until).await?;
         }
         Ok(AskOutcome::Deferred(until))
     }
@@ -251,9 +233,9 @@ impl Rechecker {
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
         if effect == Effect::Apply {
-            let (work, now) = (&candidate.work, self.clock.now());
+            let (work, now) = (&candidate.work, self.parts.clock.now());
             tracing::info!(account.id = %account.id, work = %work, %reason, "not asked");
-            self.store.commit_skip(&account.id, work, reason, saw, subject, now).await?;
+            self.parts.store.commit_skip(&account.id, work, reason, saw, subject, now).await?;
         }
         Ok(AskOutcome::Skipped(reason))
     }
@@ -266,13 +248,12 @@ impl Rechecker {
         error: &ReadError,
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
-        let (work, until) = (&candidate.work, plus(self.clock.now(), wait_after(error)));
+        let (work, now, wait) = (&candidate.work, self.parts.clock.now(), wait_after(error));
         if effect == Effect::Apply {
             tracing::warn!(account.id = %account.id, work = %work, %error, "a recheck failed; it will be tried again");
-            self.store.commit_defer(&account.id, work, candidate.finished_at, until).await?;
+            self.parts.store.commit_defer(&account.id, work, candidate.finished_at, plus(now, wait)).await?;
             if let ReadError::Failed { trouble: Trouble::Outage { .. }, .. } = error {
-                let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-                resting.insert(account.id.clone(), until);
+                self.backoff.hold(&account.id, now, wait);
             }
         }
         let needs_operator = matches!(error, ReadError::Failed { trouble: Trouble::Operator, .. });
@@ -305,7 +286,7 @@ impl Rechecker {
             }
         };
         CrashPoint::AskDecided.pass();
-        match self.store.commit_ask(&account.id, ask, body, &rules.policy, now).await? {
+        match self.parts.store.commit_ask(&account.id, ask, body, &rules.policy, now).await? {
             AskCommit::Stored => {
                 CrashPoint::AskStored.pass();
                 tracing::info!(account.id = %account.id, work = %work, ask.key = %id, "asked");
@@ -326,17 +307,19 @@ impl Rechecker {
         work: &WorkRef,
         trigger: Trigger,
     ) -> Result<Option<AskBody>, ReadError> {
-        let rules = self.settings.rules_of(account).map_err(ReadError::settings)?;
+        let rules = self.parts.settings.rules_of(account).map_err(ReadError::settings)?;
         let Some(facts) = self.read(account, work).await? else { return Ok(None) };
         let contractor = Contractor { id: &account.id, name: &account.name };
-        Ok(preview(contractor, trigger, &facts, &rules, self.clock.now()))
+        Ok(preview(contractor, trigger, &facts, &rules, self.parts.clock.now()))
     }
 
     /// Everything that decides, fresh. The crew and a job's invoice are read only for work that is worth it,
     /// and an ask goes out without them where Jobber hides them.
     async fn read(&self, account: &Account, work: &WorkRef) -> Result<Option<Facts>, ReadError> {
-        let Some(mut facts) = self.session.details(&account.id, work).await?.data else { return Ok(None) };
-        let extras = self.session.extras(&account.id, work).await?;
+        let Some(mut facts) = self.parts.session.details(&account.id, work).await?.data else {
+            return Ok(None);
+        };
+        let extras = self.parts.session.extras(&account.id, work).await?;
         if let Some(hidden) = extras.hidden {
             tracing::debug!(account.id = %account.id, work = %work, hidden, "an ask without its extras");
         }
@@ -346,8 +329,7 @@ impl Rechecker {
     }
 
     fn rests(&self, account: &AccountId) -> bool {
-        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        resting.get(account).is_some_and(|until| *until > self.clock.now())
+        self.backoff.until(account, self.parts.clock.now()).is_some()
     }
 }
 

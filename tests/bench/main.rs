@@ -35,6 +35,7 @@ use jobber_reviewd::domain::model::{
     AccountId, Candidate, EncodedId, Link, LinkId, LinkState, Stream, Subject, Trigger, WorkRef,
 };
 use jobber_reviewd::domain::plan::Plan;
+use jobber_reviewd::ops::once::once;
 use jobber_reviewd::outbound::secret::WebhookSecret;
 use jobber_reviewd::store::{IfMissing, NewConnection, PlanCommit, Start, Store, Tokens};
 use jobber_reviewd::store_key::StoreKey;
@@ -346,9 +347,9 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
             let secrets = Secrets { client_secret: CLIENT_SECRET.into(), ..secrets() };
             let context = context(&installation, &secrets);
             walk(&context, &sandbox, number).await;
-            context.once(None, Effect::Apply, &no_progress).await.unwrap();
+            once(&context, None, Effect::Apply, &no_progress).await.unwrap();
             let before = sandbox.stats(number);
-            context.once(None, Effect::Apply, &no_progress).await.unwrap();
+            once(&context, None, Effect::Apply, &no_progress).await.unwrap();
             let after = sandbox.stats(number);
             context.store.close().await;
             (after.points - before.points, after.requests - before.requests)

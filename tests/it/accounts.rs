@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 
 use jobber_reviewd::domain::model::{Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::ops::{AccountShown, Handed, Reply, Request};
+use jobber_reviewd::ops::accounts::{AccountShown, Handed};
+use jobber_reviewd::ops::protocol::{
+    AccountDisconnect, AccountPause, AccountRemove, AccountResume, AccountSet, AccountShow, QueueRetry,
+    Status, Verb,
+};
+use jobber_reviewd::ops::{Done, OpError};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -19,8 +24,8 @@ async fn two() -> (TestApp, Contractor, Contractor) {
     (app, ace, bee)
 }
 
-fn wish(keys: Value) -> Request {
-    Request::AccountSet {
+fn wish(keys: Value) -> AccountSet {
+    AccountSet {
         account: ACE.into(),
         set: serde_json::from_value(keys).unwrap(),
         unset: vec![],
@@ -30,24 +35,18 @@ fn wish(keys: Value) -> Request {
 }
 
 async fn set(app: &TestApp, keys: Value) -> AccountShown {
-    match app.admin(wish(keys)).await {
-        Reply::Account(shown) => *shown,
+    app.run(wish(keys)).await.unwrap()
+}
+
+async fn refused<V: Verb<Reply: std::fmt::Debug>>(app: &TestApp, verb: V) -> String {
+    match app.run(verb).await {
+        Err(OpError::Refused(words) | OpError::NotFound(words)) => words,
         other => panic!("{other:?}"),
     }
 }
 
-async fn refused(app: &TestApp, request: Request) -> String {
-    match app.admin(request).await {
-        Reply::Refused(words) => words,
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn done(app: &TestApp, request: Request) -> String {
-    match app.admin(request).await {
-        Reply::Done(words) => words,
-        other => panic!("{other:?}"),
-    }
+async fn done<V: Verb<Reply = Done>>(app: &TestApp, verb: V) -> String {
+    app.run(verb).await.unwrap().done
 }
 
 fn of<'s>(shown: &'s AccountShown, key: &str) -> (&'s Value, bool) {
@@ -83,19 +82,17 @@ async fn own_settings_outlive_a_restart_and_go_back_to_what_all_have() {
     let (app, _, _) = two().await;
     set(&app, json!({"window.sunday": "closed", "min_total": 100})).await;
     let app = app.restart().await;
-    let Reply::Account(shown) = app.admin(Request::AccountShow { account: ACE.into() }).await else {
-        panic!()
-    };
+    let shown = app.run(AccountShow { account: ACE.into() }).await.unwrap();
     assert_eq!(of(&shown, "window.sunday"), (&json!("closed"), true));
     assert_eq!(of(&shown, "min_total"), (&json!(100), true));
-    let unset = Request::AccountSet {
+    let unset = AccountSet {
         account: ACE.into(),
         set: BTreeMap::new(),
         unset: vec!["window.sunday".into()],
         body: None,
         secret: None,
     };
-    let Reply::Account(shown) = app.admin(unset).await else { panic!() };
+    let shown = app.run(unset).await.unwrap();
     assert_eq!(of(&shown, "window.sunday"), (&json!("00:00-24:00"), false));
     assert_eq!(of(&shown, "min_total"), (&json!(100), true));
 }
@@ -120,7 +117,7 @@ async fn what_the_file_could_not_say_an_account_cannot_either() {
     }
     let words = refused(
         &app,
-        Request::AccountSet {
+        AccountSet {
             account: ACE.into(),
             set: BTreeMap::new(),
             unset: vec![],
@@ -148,7 +145,7 @@ async fn settings_that_fit_no_more_stop_their_account_alone_and_say_so() {
     app.pass(hours(2));
     app.once().await;
     assert_eq!(app.receiver.got().len(), 1);
-    let Reply::Status(status) = app.admin(Request::Status).await else { panic!() };
+    let status = app.run(Status {}).await.unwrap();
     let action = status.accounts.iter().find(|account| account.id == ace.id).unwrap().next_action.clone();
     assert!(action.as_ref().is_some_and(|action| action.contains("review.delay")), "{action:?}");
     set(&app, json!({"delay": "1h"})).await;
@@ -164,7 +161,7 @@ async fn an_account_has_its_own_receiver_secret_and_body() {
     let secret =
         format!("whsec_{}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [9; 32]));
     let reply = app
-        .admin(Request::AccountSet {
+        .run(AccountSet {
             account: ACE.into(),
             set: BTreeMap::from([("webhook_url".into(), json!(theirs.url()))]),
             unset: vec![],
@@ -172,7 +169,7 @@ async fn an_account_has_its_own_receiver_secret_and_body() {
             secret: Some(Handed(secret.clone())),
         })
         .await;
-    let Reply::Account(shown) = reply else { panic!("{reply:?}") };
+    let shown = reply.unwrap();
     assert_eq!(of(&shown, "webhook_secret_file"), (&json!("(a secret of its own)"), true));
     assert!(!format!("{shown:?}{}", app.everything_stored()).contains(&secret[6..]));
 
@@ -242,7 +239,7 @@ async fn a_receiver_that_is_gone_stops_its_own_account_only() {
     assert_eq!((app.receiver.got().len(), theirs.got().len()), (2, 1));
     assert_eq!(app.context.store.entries().count(), 2);
     let ask = app.context.store.entries().next().unwrap().unwrap().id;
-    done(&app, Request::QueueRetry { id: ask }).await;
+    done(&app, QueueRetry { id: ask }).await;
     app.once().await;
     assert_eq!(theirs.got().len(), 3);
     app.finish_with_repeats();
@@ -257,7 +254,7 @@ async fn a_paused_account_rests_and_what_was_finished_meanwhile_is_asked_about_a
     app.receiver.answers(&[503, 503]);
     app.once().await;
     assert_eq!(app.context.store.entries().count(), 2);
-    let words = done(&app, Request::AccountPause { account: ACE.into() }).await;
+    let words = done(&app, AccountPause { account: ACE.into() }).await;
     assert!(words.contains("account resume"), "{words}");
     let requests = app.sandbox.stats(ace.number).requests;
     let meanwhile = ace.closed_job(&app);
@@ -270,11 +267,11 @@ async fn a_paused_account_rests_and_what_was_finished_meanwhile_is_asked_about_a
     assert_eq!(app.sandbox.stats(ace.number).requests, requests, "nothing is read");
     assert_eq!(app.receiver.got().len(), 3, "two attempts before, and the other contractor's");
     assert_eq!(app.decision(&ace, &meanwhile), None);
-    let Reply::Status(status) = app.admin(Request::Status).await else { panic!() };
+    let status = app.run(Status {}).await.unwrap();
     let row = status.accounts.iter().find(|account| account.id == ace.id).unwrap();
     assert_eq!((row.state.as_str(), &row.next_action), ("paused", &None));
 
-    done(&app, Request::AccountResume { account: ACE.into() }).await;
+    done(&app, AccountResume { account: ACE.into() }).await;
     app.sweep().await;
     app.pass(hours(2));
     app.sweep().await;
@@ -299,7 +296,7 @@ async fn disconnecting_tells_jobber_and_a_new_connection_begins_anew() {
     let waiting = ace.closed_job(&app);
     app.sweep().await;
 
-    let words = done(&app, Request::AccountDisconnect { account: ACE.into() }).await;
+    let words = done(&app, AccountDisconnect { account: ACE.into() }).await;
     assert!(words.contains("1 asks on their way were dropped"), "{words}");
     assert!(app.context.store.tokens(&ace.id).unwrap().is_none());
     assert_eq!(app.skip_reason(&ace, &waiting), SkipReason::Disconnected);
@@ -309,7 +306,7 @@ async fn disconnecting_tells_jobber_and_a_new_connection_begins_anew() {
     let meanwhile = ace.closed_job(&app);
     bee.closed_job(&app);
     app.sweep().await;
-    let Reply::Status(status) = app.admin(Request::Status).await else { panic!() };
+    let status = app.run(Status {}).await.unwrap();
     assert!(status.accounts.iter().all(|account| !account.needs_human()), "it was meant");
 
     app.pass(minutes(5));
@@ -328,12 +325,15 @@ async fn disconnecting_tells_jobber_and_a_new_connection_begins_anew() {
 async fn disconnecting_waits_until_jobber_can_be_told() {
     let (app, ace, _) = two().await;
     app.fault(&ace, jobber_sandbox::FaultKind::Http { status: 503, retry_after: None }, 1, None);
-    let reply = app.admin(Request::AccountDisconnect { account: ACE.into() }).await;
-    assert!(matches!(&reply, Reply::Failed(words) if words.contains("connected as before")), "{reply:?}");
+    let reply = app.run(AccountDisconnect { account: ACE.into() }).await;
+    assert!(
+        matches!(&reply, Err(OpError::Failed(words)) if words.contains("connected as before")),
+        "{reply:?}"
+    );
     app.sweep().await;
     // A contractor who disconnected in Jobber has done it already.
     app.sandbox.control(jobber_sandbox::Op::Disconnect { account: ace.number }).unwrap();
-    done(&app, Request::AccountDisconnect { account: ACE.into() }).await;
+    done(&app, AccountDisconnect { account: ACE.into() }).await;
     let account = app.context.store.account(&ace.id).unwrap().unwrap();
     assert!(matches!(account.connection, Connection::Disconnected { .. }));
 }
@@ -349,9 +349,9 @@ async fn removing_forgets_one_account_whole_and_leaves_the_others() {
     ace.closed_job(&app);
     bee.closed_job(&app);
     app.sweep().await;
-    let remove = |write| Request::AccountRemove { account: ACE.into(), write };
+    let remove = |write| AccountRemove { account: ACE.into(), write };
     assert!(refused(&app, remove(true)).await.contains("account disconnect"));
-    done(&app, Request::AccountDisconnect { account: ACE.into() }).await;
+    done(&app, AccountDisconnect { account: ACE.into() }).await;
     let words = done(&app, remove(false)).await;
     assert!(words.contains("2 decisions (0 of them still waiting)") && words.contains("--yes"), "{words}");
     assert!(app.context.store.account(&ace.id).unwrap().is_some());
@@ -422,8 +422,8 @@ async fn removing_while_an_ask_is_on_the_wire_leaves_nothing_behind() {
     let deliverer = std::sync::Arc::clone(&app.context.deliverer);
     let step = tokio::spawn(async move { deliverer.deliver_once(None).await });
     let (wire, _) = hangs.accept().await.unwrap();
-    done(&app, Request::AccountDisconnect { account: ACE.into() }).await;
-    done(&app, Request::AccountRemove { account: ACE.into(), write: true }).await;
+    done(&app, AccountDisconnect { account: ACE.into() }).await;
+    done(&app, AccountRemove { account: ACE.into(), write: true }).await;
     drop(wire);
     step.await.unwrap().unwrap();
     let store = &app.context.store;

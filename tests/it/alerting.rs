@@ -1,7 +1,7 @@
 //! What the operator is told: each trouble once, and its end once.
 
 use jobber_reviewd::domain::model::Trigger;
-use jobber_reviewd::ops::{Reply, Request};
+use jobber_reviewd::ops::protocol::{QueueDrop, QueueRetry, Status};
 use jobber_sandbox::{FaultKind, Op};
 use serde_json::{Value, json};
 
@@ -120,7 +120,7 @@ async fn a_receiver_in_trouble_is_told_once_and_not_for_each_ask() {
         assert_eq!(told(&operator), raised_and_over(kind)[..1]);
         if kind == "receiver_gone" {
             let ask = app.context.store.entries().next().unwrap().unwrap().id;
-            app.admin(Request::QueueRetry { id: ask }).await;
+            app.run(QueueRetry { id: ask }).await.unwrap();
         }
         live(&app, 100).await;
         assert_eq!(told(&operator), raised_and_over(kind));
@@ -138,7 +138,7 @@ async fn dead_letters_are_told_until_somebody_has_looked_after_them() {
     app.receiver.answers(&[422]);
     live(&app, 10).await;
     let ask = app.context.store.entries().next().unwrap().unwrap().id;
-    app.admin(Request::QueueDrop { id: ask }).await;
+    app.run(QueueDrop { id: ask }).await.unwrap();
     live(&app, 3).await;
     assert_eq!(told(&operator), raised_and_over("dead_letters"));
 }
@@ -184,7 +184,7 @@ async fn limits_of_the_app_and_of_the_api_are_told_before_they_are_reached() {
     }
     live(&app, 5).await;
     assert_eq!(told(&operator), raised_and_over("draft_app")[..1]);
-    let Reply::Status(status) = app.admin(Request::Status).await else { panic!() };
+    let status = app.run(Status {}).await.unwrap();
     assert_eq!(status.draft_limit, Some(5));
     assert_eq!(status.alerts.len(), 1);
 

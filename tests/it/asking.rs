@@ -1,7 +1,8 @@
 //! From finished work to a signed ask, once; and why not.
 
 use jobber_reviewd::domain::model::{Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::ops::{Reply, Request};
+use jobber_reviewd::ops::once::once;
+use jobber_reviewd::ops::protocol::Explain;
 use jobber_reviewd::workers::pool::{Effect, no_progress};
 use jobber_sandbox::FaultKind;
 use serde_json::json;
@@ -492,7 +493,7 @@ async fn a_dry_run_leaves_no_trace() {
     app.pass(hours(1));
     let unseen = ace.closed_job(&app);
     app.pass(hours(2));
-    let dry = async || app.context.once(None, Effect::DryRun, &no_progress).await.unwrap();
+    let dry = async || once(&app.context, None, Effect::DryRun, &no_progress).await.unwrap();
     // The one exception: a token that Jobber rotates is stored.
     dry().await;
     let before = app.everything_stored();
@@ -545,7 +546,7 @@ async fn a_sweep_of_one_account_delivers_its_own_asks_only() {
     green.closed_job(&app);
     app.sweep().await;
     app.pass(hours(2));
-    let report = app.context.once(Some(&green.id), Effect::Apply, &no_progress).await.unwrap();
+    let report = once(&app.context, Some(&green.id), Effect::Apply, &no_progress).await.unwrap();
     assert_eq!((report.delivered, app.receiver.got().len()), (1, 1));
     assert_eq!(app.receiver.got()[0].json()["account"]["name"], "Green Acre");
     app.sweep().await;
@@ -557,7 +558,7 @@ async fn one_account_of_many_can_be_swept_alone() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     let green = app.contractor("Green Acre");
     app.connect(&green, Trigger::JobCompleted).await;
-    let report = app.context.once(Some(&green.id), Effect::Apply, &no_progress).await.unwrap();
+    let report = once(&app.context, Some(&green.id), Effect::Apply, &no_progress).await.unwrap();
     assert_eq!(report.accounts.len(), 1);
     assert_eq!(report.accounts[0].name, "Green Acre");
     assert_eq!(app.sandbox.stats(ace.number).operations.get("Jobs"), None);
@@ -600,13 +601,9 @@ async fn explain_finds_a_decision_by_everything_people_ask_with() {
         &ask,
     ];
     for what in words {
-        let request = Request::Explain { what: what.to_owned(), render: false };
-        match app.admin(request).await {
-            Reply::Explained(found) => assert_eq!(found.len(), 1, "{what}"),
-            other => panic!("{other:?}"),
-        }
+        let request = Explain { what: what.to_owned(), render: false };
+        assert_eq!(app.run(request).await.unwrap().len(), 1, "{what}");
     }
-    let request = Request::Explain { what: "Mrs Jones".to_owned(), render: false };
-    let reply = app.admin(request).await;
-    assert_eq!(reply, Reply::Explained(vec![]));
+    let request = Explain { what: "Mrs Jones".to_owned(), render: false };
+    assert_eq!(app.run(request).await.unwrap(), []);
 }

@@ -3,18 +3,16 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use jobber_reviewd::domain::model::Trigger;
-use jobber_reviewd::ops::{Check, CheckState, Reply, Request};
+use jobber_reviewd::ops::doctor::{Check, CheckState};
+use jobber_reviewd::ops::protocol::{Doctor, Replay, TestEvent, Verb};
 use jobber_sandbox::Op;
 use serde_json::json;
 
 use crate::machine::{Machine, terminate};
 use crate::support::*;
 
-async fn checked(app: &TestApp, request: Request) -> Vec<Check> {
-    match app.admin(request).await {
-        Reply::Checked(checks) => checks,
-        other => panic!("{other:?}"),
-    }
+async fn checked<V: Verb<Reply = Vec<Check>>>(app: &TestApp, verb: V) -> Vec<Check> {
+    app.run(verb).await.unwrap()
 }
 
 /// The names of the checks that failed, and of those that were skipped for it; every failure has a remedy.
@@ -34,7 +32,7 @@ async fn a_healthy_installation_has_nothing_to_mend_and_is_left_as_it_was() {
     ace.closed_job(&app);
     app.sweep().await;
     let before = app.everything_stored();
-    let checks = checked(&app, Request::Doctor).await;
+    let checks = checked(&app, Doctor {}).await;
     assert_eq!(wrong(&checks), (vec![], vec![]), "{checks:#?}");
     assert_eq!(app.everything_stored(), before);
     let got = app.receiver.got();
@@ -45,10 +43,10 @@ async fn a_healthy_installation_has_nothing_to_mend_and_is_left_as_it_was() {
 async fn a_wrong_client_secret_is_told_apart_from_a_dead_connection() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     let app = app.restart_with_client_secret("wrong").await;
-    assert_eq!(wrong(&checked(&app, Request::Doctor).await).0, ["client id and secret"]);
+    assert_eq!(wrong(&checked(&app, Doctor {}).await).0, ["client id and secret"]);
     let app = app.restart().await;
     app.sandbox.control(Op::RevokeTokens { account: ace.number }).unwrap();
-    let checks = checked(&app, Request::Doctor).await;
+    let checks = checked(&app, Doctor {}).await;
     assert_eq!(wrong(&checks).0, ["account Ace Plumbing"]);
     let remedy =
         checks.iter().find_map(|check| check.remedy.as_ref().filter(|text| text.contains("link create")));
@@ -62,7 +60,7 @@ async fn what_depends_on_a_jobber_that_is_not_there_is_skipped() {
         config.jobber.api_base = serde_json::from_value(json!("http://127.0.0.1:9/api")).unwrap();
     })
     .await;
-    let checks = checked(&app, Request::Doctor).await;
+    let checks = checked(&app, Doctor {}).await;
     assert_eq!(wrong(&checks), (vec!["Jobber's API"], vec!["clock", "client id and secret", "accounts"]));
 }
 
@@ -71,7 +69,7 @@ async fn a_clock_that_is_off_is_seen_by_jobbers() {
     let (app, _) = TestApp::connected(Trigger::JobCompleted).await;
     for minutes_off in [10, -10] {
         app.skew(minutes(minutes_off));
-        assert_eq!(wrong(&checked(&app, Request::Doctor).await).0, ["clock"]);
+        assert_eq!(wrong(&checked(&app, Doctor {}).await).0, ["clock"]);
     }
 }
 
@@ -80,7 +78,7 @@ async fn a_receiver_that_refuses_our_signature_or_is_gone_and_dead_letters_are_t
     for status in [401, 404, 410, 500] {
         let (app, _) = TestApp::connected(Trigger::JobCompleted).await;
         app.receiver.answers(&[status]);
-        assert_eq!(wrong(&checked(&app, Request::Doctor).await).0, ["receiver of Ace Plumbing"], "{status}");
+        assert_eq!(wrong(&checked(&app, Doctor {}).await).0, ["receiver of Ace Plumbing"], "{status}");
     }
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     app.pass(minutes(10));
@@ -89,7 +87,7 @@ async fn a_receiver_that_refuses_our_signature_or_is_gone_and_dead_letters_are_t
     app.pass(hours(2));
     app.receiver.answers(&[422]);
     app.once().await;
-    assert_eq!(wrong(&checked(&app, Request::Doctor).await).0, ["queue"]);
+    assert_eq!(wrong(&checked(&app, Doctor {}).await).0, ["queue"]);
 }
 
 #[tokio::test]
@@ -120,7 +118,7 @@ async fn broken_settings_and_open_secrets_are_told_before_anything_else_is_tried
 async fn a_receiver_is_tried_with_a_sample_that_is_marked_and_counts_for_nothing() {
     let (app, _) = TestApp::connected(Trigger::JobCompleted).await;
     app.receiver.answers(&[401, 200, 200]);
-    let checks = checked(&app, Request::TestEvent { account: Some("Ace Plumbing".into()) }).await;
+    let checks = checked(&app, TestEvent { account: Some("Ace Plumbing".into()) }).await;
     assert_eq!(wrong(&checks), (vec![], vec![]), "{checks:#?}");
     let got = app.receiver.got();
     assert_eq!(got.len(), 3);
@@ -148,7 +146,7 @@ async fn a_receiver_with_bad_habits_is_told_which() {
     ] {
         let app = TestApp::start().await;
         app.receiver.answers(&answers);
-        let checks = checked(&app, Request::TestEvent { account: None }).await;
+        let checks = checked(&app, TestEvent { account: None }).await;
         assert_eq!(wrong(&checks), (failed, skipped), "{answers:?}");
     }
 }
@@ -165,14 +163,14 @@ async fn dead_letters_are_replayed_under_their_old_ids_after_they_were_counted()
     app.receiver.answers(&[422, 422, 422]);
     app.once().await;
     let first = app.receiver.ids();
-    let replay = |since_seconds, write| Request::Replay { account: None, since_seconds, write };
-    let said = app.admin(replay(3600, false)).await;
-    assert_eq!(said, Reply::Done("3 dead letters would be sent again: add --yes to do it".into()));
+    let replay = |since_seconds, write| Replay { account: None, since_seconds, write };
+    let said = app.run(replay(3600, false)).await.unwrap().done;
+    assert_eq!(said, "3 dead letters would be sent again: add --yes to do it");
     app.pass(hours(2));
-    assert!(matches!(app.admin(replay(3600, true)).await, Reply::Done(words) if words.starts_with("0 ")));
+    assert!(app.run(replay(3600, true)).await.unwrap().done.starts_with("0 "));
     app.once().await;
     assert_eq!(app.receiver.got().len(), 3);
-    assert!(matches!(app.admin(replay(4 * 3600, true)).await, Reply::Done(words) if words.starts_with("3 ")));
+    assert!(app.run(replay(4 * 3600, true)).await.unwrap().done.starts_with("3 "));
     app.once().await;
     let mut ids = app.receiver.ids()[3..].to_vec();
     let mut first = first;

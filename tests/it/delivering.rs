@@ -2,7 +2,8 @@
 
 use jobber_reviewd::domain::model::{AskId, DeadReason, EntryState, Trigger};
 use jobber_reviewd::domain::retry::SCHEDULE;
-use jobber_reviewd::ops::{Reply, Request};
+use jobber_reviewd::ops::OpError;
+use jobber_reviewd::ops::protocol::{QueueDrop, QueueRetry, QueueShow, Status};
 
 use crate::support::*;
 
@@ -16,10 +17,6 @@ async fn with_an_ask() -> (TestApp, AskId) {
     app.context.rechecker.recheck_once(None).await.unwrap();
     let entry = app.context.store.entries().next().unwrap().unwrap();
     (app, entry.id)
-}
-
-async fn admin(app: &TestApp, request: Request) -> Reply {
-    app.admin(request).await
 }
 
 #[tokio::test]
@@ -73,8 +70,8 @@ async fn a_receiver_that_is_down_for_days_gets_ten_attempts_and_then_a_dead_lett
     let entry = app.context.store.entry(&ask).unwrap().unwrap();
     assert!(matches!(entry.state, EntryState::Dead { reason: DeadReason::Exhausted, .. }));
 
-    let reply = admin(&app, Request::QueueRetry { id: ask.clone() }).await;
-    assert_eq!(reply, Reply::Done(format!("ask {ask} is due now")));
+    let done = app.run(QueueRetry { id: ask.clone() }).await.unwrap().done;
+    assert_eq!(done, format!("ask {ask} is due now"));
     app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 11);
     assert_eq!(app.context.store.entries().count(), 0);
@@ -89,12 +86,11 @@ async fn a_payload_that_will_never_do_is_a_dead_letter_at_once_and_can_be_droppe
         app.pass(hours(100));
         let report = app.once().await;
         assert_eq!((app.receiver.got().len(), report.dead), (1, 1), "{status}");
-        let Reply::Ask(entry) = admin(&app, Request::QueueShow { id: ask.clone() }).await else { panic!() };
+        let entry = app.run(QueueShow { id: ask.clone() }).await.unwrap();
         assert_eq!(entry.last.unwrap().error, format!("HTTP {status}"));
-        let reply = admin(&app, Request::QueueDrop { id: ask.clone() }).await;
-        assert!(matches!(reply, Reply::Done(_)));
-        let reply = admin(&app, Request::QueueDrop { id: ask.clone() }).await;
-        assert!(matches!(reply, Reply::Refused(_)));
+        app.run(QueueDrop { id: ask.clone() }).await.unwrap();
+        let reply = app.run(QueueDrop { id: ask.clone() }).await;
+        assert!(matches!(reply, Err(OpError::NotFound(_))), "{reply:?}");
         app.once().await;
         assert_eq!(app.receiver.got().len(), 1, "dropped is dropped");
     }
@@ -108,11 +104,11 @@ async fn a_receiver_that_is_gone_gets_nothing_until_an_ask_is_retried() {
     app.pass(hours(100));
     app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 1);
-    let Reply::Status(status) = admin(&app, Request::Status).await else { panic!() };
+    let status = app.run(Status {}).await.unwrap();
     assert!(status.accounts[0].receiver_stopped_at.is_some());
     assert!(status.accounts[0].next_action.as_ref().unwrap().contains("queue retry"));
 
-    admin(&app, Request::QueueRetry { id: ask }).await;
+    app.run(QueueRetry { id: ask }).await.unwrap();
     app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 2);
     app.finish_with_repeats();

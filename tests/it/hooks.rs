@@ -6,7 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use jobber_reviewd::domain::model::{AlertKind, Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::ops::{EventsOf, Reply, Request};
+use jobber_reviewd::ops::events::EventsOf;
+use jobber_reviewd::ops::protocol::{
+    AccountPause, AccountResume, AccountSet, EventsStatus, EventsTurn, Replay,
+};
 use jobber_reviewd::server::Http;
 use jobber_reviewd::workers::inbox::Followed;
 use jobber_sandbox::{CLIENT_SECRET, FaultKind, Op};
@@ -50,10 +53,7 @@ impl Heard {
     }
 
     async fn turn(&self, on: bool) -> Vec<EventsOf> {
-        match self.app.admin(Request::EventsTurn { account: None, on }).await {
-            Reply::Events(rows) => rows,
-            other => panic!("{other:?}"),
-        }
+        self.app.run(EventsTurn { account: None, on }).await.unwrap()
     }
 
     /// Sends what Jobber might; the status.
@@ -328,19 +328,19 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
     let gone = jobber_reviewd::domain::model::EncodedId::new("Z29uZQ==");
     let put = |known: &mut BTreeMap<_, _>| drop(known.insert("JOB_CLOSED".to_owned(), gone));
     store.note_endpoints(&heard.ace.id, put).await.unwrap();
-    let set = Request::AccountSet {
+    let set = AccountSet {
         account: "Ace Plumbing".into(),
         set: [("trigger".to_owned(), json!("visit_completed"))].into(),
         unset: vec![],
         body: None,
         secret: None,
     };
-    app.admin(set).await;
+    app.run(set).await.unwrap();
     assert_eq!(
         topics(&heard.turn(true).await),
         ["APP_DISCONNECT", "CLIENT_UPDATE", "VISIT_COMPLETE", "VISIT_UPDATE"]
     );
-    let Reply::Events(rows) = app.admin(Request::EventsStatus).await else { panic!() };
+    let rows = app.run(EventsStatus {}).await.unwrap();
     assert!(rows[0].last.is_some());
     assert_eq!(topics(&heard.turn(false).await), [""; 0]);
     let customer = heard.ace.customer(app);
@@ -448,12 +448,12 @@ async fn an_opt_out_during_a_pause_is_not_forgotten() {
         heard.listen().await;
     }
     let of_ace = || "Ace Plumbing".to_owned();
-    app.admin(Request::AccountPause { account: of_ace() }).await;
+    app.run(AccountPause { account: of_ace() }).await.unwrap();
     ace.set(app, &john.id, "receivesReviewRequests", json!(false));
     app.until(|| app.context.store.has_follow_ups().unwrap()).await;
     heard.listen().await;
-    app.admin(Request::AccountResume { account: of_ace() }).await;
+    app.run(AccountResume { account: of_ace() }).await.unwrap();
     assert_eq!(heard.listen().await.dropped, 1, "also what was given up");
-    let replay = Request::Replay { account: None, since_seconds: 1_000_000, write: true };
-    assert!(matches!(app.admin(replay).await, Reply::Done(words) if words.starts_with("0 ")));
+    let replay = Replay { account: None, since_seconds: 1_000_000, write: true };
+    assert!(app.run(replay).await.unwrap().done.starts_with("0 "));
 }

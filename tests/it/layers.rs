@@ -57,13 +57,11 @@ fn walk<'t>(text: &'t str, base: &[String], paths: &mut Vec<Vec<String>>) -> &'t
         "" | "self" => {}
         name => path.push(name.to_owned()),
     }
-    match rest.strip_prefix("::") {
-        Some(rest) => walk(rest, &path, paths),
-        None => {
-            paths.push(path);
-            rest
-        }
+    if let Some(rest) = rest.strip_prefix("::") {
+        return walk(rest, &path, paths);
     }
+    paths.push(path);
+    rest
 }
 
 /// Where two modules part: the folder they share, and which of its rooms names which.

@@ -13,7 +13,8 @@ use jiff::tz::TimeZone;
 use jobber_reviewd::config::{Concurrency, Period};
 use jobber_reviewd::domain::model::{LostReason, Outcome, SkipReason, Trigger, WorkRef};
 use jobber_reviewd::domain::window::Window;
-use jobber_reviewd::ops::{QueueRow, Reply, Request};
+use jobber_reviewd::ops::protocol::{QueueList, QueueRetry};
+use jobber_reviewd::ops::queue::QueueRow;
 use jobber_sandbox::{FaultKind, Op, Switches};
 use serde_json::{Value, json};
 
@@ -382,10 +383,10 @@ impl Story {
             self.app.pass(minutes(30));
         }
         // What the receiver turned away waits for hours: an admin does not.
-        let Reply::Queue(rows) = self.app.admin(Request::QueueList).await else { panic!("no queue") };
+        let rows = self.app.run(QueueList {}).await.unwrap();
         for row in rows {
             if let QueueRow::Ask { id, .. } = row {
-                self.app.admin(Request::QueueRetry { id }).await;
+                self.app.run(QueueRetry { id }).await.unwrap();
             }
         }
         self.app.sweep().await;

@@ -2,7 +2,10 @@
 
 use jobber_reviewd::config::Period;
 use jobber_reviewd::domain::model::{Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::ops::{Reply, Request};
+use jobber_reviewd::ops::OpError;
+use jobber_reviewd::ops::protocol::{
+    QueueRelease, ShadowCompare, Status, SuppressAdd, SuppressList, SuppressRemove,
+};
 use serde_json::json;
 
 use crate::support::*;
@@ -125,15 +128,15 @@ async fn whoever_is_on_the_list_is_never_asked() {
     app.connect(&ace, Trigger::JobCompleted).await;
     app.sweep().await;
     let (what, account, note) = ("(555) 123-4567".to_owned(), None, Some("asked us to stop".to_owned()));
-    app.admin(Request::SuppressAdd { what: what.clone(), account, note }).await;
+    app.run(SuppressAdd { what: what.clone(), account, note }).await.unwrap();
     let job = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
     assert_eq!(app.skip_reason(&ace, &job), SkipReason::Suppressed);
     assert_eq!(app.decision(&ace, &job).unwrap().saw["note"], "asked us to stop");
-    let Reply::Suppressed(list) = app.admin(Request::SuppressList).await else { panic!("no list") };
+    let list = app.run(SuppressList {}).await.unwrap();
     assert_eq!(list.len(), 1);
-    let remove = || Request::SuppressRemove { what: what.clone(), account: None };
-    assert!(matches!(app.admin(remove()).await, Reply::Done(_)));
-    assert!(matches!(app.admin(remove()).await, Reply::Refused(_)));
+    let remove = || SuppressRemove { what: what.clone(), account: None };
+    assert!(app.run(remove()).await.is_ok());
+    assert!(matches!(app.run(remove()).await, Err(OpError::NotFound(_))));
     let job = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
     assert!(is_asked(&app, &ace, &job));
 }
@@ -223,8 +226,8 @@ async fn a_shadow_decides_everything_and_sends_nothing() {
     let sent =
         "phone,email,asked_at\n555-123-4567,,2026-03-10T15:00:00Z\n,jane@example.com,2026-03-10T19:00:00Z\n";
     let theirs = jobber_reviewd::domain::import::parse(sent.as_bytes(), app.clock_now()).unwrap().asked;
-    let request = Request::ShadowReport { theirs, account: Some("Ace Plumbing".into()) };
-    let Reply::Shadow(report) = app.admin(request).await else { panic!("no report") };
+    let request = ShadowCompare { theirs, account: Some("Ace Plumbing".into()) };
+    let report = app.run(request).await.unwrap();
     assert_eq!((report.both, report.only_us.len()), (1, 1));
     assert_eq!(report.only_them[0].we.as_deref(), Some("asked_recently"));
 
@@ -242,12 +245,12 @@ async fn what_was_found_too_old_can_be_released_by_hand() {
     app.pass(hours(8 * 24));
     app.sweep().await;
     assert_eq!(app.skip_reason(&ace, &job), SkipReason::TooOld);
-    let release = |what: &str| app.admin(Request::QueueRelease { what: what.to_owned() });
-    assert!(matches!(release("Nobody").await, Reply::Refused(_)));
-    assert!(matches!(release(job.id.as_str()).await, Reply::Done(_)));
+    let release = |what: &str| app.run(QueueRelease { what: what.to_owned() });
+    assert!(matches!(release("Nobody").await, Err(OpError::NotFound(_))));
+    assert!(release(job.id.as_str()).await.is_ok());
     app.sweep().await;
     assert!(is_asked(&app, &ace, &job));
-    assert!(matches!(release(job.id.as_str()).await, Reply::Refused(_)), "it was asked about");
+    assert!(matches!(release(job.id.as_str()).await, Err(OpError::NotFound(_))), "it was asked about");
     app.finish();
 }
 
@@ -255,7 +258,7 @@ async fn what_was_found_too_old_can_be_released_by_hand() {
 async fn an_account_whose_every_job_is_switched_off_is_told_why_nobody_is_asked() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     let advice = async || {
-        let Reply::Status(status) = app.admin(Request::Status).await else { panic!("no status") };
+        let status = app.run(Status {}).await.unwrap();
         status.accounts[0].next_action.clone()
     };
     for number in 1..=5 {
@@ -288,9 +291,9 @@ async fn an_ask_on_its_way_is_dropped_when_its_customer_is_put_on_the_list() {
     let tried = app.receiver.got().len();
     assert!(tried > 0 && app.context.store.entries().count() == 1);
     let what = "(555) 123-4567 ext. 9".to_owned();
-    let refused = Request::SuppressAdd { what: "John Smith".into(), account: None, note: None };
-    assert!(matches!(app.admin(refused).await, Reply::Refused(_)), "a name is nobody");
-    app.admin(Request::SuppressAdd { what, account: None, note: None }).await;
+    let refused = SuppressAdd { what: "John Smith".into(), account: None, note: None };
+    assert!(matches!(app.run(refused).await, Err(OpError::Refused(_))), "a name is nobody");
+    app.run(SuppressAdd { what, account: None, note: None }).await.unwrap();
     app.pass(hours(30));
     app.sweep().await;
     assert_eq!((app.receiver.got().len(), app.context.store.entries().count()), (tried, 0));

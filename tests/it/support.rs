@@ -13,9 +13,11 @@ use jiff::{SignedDuration, Timestamp};
 use jobber_reviewd::accounts::onboarding::{NewLink, random};
 use jobber_reviewd::clock::{Clock, ManualClock, SharedClock};
 use jobber_reviewd::config::{Config, Secrets};
-use jobber_reviewd::context::{Context, OnceReport};
+use jobber_reviewd::context::Context;
 use jobber_reviewd::domain::model::{AccountId, Decision, Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::ops::{self, Reply, Request};
+use jobber_reviewd::ops::OpError;
+use jobber_reviewd::ops::once::{OnceReport, once};
+use jobber_reviewd::ops::protocol::{Scene, Verb};
 use jobber_reviewd::outbound::secret::WebhookSecret;
 use jobber_reviewd::store::{IfMissing, Store, StoreError};
 use jobber_reviewd::store_key::StoreKey;
@@ -291,14 +293,14 @@ impl TestApp {
     }
 
     pub async fn once(&self) -> OnceReport {
-        self.context.once(None, Effect::Apply, &no_progress).await.unwrap()
+        once(&self.context, None, Effect::Apply, &no_progress).await.unwrap()
     }
 
-    /// What an admin asks, without a daemon.
-    pub async fn admin(&self, request: Request) -> Reply {
+    /// What an operator asks for, without a daemon.
+    pub async fn run<V: Verb>(&self, verb: V) -> Result<V::Reply, OpError> {
         // Nobody listens to what is told on the way.
         let (tell, _deaf) = tokio::sync::mpsc::channel(1);
-        ops::carry_out(&self.context, request, false, tell).await
+        verb.run(Scene { context: &self.context, is_daemon: false, tell }).await
     }
 
     /// One sweep that must not have any trouble.

@@ -2,7 +2,7 @@
 
 use jobber_reviewd::config::{Concurrency, Percent};
 use jobber_reviewd::domain::model::Trigger;
-use jobber_reviewd::ops::{Reply, Request};
+use jobber_reviewd::ops::protocol::Status;
 use jobber_reviewd::workers::poller::{SweepOutcome, Swept};
 use jobber_reviewd::workers::pool::{Effect, no_progress};
 use jobber_sandbox::{FaultKind, Op};
@@ -123,13 +123,7 @@ async fn extras_that_cannot_be_had_are_done_without() {
 #[tokio::test]
 async fn trouble_that_does_not_heal_itself_asks_for_the_operator() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
-    let action = async || {
-        let request = Request::Status;
-        match app.admin(request).await {
-            Reply::Status(status) => status.accounts[0].next_action.clone(),
-            other => panic!("{other:?}"),
-        }
-    };
+    let action = async || app.run(Status {}).await.unwrap().accounts[0].next_action.clone();
     for (set, expected) in [
         (json!({"hidden_fields": ["Query.jobs"]}), Some("read_jobs")),
         (json!({"served_version": "2022-09-01"}), Some("install a newer")),

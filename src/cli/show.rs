@@ -4,49 +4,166 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::context::OnceReport;
+use super::exit::Status;
 use crate::domain::model::{
     Account, Alert, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject,
     Suppression,
 };
 use crate::domain::shadow::ShadowReport;
-use crate::ops::{
-    AccountShown, Check, CheckState, EventsOf, Explained, QueueRow, Reply, Setting, StatusReport,
-};
+use crate::ops::Done;
+use crate::ops::accounts::{AccountShown, Setting};
+use crate::ops::doctor::{Check, CheckState};
+use crate::ops::events::EventsOf;
+use crate::ops::explain::Explained;
+use crate::ops::links::NewLinkReply;
+use crate::ops::once::OnceReport;
+use crate::ops::queue::QueueRow;
+use crate::ops::status::{AccountStatus, StatusReport};
+use crate::store::Copied;
 use crate::text_table::table;
 
-/// A reply as text.
-pub(super) fn reply(reply: &Reply) -> String {
-    match reply {
-        Reply::Once(report) => once(report),
-        Reply::LinkCreated(link) => format!(
+/// A reply that can be printed for people.
+pub(super) trait Show: serde::Serialize {
+    /// As text.
+    fn text(&self) -> String;
+
+    /// What a run with this reply came to.
+    fn status(&self) -> Status {
+        Status::Fine
+    }
+}
+
+impl Show for Done {
+    fn text(&self) -> String {
+        self.done.clone()
+    }
+}
+
+impl Show for OnceReport {
+    fn text(&self) -> String {
+        once(self)
+    }
+
+    fn status(&self) -> Status {
+        let lost = self.accounts.iter().any(|account| account.state == "needs_authorization")
+            || self.errors.iter().any(|error| error.needs_operator);
+        let worked = self.delivered > 0 || self.accounts.iter().any(|account| account.polled);
+        if lost || self.dead > 0 {
+            Status::NeedsHuman
+        } else if self.errors.is_empty() {
+            Status::Fine
+        } else if worked {
+            Status::Partly
+        } else {
+            Status::Failed
+        }
+    }
+}
+
+impl Show for NewLinkReply {
+    fn text(&self) -> String {
+        format!(
             "{}\n\nSend this to the contractor. It works once, until {}; it is not shown again. Its short name is {}.",
-            link.url,
-            instant(link.expires_at),
-            link.id
-        ),
-        Reply::Links(links) => table(&["link", "for", "trigger", "state", "expires"], links.iter().map(link)),
-        Reply::Accounts(accounts) => table(
-            &["account", "name", "link's name", "trigger", "state", "connected"],
-            accounts.iter().map(account),
-        ),
-        Reply::Account(shown) => account_shown(shown),
-        Reply::Events(rows) => {
-            table(&["account", "Jobber sends", "last event", "trouble"], rows.iter().map(events))
+            self.url,
+            instant(self.expires_at),
+            self.id
+        )
+    }
+}
+
+impl Show for Vec<Link> {
+    fn text(&self) -> String {
+        table(&["link", "for", "trigger", "state", "expires"], self.iter().map(link))
+    }
+}
+
+impl Show for Vec<Account> {
+    fn text(&self) -> String {
+        let header = ["account", "name", "link's name", "trigger", "state", "connected"];
+        table(&header, self.iter().map(account))
+    }
+}
+
+impl Show for AccountShown {
+    fn text(&self) -> String {
+        account_shown(self)
+    }
+}
+
+impl Show for Vec<EventsOf> {
+    fn text(&self) -> String {
+        table(&["account", "Jobber sends", "last event", "trouble"], self.iter().map(events))
+    }
+
+    fn status(&self) -> Status {
+        let failed = self.iter().filter(|row| row.error.is_some()).count();
+        match failed {
+            0 => Status::Fine,
+            _ if failed == self.len() => Status::Failed,
+            _ => Status::Partly,
         }
-        Reply::Checked(checks) => checked(checks),
-        Reply::Shadow(report) => shadow(report),
-        Reply::Suppressed(all) => table(&["never asked", "by", "since", "note"], all.iter().map(suppression)),
-        Reply::Exported(copied) => {
-            format!("exported {} accounts in {} entries", copied.accounts, copied.entries)
-        }
-        Reply::Status(report) => status(report),
-        Reply::Explained(explained) => explain(explained),
-        Reply::Queue(rows) => {
-            table(&["what", "work", "account", "state", "when", "last answer"], rows.iter().map(queue_row))
-        }
-        Reply::Ask(entry) => ask(entry),
-        Reply::Done(message) | Reply::Refused(message) | Reply::Failed(message) => message.clone(),
+    }
+}
+
+impl Show for Vec<Check> {
+    fn text(&self) -> String {
+        checked(self)
+    }
+
+    fn status(&self) -> Status {
+        let failed = self.iter().any(|check| check.state == CheckState::Failed);
+        if failed { Status::NeedsHuman } else { Status::Fine }
+    }
+}
+
+impl Show for ShadowReport {
+    fn text(&self) -> String {
+        shadow(self)
+    }
+}
+
+impl Show for Vec<Suppression> {
+    fn text(&self) -> String {
+        table(&["never asked", "by", "since", "note"], self.iter().map(suppression))
+    }
+}
+
+impl Show for Copied {
+    fn text(&self) -> String {
+        format!("exported {} accounts in {} entries", self.accounts, self.entries)
+    }
+}
+
+impl Show for StatusReport {
+    fn text(&self) -> String {
+        status(self)
+    }
+
+    fn status(&self) -> Status {
+        let needs_human = self.accounts.iter().any(AccountStatus::needs_human);
+        if needs_human { Status::NeedsHuman } else { Status::Fine }
+    }
+}
+
+impl Show for Vec<Explained> {
+    fn text(&self) -> String {
+        explain(self)
+    }
+
+    fn status(&self) -> Status {
+        if self.is_empty() { Status::NotFound } else { Status::Fine }
+    }
+}
+
+impl Show for Vec<QueueRow> {
+    fn text(&self) -> String {
+        table(&["what", "work", "account", "state", "when", "last answer"], self.iter().map(queue_row))
+    }
+}
+
+impl Show for OutboxEntry {
+    fn text(&self) -> String {
+        ask(self)
     }
 }
 
@@ -137,7 +254,7 @@ fn account(account: &Account) -> [String; 6] {
 }
 
 fn events(row: &EventsOf) -> [String; 4] {
-    let topics = if row.topics.is_empty() { "nothing at our wish".to_owned() } else { row.topics.join(" ") };
+    let topics = if row.topics.is_empty() { "-".to_owned() } else { row.topics.join(" ") };
     [row.name.clone(), topics, maybe(row.last), row.error.clone().unwrap_or_else(|| "-".to_owned())]
 }
 

@@ -1,0 +1,61 @@
+//! How the program was called: with which settings, and how replies are printed.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use super::exit::{Status, Stop};
+use super::reach::ask;
+use super::show::Show;
+use crate::config::{Config, Secrets};
+use crate::ops::protocol::Verb;
+
+/// How the program was called.
+pub(super) struct Call {
+    /// The settings' file, if one was named.
+    pub(super) config: Option<PathBuf>,
+    /// Whether replies are printed as JSON.
+    pub(super) json: bool,
+}
+
+impl Call {
+    /// The settings.
+    pub(super) fn config(&self) -> Result<Config, Stop> {
+        Config::load(self.config.as_deref()).map_err(Stop::usage)
+    }
+
+    /// The settings and the secrets.
+    pub(super) fn secrets(&self) -> Result<(Config, Secrets), Stop> {
+        let config = self.config()?;
+        let secrets = Secrets::load(&config).map_err(Stop::usage)?;
+        Ok((config, secrets))
+    }
+
+    /// Has a verb carried out and prints the reply.
+    pub(super) async fn run<V: Verb<Reply: Show>>(&self, verb: V) -> Result<Status, Stop> {
+        let reply = ask(self.config.as_deref(), &verb).await?;
+        self.print(&reply)
+    }
+
+    /// Prints a reply.
+    pub(super) fn print(&self, reply: &impl Show) -> Result<Status, Stop> {
+        if self.json {
+            print_json(reply)?
+        } else {
+            print_text(&reply.text())?
+        };
+        Ok(reply.status())
+    }
+}
+
+pub(super) fn print_text(text: &str) -> Result<Status, Stop> {
+    match writeln!(std::io::stdout(), "{text}") {
+        // Whoever reads has enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Status::Fine),
+        Err(error) => Err(Stop::failed(error)),
+        Ok(()) => Ok(Status::Fine),
+    }
+}
+
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<Status, Stop> {
+    print_text(&serde_json::to_string_pretty(value).map_err(Stop::failed)?)
+}

@@ -1,0 +1,57 @@
+//! Is everything in order? First what can be seen without a daemon, then what only the store and the network tell.
+
+use super::call::Call;
+use super::exit::{Status, Stop};
+use super::reach::reach;
+use crate::config::{Config, Secrets};
+use crate::ops::doctor::Check;
+use crate::ops::protocol::Doctor;
+use crate::server::control::CallError;
+
+/// All checks, in order.
+pub(super) async fn doctor(call: &Call) -> Result<Status, Stop> {
+    let mut checks = Vec::new();
+    if let Err(missing) = look(call, &mut checks).await? {
+        checks.push(Check::skipped("everything else", missing));
+    }
+    call.print(&checks)
+}
+
+/// Adds the checks; what failed that everything else depends on.
+async fn look(call: &Call, checks: &mut Vec<Check>) -> Result<Result<(), &'static str>, Stop> {
+    let config = match Config::load(call.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => {
+            let remedy = "mend it; config check reads it again";
+            checks.push(Check::failed("configuration", error.to_string(), remedy));
+            return Ok(Err("configuration"));
+        }
+    };
+    checks.push(Check::fine("configuration", "it reads"));
+    let reached = tokio::net::UnixStream::connect(&config.control.socket).await;
+    if reached.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
+        return Err(Stop::usage(CallError::Forbidden(config.control.socket)));
+    }
+    match (reached.is_ok(), Secrets::load(&config)) {
+        (true, _) => checks.push(Check::fine("daemon", "it runs, and has its secrets")),
+        (false, Ok(_)) => checks.push(Check::fine("secrets", "all are there, and only we can read them")),
+        (false, Err(error)) => {
+            checks.push(Check::failed(
+                "secrets",
+                error.to_string(),
+                "or start the service: its unit has them",
+            ));
+            return Ok(Err("secrets"));
+        }
+    }
+    match reach(&config, &Doctor {}, &mut |_| Ok(())).await {
+        Ok(more) => {
+            checks.extend(more);
+            Ok(Ok(()))
+        }
+        Err(stop) => {
+            checks.push(Check::failed("store", stop.message, "start the daemon, or mend that"));
+            Ok(Err("store"))
+        }
+    }
+}

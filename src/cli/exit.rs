@@ -1,0 +1,77 @@
+//! What a run came to: an exit status, and a sentence where it came to nothing.
+
+use std::process::ExitCode;
+
+use crate::ops::protocol::{Refusal, RefusalKind};
+use crate::store::{StoreError, is_full};
+
+/// What a run came to, as the exit status says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// 0
+    Fine,
+    /// 1
+    Failed,
+    /// 2
+    Usage,
+    /// 3
+    NeedsHuman,
+    /// 4
+    Partly,
+    /// 5
+    NotFound,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(match status {
+            Status::Fine => 0,
+            Status::Failed => 1,
+            Status::Usage => 2,
+            Status::NeedsHuman => 3,
+            Status::Partly => 4,
+            Status::NotFound => 5,
+        })
+    }
+}
+
+/// Why a run came to nothing: a sentence and an exit status.
+#[derive(Debug)]
+pub(super) struct Stop {
+    pub(super) status: Status,
+    pub(super) message: String,
+}
+
+impl Stop {
+    pub(super) fn usage(error: impl std::fmt::Display) -> Self {
+        Self { status: Status::Usage, message: error.to_string() }
+    }
+
+    pub(super) fn failed(error: impl std::fmt::Display) -> Self {
+        Self { status: Status::Failed, message: error.to_string() }
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.kind {
+            RefusalKind::Refused => Status::Usage,
+            RefusalKind::NotFound => Status::NotFound,
+            RefusalKind::Failed => Status::Failed,
+        };
+        Self { status, message: refusal.message }
+    }
+}
+
+/// A store that forgot whom it asked is for a human to decide about; everything else at the start is the settings.
+pub(super) fn status_of_store(error: Option<&StoreError>) -> Status {
+    match error {
+        Some(StoreError::Gone { .. } | StoreError::Quarantined { .. } | StoreError::Stale { .. }) => {
+            Status::NeedsHuman
+        }
+        // It heals, or can be healed, without touching the settings: systemd may try again.
+        Some(StoreError::Sled(_) | StoreError::Failed(_)) => Status::Failed,
+        Some(StoreError::Open { error, .. }) if is_full(error) => Status::Failed,
+        _ => Status::Usage,
+    }
+}

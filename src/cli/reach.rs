@@ -1,0 +1,122 @@
+//! Who carries a verb out: the daemon, through its control socket, or this process, on the store itself.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::exit::{Stop, status_of_store};
+use crate::clock::SystemClock;
+use crate::config::{Config, Secrets};
+use crate::context::Context;
+use crate::daemon::stop_on_signal;
+use crate::ops::Told;
+use crate::ops::protocol::{Refusal, Scene, Verb};
+use crate::server::control::{self, CallError};
+use crate::store::{IfMissing, Store, StoreError};
+
+/// How often a store that is in use is tried again: its daemon may be starting or ending.
+const TRIES: u32 = 20;
+
+/// How long between two tries.
+const BETWEEN: Duration = Duration::from_millis(150);
+
+/// Hears what is told before the reply.
+pub(super) type Hear<'h> = dyn FnMut(Told) -> std::io::Result<()> + Send + 'h;
+
+/// Has a verb carried out, with a bar for its progress.
+pub(super) async fn ask<V: Verb>(config: Option<&Path>, verb: &V) -> Result<V::Reply, Stop> {
+    let config = Config::load(config).map_err(Stop::usage)?;
+    let bar = progress_bar();
+    let mut hear = |told| {
+        if let Told::Progress { done, of } = told {
+            bar.set_length(of as u64);
+            bar.set_position(done as u64);
+        }
+        Ok(())
+    };
+    let reply = reach(&config, verb, &mut hear).await;
+    bar.finish_and_clear();
+    reply
+}
+
+/// Has the daemon do it, or does it on the store itself.
+pub(super) async fn reach<V: Verb>(config: &Config, verb: &V, hear: &mut Hear<'_>) -> Result<V::Reply, Stop> {
+    let mut secrets = None;
+    for _ in 0..TRIES {
+        match control::call(&config.control.socket, verb, hear).await {
+            Ok(reply) => return reply.map_err(Stop::from),
+            Err(CallError::NoDaemon(_)) => {}
+            Err(error @ CallError::Forbidden(_)) => return Err(Stop::usage(error)),
+            Err(error @ (CallError::Broken(_) | CallError::Unheard(_))) => return Err(Stop::failed(error)),
+        }
+        let secrets = match &secrets {
+            Some(secrets) => secrets,
+            None => secrets.insert(Secrets::load(config).map_err(|error| {
+                Stop::usage(format!(
+                    "no daemon is running, and on its own this verb needs the secrets: {error}"
+                ))
+            })?),
+        };
+        match open(config, secrets).await? {
+            Ok(store) => {
+                let context = Context::new(config.clone(), secrets, store, Arc::new(SystemClock))
+                    .map_err(Stop::failed)?;
+                stop_on_signal(context.stop.clone()).map_err(Stop::failed)?;
+                let reply = carry_out_here(&context, verb.clone(), hear).await;
+                context.close().await;
+                return reply;
+            }
+            // A daemon holds it that does not listen yet, or not any more.
+            Err(StoreError::Locked { .. }) => tokio::time::sleep(BETWEEN).await,
+            Err(error) => {
+                return Err(Stop { status: status_of_store(Some(&error)), message: error.to_string() });
+            }
+        }
+    }
+    Err(Stop::usage(format!(
+        "{}, and nobody answers on control.socket {}: is it another daemon's store?",
+        StoreError::Locked { path: config.store.path.clone() },
+        config.control.socket.display()
+    )))
+}
+
+async fn open(config: &Config, secrets: &Secrets) -> Result<Result<Store, StoreError>, Stop> {
+    let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
+    let opened = tokio::task::spawn_blocking(move || Store::open(&path, &key, IfMissing::Refuse)).await;
+    opened.map_err(Stop::failed)
+}
+
+async fn carry_out_here<V: Verb>(context: &Context, verb: V, hear: &mut Hear<'_>) -> Result<V::Reply, Stop> {
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    let carried_out = verb.run(Scene { context, is_daemon: false, tell });
+    tokio::pin!(carried_out);
+    loop {
+        tokio::select! {
+            biased;
+            Some(told) = told.recv() => hear(told).map_err(|error| Stop::failed(CallError::Unheard(error)))?,
+            reply = &mut carried_out => {
+                while let Ok(told) = told.try_recv() {
+                    hear(told).map_err(|error| Stop::failed(CallError::Unheard(error)))?;
+                }
+                return reply.map_err(|error| Stop::from(Refusal::from(error)));
+            }
+        }
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress_bar() -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(None, target);
+    match ProgressStyle::with_template("sweeping {wide_bar} {pos}/{len} accounts") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,58 @@
+//! The settings as they are in effect.
+
+use serde_json::{Value, json};
+
+use super::call::{Call, print_json, print_text};
+use super::exit::{Status, Stop};
+use crate::config::{KEYS, SecretName, find_secret, value_of};
+use crate::text_table::plain;
+
+/// Every key with its value, and where each secret comes from.
+pub(super) fn show(call: &Call) -> Result<Status, Stop> {
+    let config = call.config()?;
+    let mut value = serde_json::to_value(&config).map_err(Stop::failed)?;
+    let secrets: serde_json::Map<String, Value> = SecretName::ALL
+        .into_iter()
+        .map(|name| {
+            let from = match find_secret(&config, name) {
+                Ok((_, source)) => source.to_string(),
+                Err(error) => format!("missing: {error}"),
+            };
+            (name.credential().to_owned(), from.into())
+        })
+        .collect();
+    if call.json {
+        value["secrets"] = Value::Object(secrets);
+        return print_json(&value);
+    }
+    let mut rows: Vec<[String; 2]> = KEYS
+        .iter()
+        .map(|key| {
+            let value =
+                value_of(&value, key.name).map_or_else(|| "(not set)".to_owned(), ToString::to_string);
+            [key.name.to_owned(), value]
+        })
+        .collect();
+    rows.extend(
+        secrets
+            .into_iter()
+            .map(|(name, from)| [format!("secret {name}"), from.as_str().unwrap_or_default().to_owned()]),
+    );
+    print_text(&plain(&["key", "value"], rows))
+}
+
+/// Reads everything, secrets too, and says what is wrong.
+pub(super) fn check(call: &Call) -> Result<Status, Stop> {
+    let (config, _) = call.secrets()?;
+    let reads_always = config.review.texts(None).map_err(Stop::usage)?.reads_when_parts_are_missing();
+    if call.json {
+        return print_json(&json!({"ok": true, "message_reads_when_parts_are_missing": reads_always}));
+    }
+    print_text("the configuration is fine")?;
+    if !reads_always {
+        print_text(
+            "review.message does not read where a title, a technician or a first name is missing: then the built-in sentence is sent",
+        )?;
+    }
+    Ok(Status::Fine)
+}

@@ -1,0 +1,55 @@
+//! One-time links: made, listed, revoked.
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+
+use super::{Done, OpError, named};
+use crate::accounts::onboarding::NewLink;
+use crate::context::Context;
+use crate::domain::model::{Link, LinkId, Trigger};
+
+/// A new link. The address is shown this once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewLinkReply {
+    /// Its short name.
+    pub id: LinkId,
+    /// What to send to the contractor.
+    pub url: String,
+    /// Until when it can be used.
+    pub expires_at: Timestamp,
+}
+
+/// Makes a link for `label`. With `account`, an id or a name, it mends that account and refuses any other.
+pub async fn create(
+    context: &Context,
+    label: String,
+    trigger: Option<Trigger>,
+    account: Option<String>,
+    lives: SignedDuration,
+) -> Result<NewLinkReply, OpError> {
+    let account = named(context, account)?;
+    // A link that mends an account proposes what the account has.
+    let present = account.as_ref().map(|account| account.trigger);
+    let new = NewLink {
+        label,
+        trigger: trigger.or(present).unwrap_or_else(|| context.settings.defaults().trigger),
+        account: account.map(|account| account.id),
+        lives,
+    };
+    let (link, url) = context.onboarding.create_link(new).await?;
+    Ok(NewLinkReply { id: link.id, url: url.expose_secret().to_owned(), expires_at: link.expires_at })
+}
+
+/// Every link, the newest first.
+pub fn list(context: &Context) -> Result<Vec<Link>, OpError> {
+    Ok(context.store.links()?)
+}
+
+/// Takes a link back that was not used yet.
+pub async fn revoke(context: &Context, id: &LinkId) -> Result<Done, OpError> {
+    match context.store.revoke_link(id, context.clock.now()).await? {
+        Ok(link) => Ok(Done::new(format!("link {} for {} is revoked", link.id, link.label))),
+        Err(refusal) => Err(OpError::Refused(format!("{id}: {refusal}; `link list` shows every link"))),
+    }
+}

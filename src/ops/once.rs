@@ -1,0 +1,198 @@
+//! One sweep, as `--once` runs it: everything that the daemon's loops do, once, with a report.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::domain::model::{Account, AccountId, Candidate, EntryState};
+use crate::domain::retry::Next;
+use crate::store::StoreError;
+use crate::workers::poller::{SweepOutcome, Swept};
+use crate::workers::pool::{Effect, Progress};
+use crate::workers::recheck::{AskOutcome, Considered};
+
+/// One sweep over all accounts, or over `only` one: poll, decide what is due, deliver what is due, report.
+pub async fn once(
+    context: &Context,
+    only: Option<&AccountId>,
+    effect: Effect,
+    progress: &Progress,
+) -> Result<OnceReport, StoreError> {
+    let swept = context.poller.poll_once(accounts(context, only)?, effect, progress).await?;
+    // Read again: a sweep can find that a connection is lost.
+    let accounts = accounts(context, only)?;
+    let considered = match effect {
+        Effect::Apply => context.rechecker.recheck_once(only).await?,
+        Effect::DryRun => rehearse(context, &accounts, &swept).await?,
+    };
+    let delivered = match effect {
+        Effect::Apply => deliver(context, only).await?,
+        Effect::DryRun => 0,
+    };
+    report(context, &accounts, &swept, &considered, delivered)
+}
+
+/// Attempts everything that is due; how much was delivered.
+async fn deliver(context: &Context, only: Option<&AccountId>) -> Result<usize, StoreError> {
+    let mut delivered = 0;
+    loop {
+        let dispatched = context.deliverer.deliver_once(only).await?;
+        if dispatched.is_empty() {
+            return Ok(delivered);
+        }
+        delivered += dispatched.iter().filter(|attempt| attempt.next == Some(Next::Delivered)).count();
+    }
+}
+
+fn accounts(context: &Context, only: Option<&AccountId>) -> Result<Vec<Account>, StoreError> {
+    match only {
+        Some(id) => Ok(context.store.account(id)?.into_iter().collect()),
+        None => context.store.accounts(),
+    }
+}
+
+/// Considers what is due, and what the sweep found that would be, without a trace.
+async fn rehearse(
+    context: &Context,
+    accounts: &[Account],
+    swept: &[Swept],
+) -> Result<Vec<Considered>, StoreError> {
+    let now = context.clock.now();
+    let stored = context.store.candidates()?;
+    let mut considered = Vec::new();
+    for account in accounts.iter().filter(|account| account.is_active()) {
+        let old = stored.iter().filter(|(id, _)| *id == account.id).map(|(_, candidate)| candidate);
+        let new = swept.iter().filter(|swept| swept.account.id == account.id).flat_map(|swept| match &swept
+            .outcome
+        {
+            SweepOutcome::Polled(polled) => polled.candidates.as_slice(),
+            _ => &[],
+        });
+        let due: Vec<&Candidate> = old.chain(new).filter(|candidate| candidate.due_at <= now).collect();
+        for candidate in due {
+            let outcome = context.rechecker.consider(account, candidate, Effect::DryRun).await?;
+            let work = candidate.work.clone();
+            considered.push(Considered { account: account.id.clone(), work, outcome });
+        }
+    }
+    Ok(considered)
+}
+
+fn report(
+    context: &Context,
+    accounts: &[Account],
+    swept: &[Swept],
+    considered: &[Considered],
+    delivered: usize,
+) -> Result<OnceReport, StoreError> {
+    let mut report = OnceReport { delivered, ..OnceReport::default() };
+    let mut rows: BTreeMap<AccountId, AccountReport> = BTreeMap::new();
+    for account in accounts {
+        rows.insert(
+            account.id.clone(),
+            AccountReport {
+                id: account.id.clone(),
+                name: account.name.clone(),
+                state: account.state().to_owned(),
+                polled: false,
+                candidates: 0,
+                asked: 0,
+                skipped: 0,
+                deferred: 0,
+            },
+        );
+    }
+    let mut error = |account: &AccountId, error: &str, needs_operator: bool| {
+        report.errors.push(ErrorReport { account: account.clone(), error: error.to_owned(), needs_operator });
+    };
+    for Swept { account, outcome } in swept {
+        let Some(row) = rows.get_mut(&account.id) else { continue };
+        match outcome {
+            SweepOutcome::Polled(polled) => {
+                row.polled = true;
+                row.candidates = polled.candidates.len();
+                row.skipped = polled.skipped.len();
+            }
+            SweepOutcome::Failed(failure) => error(&account.id, &failure.detail, failure.needs_operator),
+
+            SweepOutcome::Lost(reason) => error(&account.id, reason.describe(), true),
+            SweepOutcome::Idle => {}
+            SweepOutcome::Busy => error(&account.id, "another sweep of this account is running", false),
+            SweepOutcome::Resting(until) => {
+                error(&account.id, &format!("Jobber asked to be left alone until {until}"), false);
+            }
+        }
+    }
+    for Considered { account, work, outcome } in considered {
+        let Some(row) = rows.get_mut(account) else { continue };
+        match outcome {
+            AskOutcome::Asked(_) => row.asked += 1,
+            AskOutcome::Skipped(_) => row.skipped += 1,
+            AskOutcome::Deferred(_) => row.deferred += 1,
+            AskOutcome::Superseded => {}
+            AskOutcome::Failed { failure, .. } => {
+                error(account, &format!("{work}: {}", failure.detail), failure.needs_operator);
+            }
+        }
+    }
+    report.accounts = rows.into_values().collect();
+    for entry in context.store.entries() {
+        let entry = entry?;
+        if !accounts.iter().any(|account| account.id == entry.account) {
+            continue;
+        }
+        match entry.state {
+            EntryState::Due { .. } | EntryState::Leased { .. } => report.retrying += 1,
+            EntryState::Dead { .. } => report.dead += 1,
+        }
+    }
+    Ok(report)
+}
+
+/// What one sweep did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnceReport {
+    /// One row for each account.
+    pub accounts: Vec<AccountReport>,
+    /// Asks that a receiver took during this sweep.
+    pub delivered: usize,
+    /// Asks that wait for another attempt after it.
+    pub retrying: usize,
+    /// Dead letters after it.
+    pub dead: usize,
+    /// What could not be done.
+    pub errors: Vec<ErrorReport>,
+}
+
+/// What one sweep did for one account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountReport {
+    /// Jobber's id of it.
+    pub id: AccountId,
+    /// Its name in Jobber.
+    pub name: String,
+    /// `connected`, `paused`, `needs_authorization` or `disconnected`.
+    pub state: String,
+    /// Whether everything was read.
+    pub polled: bool,
+    /// New candidates.
+    pub candidates: usize,
+    /// Asks made; in a dry run, those that would be made.
+    pub asked: usize,
+    /// Works found not to be asked about.
+    pub skipped: usize,
+    /// Candidates that wait longer.
+    pub deferred: usize,
+}
+
+/// What could not be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// For which account.
+    pub account: AccountId,
+    /// What happened.
+    pub error: String,
+    /// Whether it needs a human; otherwise it heals itself.
+    pub needs_operator: bool,
+}

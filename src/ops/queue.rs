@@ -1,0 +1,168 @@
+//! What waits: candidates, asks on their way, dead letters.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::explain::find;
+use super::{Done, OpError, named};
+use crate::accounts::settings::ReceiverError;
+use crate::clock::minus;
+use crate::context::Context;
+use crate::domain::model::{
+    AccountId, AskId, Candidate, EntryState, OutboxEntry, Outcome, SkipReason, Subject, Trigger, WorkRef,
+};
+use crate::store::QueueRefusal;
+
+/// Something that is waiting.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum QueueRow {
+    /// Finished work that waits for its moment.
+    Candidate {
+        /// Whose.
+        account: AccountId,
+        /// The work.
+        work: WorkRef,
+        /// What it fired.
+        trigger: Trigger,
+        /// When it is decided about.
+        due_at: Timestamp,
+        /// What is known of it.
+        subject: Subject,
+    },
+    /// An ask on its way, or a dead letter.
+    Ask {
+        /// Its id.
+        id: AskId,
+        /// Whose.
+        account: AccountId,
+        /// The work.
+        work: WorkRef,
+        /// Attempts so far.
+        attempts: u32,
+        /// Where it stands.
+        #[serde(flatten)]
+        state: EntryState,
+        /// What the last attempt brought.
+        last_error: Option<String>,
+    },
+}
+
+impl From<QueueRefusal> for OpError {
+    fn from(refusal: QueueRefusal) -> Self {
+        match refusal {
+            QueueRefusal::NoSuchAsk(_) => Self::NotFound(refusal.to_string()),
+            QueueRefusal::UnderWay(_) => Self::Refused(refusal.to_string()),
+        }
+    }
+}
+
+/// Everything that waits, the first due first, then everything in the outbox.
+pub fn list(context: &Context) -> Result<Vec<QueueRow>, OpError> {
+    let mut rows = Vec::new();
+    for (account, candidate) in context.store.candidates()? {
+        let Candidate { work, trigger, due_at, subject, .. } = candidate;
+        rows.push(QueueRow::Candidate { account, work, trigger, due_at, subject });
+    }
+    for entry in context.store.entries() {
+        let OutboxEntry { id, account, work, attempt, state, last, .. } = entry?;
+        let last_error = last.map(|last| last.error);
+        rows.push(QueueRow::Ask { id, account, work, attempts: attempt, state, last_error });
+    }
+    Ok(rows)
+}
+
+/// One ask, with its body.
+pub fn show(context: &Context, id: AskId) -> Result<OutboxEntry, OpError> {
+    context.store.entry(&id)?.ok_or_else(|| QueueRefusal::NoSuchAsk(id).into())
+}
+
+/// Makes an ask due now, and resumes its receiver where that had said that it is gone.
+pub async fn retry(context: &Context, id: &AskId) -> Result<Done, OpError> {
+    make_due(context, id).await?;
+    context.bells.delivery.notify_one();
+    Ok(Done::new(format!("ask {id} is due now")))
+}
+
+/// Gives an ask up.
+pub async fn drop_ask(context: &Context, id: &AskId) -> Result<Done, OpError> {
+    context.store.drop_entry(id, context.clock.now()).await??;
+    Ok(Done::new(format!("ask {id} is dropped; its customer is not asked again")))
+}
+
+async fn make_due(context: &Context, id: &AskId) -> Result<(), OpError> {
+    let account = match context.store.entry(id)? {
+        Some(entry) => context.store.account(&entry.account)?,
+        None => None,
+    };
+    let receiver = match account.map(|account| context.settings.receiver_for(&account, id)) {
+        Some(Ok(receiver)) => receiver.map(|receiver| receiver.id()),
+        Some(Err(ReceiverError::Store(error))) => return Err(error.into()),
+        // It is due again, and leaves when the settings are mended.
+        Some(Err(ReceiverError::Settings(_))) | None => None,
+    };
+    Ok(context.store.retry_entry(id, receiver, context.clock.now()).await??)
+}
+
+/// Makes every dead letter due that was given up within `within`: the same bytes under the same ids. Without `write` it
+/// only counts them.
+pub async fn replay(
+    context: &Context,
+    account: Option<String>,
+    within: SignedDuration,
+    write: bool,
+) -> Result<Done, OpError> {
+    let only = named(context, account)?.map(|account| account.id);
+    let since = minus(context.clock.now(), within);
+    let mut dead = Vec::new();
+    for entry in context.store.entries() {
+        let OutboxEntry { id, account, state, .. } = entry?;
+        let is_meant = only.as_ref().is_none_or(|only| *only == account);
+        if is_meant && matches!(state, EntryState::Dead { at, .. } if at >= since) {
+            dead.push(id);
+        }
+    }
+    if !write {
+        let count = dead.len();
+        return Ok(Done::new(format!("{count} dead letters would be sent again: add --yes to do it")));
+    }
+    let mut due = 0;
+    for id in dead {
+        match make_due(context, &id).await {
+            Ok(()) => due += 1,
+            Err(error @ OpError::Store(_)) => return Err(error),
+            // Dropped or retried meanwhile is as good.
+            Err(_) => {}
+        }
+    }
+    context.bells.delivery.notify_one();
+    Ok(Done::new(format!("{due} dead letters are due now, under their old ids")))
+}
+
+/// Has the one work that fits `what` asked about although it was found too old.
+pub async fn release(context: &Context, what: &str) -> Result<Done, OpError> {
+    let mut stale = find(context, what)?;
+    stale.retain(|row| matches!(row.decision.outcome, Outcome::Skipped { reason: SkipReason::TooOld }));
+    let row = match stale.as_slice() {
+        [row] => row,
+        [] => {
+            return Err(OpError::NotFound(format!(
+                "no work that was skipped as too old matches `{what}`: `explain` shows what became of it"
+            )));
+        }
+        several => {
+            return Err(OpError::Refused(format!(
+                "`{what}` matches {} works that were skipped as too old: use the id of one",
+                several.len()
+            )));
+        }
+    };
+    if !context.store.release(&row.account, &row.decision.work, context.clock.now()).await? {
+        return Err(OpError::Refused(format!(
+            "{} was decided about again meanwhile: look at `explain`",
+            row.decision.work
+        )));
+    }
+    context.bells.recheck.notify_one();
+    Ok(Done::new(format!("{} is looked at again, although it is old", row.decision.work)))
+}

@@ -1,0 +1,51 @@
+//! What is left alone for a while after a failure.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::plus;
+
+/// Keys that are left alone until an instant. It is kept in memory only: after a restart everything is tried at once.
+#[derive(Debug)]
+pub(crate) struct Backoff<K>(Mutex<HashMap<K, Timestamp>>);
+
+impl<K> Default for Backoff<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash + Clone> Backoff<K> {
+    /// Leaves `key` alone for `time` from `now` on.
+    pub(crate) fn hold(&self, key: &K, now: Timestamp, time: SignedDuration) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|_, until| *until > now);
+        held.insert(key.clone(), plus(now, time));
+    }
+
+    /// Until when `key` is left alone, if it is at `now`.
+    pub(crate) fn until(&self, key: &K, now: Timestamp) -> Option<Timestamp> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(key).copied().filter(|until| *until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_left_alone_until_its_time_and_then_forgotten() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let backoff = Backoff::default();
+        backoff.hold(&"ace", at(0), SignedDuration::from_secs(30));
+        assert_eq!(backoff.until(&"ace", at(29)), Some(at(30)));
+        assert_eq!(backoff.until(&"ace", at(30)), None);
+        assert_eq!(backoff.until(&"blue", at(0)), None);
+        backoff.hold(&"blue", at(31), SignedDuration::from_secs(1));
+        assert_eq!(backoff.0.lock().unwrap().len(), 1, "what is over takes no room");
+    }
+}
