@@ -23,6 +23,7 @@ use crate::clock::{SharedClock, plus};
 use crate::crash_point::CrashPoint;
 use crate::digest;
 use crate::domain::model::{Account, AccountId, Link, LinkId, LinkState, Trigger};
+use crate::jobber::operations::WhoAmI;
 use crate::jobber::{ApiError, Client};
 use crate::store::{LinkRefusal, NewConnection, Start, Store, StoreError};
 
@@ -142,7 +143,7 @@ impl Onboarding {
         CrashPoint::ConnectTaken.pass();
         let tokens = self.tokens.exchange(code).await.map_err(ConnectError::Token)?;
         CrashPoint::ConnectExchanged.pass();
-        let answer = self.client.identity(&tokens.access).await.map_err(ConnectError::Api)?;
+        let answer = self.client.run(&tokens.access, &WhoAmI).await.map_err(ConnectError::Api)?;
         let now = self.clock.now();
         let new = NewConnection {
             pending,

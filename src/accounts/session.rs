@@ -7,17 +7,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
-use secrecy::SecretString;
 
 use crate::accounts::budget::{Budget, Level};
 use crate::accounts::tokens::{TokenError, TokenSource};
 use crate::clock::{SharedClock, plus};
-use crate::domain::model::{AccountId, EncodedId, Facts, LostReason, WorkRef};
-use crate::domain::webhook_event::Topic;
-use crate::jobber::{
-    Answer, ApiError, Cards, CardsRequest, Client, Cost, ExtraFacts, Identity, Page, PageRequest, Refusal,
-    below,
-};
+use crate::domain::model::{AccountId, LostReason};
+use crate::jobber::operation::Operation;
+use crate::jobber::{Answer, ApiError, Client, Cost, Refusal, UserError, below};
 use crate::store::StoreError;
 use crate::telemetry;
 
@@ -29,7 +25,7 @@ const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(25);
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub enum SessionError {
     /// Only the contractor can mend it. The account says so from now on.
     #[error("the connection needs authorization: {0}")]
     NeedsAuthorization(LostReason),
@@ -46,7 +42,7 @@ pub enum ReadError {
     Store(#[from] StoreError),
 }
 
-impl ReadError {
+impl SessionError {
     /// Nothing can be read by settings that cannot be used.
     pub fn settings(error: impl std::fmt::Display) -> Self {
         let detail = format!("the account's settings cannot be used: {error} (account show, account set)");
@@ -55,7 +51,7 @@ impl ReadError {
 }
 
 /// What kind of trouble a failed read is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
     /// Jobber cannot be reached, or wants to be left alone for a while: everything for this account fails, and
     /// it heals itself.
@@ -65,6 +61,8 @@ pub enum Trouble {
     },
     /// This query got no answer that can be used; another one may.
     Answer,
+    /// Jobber's own rules say no to a mutation: nothing was done.
+    Refused(Vec<UserError>),
     /// The operator must do something: a scope, the client secret, a newer version of this program.
     Operator,
 }
@@ -86,35 +84,6 @@ impl Session {
         Self { client, tokens, clock, budget_share, budgets: Arc::default() }
     }
 
-    /// One page of a list.
-    pub async fn page(&self, account: &AccountId, page: &PageRequest) -> Result<Answer<Page>, ReadError> {
-        self.ask(account, page).await
-    }
-
-    /// Everything that decides about one piece of work; `None` if Jobber no longer has it.
-    pub async fn details(
-        &self,
-        account: &AccountId,
-        work: &WorkRef,
-    ) -> Result<Answer<Option<Facts>>, ReadError> {
-        self.ask(account, &DetailsOf(work)).await
-    }
-
-    /// What makes an ask nicer.
-    pub async fn extras(&self, account: &AccountId, work: &WorkRef) -> Result<Answer<ExtraFacts>, ReadError> {
-        self.ask(account, &ExtrasOf(work)).await
-    }
-
-    /// The time zone of the user who authorised, as Jobber names it.
-    pub async fn timezone(&self, account: &AccountId) -> Result<Answer<Option<String>>, ReadError> {
-        self.ask(account, &ItsTimezone).await
-    }
-
-    /// Whose account the tokens of `account` open.
-    pub async fn identity(&self, account: &AccountId) -> Result<AccountId, ReadError> {
-        Ok(self.ask(account, &Whose).await?.data.id)
-    }
-
     /// Whether Jobber's API answers at all, and its clock.
     pub async fn reach(&self) -> Result<Option<Timestamp>, ApiError> {
         self.client.reach().await
@@ -130,47 +99,24 @@ impl Session {
         self.tokens.try_app().await
     }
 
-    /// One page of the clients that changed.
-    pub async fn cards(&self, account: &AccountId, page: &CardsRequest) -> Result<Answer<Cards>, ReadError> {
-        self.ask(account, page).await
-    }
-
-    /// Has Jobber send the events of `topic` to `url`; the endpoint's id.
-    pub async fn event_on(
+    /// Carries an operation out for `account`. It is repeated only where Jobber refused it before it ran: once after a token
+    /// was refused, and a few times while the account's points are used up.
+    pub async fn run<O: Operation>(
         &self,
         account: &AccountId,
-        topic: Topic,
-        url: &str,
-    ) -> Result<EncodedId, ReadError> {
-        Ok(self.ask(account, &EventOnAt { topic, url }).await?.data)
-    }
-
-    /// Has Jobber send nothing more to these endpoints.
-    pub async fn event_off(&self, account: &AccountId, ids: &[EncodedId]) -> Result<(), ReadError> {
-        self.ask(account, &EventOffAt(ids)).await.map(|_| ())
-    }
-
-    /// Tells Jobber that this app gives the account up.
-    pub async fn disconnect(&self, account: &AccountId) -> Result<(), ReadError> {
-        self.ask(account, &Farewell).await.map(|_| ())
-    }
-
-    async fn ask<Q: Question>(
-        &self,
-        account: &AccountId,
-        question: &Q,
-    ) -> Result<Answer<Q::Answer>, ReadError> {
+        operation: &O,
+    ) -> Result<Answer<O::Output>, SessionError> {
         let mut access = self.tokens.access_token(account).await.map_err(from_token)?;
         let mut renewed = false;
         let mut waits = 0;
         loop {
-            self.wait_for_points(account, question.kind()).await?;
+            self.wait_for_points(account, operation.kind()).await?;
             let begun = std::time::Instant::now();
-            let answered = question.put(&self.client, &access.token).await;
+            let answered = self.client.run(&access.token, operation).await;
             telemetry::asked_jobber(begun.elapsed());
             let error = match answered {
                 Ok(answer) => {
-                    self.note_cost(account, question.kind(), answer.cost);
+                    self.note_cost(account, operation.kind(), answer.cost);
                     return Ok(answer);
                 }
                 Err(error) => error,
@@ -190,7 +136,10 @@ impl Session {
                 ApiError::Unauthorized(Refusal::Disconnected) => LostReason::DisconnectedInJobber,
                 ApiError::Unauthorized(Refusal::Inactive) => LostReason::AccountInactive,
                 error => {
-                    return Err(ReadError::Failed { trouble: trouble_of(&error), detail: error.to_string() });
+                    return Err(SessionError::Failed {
+                        trouble: trouble_of(&error),
+                        detail: error.to_string(),
+                    });
                 }
             };
             return Err(from_token(self.tokens.lose(account, lost, Some(access.pair)).await?));
@@ -199,14 +148,17 @@ impl Session {
 }
 
 impl Session {
-    /// Waits while the question would take more of the budget than our share.
-    async fn wait_for_points(&self, account: &AccountId, kind: &'static str) -> Result<(), ReadError> {
+    /// Waits while the operation would take more of the budget than our share.
+    async fn wait_for_points(&self, account: &AccountId, kind: &'static str) -> Result<(), SessionError> {
         let now = self.clock.now();
         let wait = self.with_budget(account, |budget| budget.wait(kind, now));
         if wait > LONGEST_WAIT {
             self.with_budget(account, Budget::give_up);
             let detail = "the account's points are used up by others".to_owned();
-            return Err(ReadError::Failed { detail, trouble: Trouble::Outage { retry_after: Some(wait) } });
+            return Err(SessionError::Failed {
+                detail,
+                trouble: Trouble::Outage { retry_after: Some(wait) },
+            });
         }
         if !wait.is_zero() {
             tracing::debug!(account.id = %account, wait_ms = wait.as_millis(), "leaving points to others");
@@ -240,154 +192,17 @@ fn trouble_of(error: &ApiError) -> Trouble {
         // A fresh token that is refused: the grant just gave it, so it lives. Something in between is broken.
         ApiError::Unauthorized(_) => Trouble::Outage { retry_after: None },
         ApiError::Hidden { .. } | ApiError::WrongVersion { .. } => Trouble::Operator,
+        ApiError::Refused(errors) => Trouble::Refused(errors.clone()),
         ApiError::Rejected { .. } | ApiError::Unexpected { .. } => Trouble::Answer,
     }
 }
 
-/// Something to ask Jobber, once or again.
-trait Question: Sync {
-    type Answer: Send;
-    /// Questions of one kind cost the same.
-    fn kind(&self) -> &'static str;
-
-    fn put(
-        &self,
-        client: &Client,
-        token: &SecretString,
-    ) -> impl Future<Output = Result<Answer<Self::Answer>, ApiError>> + Send;
-}
-
-impl Question for PageRequest {
-    type Answer = Page;
-
-    fn kind(&self) -> &'static str {
-        if self.after.is_some() { "next page" } else { "first page" }
-    }
-
-    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Page>, ApiError> {
-        client.page(token, self).await
-    }
-}
-
-impl Question for CardsRequest {
-    type Answer = Cards;
-
-    fn kind(&self) -> &'static str {
-        if self.after.is_some() { "next clients" } else { "first clients" }
-    }
-
-    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Cards>, ApiError> {
-        client.cards(token, self).await
-    }
-}
-
-struct ItsTimezone;
-
-impl Question for ItsTimezone {
-    type Answer = Option<String>;
-
-    fn kind(&self) -> &'static str {
-        "timezone"
-    }
-
-    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Option<String>>, ApiError> {
-        client.timezone(token).await
-    }
-}
-
-struct Whose;
-
-impl Question for Whose {
-    type Answer = Identity;
-
-    fn kind(&self) -> &'static str {
-        "identity"
-    }
-
-    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Identity>, ApiError> {
-        client.identity(token).await
-    }
-}
-
-struct EventOnAt<'u> {
-    topic: Topic,
-    url: &'u str,
-}
-
-impl Question for EventOnAt<'_> {
-    type Answer = EncodedId;
-
-    fn kind(&self) -> &'static str {
-        "event on"
-    }
-
-    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<EncodedId>, ApiError> {
-        client.event_on(token, self.topic, self.url).await
-    }
-}
-
-struct EventOffAt<'i>(&'i [EncodedId]);
-
-impl Question for EventOffAt<'_> {
-    type Answer = ();
-
-    fn kind(&self) -> &'static str {
-        "event off"
-    }
-
-    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<()>, ApiError> {
-        client.event_off(token, self.0).await
-    }
-}
-
-struct Farewell;
-
-impl Question for Farewell {
-    type Answer = ();
-
-    fn kind(&self) -> &'static str {
-        "disconnect"
-    }
-
-    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<()>, ApiError> {
-        client.disconnect(token).await
-    }
-}
-
-struct DetailsOf<'w>(&'w WorkRef);
-
-impl Question for DetailsOf<'_> {
-    type Answer = Option<Facts>;
-
-    fn kind(&self) -> &'static str {
-        "details"
-    }
-
-    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<Option<Facts>>, ApiError> {
-        client.details(token, self.0).await
-    }
-}
-
-struct ExtrasOf<'w>(&'w WorkRef);
-
-impl Question for ExtrasOf<'_> {
-    type Answer = ExtraFacts;
-
-    fn kind(&self) -> &'static str {
-        "extras"
-    }
-
-    async fn put(&self, client: &Client, token: &SecretString) -> Result<Answer<ExtraFacts>, ApiError> {
-        client.extras(token, self.0).await
-    }
-}
-
-fn from_token(error: TokenError) -> ReadError {
+fn from_token(error: TokenError) -> SessionError {
     let trouble = match error {
-        TokenError::NeedsAuthorization(reason) => return ReadError::NeedsAuthorization(reason),
-        TokenError::Store(error) => return ReadError::Store(error),
+        TokenError::NeedsAuthorization(reason) => return SessionError::NeedsAuthorization(reason),
+        TokenError::Store(error) => return SessionError::Store(error),
         TokenError::AppRefused { .. } => Trouble::Operator,
         TokenError::Unavailable { .. } => Trouble::Outage { retry_after: None },
     };
-    ReadError::Failed { detail: error.to_string(), trouble }
+    SessionError::Failed { detail: error.to_string(), trouble }
 }

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Done, OpError, events, find_account};
-use crate::accounts::session::ReadError;
+use crate::accounts::session::SessionError;
 use crate::config::{KEYS, Key, value_of};
 use crate::context::Context;
 use crate::domain::model::{Account, Connection, Trigger};
+use crate::jobber::operations::DisconnectApp;
 use crate::outbound::secret::WebhookSecret;
 use crate::store::{Belongings, Change};
 
@@ -215,14 +216,14 @@ pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> 
         Connection::Connected => {
             // Nobody knows whether they end with the authorisation. If they cannot be ended, they name an account that is gone.
             let _ended = events::off(context, &account, account.endpoints.clone()).await;
-            context.session.disconnect(&account.id).await
+            context.session.run(&account.id, &DisconnectApp).await.map(|_| ())
         }
         _ => Ok(()),
     };
     match told {
         // Jobber does not let us in any more: that is what was wanted.
-        Ok(()) | Err(ReadError::NeedsAuthorization(_)) => {}
-        Err(ReadError::Store(error)) => return Err(error.into()),
+        Ok(()) | Err(SessionError::NeedsAuthorization(_)) => {}
+        Err(SessionError::Store(error)) => return Err(error.into()),
         Err(error) => {
             return Err(OpError::Failed(format!(
                 "Jobber could not be told ({error}): the account is connected as before, except for its events; try again"

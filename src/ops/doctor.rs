@@ -6,13 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{OpError, named};
-use crate::accounts::session::ReadError;
+use crate::accounts::session::SessionError;
 use crate::accounts::settings::{Receiver, ReceiverError};
 use crate::accounts::tokens::TokenError;
 use crate::context::Context;
 use crate::digest;
 use crate::domain::model::{Account, AskId};
 use crate::domain::retry::Reply as Answer;
+use crate::jobber::operations::WhoAmI;
 use crate::jobber::{API_VERSION, supported_until};
 use crate::outbound::resolver::is_loopback;
 use crate::outbound::secret::WebhookSecret;
@@ -222,8 +223,8 @@ async fn accounts(context: &Context, known: &[Account]) -> Result<Vec<Check>, St
             checks.push(Check::fine(name, "it was disconnected (account remove)"));
             continue;
         }
-        match context.session.identity(&account.id).await {
-            Ok(id) if id == account.id => {
+        match context.session.run(&account.id, &WhoAmI).await {
+            Ok(answer) if answer.data.id == account.id => {
                 let health = context.store.health(&account.id)?;
                 match health.last_error.filter(|_| health.needs_operator) {
                     Some(error) => checks.push(Check::failed(name, "its sweeps fail", error)),
@@ -231,18 +232,18 @@ async fn accounts(context: &Context, known: &[Account]) -> Result<Vec<Check>, St
                 }
             }
             Ok(other) => {
-                let detail = format!("its token opens another account, {other}");
+                let detail = format!("its token opens another account, {}", other.data.id);
                 checks.push(Check::failed(name, detail, "disconnect it, and send the contractor a new link"));
             }
-            Err(ReadError::Store(error)) => return Err(error),
-            Err(ReadError::NeedsAuthorization(reason)) => {
+            Err(SessionError::Store(error)) => return Err(error),
+            Err(SessionError::NeedsAuthorization(reason)) => {
                 let remedy = format!(
                     "send a new link: jobber-reviewd link create '{}' --account {}",
                     account.label, account.id
                 );
                 checks.push(Check::failed(name, reason.describe(), remedy));
             }
-            Err(ReadError::Failed { detail, .. }) => {
+            Err(SessionError::Failed { detail, .. }) => {
                 checks.push(Check::failed(
                     name,
                     detail,

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{OpError, named};
-use crate::accounts::session::{ReadError, Trouble};
+use crate::accounts::session::{SessionError, Trouble};
 use crate::context::Context;
 use crate::domain::model::{Account, AccountId, EncodedId};
 use crate::domain::webhook_event::Topic;
+use crate::jobber::operations::{Subscribe, Unsubscribe};
 
 /// How an account hears of changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,14 +64,14 @@ async fn turn(context: &Context, account: Option<String>, turn: Turn) -> Result<
     for account in accounts {
         let done = match turn {
             // Who rests or is not connected is left as it is.
-            _ if !account.is_active() => Ok(()),
-            Turn::AsTheyAre => Ok(()),
+            _ if !account.is_active() => Ok(vec![]),
+            Turn::AsTheyAre => Ok(vec![]),
             Turn::On => on(context, &account, now).await,
-            Turn::Off => off(context, &account, account.endpoints.clone()).await,
+            Turn::Off => off(context, &account, account.endpoints.clone()).await.map(|()| vec![]),
         };
         let error = match done {
-            Ok(()) => None,
-            Err(ReadError::Store(error)) => return Err(error.into()),
+            Ok(refused) => Some(refused.join("; ")).filter(|refused| !refused.is_empty()),
+            Err(SessionError::Store(error)) => return Err(error.into()),
             Err(error) => Some(error.to_string()),
         };
         let Some(account) = context.store.account(&account.id)? else { continue };
@@ -82,36 +83,36 @@ async fn turn(context: &Context, account: Option<String>, turn: Turn) -> Result<
 }
 
 /// Every topic that the account has use for, and no other. Each endpoint's id is stored as soon as it is known: Jobber
-/// cannot list them. A topic that Jobber refuses (it may send it already, and the id was lost with its answer) is told,
-/// and keeps none of the others.
-async fn on(context: &Context, account: &Account, now: Timestamp) -> Result<(), ReadError> {
+/// cannot list them. A topic that Jobber refuses keeps none of the others; what was refused is returned.
+async fn on(context: &Context, account: &Account, now: Timestamp) -> Result<Vec<String>, SessionError> {
     let wanted = Topic::of(account.trigger);
     let is_wanted = |name: &str| wanted.iter().any(|topic| topic.as_str() == name);
     let old = account.endpoints.iter().filter(|(topic, _)| !is_wanted(topic));
     off(context, account, old.map(|(topic, id)| (topic.clone(), id.clone())).collect()).await?;
-    let (url, mut refused) = (context.config.events_url(), None);
+    let (url, mut refused) = (context.config.events_url(), vec![]);
     for topic in wanted {
         let name = topic.as_str().to_owned();
         if account.endpoints.contains_key(&name) {
             continue;
         }
-        match context.session.event_on(&account.id, topic, &url).await {
-            Ok(id) => {
+        match context.session.run(&account.id, &Subscribe { topic, url: url.clone() }).await {
+            Ok(answer) => {
+                let id = answer.data;
                 let note = move |endpoints: &mut BTreeMap<String, EncodedId>| {
                     endpoints.insert(name, id);
                 };
                 context.store.note_endpoints(&account.id, note).await?;
             }
-            Err(ReadError::Failed { detail, trouble: trouble @ Trouble::Answer }) => {
-                let detail = format!("{name}: {detail}; Jobber may send it already");
-                refused = Some(ReadError::Failed { detail, trouble });
+            // Jobber may send it already, and the endpoint's id was lost with its answer.
+            Err(error @ SessionError::Failed { trouble: Trouble::Answer | Trouble::Refused(_), .. }) => {
+                refused.push(format!("{name}: {error}; Jobber may send it already"));
             }
             Err(error) => return Err(error),
         }
     }
     // From here on their absence tells something.
     context.store.note_webhook(&account.id, now).await?;
-    refused.map_or(Ok(()), Err)
+    Ok(refused)
 }
 
 /// One at a time: what Jobber does not know any more is gone already, and keeps no other one.
@@ -119,10 +120,10 @@ pub(super) async fn off(
     context: &Context,
     account: &Account,
     endpoints: BTreeMap<String, EncodedId>,
-) -> Result<(), ReadError> {
+) -> Result<(), SessionError> {
     for (topic, id) in endpoints {
-        match context.session.event_off(&account.id, std::slice::from_ref(&id)).await {
-            Ok(()) | Err(ReadError::Failed { trouble: Trouble::Answer, .. }) => {}
+        match context.session.run(&account.id, &Unsubscribe { endpoints: vec![id] }).await {
+            Ok(_) | Err(SessionError::Failed { trouble: Trouble::Answer | Trouble::Refused(_), .. }) => {}
             Err(error) => return Err(error),
         }
         context.store.note_endpoints(&account.id, move |known| drop(known.remove(&topic))).await?;

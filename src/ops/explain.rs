@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::{OpError, named};
-use crate::accounts::session::ReadError;
+use crate::accounts::session::SessionError;
 use crate::clock::minus;
 use crate::context::Context;
 use crate::domain::model::{Account, AccountId, Decision, EncodedId, Outcome, Subject};
@@ -48,7 +48,7 @@ async fn would_say(context: &Context, row: &Explained) -> Result<String, OpError
     match context.rechecker.preview(&account, &row.decision.work, row.decision.trigger).await {
         Ok(Some(ask)) => Ok(ask.message),
         Ok(None) => Ok("nobody to ask: Jobber has neither the work nor a client for it".to_owned()),
-        Err(ReadError::Store(error)) => Err(error.into()),
+        Err(SessionError::Store(error)) => Err(error.into()),
         Err(error) => Ok(format!("it cannot be read: {error}")),
     }
 }

@@ -17,10 +17,10 @@ use serde_json::json;
 
 use super::parts::WorkerParts;
 use super::pool::{Entered, InFlight, Pool};
-use crate::accounts::session::{ReadError, Trouble};
+use crate::accounts::session::{SessionError, Trouble};
 use crate::clock::minus;
 use crate::domain::model::{Account, AccountId, ClientSnapshot, Record, Stream, WatchTopic};
-use crate::jobber::{CardsRequest, List, PageRequest};
+use crate::jobber::operations::{ChangedClients, List, PageRequest};
 use crate::store::{Changed, ClientsCommit, RecordsCommit, StoreError};
 
 /// A look begins so much before the last card that was seen: clocks and commits of Jobber's are not one.
@@ -61,7 +61,7 @@ impl ChangeWatcher {
                 drop(entered);
                 match told {
                     Ok(told) => Ok(told),
-                    Err(ReadError::Store(error)) => Err(error),
+                    Err(SessionError::Store(error)) => Err(error),
                     Err(error) => {
                         // The sweep of this account tells of such trouble.
                         tracing::debug!(account.id = %account.id, %error, "what is watched could not be read");
@@ -77,7 +77,7 @@ impl ChangeWatcher {
         Ok(events)
     }
 
-    async fn look(&self, account: &Account) -> Result<usize, ReadError> {
+    async fn look(&self, account: &Account) -> Result<usize, SessionError> {
         let mut events = 0;
         for topic in &self.topics {
             events += match topic.stream() {
@@ -93,7 +93,7 @@ impl ChangeWatcher {
         account: &Account,
         topic: WatchTopic,
         stream: Stream,
-    ) -> Result<usize, ReadError> {
+    ) -> Result<usize, SessionError> {
         let now = self.parts.clock.now();
         let watermark = account.watched.get(&stream).copied();
         let since = watermark.map_or(now, |at| minus(at, OVERLAP));
@@ -105,7 +105,7 @@ impl ChangeWatcher {
         let mut request = PageRequest { list, after: None };
         let (mut changed, mut begin, mut pages) = (Vec::new(), None, 0);
         loop {
-            let answer = self.parts.session.page(&account.id, &request).await?;
+            let answer = self.parts.session.run(&account.id, &request).await?;
             begin = begin.or(answer.date);
             pages += 1;
             let rows: Vec<_> = answer.data.records.iter().filter_map(changed_of).collect();
@@ -134,7 +134,7 @@ impl ChangeWatcher {
         stream: Stream,
         records: Vec<Changed>,
         watermark: Timestamp,
-    ) -> Result<usize, ReadError> {
+    ) -> Result<usize, SessionError> {
         if records.is_empty() && account.watched.get(&stream) == Some(&watermark) {
             return Ok(0);
         }
@@ -143,9 +143,9 @@ impl ChangeWatcher {
         Ok(self.parts.store.commit_records(commit).await?)
     }
 
-    async fn look_at_cards(&self, account: &Account) -> Result<usize, ReadError> {
+    async fn look_at_cards(&self, account: &Account) -> Result<usize, SessionError> {
         let Some(watermark) = account.clients_watermark else {
-            let begin = self.parts.session.cards(&account.id, &request(self.parts.clock.now())).await?.date;
+            let begin = self.parts.session.run(&account.id, &request(self.parts.clock.now())).await?.date;
             let commit = ClientsCommit {
                 account: account.id.clone(),
                 account_name: account.name.clone(),
@@ -159,8 +159,8 @@ impl ChangeWatcher {
         let mut cards: Vec<ClientSnapshot> = Vec::new();
         let mut pages = 0;
         loop {
-            let page = self.parts.session.cards(&account.id, &request).await?.data;
-            cards.extend(page.cards);
+            let page = self.parts.session.run(&account.id, &request).await?.data;
+            cards.extend(page.clients);
             pages += 1;
             match page.next {
                 None => break,
@@ -185,12 +185,12 @@ impl ChangeWatcher {
     }
 }
 
-fn request(since: Timestamp) -> CardsRequest {
-    CardsRequest { since, after: None }
+fn request(since: Timestamp) -> ChangedClients {
+    ChangedClients { since, after: None }
 }
 
-fn endless() -> ReadError {
-    ReadError::Failed { detail: "Jobber's pages do not end".to_owned(), trouble: Trouble::Answer }
+fn endless() -> SessionError {
+    SessionError::Failed { detail: "Jobber's pages do not end".to_owned(), trouble: Trouble::Answer }
 }
 
 /// What is told of a record; nothing of a visit that is not completed.

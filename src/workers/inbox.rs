@@ -17,10 +17,11 @@ use super::backoff::Backoff;
 use super::changes::ChangeWatcher;
 use super::parts::WorkerParts;
 use super::pool::{Entered, InFlight, Pool};
-use crate::accounts::session::{ReadError, Trouble};
+use crate::accounts::session::{SessionError, Trouble};
 use crate::domain::model::{Account, AccountId, EncodedId, WorkRef};
 use crate::domain::plan::{Plan, plan};
 use crate::domain::webhook_event::{FollowUp, InboxEntry};
+use crate::jobber::operations::{WhoAmI, WorkDetails};
 use crate::store::{PlanCommit, QueueRefusal, StoreError};
 
 /// How long an account's events rest after Jobber could not be read.
@@ -125,22 +126,22 @@ impl Inbox {
                 FollowUp::Client { id } => self.cards(&account, Some(id), &mut followed).await,
                 FollowUp::Outbox => self.cards(&account, None, &mut followed).await,
                 // Whoever is not let in any more is told so, and the account is noted as lost.
-                FollowUp::Connection => self.parts.session.identity(id).await.map(|_| true),
+                FollowUp::Connection => self.parts.session.run(id, &WhoAmI).await.map(|_| true),
             };
             let is_done = match outcome {
                 Ok(is_done) => is_done,
-                Err(ReadError::Store(error)) => return Err(error),
-                Err(ReadError::NeedsAuthorization(_)) => {
+                Err(SessionError::Store(error)) => return Err(error),
+                Err(SessionError::NeedsAuthorization(_)) => {
                     let done = if about_cards(&wanted) { vec![] } else { vec![wanted] };
                     self.parts.store.take_from_inbox(id, done).await?;
                     break;
                 }
-                Err(ReadError::Failed { trouble: Trouble::Outage { retry_after }, .. }) => {
+                Err(SessionError::Failed { trouble: Trouble::Outage { retry_after }, .. }) => {
                     self.rest(id, retry_after.map_or(REST, |asked| asked.max(REST)));
                     break;
                 }
                 // It does not heal by asking again: a work is left to the sweep, a card waits for a while.
-                Err(ReadError::Failed { detail, .. }) => {
+                Err(SessionError::Failed { detail, .. }) => {
                     tracing::debug!(account.id = %id, detail, "an event could not be followed up");
                     if about_cards(&wanted) {
                         self.rest(id, WAIT_FOR_AN_ANSWER);
@@ -162,12 +163,12 @@ impl Inbox {
         account: &Account,
         work: &WorkRef,
         followed: &mut Followed,
-    ) -> Result<(), ReadError> {
-        let rules = self.parts.settings.rules_of(account).map_err(ReadError::settings)?;
+    ) -> Result<(), SessionError> {
+        let rules = self.parts.settings.rules_of(account).map_err(SessionError::settings)?;
         if work.kind != rules.trigger.work_kind() {
             return Ok(());
         }
-        let answer = self.parts.session.details(&account.id, work).await?;
+        let answer = self.parts.session.run(&account.id, &WorkDetails { work }).await?;
         followed.read += 1;
         // Deleted meanwhile.
         let Some(facts) = answer.data else { return Ok(()) };
@@ -199,7 +200,7 @@ impl Inbox {
         account: &Account,
         id: Option<&EncodedId>,
         followed: &mut Followed,
-    ) -> Result<bool, ReadError> {
+    ) -> Result<bool, SessionError> {
         let mut is_done = true;
         let entries: Vec<_> = self.parts.store.entries().collect::<Result<_, _>>()?;
         for entry in entries.into_iter().filter(|entry| entry.account == account.id && !entry.id.is_event()) {
@@ -208,7 +209,7 @@ impl Inbox {
             if id.is_some() && client.as_ref() != id {
                 continue;
             }
-            let facts = self.parts.session.details(&account.id, &entry.work).await?.data;
+            let facts = self.parts.session.run(&account.id, &WorkDetails { work: &entry.work }).await?.data;
             let client = facts.and_then(|facts| facts.client);
             if client.is_none_or(|client| client.receives_review_requests && !client.is_archived) {
                 continue;

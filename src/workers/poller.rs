@@ -19,13 +19,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::backoff::Backoff;
 use super::parts::WorkerParts;
 use super::pool::{Effect, Entered, InFlight, Pool, Progress};
-use crate::accounts::session::{ReadError, Trouble};
+use crate::accounts::session::{SessionError, Trouble};
 use crate::crash_point::CrashPoint;
 use crate::domain::model::{
     Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Outcome, Record, Stream,
 };
 use crate::domain::plan::{plan, reconcile_start, start_of};
-use crate::jobber::{List, PageRequest};
+use crate::jobber::operations::{List, PageRequest, TimezoneOfViewer};
 use crate::store::{PlanCommit, StoreError};
 use crate::telemetry;
 
@@ -160,20 +160,20 @@ impl Poller {
         }
         match self.sweep(account, effect).await {
             Ok(polled) => Ok(SweepOutcome::Polled(polled)),
-            Err(ReadError::NeedsAuthorization(reason)) => Ok(SweepOutcome::Lost(reason)),
-            Err(ReadError::Failed { detail, trouble }) => {
+            Err(SessionError::NeedsAuthorization(reason)) => Ok(SweepOutcome::Lost(reason)),
+            Err(SessionError::Failed { detail, trouble }) => {
                 if let Trouble::Outage { retry_after: Some(rest) } = trouble {
                     self.backoff.hold(&account.id, self.parts.clock.now(), rest);
                 }
                 Ok(SweepOutcome::Failed(Failure { detail, needs_operator: trouble == Trouble::Operator }))
             }
-            Err(ReadError::Store(error)) => Err(error),
+            Err(SessionError::Store(error)) => Err(error),
         }
     }
 
-    async fn sweep(&self, account: &Account, effect: Effect) -> Result<Polled, ReadError> {
+    async fn sweep(&self, account: &Account, effect: Effect) -> Result<Polled, SessionError> {
         let now = self.parts.clock.now();
-        let rules = self.parts.settings.rules_of(account).map_err(ReadError::settings)?;
+        let rules = self.parts.settings.rules_of(account).map_err(SessionError::settings)?;
         let stream = rules.trigger.stream();
         let planned_for = (account.trigger, account.asks_from);
         let watermark = account.watermarks.get(&stream).copied();
@@ -224,18 +224,18 @@ impl Poller {
 
     /// Asks, once an hour, for the contractor's time zone. It needs a scope that the app may lack, and can wait: the configured one
     /// stands in for it.
-    async fn learn_timezone(&self, account: &Account, reading: &mut Reading) -> Result<(), ReadError> {
+    async fn learn_timezone(&self, account: &Account, reading: &mut Reading) -> Result<(), SessionError> {
         reading.requests += 1;
-        match self.parts.session.timezone(&account.id).await {
+        match self.parts.session.run(&account.id, &TimezoneOfViewer).await {
             Ok(answer) => match answer.data {
                 Some(name) if account.timezone.as_ref() == Some(&name) => Ok(()),
                 Some(name) => {
-                    self.parts.store.note_timezone(&account.id, name).await.map_err(ReadError::Store)
+                    self.parts.store.note_timezone(&account.id, name).await.map_err(SessionError::Store)
                 }
                 None => Ok(()),
             },
-            Err(error @ (ReadError::Store(_) | ReadError::NeedsAuthorization(_))) => Err(error),
-            Err(ReadError::Failed { detail, .. }) => {
+            Err(error @ (SessionError::Store(_) | SessionError::NeedsAuthorization(_))) => Err(error),
+            Err(SessionError::Failed { detail, .. }) => {
                 tracing::debug!(account.id = %account.id, detail, "the time zone is not known yet");
                 Ok(())
             }
@@ -249,11 +249,11 @@ impl Poller {
         list: List,
         start: Timestamp,
         reading: &mut Reading,
-    ) -> Result<(), ReadError> {
+    ) -> Result<(), SessionError> {
         let until = matches!(list, List::ChangedJobs).then_some(start);
         let mut request = PageRequest { list, after: None };
         for _ in 0..PAGES_AT_MOST {
-            let answer = self.parts.session.page(&account.id, &request).await?;
+            let answer = self.parts.session.run(&account.id, &request).await?;
             reading.requests += 1;
             if reading.observed_at.is_none() {
                 reading.observed_at = answer.date;
@@ -272,7 +272,7 @@ impl Poller {
                 _ => return Ok(()),
             }
         }
-        Err(ReadError::Failed { detail: "Jobber's pages do not end".to_owned(), trouble: Trouble::Answer })
+        Err(SessionError::Failed { detail: "Jobber's pages do not end".to_owned(), trouble: Trouble::Answer })
     }
 
     /// Notes how the accounts fare, in one commit, and says it once when that changes.

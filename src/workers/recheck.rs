@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::backoff::Backoff;
 use super::parts::WorkerParts;
 use super::pool::{Effect, Entered, InFlight, Pool};
-use crate::accounts::session::{ReadError, Trouble};
+use crate::accounts::session::{SessionError, Trouble};
 use crate::clock::plus;
 use crate::crash_point::CrashPoint;
 use crate::domain::decide::{Contractor, Verdict, decide, preview};
@@ -31,6 +31,7 @@ use crate::domain::model::{
 };
 use crate::domain::plan::too_old;
 use crate::domain::rules::Rules;
+use crate::jobber::operations::{WorkDetails, WorkExtras};
 use crate::store::{AskCommit, StoreError};
 use crate::telemetry;
 
@@ -168,7 +169,9 @@ impl Rechecker {
     ) -> Result<AskOutcome, StoreError> {
         let rules = match self.parts.settings.rules_of(account) {
             Ok(rules) => rules,
-            Err(error) => return self.put_off(account, candidate, &ReadError::settings(error), effect).await,
+            Err(error) => {
+                return self.put_off(account, candidate, &SessionError::settings(error), effect).await;
+            }
         };
         if candidate.released_at.is_none()
             && let Some(saw) = too_old(candidate.finished_at, &rules, self.parts.clock.now())
@@ -184,7 +187,7 @@ impl Rechecker {
         }
         let facts = match self.read(account, &candidate.work).await {
             Ok(facts) => facts,
-            Err(ReadError::Store(error)) => return Err(error),
+            Err(SessionError::Store(error)) => return Err(error),
             Err(error) => return self.put_off(account, candidate, &error, effect).await,
         };
         let now = self.parts.clock.now();
@@ -245,19 +248,19 @@ impl Rechecker {
         &self,
         account: &Account,
         candidate: &Candidate,
-        error: &ReadError,
+        error: &SessionError,
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
         let (work, now, wait) = (&candidate.work, self.parts.clock.now(), wait_after(error));
         if effect == Effect::Apply {
             tracing::warn!(account.id = %account.id, work = %work, %error, "a recheck failed; it will be tried again");
             self.parts.store.commit_defer(&account.id, work, candidate.finished_at, plus(now, wait)).await?;
-            if let ReadError::Failed { trouble: Trouble::Outage { .. }, .. } = error {
+            if let SessionError::Failed { trouble: Trouble::Outage { .. }, .. } = error {
                 self.backoff.hold(&account.id, now, wait);
             }
         }
-        let needs_operator = matches!(error, ReadError::Failed { trouble: Trouble::Operator, .. });
-        let outage = matches!(error, ReadError::Failed { trouble: Trouble::Outage { .. }, .. });
+        let needs_operator = matches!(error, SessionError::Failed { trouble: Trouble::Operator, .. });
+        let outage = matches!(error, SessionError::Failed { trouble: Trouble::Outage { .. }, .. });
         let failure = Failure { detail: error.to_string(), needs_operator };
         Ok(AskOutcome::Failed { failure, outage })
     }
@@ -281,7 +284,7 @@ impl Rechecker {
             Ok(body) => body,
             Err(error) => {
                 let detail = format!("review.body_file: {error}");
-                let failure = ReadError::Failed { detail, trouble: Trouble::Operator };
+                let failure = SessionError::Failed { detail, trouble: Trouble::Operator };
                 return self.put_off(account, candidate, &failure, effect).await;
             }
         };
@@ -306,8 +309,8 @@ impl Rechecker {
         account: &Account,
         work: &WorkRef,
         trigger: Trigger,
-    ) -> Result<Option<AskBody>, ReadError> {
-        let rules = self.parts.settings.rules_of(account).map_err(ReadError::settings)?;
+    ) -> Result<Option<AskBody>, SessionError> {
+        let rules = self.parts.settings.rules_of(account).map_err(SessionError::settings)?;
         let Some(facts) = self.read(account, work).await? else { return Ok(None) };
         let contractor = Contractor { id: &account.id, name: &account.name };
         Ok(preview(contractor, trigger, &facts, &rules, self.parts.clock.now()))
@@ -315,11 +318,11 @@ impl Rechecker {
 
     /// Everything that decides, fresh. The crew and a job's invoice are read only for work that is worth it,
     /// and an ask goes out without them where Jobber hides them.
-    async fn read(&self, account: &Account, work: &WorkRef) -> Result<Option<Facts>, ReadError> {
-        let Some(mut facts) = self.parts.session.details(&account.id, work).await?.data else {
+    async fn read(&self, account: &Account, work: &WorkRef) -> Result<Option<Facts>, SessionError> {
+        let Some(mut facts) = self.parts.session.run(&account.id, &WorkDetails { work }).await?.data else {
             return Ok(None);
         };
-        let extras = self.parts.session.extras(&account.id, work).await?;
+        let extras = self.parts.session.run(&account.id, &WorkExtras { work }).await?;
         if let Some(hidden) = extras.hidden {
             tracing::debug!(account.id = %account.id, work = %work, hidden, "an ask without its extras");
         }
@@ -333,10 +336,12 @@ impl Rechecker {
     }
 }
 
-fn wait_after(error: &ReadError) -> SignedDuration {
+fn wait_after(error: &SessionError) -> SignedDuration {
     match error {
-        ReadError::Failed { trouble: Trouble::Answer | Trouble::Operator, .. } => WAIT_FOR_AN_ANSWER,
-        ReadError::Failed { trouble: Trouble::Outage { retry_after: Some(asked) }, .. } => REST.max(*asked),
+        SessionError::Failed { trouble: Trouble::Answer | Trouble::Operator, .. } => WAIT_FOR_AN_ANSWER,
+        SessionError::Failed { trouble: Trouble::Outage { retry_after: Some(asked) }, .. } => {
+            REST.max(*asked)
+        }
         _ => REST,
     }
 }

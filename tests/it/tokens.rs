@@ -1,6 +1,7 @@
 //! Refreshing, rotation, and connections that end.
 
 use jobber_reviewd::domain::model::{Connection, EncodedId, LostReason, Trigger, WorkRef};
+use jobber_reviewd::jobber::operations::WorkDetails;
 use jobber_reviewd::workers::poller::SweepOutcome;
 use jobber_reviewd::workers::pool::{Effect, no_progress};
 use jobber_sandbox::{FaultKind, Op};
@@ -52,9 +53,9 @@ async fn without_rotation_the_same_refresh_token_is_kept() {
 async fn ten_at_once_refresh_once() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     app.pass(hours(2));
-    let connection = &app.context.session;
     let work = WorkRef::job(EncodedId::new("bm9uZQ=="));
-    let reads = (0..10).map(|_| connection.details(&ace.id, &work));
+    let details = WorkDetails { work: &work };
+    let reads = (0..10).map(|_| app.context.session.run(&ace.id, &details));
     for read in futures_util::future::join_all(reads).await {
         assert!(read.unwrap().data.is_none());
     }
@@ -181,7 +182,8 @@ async fn a_refresh_goes_on_when_whoever_waited_for_it_goes_away() {
     app.pass(hours(2));
     app.fault(&ace, FaultKind::Hang { ms: 300 }, 1, Some("token"));
     let work = WorkRef::job(EncodedId::new("bm9uZQ=="));
-    let read = app.context.session.details(&ace.id, &work);
+    let details = WorkDetails { work: &work };
+    let read = app.context.session.run(&ace.id, &details);
     // Cut off while Jobber makes up its mind.
     let cut = tokio::time::timeout(std::time::Duration::from_millis(50), read).await;
     assert!(cut.is_err());

@@ -1,147 +1,89 @@
-//! From the derived GraphQL types to the model: the only place that knows both.
+//! Everything about one piece of work: what decides, and what makes an ask nicer.
 
-use jiff::Timestamp;
-
-use super::queries::{clients, connected_account, details, extras, invoices, jobs, visits};
-use super::{ApiError, Cards, ExtraFacts, Identity, Page};
 use crate::domain::model::{
-    AccountId, ClientFacts, ClientSnapshot, EmailAddress, Facts, InvoiceFacts, InvoiceRecord, JobFacts,
-    JobRecord, Person, Phone, Record, SnapshotEmail, SnapshotPhone, VisitFacts, VisitRecord, WorkKind,
-    WorkRef,
+    ClientFacts, EmailAddress, Facts, InvoiceFacts, InvoiceRecord, JobFacts, JobRecord, Person, Phone,
+    Record, VisitFacts, VisitRecord, WorkKind, WorkRef,
 };
-use crate::domain::webhook_event::Topic;
+use crate::jobber::operation::{Operation, RawAnswer, encode};
+use crate::jobber::query::{EncodedId, ISO8601DateTime, InvoiceStatusTypeEnum, JobStatusTypeEnum, query};
+use crate::jobber::{Answer, ApiError};
 
-pub(super) fn identity(data: connected_account::ResponseData) -> Result<Identity, ApiError> {
-    match data.account {
-        Some(account) => Ok(Identity { id: AccountId::new(account.id.as_str()), name: account.name }),
-        None => Err(ApiError::Unexpected { detail: "an access token without an account".to_owned() }),
+query!(Details, "graphql/details.graphql");
+query!(Extras, "graphql/extras.graphql");
+
+/// Everything that decides about one piece of work; `None` if Jobber no longer has it.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkDetails<'w> {
+    /// The work.
+    pub work: &'w WorkRef,
+}
+
+impl Operation for WorkDetails<'_> {
+    type Output = Option<Facts>;
+
+    fn kind(&self) -> &'static str {
+        "details"
+    }
+
+    fn request(&self) -> Result<Vec<u8>, ApiError> {
+        encode::<Details>(details::Variables {
+            id: self.work.id.clone(),
+            job: self.work.kind == WorkKind::Job,
+            visit: self.work.kind == WorkKind::Visit,
+            invoice: self.work.kind == WorkKind::Invoice,
+        })
+    }
+
+    fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<Option<Facts>>, ApiError> {
+        answer.whole::<Details>()?.and_then(|data| Ok(facts(data, self.work)))
     }
 }
 
-pub(super) fn completed_after(since: Timestamp) -> jobs::JobFilterAttributes {
-    jobs::JobFilterAttributes {
-        completed_at: Some(jobs::Iso8601DateTimeRangeInput { after: Some(since), before: None, eq: None }),
-        created_at: None,
-        end_at: None,
-        ids: None,
-        include_unscheduled: None,
-        job_type: None,
-        only_invoiceable: None,
-        start_at: None,
-        status: None,
-        visits_assigned_to_user_id: None,
-        visits_scheduled_between: None,
+/// What makes an ask nicer. What Jobber hides from this app, or does not answer in a way that can be used, is left out.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkExtras<'w> {
+    /// The work.
+    pub work: &'w WorkRef,
+}
+
+/// What makes an ask nicer and may be missing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ExtraFacts {
+    /// Who did the work.
+    pub crew: Vec<Person>,
+    /// The job's newest invoice.
+    pub invoice: Option<InvoiceFacts>,
+}
+
+impl Operation for WorkExtras<'_> {
+    type Output = ExtraFacts;
+
+    fn kind(&self) -> &'static str {
+        "extras"
     }
-}
 
-pub(super) fn jobs(data: jobs::ResponseData) -> Result<Page, ApiError> {
-    let records = data.jobs.nodes.into_iter().map(|job| {
-        Record::Job(JobRecord {
-            id: job.id,
-            number: job.job_number,
-            client_id: job.client.id,
-            updated_at: job.updated_at,
-            completed_at: job.completed_at,
-            status: job.job_status,
+    fn request(&self) -> Result<Vec<u8>, ApiError> {
+        encode::<Extras>(extras::Variables {
+            id: self.work.id.clone(),
+            job: self.work.kind == WorkKind::Job,
+            visit: self.work.kind == WorkKind::Visit,
+            invoice: self.work.kind == WorkKind::Invoice,
         })
-    });
-    page(records, data.jobs.page_info.has_next_page, data.jobs.page_info.end_cursor)
-}
+    }
 
-pub(super) fn visits(data: visits::ResponseData) -> Result<Page, ApiError> {
-    let records = data.visits.nodes.into_iter().map(|visit| {
-        Record::Visit(VisitRecord {
-            id: visit.id,
-            job_id: visit.job.id,
-            job_number: visit.job.job_number,
-            client_id: visit.client.id,
-            completed_at: visit.completed_at,
-        })
-    });
-    page(records, data.visits.page_info.has_next_page, data.visits.page_info.end_cursor)
-}
-
-pub(super) fn invoices(data: invoices::ResponseData) -> Result<Page, ApiError> {
-    let records = data.invoices.nodes.into_iter().map(|invoice| {
-        Record::Invoice(InvoiceRecord {
-            id: invoice.id,
-            number: invoice.invoice_number,
-            client_id: invoice.client.map(|client| client.id),
-            created_at: invoice.created_at,
-            updated_at: invoice.updated_at,
-            issued_at: invoice.issued_date,
-            received_at: invoice.received_date,
-            status: invoice.invoice_status,
-        })
-    });
-    page(records, data.invoices.page_info.has_next_page, data.invoices.page_info.end_cursor)
-}
-
-/// A page with its rows. One that promises another without saying where is no answer: rows would be missed.
-fn page(
-    records: impl Iterator<Item = Record>,
-    has_next_page: bool,
-    end_cursor: Option<String>,
-) -> Result<Page, ApiError> {
-    let next = match (has_next_page, end_cursor) {
-        (false, _) => None,
-        (true, Some(cursor)) => Some(cursor),
-        (true, None) => {
-            return Err(ApiError::Unexpected { detail: "a next page without a cursor".to_owned() });
+    fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<ExtraFacts>, ApiError> {
+        match answer.partial::<Extras>() {
+            Ok(answer) => answer.and_then(|data| Ok(extras(data))),
+            // What could not be had for good is done without; what may be had later is waited for.
+            Err(
+                error @ (ApiError::Hidden { .. } | ApiError::Rejected { .. } | ApiError::Unexpected { .. }),
+            ) => Ok(Answer::without(ExtraFacts::default(), error.to_string())),
+            Err(error) => Err(error),
         }
-    };
-    Ok(Page { records: records.collect(), next })
-}
-
-pub(super) fn cards(data: clients::ResponseData) -> Result<Cards, ApiError> {
-    let page =
-        page(std::iter::empty(), data.clients.page_info.has_next_page, data.clients.page_info.end_cursor)?;
-    let cards = data.clients.nodes.into_iter().map(|client| ClientSnapshot {
-        id: client.id,
-        name: client.name,
-        first_name: client.first_name,
-        last_name: client.last_name,
-        company_name: client.company_name.filter(|name| !name.is_empty()),
-        is_archived: client.is_archived,
-        receives_review_requests: client.receives_review_requests,
-        phones: client
-            .phones
-            .into_iter()
-            .map(|phone| SnapshotPhone {
-                number: phone.normalized_phone_number.unwrap_or(phone.number),
-                takes_texts: phone.sms_allowed,
-                is_primary: phone.primary,
-            })
-            .collect(),
-        emails: client
-            .emails
-            .into_iter()
-            .map(|email| SnapshotEmail { address: email.address, is_primary: email.primary })
-            .collect(),
-        updated_at: client.updated_at,
-    });
-    Ok(Cards { cards: cards.collect(), next: page.next })
-}
-
-pub(super) fn details_variables(work: &WorkRef) -> details::Variables {
-    details::Variables {
-        id: work.id.clone(),
-        job: work.kind == WorkKind::Job,
-        visit: work.kind == WorkKind::Visit,
-        invoice: work.kind == WorkKind::Invoice,
     }
 }
 
-pub(super) fn extras_variables(work: &WorkRef) -> extras::Variables {
-    extras::Variables {
-        id: work.id.clone(),
-        job: work.kind == WorkKind::Job,
-        visit: work.kind == WorkKind::Visit,
-        invoice: work.kind == WorkKind::Invoice,
-    }
-}
-
-pub(super) fn facts(data: details::ResponseData, work: &WorkRef) -> Option<Facts> {
+fn facts(data: details::ResponseData, work: &WorkRef) -> Option<Facts> {
     match work.kind {
         WorkKind::Job => data.job.map(job),
         WorkKind::Visit => data.visit.map(visit),
@@ -271,7 +213,7 @@ fn address(property: details::PropertyDetails) -> Option<String> {
     Some(line).filter(|line| !line.is_empty())
 }
 
-pub(super) fn extras(data: extras::ResponseData) -> ExtraFacts {
+fn extras(data: extras::ResponseData) -> ExtraFacts {
     if let Some(job) = data.job {
         // The crew is that of the last completed visit that had one.
         let crew = job.visits.nodes.into_iter().map(crew).find(|crew| !crew.is_empty());
@@ -307,21 +249,5 @@ fn invoice_facts(invoice: extras::InvoiceExtras) -> InvoiceFacts {
         total: invoice.amounts.map(|amounts| amounts.total),
         status: invoice.invoice_status,
         allow_review_request: invoice.allow_review_request,
-    }
-}
-/// A topic as Jobber's schema has it.
-pub(super) fn topic(topic: Topic) -> super::queries::event_on::WebHookTopicEnum {
-    use super::queries::event_on::WebHookTopicEnum as Theirs;
-
-    match topic {
-        Topic::JobClosed => Theirs::JOB_CLOSED,
-        Topic::JobUpdate => Theirs::JOB_UPDATE,
-        Topic::VisitComplete => Theirs::VISIT_COMPLETE,
-        Topic::VisitUpdate => Theirs::VISIT_UPDATE,
-        Topic::InvoiceCreate => Theirs::INVOICE_CREATE,
-        Topic::InvoiceUpdate => Theirs::INVOICE_UPDATE,
-        Topic::ClientUpdate => Theirs::CLIENT_UPDATE,
-        Topic::AppDisconnect => Theirs::APP_DISCONNECT,
-        Topic::AppConnect => Theirs::APP_CONNECT,
     }
 }

@@ -1,0 +1,73 @@
+//! Clients that changed: how they are called and reached.
+
+use super::{next, rows};
+use crate::domain::model::{ClientSnapshot, SnapshotEmail, SnapshotPhone};
+use crate::jobber::operation::{Operation, RawAnswer, encode};
+use crate::jobber::query::{EncodedId, ISO8601DateTime, query};
+use crate::jobber::{Answer, ApiError};
+
+query!(Clients, "graphql/clients.graphql");
+
+/// Which page of the clients that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedClients {
+    /// Changed after this.
+    pub since: ISO8601DateTime,
+    /// The page cursor of the page before; `None` for the first page.
+    pub after: Option<String>,
+}
+
+/// One page of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientsPage {
+    /// Its rows.
+    pub clients: Vec<ClientSnapshot>,
+    /// The page cursor for the next one, if there is one.
+    pub next: Option<String>,
+}
+
+impl Operation for ChangedClients {
+    type Output = ClientsPage;
+
+    fn kind(&self) -> &'static str {
+        if self.after.is_some() { "next clients" } else { "first clients" }
+    }
+
+    fn request(&self) -> Result<Vec<u8>, ApiError> {
+        let (first, after) = (rows(self.after.as_ref()), self.after.clone());
+        encode::<Clients>(clients::Variables { since: self.since, first, after })
+    }
+
+    fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<ClientsPage>, ApiError> {
+        answer.whole::<Clients>()?.and_then(page)
+    }
+}
+
+fn page(data: clients::ResponseData) -> Result<ClientsPage, ApiError> {
+    let clients = data.clients.nodes.into_iter().map(|client| ClientSnapshot {
+        id: client.id,
+        name: client.name,
+        first_name: client.first_name,
+        last_name: client.last_name,
+        company_name: client.company_name.filter(|name| !name.is_empty()),
+        is_archived: client.is_archived,
+        receives_review_requests: client.receives_review_requests,
+        phones: client
+            .phones
+            .into_iter()
+            .map(|phone| SnapshotPhone {
+                number: phone.normalized_phone_number.unwrap_or(phone.number),
+                takes_texts: phone.sms_allowed,
+                is_primary: phone.primary,
+            })
+            .collect(),
+        emails: client
+            .emails
+            .into_iter()
+            .map(|email| SnapshotEmail { address: email.address, is_primary: email.primary })
+            .collect(),
+        updated_at: client.updated_at,
+    });
+    let info = data.clients.page_info;
+    Ok(ClientsPage { clients: clients.collect(), next: next(info.has_next_page, info.end_cursor)? })
+}

@@ -1,0 +1,87 @@
+//! Jobber's webhooks: having it send the events of a topic, or no more.
+
+use super::accepted;
+use crate::domain::webhook_event::Topic;
+use crate::jobber::operation::{Operation, RawAnswer, encode};
+use crate::jobber::query::{EncodedId, query};
+use crate::jobber::{Answer, ApiError, UserError};
+
+query!(EventOn, "graphql/event_on.graphql");
+query!(EventOff, "graphql/event_off.graphql");
+
+/// Has Jobber send the events of a topic; the endpoint's id.
+#[derive(Debug, Clone)]
+pub struct Subscribe {
+    /// Which events.
+    pub topic: Topic,
+    /// Where to.
+    pub url: String,
+}
+
+impl Operation for Subscribe {
+    type Output = EncodedId;
+
+    fn kind(&self) -> &'static str {
+        "event on"
+    }
+
+    fn request(&self) -> Result<Vec<u8>, ApiError> {
+        let input = event_on::WebhookEndpointCreateInput { topic: theirs(self.topic), url: self.url.clone() };
+        encode::<EventOn>(event_on::Variables { input })
+    }
+
+    fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<EncodedId>, ApiError> {
+        answer.whole::<EventOn>()?.and_then(|data| {
+            let payload = data.webhook_endpoint_create;
+            if let Some(endpoint) = payload.webhook_endpoint {
+                return Ok(endpoint.id);
+            }
+            let errors = payload.user_errors.into_iter();
+            accepted(errors.map(|error| UserError { message: error.message, path: error.path }))?;
+            Err(ApiError::Unexpected { detail: "no endpoint and no error".to_owned() })
+        })
+    }
+}
+
+/// Has Jobber send nothing more to these endpoints.
+#[derive(Debug, Clone)]
+pub struct Unsubscribe {
+    /// Their ids.
+    pub endpoints: Vec<EncodedId>,
+}
+
+impl Operation for Unsubscribe {
+    type Output = ();
+
+    fn kind(&self) -> &'static str {
+        "event off"
+    }
+
+    fn request(&self) -> Result<Vec<u8>, ApiError> {
+        encode::<EventOff>(event_off::Variables { ids: self.endpoints.clone() })
+    }
+
+    fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<()>, ApiError> {
+        answer.whole::<EventOff>()?.and_then(|data| {
+            let errors = data.webhook_endpoint_delete.user_errors.into_iter();
+            accepted(errors.map(|error| UserError { message: error.message, path: error.path }))
+        })
+    }
+}
+
+/// A topic as Jobber's schema has it.
+fn theirs(topic: Topic) -> event_on::WebHookTopicEnum {
+    use event_on::WebHookTopicEnum as Theirs;
+
+    match topic {
+        Topic::JobClosed => Theirs::JOB_CLOSED,
+        Topic::JobUpdate => Theirs::JOB_UPDATE,
+        Topic::VisitComplete => Theirs::VISIT_COMPLETE,
+        Topic::VisitUpdate => Theirs::VISIT_UPDATE,
+        Topic::InvoiceCreate => Theirs::INVOICE_CREATE,
+        Topic::InvoiceUpdate => Theirs::INVOICE_UPDATE,
+        Topic::ClientUpdate => Theirs::CLIENT_UPDATE,
+        Topic::AppDisconnect => Theirs::APP_DISCONNECT,
+        Topic::AppConnect => Theirs::APP_CONNECT,
+    }
+}
