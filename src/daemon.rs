@@ -239,10 +239,11 @@ async fn announce(context: &Context, http: SocketAddr, scheduler: &JobScheduler)
     context.bells.sweep.notify_one();
     context.bells.prune.notify_one();
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("watching")]);
+    let accounts = context.store.accounts().await?.len();
     tracing::info!(
         http.listen = %http,
         poll.schedule = context.config.poll.schedule.as_str(),
-        accounts = context.store.accounts()?.len(),
+        accounts,
         "running"
     );
     Ok(())
@@ -263,14 +264,14 @@ async fn schedule(context: &Arc<Context>) -> anyhow::Result<Sweeps> {
 }
 
 /// How everything stands, in a line for `systemctl status`.
-fn in_short(context: &Context) -> Result<String, StoreError> {
+async fn in_short(context: &Context) -> Result<String, StoreError> {
     let (mut active, mut lost) = (0, 0);
-    for account in context.store.accounts()? {
+    for account in context.store.accounts().await? {
         active += usize::from(account.is_active());
         lost += usize::from(account.state() == "needs_authorization");
     }
-    let waiting = context.store.waiting_count()?;
-    let troubles = match (lost, context.notifier.standing()?.len()) {
+    let waiting = context.store.waiting_count().await?;
+    let troubles = match (lost, context.notifier.standing().await?.len()) {
         (0, 0) => "all is well".to_owned(),
         (0, alerts) => format!("{alerts} troubles: jobber-reviewd status"),
         (lost, _) => format!("{lost} need a new link: jobber-reviewd status"),
@@ -303,10 +304,10 @@ impl Loops {
                 () = self.context.bells.sweep.notified() => {}
             }
             self.start(|context| async move {
-                let accounts = context.store.accounts()?;
+                let accounts = context.store.accounts().await?;
                 let swept = context.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
                 tracing::debug!(accounts = swept.len(), "swept");
-                if context.watcher.watch_once(context.store.accounts()?).await? > 0 {
+                if context.watcher.watch_once(context.store.accounts().await?).await? > 0 {
                     context.bells.delivery.notify_one();
                 }
                 context.bells.recheck.notify_one();
@@ -325,7 +326,7 @@ impl Loops {
             self.pulse.bell.now();
             self.start(|context| async move {
                 context.notifier.notify_once().await?;
-                tell_systemd(&[NotifyState::Status(&in_short(&context)?)]);
+                tell_systemd(&[NotifyState::Status(&in_short(&context).await?)]);
                 Ok(())
             });
         }
@@ -339,7 +340,7 @@ impl Loops {
                 // What waited for Jobber to answer again.
                 () = tokio::time::sleep(LOOK) => {}
             }
-            if !self.context.store.has_follow_ups()? {
+            if !self.context.store.has_follow_ups().await? {
                 continue;
             }
             self.start(|context| async move {
@@ -405,7 +406,7 @@ impl Loops {
         &self,
         beat: &Beat,
         bell: &Notify,
-        next: impl Fn(&Store) -> Result<Option<Timestamp>, StoreError>,
+        next: impl AsyncFn(&Store) -> Result<Option<Timestamp>, StoreError>,
     ) -> Result<bool, StoreError> {
         let mut wait = LOOK_AGAIN;
         loop {
@@ -416,7 +417,7 @@ impl Loops {
             }
             beat.now();
             wait = LOOK;
-            if let Some(at) = next(&self.context.store)? {
+            if let Some(at) = next(&self.context.store).await? {
                 let until = self.context.clock.sleep_until(at);
                 if until.is_zero() {
                     return Ok(true);
@@ -426,7 +427,7 @@ impl Loops {
         }
     }
 
-    /// Starts a step in a task of its own; a failure of the store ends the daemon.
+    /// Starts a step in a task of its own. A store that cannot be relied upon ends the daemon.
     fn start<F>(&self, step: impl Fn(Arc<Context>) -> F)
     where
         F: Future<Output = Result<(), StoreError>> + Send + 'static,
@@ -435,8 +436,10 @@ impl Loops {
         self.steps.spawn(async move {
             if let Err(error) = step.await {
                 tracing::error!(%error, "a step failed");
-                // Nobody listens any more when the daemon is ending already.
-                let _ending = fail.send(error);
+                if error.is_fatal() {
+                    // Nobody listens any more when the daemon is ending already.
+                    let _ending = fail.send(error);
+                }
             }
         });
     }

@@ -371,8 +371,8 @@ impl Play<'_> {
         self.stage.walk_through(&url, account, Trigger::JobCompleted).await?;
         let id = self.connected().await?;
         tell("  connected; customers are asked half an hour after a job is closed.")?;
-        self.until("the first sweep", || {
-            Ok(self.skipped(&id, &walter, SkipReason::BeforeConnection)?.then_some(()))
+        self.until("the first sweep", async || {
+            Ok(self.skipped(&id, &walter, SkipReason::BeforeConnection).await?.then_some(()))
         })
         .await?;
         tell(&format!("  {}’s job was finished before that: never asked about.", walter.name))?;
@@ -388,10 +388,10 @@ impl Play<'_> {
         tell(&format!("  {}: has neither a phone that takes texts nor an e-mail address", aisha.name))?;
         tell(&format!("  {}: nothing wrong yet", peter.name))?;
         let all = [&john, &maria, &peter, &aisha, &grace];
-        self.until("all five seen", || {
+        self.until("all five seen", async || {
             let mut seen = true;
             for customer in all {
-                seen &= self.decision(&id, &customer.job)?.is_some();
+                seen &= self.decision(&id, &customer.job).await?.is_some();
             }
             Ok(seen.then_some(()))
         })
@@ -399,16 +399,16 @@ impl Play<'_> {
         tell("The daemon has seen them and waits half an hour.")?;
         self.reopen(account, &peter)?;
         tell(&format!("  Meanwhile {}’s job is reopened: the drain is blocked again.", peter.name))?;
-        self.until("every decision", || {
-            let done = self.skipped(&id, &peter, SkipReason::NoLongerFinished)?
-                && self.skipped(&id, &maria, SkipReason::ClientOptedOut)?
-                && self.skipped(&id, &aisha, SkipReason::NoContact)?;
+        self.until("every decision", async || {
+            let done = self.skipped(&id, &peter, SkipReason::NoLongerFinished).await?
+                && self.skipped(&id, &maria, SkipReason::ClientOptedOut).await?
+                && self.skipped(&id, &aisha, SkipReason::NoContact).await?;
             Ok(done.then_some(()))
         })
         .await?;
         tell("It is time. Everything is read fresh, and decided:")?;
         tell(&format!("  {}, {} and {} are not asked.", maria.name, aisha.name, peter.name))?;
-        self.until("two asks", || Ok((self.stage.platform().asks.len() == 2).then_some(()))).await?;
+        self.until("two asks", async || Ok((self.stage.platform().asks.len() == 2).then_some(()))).await?;
         let requests = self.stage.platform().requests;
         tell(&format!(
             "  {} and {} are asked. The platform failed twice and got {requests} requests, each ask under one id.",
@@ -423,7 +423,7 @@ impl Play<'_> {
             "Jobber answered {} requests for {} points of the account’s budget.",
             stats.requests, stats.points
         ))?;
-        self.tables(&id)
+        self.tables(&id).await
     }
 
     /// Another trigger, another card: the same work, the same person.
@@ -433,9 +433,9 @@ impl Play<'_> {
         tell("Ace Plumbing changes its mind, through another link: from now on, when an invoice is paid.")?;
         let invoice = self.pay(account, john)?;
         tell(&format!("  {} pays for the {}, the work he was asked about.", john.name, john.title))?;
-        self.until("the last decision", || {
+        self.until("the last decision", async || {
             let skipped = matches!(
-                self.decision(id, &invoice)?.map(|decision| decision.outcome),
+                self.decision(id, &invoice).await?.map(|decision| decision.outcome),
                 Some(Outcome::Skipped { reason: SkipReason::AlreadyAsked })
             );
             Ok(skipped.then_some(()))
@@ -448,9 +448,9 @@ impl Play<'_> {
             "Somebody in the office makes a second card, {}, with the telephone of {}; a {} is done and paid.",
             joan.name, john.name, joan.title
         ))?;
-        self.until("the second card", || {
+        self.until("the second card", async || {
             let skipped = matches!(
-                self.decision(id, &invoice)?.map(|decision| decision.outcome),
+                self.decision(id, &invoice).await?.map(|decision| decision.outcome),
                 Some(Outcome::Skipped { reason: SkipReason::AskedRecently })
             );
             Ok(skipped.then_some(()))
@@ -470,7 +470,7 @@ impl Play<'_> {
         self.close(account, peter)?;
         self.pay(account, peter)?;
         let paid = Instant::now();
-        self.until("the ask", || Ok((self.stage.platform().asks.len() > before).then_some(()))).await?;
+        self.until("the ask", async || Ok((self.stage.platform().asks.len() > before).then_some(()))).await?;
         tell(&format!(
             "  {} pays for the {}, which is mended now. {} ms later the ask is at the platform.",
             peter.name,
@@ -487,17 +487,17 @@ impl Play<'_> {
         Ok(verb.run(scene).await?)
     }
 
-    fn tables(&self, id: &AccountId) -> anyhow::Result<()> {
-        let platform = self.stage.platform();
-        let asked = platform.asks.iter().map(|(ask, body)| {
+    async fn tables(&self, id: &AccountId) -> anyhow::Result<()> {
+        let row = |(ask, body): (&AskId, &Value)| {
             let text =
                 |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
             [text("/client/name"), text("/client/phone"), text("/message"), ask.to_string()]
-        });
+        };
+        let asked: Vec<[String; 4]> = self.stage.platform().asks.iter().map(row).collect();
         tell("\nASKED\n")?;
-        tell(&table(&["customer", "phone", "message", "id"], asked))?;
-        let decisions = self.stage.context.store.decisions(id).collect::<Result<Vec<_>, _>>()?;
-        let clients: BTreeMap<EncodedId, String> = self.client_names(id)?;
+        tell(&table(&["customer", "phone", "message", "id"], asked.into_iter()))?;
+        let decisions = self.stage.context.store.decisions(id).await?;
+        let clients: BTreeMap<EncodedId, String> = self.client_names(id).await?;
         let skipped = decisions.iter().filter_map(|decision| {
             let Outcome::Skipped { reason } = decision.outcome else { return None };
             let client = decision.subject.client_id.as_ref().and_then(|client| clients.get(client));
@@ -514,10 +514,14 @@ impl Play<'_> {
     }
 
     /// Waits until `look` finds something.
-    async fn until<T>(&self, what: &str, look: impl Fn() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    async fn until<T>(
+        &self,
+        what: &str,
+        look: impl AsyncFn() -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<T> {
         let begun = Instant::now();
         loop {
-            if let Some(found) = look()? {
+            if let Some(found) = look().await? {
                 return Ok(found);
             }
             if begun.elapsed() > PATIENCE {
@@ -529,16 +533,18 @@ impl Play<'_> {
 
     async fn connected(&self) -> anyhow::Result<AccountId> {
         let store = &self.stage.context.store;
-        self.until("the connection", || Ok(store.accounts()?.into_iter().next().map(|account| account.id)))
-            .await
+        self.until("the connection", async || {
+            Ok(store.accounts().await?.into_iter().next().map(|account| account.id))
+        })
+        .await
     }
 
-    fn decision(&self, id: &AccountId, work: &WorkRef) -> anyhow::Result<Option<Decision>> {
-        Ok(self.stage.context.store.decision(id, work)?)
+    async fn decision(&self, id: &AccountId, work: &WorkRef) -> anyhow::Result<Option<Decision>> {
+        Ok(self.stage.context.store.decision(id, work).await?)
     }
 
-    fn skipped(&self, id: &AccountId, customer: &Customer, reason: SkipReason) -> anyhow::Result<bool> {
-        let outcome = self.decision(id, &customer.job)?.map(|decision| decision.outcome);
+    async fn skipped(&self, id: &AccountId, customer: &Customer, reason: SkipReason) -> anyhow::Result<bool> {
+        let outcome = self.decision(id, &customer.job).await?.map(|decision| decision.outcome);
         Ok(outcome == Some(Outcome::Skipped { reason }))
     }
 
@@ -577,8 +583,9 @@ impl Play<'_> {
         customers.try_into().map_err(|_| anyhow!("the seed has another cast"))
     }
 
-    fn client_names(&self, id: &AccountId) -> anyhow::Result<BTreeMap<EncodedId, String>> {
-        let account = self.account(&self.stage.context.store.account(id)?.context("no account")?.name)?;
+    async fn client_names(&self, id: &AccountId) -> anyhow::Result<BTreeMap<EncodedId, String>> {
+        let account =
+            self.account(&self.stage.context.store.account(id).await?.context("no account")?.name)?;
         let data = self.jobber(account, "{ clients(first: 100) { nodes { id name } } }", Value::Null)?;
         let clients = data["clients"]["nodes"].as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -16,6 +16,7 @@ pub mod status;
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::onboarding::ConnectError;
 use crate::context::Context;
 use crate::domain::model::Account;
 use crate::store::StoreError;
@@ -35,6 +36,15 @@ pub enum OpError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ConnectError> for OpError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Store(error) => Self::Store(error),
+            error => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 impl OpError {
@@ -77,13 +87,16 @@ impl Done {
 }
 
 /// The account that was named, if one was.
-fn named(context: &Context, name: Option<String>) -> Result<Option<Account>, OpError> {
-    name.map(|name| find_account(context, &name)).transpose()
+async fn named(context: &Context, name: Option<String>) -> Result<Option<Account>, OpError> {
+    match name {
+        Some(name) => find_account(context, &name).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The account with this id, or the only one with this name or label.
-fn find_account(context: &Context, text: &str) -> Result<Account, OpError> {
-    let accounts = context.store.accounts()?;
+async fn find_account(context: &Context, text: &str) -> Result<Account, OpError> {
+    let accounts = context.store.accounts().await?;
     if let Some(account) = accounts.iter().find(|account| account.id.as_str() == text) {
         return Ok(account.clone());
     }

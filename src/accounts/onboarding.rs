@@ -42,10 +42,18 @@ pub enum ConnectError {
     /// Jobber gave tokens and then did not say whose they are.
     #[error(transparent)]
     Api(ApiError),
+    /// No secret could be made.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// The system gives no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random bytes: {0}")]
+pub struct NoRandomness(getrandom::Error);
 
 /// What a new link is to be.
 #[derive(Debug, Clone)]
@@ -83,7 +91,7 @@ impl Onboarding {
     }
 
     /// Makes a link. Its address is known from here on to nobody but the caller.
-    pub async fn create_link(&self, new: NewLink) -> Result<(Link, SecretString), StoreError> {
+    pub async fn create_link(&self, new: NewLink) -> Result<(Link, SecretString), ConnectError> {
         let now = self.clock.now();
         let secret = random()?;
         let id: String = hash(random()?.expose_secret()).chars().take(10).collect();
@@ -102,13 +110,13 @@ impl Onboarding {
     }
 
     /// The link behind `token`, if `browser` may press its button now.
-    pub fn look_up(
+    pub async fn look_up(
         &self,
         token: &SecretString,
         browser: Option<&SecretString>,
     ) -> Result<Result<Link, LinkRefusal>, StoreError> {
         let browser = browser.map(|browser| hash(browser.expose_secret())).unwrap_or_default();
-        self.store.usable_link(&hash(token.expose_secret()), &browser, self.clock.now())
+        self.store.usable_link(&hash(token.expose_secret()), &browser, self.clock.now()).await
     }
 
     /// The button: reserves the link for `browser` and answers where at Jobber the browser goes.
@@ -162,10 +170,9 @@ impl Onboarding {
 }
 
 /// 256 random bits, fit for an address.
-pub fn random() -> Result<SecretString, StoreError> {
+pub fn random() -> Result<SecretString, NoRandomness> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| StoreError::Failed(format!("the system gives no random bytes: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(NoRandomness)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes).into())
 }
 

@@ -167,9 +167,13 @@ impl Settings {
     }
 
     /// Where one entry of the outbox goes: an ask, or an event. `None` for an event that nobody listens to any more.
-    pub fn receiver_for(&self, account: &Account, id: &AskId) -> Result<Option<Receiver>, ReceiverError> {
+    pub async fn receiver_for(
+        &self,
+        account: &Account,
+        id: &AskId,
+    ) -> Result<Option<Receiver>, ReceiverError> {
         if !id.is_event() {
-            return self.receiver_of(account).map(Some);
+            return self.receiver_of(account).await.map(Some);
         }
         Ok(self.events_receiver())
     }
@@ -181,9 +185,9 @@ impl Settings {
     }
 
     /// Where an account's asks go.
-    pub fn receiver_of(&self, account: &Account) -> Result<Receiver, ReceiverError> {
+    pub async fn receiver_of(&self, account: &Account) -> Result<Receiver, ReceiverError> {
         let url = self.edition().terms_of(account)?.review.webhook_url.0.clone();
-        let secret = self.store.webhook_secret(&account.id)?.map(|text| WebhookSecret::parse(&text));
+        let secret = self.store.webhook_secret(&account.id).await?.map(|text| WebhookSecret::parse(&text));
         // It was tried before it was stored.
         let secret = secret.transpose().map_err(|error| ConfigError::of("webhook_secret_file", error))?;
         Ok(Receiver { url, secret: secret.unwrap_or_else(|| self.secret.clone()) })

@@ -194,7 +194,7 @@ impl Source {
     }
 
     async fn held(&self, account: &AccountId) -> Result<Held, TokenError> {
-        match self.store.tokens(account)? {
+        match self.store.tokens(account).await? {
             Some(held) => Ok(held),
             None => Err(self.lose(account, LostReason::NoToken, None).await?),
         }

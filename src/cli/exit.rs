@@ -70,7 +70,7 @@ pub(super) fn status_of_store(error: Option<&StoreError>) -> Status {
             Status::NeedsHuman
         }
         // It heals, or can be healed, without touching the settings: systemd may try again.
-        Some(StoreError::Sled(_) | StoreError::Failed(_)) => Status::Failed,
+        Some(StoreError::Database(_) | StoreError::Failed(_)) => Status::Failed,
         Some(StoreError::Open { error, .. }) if is_full(error) => Status::Failed,
         _ => Status::Usage,
     }

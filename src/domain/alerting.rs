@@ -303,27 +303,29 @@ fn is_silent_still(alert: &Alert, view: &View) -> bool {
         })
 }
 
-/// What a trouble from `since` to `now` held up in an account that asks by `rules`.
-pub fn held_up(
-    decisions: impl Iterator<Item = Decision>,
-    rules: &Rules,
-    since: Timestamp,
-    now: Timestamp,
-) -> (usize, usize) {
-    let (mut late, mut missed) = (0, 0);
-    for decision in decisions {
+/// What a trouble held up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeldUp {
+    /// Asks that leave later because of it.
+    pub late: usize,
+    /// Works that are too old now.
+    pub missed: usize,
+}
+
+impl HeldUp {
+    /// Counts one decision of an account that asks by `rules`, for a trouble from `since` to `now`.
+    pub fn count(&mut self, decision: &Decision, rules: &Rules, since: Timestamp, now: Timestamp) {
         let due = rules.hours.leaves(plus(decision.finished_at, rules.delay));
         if due < since || due > minus(now, LATE) {
-            continue;
+            return;
         }
         match decision.outcome {
-            Outcome::Waiting { .. } => late += 1,
-            Outcome::Asked { .. } if decision.at.duration_since(due) > LATE => late += 1,
-            Outcome::Skipped { reason: SkipReason::TooOld } => missed += 1,
+            Outcome::Waiting { .. } => self.late += 1,
+            Outcome::Asked { .. } if decision.at.duration_since(due) > LATE => self.late += 1,
+            Outcome::Skipped { reason: SkipReason::TooOld } => self.missed += 1,
             Outcome::Asked { .. } | Outcome::Skipped { .. } => {}
         }
     }
-    (late, missed)
 }
 
 /// Ends an alert.

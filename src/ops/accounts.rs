@@ -69,21 +69,21 @@ pub struct AccountChange {
 }
 
 /// Every account, by id.
-pub fn list(context: &Context) -> Result<Vec<Account>, OpError> {
-    Ok(context.store.accounts()?)
+pub async fn list(context: &Context) -> Result<Vec<Account>, OpError> {
+    Ok(context.store.accounts().await?)
 }
 
 /// One account, and what it does otherwise than the others.
-pub fn show(context: &Context, name: &str) -> Result<AccountShown, OpError> {
-    shown(context, find_account(context, name)?)
+pub async fn show(context: &Context, name: &str) -> Result<AccountShown, OpError> {
+    shown(context, find_account(context, name).await?).await
 }
 
-fn shown(context: &Context, account: Account) -> Result<AccountShown, OpError> {
+async fn shown(context: &Context, account: Account) -> Result<AccountShown, OpError> {
     let review = context.settings.review(&account.overrides);
     let problem = review.as_ref().err().map(ToString::to_string);
     let review = review.unwrap_or_else(|_| context.settings.defaults());
     let review = serde_json::to_value(review).unwrap_or_default();
-    let has_secret = context.store.webhook_secret(&account.id)?.is_some();
+    let has_secret = context.store.webhook_secret(&account.id).await?.is_some();
     let own = &account.overrides;
     let settings = KEYS
         .iter()
@@ -110,7 +110,7 @@ fn shown(context: &Context, account: Account) -> Result<AccountShown, OpError> {
 
 /// Gives an account settings of its own. They are tried as a whole first: what cannot be used changes nothing.
 pub async fn set(context: &Context, name: &str, wanted: AccountChange) -> Result<AccountShown, OpError> {
-    let account = find_account(context, name)?;
+    let account = find_account(context, name).await?;
     let refused = |words: String| Err(OpError::Refused(words));
     let (mut change, mut own) = (Change::default(), account.overrides.clone());
     for (key, value) in wanted.set {
@@ -169,7 +169,7 @@ pub async fn set(context: &Context, name: &str, wanted: AccountChange) -> Result
         Some(account) => {
             // What is due by its new settings may be due now.
             context.bells.delivery.notify_one();
-            shown(context, account)
+            shown(context, account).await
         }
         None => Err(OpError::NotFound(format!("{name} was removed meanwhile"))),
     }
@@ -181,7 +181,7 @@ fn default_trigger(context: &Context) -> Trigger {
 
 /// Pauses an account: nothing is read, nothing is sent, what waits is kept.
 pub async fn pause(context: &Context, name: &str) -> Result<Done, OpError> {
-    let account = find_account(context, name)?;
+    let account = find_account(context, name).await?;
     let changed = context.store.pause(&account.id, Some(context.clock.now())).await?;
     let name = &account.name;
     if !changed {
@@ -198,7 +198,7 @@ pub async fn pause(context: &Context, name: &str) -> Result<Done, OpError> {
 
 /// Resumes a paused account.
 pub async fn resume(context: &Context, name: &str) -> Result<Done, OpError> {
-    let account = find_account(context, name)?;
+    let account = find_account(context, name).await?;
     let changed = context.store.pause(&account.id, None).await?;
     context.bells.sweep.notify_one();
     context.bells.delivery.notify_one();
@@ -208,7 +208,7 @@ pub async fn resume(context: &Context, name: &str) -> Result<Done, OpError> {
 
 /// Ends a connection: tells Jobber, and then forgets the tokens. Where Jobber cannot be told nothing changes.
 pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> {
-    let account = find_account(context, name)?;
+    let account = find_account(context, name).await?;
     if let Connection::Disconnected { .. } = account.connection {
         return Ok(Done::new(format!("{} is disconnected already", account.name)));
     }
@@ -245,14 +245,14 @@ pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> 
 
 /// Forgets an account whose connection is over, and everything decided for it. Without `write` it only counts.
 pub async fn remove(context: &Context, name: &str, write: bool) -> Result<Done, OpError> {
-    let account = find_account(context, name)?;
+    let account = find_account(context, name).await?;
     if account.connection.is_connected() {
         return Err(OpError::Refused(format!(
             "{} is connected: `account disconnect` it first",
             account.name
         )));
     }
-    let Belongings { decisions, waiting, asks } = context.store.belongings(&account.id)?;
+    let Belongings { decisions, waiting, asks } = context.store.belongings(&account.id).await?;
     let what =
         format!("{decisions} decisions ({waiting} of them still waiting) and {asks} asks on their way");
     let name = &account.name;

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{OpError, named};
+use crate::accounts::onboarding::random;
 use crate::accounts::session::SessionError;
 use crate::accounts::settings::{Receiver, ReceiverError};
 use crate::accounts::tokens::TokenError;
@@ -94,7 +95,7 @@ pub async fn doctor(context: &Context) -> Result<Vec<Check>, OpError> {
     });
     checks.push(public_url(context).await);
     checks.push(version(now));
-    let known = context.store.accounts()?;
+    let known = context.store.accounts().await?;
     if !reached {
         checks.push(Check::skipped("accounts", "Jobber's API"));
     } else if known.is_empty() {
@@ -103,7 +104,7 @@ pub async fn doctor(context: &Context) -> Result<Vec<Check>, OpError> {
         checks.extend(accounts(context, &known).await?);
     }
     checks.extend(receivers(context, &known, now).await?);
-    checks.push(queue(context)?);
+    checks.push(queue(context).await?);
     Ok(checks)
 }
 
@@ -225,7 +226,7 @@ async fn accounts(context: &Context, known: &[Account]) -> Result<Vec<Check>, St
         }
         match context.session.run(&account.id, &WhoAmI).await {
             Ok(answer) if answer.data.id == account.id => {
-                let health = context.store.health(&account.id)?;
+                let health = context.store.health(&account.id).await?;
                 match health.last_error.filter(|_| health.needs_operator) {
                     Some(error) => checks.push(Check::failed(name, "its sweeps fail", error)),
                     None => fine += 1,
@@ -265,9 +266,9 @@ async fn receivers(context: &Context, known: &[Account], now: Timestamp) -> Resu
     let default = context.settings.default_receiver();
     receivers.insert((default.id(), None), (default, vec![]));
     for account in known {
-        match context.settings.receiver_of(account) {
+        match context.settings.receiver_of(account).await {
             Ok(receiver) => {
-                let own = context.store.webhook_secret(&account.id)?.map(|_| account.id.clone());
+                let own = context.store.webhook_secret(&account.id).await?.map(|_| account.id.clone());
                 receivers
                     .entry((receiver.id(), own))
                     .or_insert_with(|| (receiver, vec![]))
@@ -318,8 +319,8 @@ fn of_ping(name: String, signed: &Attempted) -> Check {
     }
 }
 
-fn queue(context: &Context) -> Result<Check, StoreError> {
-    let counts = context.store.outbox_counts()?;
+async fn queue(context: &Context) -> Result<Check, StoreError> {
+    let counts = context.store.outbox_counts().await?;
     let (queued, dead) =
         counts.by_account.values().fold((0, 0), |sum, count| (sum.0 + count.queued, sum.1 + count.dead));
     let detail = format!("{queued} asks on their way, {dead} dead letters");
@@ -333,15 +334,17 @@ fn queue(context: &Context) -> Result<Check, StoreError> {
 /// Tries a receiver: a wrong signature, then a marked sample, twice under one id.
 pub async fn test_event(context: &Context, account: Option<String>) -> Result<Vec<Check>, OpError> {
     let now = context.clock.now();
-    let account = named(context, account)?;
-    let found = account.as_ref().map(|account| {
-        let texts = context.settings.rules_of(account)?.texts;
-        context.settings.receiver_of(account).map(|receiver| (receiver, texts))
-    });
-    let (receiver, texts) = match found {
-        Some(Ok(found)) => found,
-        Some(Err(ReceiverError::Store(error))) => return Err(error.into()),
-        Some(Err(ReceiverError::Settings(error))) => return Err(OpError::Refused(error.to_string())),
+    let account = named(context, account).await?;
+    let (receiver, texts) = match &account {
+        Some(account) => {
+            let rules = context.settings.rules_of(account);
+            let rules = rules.map_err(|error| OpError::Refused(error.to_string()))?;
+            match context.settings.receiver_of(account).await {
+                Ok(receiver) => (receiver, rules.texts),
+                Err(ReceiverError::Store(error)) => return Err(error.into()),
+                Err(ReceiverError::Settings(error)) => return Err(OpError::Refused(error.to_string())),
+            }
+        }
         None => (context.settings.default_receiver(), context.settings.default_texts()),
     };
     let body = match texts.sample(account.as_ref(), now) {
@@ -352,7 +355,7 @@ pub async fn test_event(context: &Context, account: Option<String>) -> Result<Ve
         AskId::new(format!("test_{}", digest::short(&[what, &now.to_string(), receiver.url.as_str()])))
     };
     // A secret that the receiver cannot know.
-    let stranger = WebhookSecret::of(&crate::accounts::onboarding::random()?);
+    let stranger = WebhookSecret::of(&random().map_err(|error| OpError::Failed(error.to_string()))?);
     let (forged, sample) = (id("forged"), id("sample"));
     let wrong = context.sender.post(&receiver.url, &stranger, &forged, &body, now).await;
     let first = context.sender.post(&receiver.url, &receiver.secret, &sample, &body, now).await;

@@ -51,13 +51,13 @@ pub async fn status(context: &Context) -> Result<Vec<EventsOf>, OpError> {
 }
 
 async fn turn(context: &Context, account: Option<String>, turn: Turn) -> Result<Vec<EventsOf>, OpError> {
-    let accounts = match named(context, account)? {
+    let accounts = match named(context, account).await? {
         Some(account) if turn != Turn::AsTheyAre && !account.is_active() => {
             let state = account.state();
             return Err(OpError::Refused(format!("{} is {state}: Jobber cannot be told", account.name)));
         }
         Some(account) => vec![account],
-        None => context.store.accounts()?,
+        None => context.store.accounts().await?,
     };
     let now = context.clock.now();
     let mut rows = Vec::new();
@@ -74,8 +74,8 @@ async fn turn(context: &Context, account: Option<String>, turn: Turn) -> Result<
             Err(SessionError::Store(error)) => return Err(error.into()),
             Err(error) => Some(error.to_string()),
         };
-        let Some(account) = context.store.account(&account.id)? else { continue };
-        let last = context.store.health(&account.id)?.last_webhook_at;
+        let Some(account) = context.store.account(&account.id).await? else { continue };
+        let last = context.store.health(&account.id).await?.last_webhook_at;
         let topics = account.endpoints.into_keys().collect();
         rows.push(EventsOf { id: account.id, name: account.name, topics, last, error });
     }
@@ -99,7 +99,7 @@ async fn on(context: &Context, account: &Account, now: Timestamp) -> Result<Vec<
             Ok(answer) => {
                 let id = answer.data;
                 let note = move |endpoints: &mut BTreeMap<String, EncodedId>| {
-                    endpoints.insert(name, id);
+                    endpoints.insert(name.clone(), id.clone());
                 };
                 context.store.note_endpoints(&account.id, note).await?;
             }

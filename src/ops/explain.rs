@@ -1,5 +1,8 @@
 //! Why somebody was or was not asked: decisions, found by whatever people call them.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +34,7 @@ pub struct Explained {
 
 /// The decisions that fit `what`, the newest work first; with `render` and the sentence as it would read now.
 pub async fn explain(context: &Context, what: &str, render: bool) -> Result<Vec<Explained>, OpError> {
-    let mut explained = find(context, what)?;
+    let mut explained = find(context, what).await?;
     if render {
         for row in explained.iter_mut().take(RENDERED_AT_MOST) {
             row.would_say = Some(would_say(context, row).await?);
@@ -42,7 +45,7 @@ pub async fn explain(context: &Context, what: &str, render: bool) -> Result<Vec<
 
 /// The sentence for one work as it would read now, or why there is none.
 async fn would_say(context: &Context, row: &Explained) -> Result<String, OpError> {
-    let Some(account) = context.store.account(&row.account)? else {
+    let Some(account) = context.store.account(&row.account).await? else {
         return Ok("the account is gone".to_owned());
     };
     match context.rechecker.preview(&account, &row.decision.work, row.decision.trigger).await {
@@ -65,48 +68,52 @@ fn explained_of(context: &Context, account: &Account, decision: Decision) -> Exp
 }
 
 /// Every decision of one account or of all that was made within `within`, the oldest first.
-pub fn audit(
+pub async fn audit(
     context: &Context,
     account: Option<String>,
     within: SignedDuration,
 ) -> Result<Vec<Explained>, OpError> {
-    let only = named(context, account)?.map(|account| account.id);
+    let only = named(context, account).await?.map(|account| account.id);
     let since = minus(context.clock.now(), within);
     let mut rows = Vec::new();
-    for account in context.store.accounts()? {
+    for account in context.store.accounts().await? {
         if only.as_ref().is_some_and(|only| *only != account.id) {
             continue;
         }
-        for decision in context.store.decisions(&account.id) {
-            let decision = decision?;
+        let pick = move |picked: &mut Vec<Decision>, decision: Decision| {
             if decision.at >= since {
-                rows.push(explained_of(context, &account, decision));
+                picked.push(decision);
             }
-        }
+        };
+        let picked = context.store.fold_decisions(&account.id, vec![], pick).await?;
+        rows.extend(picked.into_iter().map(|decision| explained_of(context, &account, decision)));
     }
     rows.sort_by_key(|row| row.decision.at);
     Ok(rows)
 }
 
 /// Every decision that `what` names, the newest work first.
-pub(super) fn find(context: &Context, what: &str) -> Result<Vec<Explained>, OpError> {
-    let wanted = Wanted::new(what);
+pub(super) async fn find(context: &Context, what: &str) -> Result<Vec<Explained>, OpError> {
+    let wanted = Arc::new(Wanted::new(what));
     let mut explained = Vec::new();
-    for account in context.store.accounts()? {
-        let decisions: Vec<Decision> = context.store.decisions(&account.id).collect::<Result<_, _>>()?;
+    for account in context.store.accounts().await? {
         // A sweep knows clients by id only: once one decision names the client, all of that client's are meant.
-        let clients: Vec<_> = decisions
-            .iter()
-            .filter(|decision| wanted.is_person(&decision.subject))
-            .filter_map(|decision| decision.subject.client_id.clone())
-            .collect();
-        for decision in decisions {
-            let of_client =
-                decision.subject.client_id.as_ref().is_some_and(|client| clients.contains(client));
-            if of_client || wanted.is_meant(&decision) {
-                explained.push(explained_of(context, &account, decision));
+        let person = Arc::clone(&wanted);
+        let note = move |clients: &mut BTreeSet<EncodedId>, decision: Decision| {
+            if person.is_person(&decision.subject) {
+                clients.extend(decision.subject.client_id);
             }
-        }
+        };
+        let clients = context.store.fold_decisions(&account.id, BTreeSet::new(), note).await?;
+        let wanted = Arc::clone(&wanted);
+        let pick = move |picked: &mut Vec<Decision>, decision: Decision| {
+            let client = decision.subject.client_id.as_ref();
+            if client.is_some_and(|client| clients.contains(client)) || wanted.is_meant(&decision) {
+                picked.push(decision);
+            }
+        };
+        let picked = context.store.fold_decisions(&account.id, vec![], pick).await?;
+        explained.extend(picked.into_iter().map(|decision| explained_of(context, &account, decision)));
     }
     explained.sort_by_key(|explained| std::cmp::Reverse(explained.decision.finished_at));
     Ok(explained)

@@ -28,7 +28,7 @@ pub async fn create(
     account: Option<String>,
     lives: SignedDuration,
 ) -> Result<NewLinkReply, OpError> {
-    let account = named(context, account)?;
+    let account = named(context, account).await?;
     // A link that mends an account proposes what the account has.
     let present = account.as_ref().map(|account| account.trigger);
     let new = NewLink {
@@ -42,8 +42,8 @@ pub async fn create(
 }
 
 /// Every link, the newest first.
-pub fn list(context: &Context) -> Result<Vec<Link>, OpError> {
-    Ok(context.store.links()?)
+pub async fn list(context: &Context) -> Result<Vec<Link>, OpError> {
+    Ok(context.store.links().await?)
 }
 
 /// Takes a link back that was not used yet.

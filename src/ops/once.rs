@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::domain::model::{Account, AccountId, Candidate, EntryState};
+use crate::domain::model::{Account, AccountId, Candidate};
 use crate::domain::retry::Next;
 use crate::store::StoreError;
 use crate::workers::poller::{SweepOutcome, Swept};
@@ -19,9 +19,9 @@ pub async fn once(
     effect: Effect,
     progress: &Progress,
 ) -> Result<OnceReport, StoreError> {
-    let swept = context.poller.poll_once(accounts(context, only)?, effect, progress).await?;
+    let swept = context.poller.poll_once(accounts(context, only).await?, effect, progress).await?;
     // Read again: a sweep can find that a connection is lost.
-    let accounts = accounts(context, only)?;
+    let accounts = accounts(context, only).await?;
     let considered = match effect {
         Effect::Apply => context.rechecker.recheck_once(only).await?,
         Effect::DryRun => rehearse(context, &accounts, &swept).await?,
@@ -30,7 +30,7 @@ pub async fn once(
         Effect::Apply => deliver(context, only).await?,
         Effect::DryRun => 0,
     };
-    report(context, &accounts, &swept, &considered, delivered)
+    report(context, &accounts, &swept, &considered, delivered).await
 }
 
 /// Attempts everything that is due; how much was delivered.
@@ -45,10 +45,10 @@ async fn deliver(context: &Context, only: Option<&AccountId>) -> Result<usize, S
     }
 }
 
-fn accounts(context: &Context, only: Option<&AccountId>) -> Result<Vec<Account>, StoreError> {
+async fn accounts(context: &Context, only: Option<&AccountId>) -> Result<Vec<Account>, StoreError> {
     match only {
-        Some(id) => Ok(context.store.account(id)?.into_iter().collect()),
-        None => context.store.accounts(),
+        Some(id) => Ok(context.store.account(id).await?.into_iter().collect()),
+        None => context.store.accounts().await,
     }
 }
 
@@ -59,7 +59,7 @@ async fn rehearse(
     swept: &[Swept],
 ) -> Result<Vec<Considered>, StoreError> {
     let now = context.clock.now();
-    let stored = context.store.candidates()?;
+    let stored = context.store.candidates().await?;
     let mut considered = Vec::new();
     for account in accounts.iter().filter(|account| account.is_active()) {
         let old = stored.iter().filter(|(id, _)| *id == account.id).map(|(_, candidate)| candidate);
@@ -79,7 +79,7 @@ async fn rehearse(
     Ok(considered)
 }
 
-fn report(
+async fn report(
     context: &Context,
     accounts: &[Account],
     swept: &[Swept],
@@ -137,15 +137,10 @@ fn report(
         }
     }
     report.accounts = rows.into_values().collect();
-    for entry in context.store.entries() {
-        let entry = entry?;
-        if !accounts.iter().any(|account| account.id == entry.account) {
-            continue;
-        }
-        match entry.state {
-            EntryState::Due { .. } | EntryState::Leased { .. } => report.retrying += 1,
-            EntryState::Dead { .. } => report.dead += 1,
-        }
+    let counts = context.store.outbox_counts().await?;
+    for count in accounts.iter().filter_map(|account| counts.by_account.get(&account.id)) {
+        report.retrying += count.queued;
+        report.dead += count.dead;
     }
     Ok(report)
 }

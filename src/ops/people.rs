@@ -14,7 +14,7 @@ pub async fn suppress(
     account: Option<String>,
     note: Option<String>,
 ) -> Result<Done, OpError> {
-    let account = named(context, account)?.map(|account| account.id);
+    let account = named(context, account).await?.map(|account| account.id);
     let who = contact(&what)?;
     let at = context.clock.now();
     context.store.suppress(&who, Suppression { what: what.clone(), account, note, at }).await?;
@@ -25,7 +25,7 @@ pub async fn suppress(
 
 /// Takes somebody off that list.
 pub async fn unsuppress(context: &Context, what: &str, account: Option<String>) -> Result<Done, OpError> {
-    let account = named(context, account)?.map(|account| account.id);
+    let account = named(context, account).await?.map(|account| account.id);
     if context.store.unsuppress(&contact(what)?, account.as_ref()).await? {
         Ok(Done::new(format!("{what} can be asked again")))
     } else {
@@ -36,8 +36,8 @@ pub async fn unsuppress(context: &Context, what: &str, account: Option<String>) 
 }
 
 /// That list.
-pub fn suppressions(context: &Context) -> Result<Vec<Suppression>, OpError> {
-    Ok(context.store.suppressions()?)
+pub async fn suppressions(context: &Context) -> Result<Vec<Suppression>, OpError> {
+    Ok(context.store.suppressions().await?)
 }
 
 fn contact(what: &str) -> Result<ContactKey, OpError> {
@@ -63,7 +63,7 @@ pub async fn import(
         let id = if let Some(id) = known.get(&name) {
             id
         } else {
-            let account = find_account(context, &name).map_err(|error| error.at_line(row.line))?;
+            let account = find_account(context, &name).await.map_err(|error| error.at_line(row.line))?;
             known.entry(name).or_insert(account.id)
         };
         people.push((AccountId::clone(id), row.contacts, row.at));

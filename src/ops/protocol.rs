@@ -179,7 +179,7 @@ verbs! {
         /// Without a trace.
         dry_run: bool,
     } -> OnceReport = |scene| {
-        let only = named(scene.context, account)?.map(|account| account.id);
+        let only = named(scene.context, account).await?.map(|account| account.id);
         let effect = if dry_run { Effect::DryRun } else { Effect::Apply };
         let tell = scene.tell;
         let progress = move |done, of| {
@@ -204,7 +204,7 @@ verbs! {
     };
 
     /// Every link.
-    "link_list": LinkList {} -> Vec<Link> = |scene| links::list(scene.context);
+    "link_list": LinkList {} -> Vec<Link> = |scene| links::list(scene.context).await;
 
     /// Takes a link back.
     "link_revoke": LinkRevoke {
@@ -213,13 +213,13 @@ verbs! {
     } -> Done = |scene| links::revoke(scene.context, &id).await;
 
     /// Every account.
-    "account_list": AccountList {} -> Vec<Account> = |scene| accounts::list(scene.context);
+    "account_list": AccountList {} -> Vec<Account> = |scene| accounts::list(scene.context).await;
 
     /// One account, and what it does otherwise than the others.
     "account_show": AccountShow {
         /// Id or name.
         account: String,
-    } -> AccountShown = |scene| accounts::show(scene.context, &account);
+    } -> AccountShown = |scene| accounts::show(scene.context, &account).await;
 
     /// Gives an account settings of its own.
     "account_set": AccountSet {
@@ -305,7 +305,7 @@ verbs! {
     "export": Export {} -> Copied = |scene| backup::export(scene.context, &scene.tell).await;
 
     /// How everything stands.
-    "status": Status {} -> StatusReport = |scene| status::status(scene.context, scene.is_daemon);
+    "status": Status {} -> StatusReport = |scene| status::status(scene.context, scene.is_daemon).await;
 
     /// Why somebody was or was not asked.
     "explain": Explain {
@@ -322,7 +322,7 @@ verbs! {
         /// How far back.
         since_seconds: i64,
     } -> Vec<Explained> = |scene| {
-        explain::audit(scene.context, account, SignedDuration::from_secs(since_seconds))
+        explain::audit(scene.context, account, SignedDuration::from_secs(since_seconds)).await
     };
 
     /// Puts somebody on the list of those who are never asked.
@@ -344,7 +344,7 @@ verbs! {
     } -> Done = |scene| people::unsuppress(scene.context, &what, account).await;
 
     /// That list.
-    "suppress_list": SuppressList {} -> Vec<Suppression> = |scene| people::suppressions(scene.context);
+    "suppress_list": SuppressList {} -> Vec<Suppression> = |scene| people::suppressions(scene.context).await;
 
     /// Notes people whom another tool has asked.
     "import": Import {
@@ -362,10 +362,10 @@ verbs! {
         theirs: Vec<AskedBefore>,
         /// Id or name of the account of rows that name none.
         account: Option<String>,
-    } -> ShadowReport = |scene| shadow::report(scene.context, theirs, account);
+    } -> ShadowReport = |scene| shadow::report(scene.context, theirs, account).await;
 
     /// Candidates, asks on their way, dead letters.
-    "queue_list": QueueList {} -> Vec<QueueRow> = |scene| queue::list(scene.context);
+    "queue_list": QueueList {} -> Vec<QueueRow> = |scene| queue::list(scene.context).await;
 
     /// Has work asked about that was found too old.
     "queue_release": QueueRelease {
@@ -377,7 +377,7 @@ verbs! {
     "queue_show": QueueShow {
         /// The ask.
         id: AskId,
-    } -> OutboxEntry = |scene| queue::show(scene.context, id);
+    } -> OutboxEntry = |scene| queue::show(scene.context, id).await;
 
     /// Tries an ask again now.
     "queue_retry": QueueRetry {

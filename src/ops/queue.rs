@@ -58,23 +58,23 @@ impl From<QueueRefusal> for OpError {
 }
 
 /// Everything that waits, the first due first, then everything in the outbox.
-pub fn list(context: &Context) -> Result<Vec<QueueRow>, OpError> {
+pub async fn list(context: &Context) -> Result<Vec<QueueRow>, OpError> {
     let mut rows = Vec::new();
-    for (account, candidate) in context.store.candidates()? {
+    for (account, candidate) in context.store.candidates().await? {
         let Candidate { work, trigger, due_at, subject, .. } = candidate;
         rows.push(QueueRow::Candidate { account, work, trigger, due_at, subject });
     }
-    for entry in context.store.entries() {
-        let OutboxEntry { id, account, work, attempt, state, last, .. } = entry?;
+    let add = |rows: &mut Vec<QueueRow>, entry: OutboxEntry| {
+        let OutboxEntry { id, account, work, attempt, state, last, .. } = entry;
         let last_error = last.map(|last| last.error);
         rows.push(QueueRow::Ask { id, account, work, attempts: attempt, state, last_error });
-    }
-    Ok(rows)
+    };
+    Ok(context.store.fold_entries(rows, add).await?)
 }
 
 /// One ask, with its body.
-pub fn show(context: &Context, id: AskId) -> Result<OutboxEntry, OpError> {
-    context.store.entry(&id)?.ok_or_else(|| QueueRefusal::NoSuchAsk(id).into())
+pub async fn show(context: &Context, id: AskId) -> Result<OutboxEntry, OpError> {
+    context.store.entry(&id).await?.ok_or_else(|| QueueRefusal::NoSuchAsk(id).into())
 }
 
 /// Makes an ask due now, and resumes its receiver where that had said that it is gone.
@@ -91,15 +91,18 @@ pub async fn drop_ask(context: &Context, id: &AskId) -> Result<Done, OpError> {
 }
 
 async fn make_due(context: &Context, id: &AskId) -> Result<(), OpError> {
-    let account = match context.store.entry(id)? {
-        Some(entry) => context.store.account(&entry.account)?,
+    let account = match context.store.entry(id).await? {
+        Some(entry) => context.store.account(&entry.account).await?,
         None => None,
     };
-    let receiver = match account.map(|account| context.settings.receiver_for(&account, id)) {
-        Some(Ok(receiver)) => receiver.map(|receiver| receiver.id()),
-        Some(Err(ReceiverError::Store(error))) => return Err(error.into()),
-        // It is due again, and leaves when the settings are mended.
-        Some(Err(ReceiverError::Settings(_))) | None => None,
+    let receiver = match account {
+        Some(account) => match context.settings.receiver_for(&account, id).await {
+            Ok(receiver) => receiver.map(|receiver| receiver.id()),
+            Err(ReceiverError::Store(error)) => return Err(error.into()),
+            // It is due again, and leaves when the settings are mended.
+            Err(ReceiverError::Settings(_)) => None,
+        },
+        None => None,
     };
     Ok(context.store.retry_entry(id, receiver, context.clock.now()).await??)
 }
@@ -112,16 +115,15 @@ pub async fn replay(
     within: SignedDuration,
     write: bool,
 ) -> Result<Done, OpError> {
-    let only = named(context, account)?.map(|account| account.id);
+    let only = named(context, account).await?.map(|account| account.id);
     let since = minus(context.clock.now(), within);
-    let mut dead = Vec::new();
-    for entry in context.store.entries() {
-        let OutboxEntry { id, account, state, .. } = entry?;
-        let is_meant = only.as_ref().is_none_or(|only| *only == account);
-        if is_meant && matches!(state, EntryState::Dead { at, .. } if at >= since) {
-            dead.push(id);
+    let pick = move |dead: &mut Vec<AskId>, entry: OutboxEntry| {
+        let is_meant = only.as_ref().is_none_or(|only| *only == entry.account);
+        if is_meant && matches!(entry.state, EntryState::Dead { at, .. } if at >= since) {
+            dead.push(entry.id);
         }
-    }
+    };
+    let dead = context.store.fold_entries(vec![], pick).await?;
     if !write {
         let count = dead.len();
         return Ok(Done::new(format!("{count} dead letters would be sent again: add --yes to do it")));
@@ -141,7 +143,7 @@ pub async fn replay(
 
 /// Has the one work that fits `what` asked about although it was found too old.
 pub async fn release(context: &Context, what: &str) -> Result<Done, OpError> {
-    let mut stale = find(context, what)?;
+    let mut stale = find(context, what).await?;
     stale.retain(|row| matches!(row.decision.outcome, Outcome::Skipped { reason: SkipReason::TooOld }));
     let row = match stale.as_slice() {
         [row] => row,

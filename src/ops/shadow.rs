@@ -10,27 +10,27 @@ use crate::domain::model::{Account, AccountId};
 use crate::domain::shadow::{ShadowReport, compare};
 
 /// The difference between what would have been sent and `theirs`. `otherwise` is the account of rows that name none.
-pub fn report(
+pub async fn report(
     context: &Context,
     theirs: Vec<AskedBefore>,
     otherwise: Option<String>,
 ) -> Result<ShadowReport, OpError> {
     // An account for which the old automation sent nothing has a difference too.
-    let meant = match named(context, otherwise.clone())? {
+    let meant = match named(context, otherwise.clone()).await? {
         Some(account) => vec![account],
-        None => context.store.accounts()?,
+        None => context.store.accounts().await?,
     };
     let mut by_account: BTreeMap<AccountId, (Account, Vec<AskedBefore>)> =
         meant.into_iter().map(|account| (account.id.clone(), (account, vec![]))).collect();
     for row in theirs {
         let name = row.account.clone().or_else(|| otherwise.clone());
-        let account = named(context, name).map_err(|error| error.at_line(row.line))?;
+        let account = named(context, name).await.map_err(|error| error.at_line(row.line))?;
         let account = account.ok_or_else(|| no_account(row.line))?;
         by_account.entry(account.id.clone()).or_insert_with(|| (account, vec![])).1.push(row);
     }
     let mut whole = ShadowReport::default();
     for (account, rows) in by_account.into_values() {
-        let decisions: Vec<_> = context.store.decisions(&account.id).collect::<Result<_, _>>()?;
+        let decisions = context.store.decisions(&account.id).await?;
         let rules = context.settings.rules_of(&account);
         let rules = rules.map_err(|error| OpError::Refused(format!("{}: {error}", account.name)))?;
         let report = compare(&decisions, &rows, &rules);

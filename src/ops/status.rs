@@ -10,7 +10,9 @@ use crate::accounts::settings::ReceiverError;
 use crate::clock::minus;
 use crate::context::Context;
 use crate::domain::alerting::DRAFT_LIMIT;
-use crate::domain::model::{Account, AccountId, Alert, Connection, Health, Outcome, SkipReason, Trigger};
+use crate::domain::model::{
+    Account, AccountId, Alert, Connection, Decision, Health, Outcome, SkipReason, Trigger,
+};
 use crate::jobber::{API_VERSION, supported_until};
 
 /// How far `status` counts back.
@@ -92,29 +94,42 @@ fn every_work_opted_out(asked: usize, skipped: &BTreeMap<SkipReason, usize>) -> 
     })
 }
 
+/// What an account decided.
+#[derive(Debug, Default)]
+struct Counted {
+    asked: usize,
+    waiting: usize,
+    skipped: BTreeMap<SkipReason, usize>,
+}
+
+impl Counted {
+    /// Counts what still waits, and what was decided since `since`.
+    fn count(&mut self, decision: &Decision, since: Timestamp) {
+        match decision.outcome {
+            Outcome::Waiting { .. } => self.waiting += 1,
+            Outcome::Asked { .. } if decision.at >= since => self.asked += 1,
+            Outcome::Skipped { reason } if decision.at >= since => {
+                *self.skipped.entry(reason).or_default() += 1;
+            }
+            Outcome::Asked { .. } | Outcome::Skipped { .. } => {}
+        }
+    }
+}
+
 /// How every account stands. `running` says whether a daemon answers.
-pub fn status(context: &Context, running: bool) -> Result<StatusReport, OpError> {
+pub async fn status(context: &Context, running: bool) -> Result<StatusReport, OpError> {
     let (store, now) = (&context.store, context.clock.now());
-    let counts = store.outbox_counts()?;
+    let counts = store.outbox_counts().await?;
     let since = minus(now, STATUS_WINDOW);
     let mut accounts = Vec::new();
-    for account in store.accounts()? {
-        let (mut asked, mut waiting, mut skipped) = (0, 0, BTreeMap::new());
-        for decision in store.decisions(&account.id) {
-            let decision = decision?;
-            match decision.outcome {
-                Outcome::Waiting { .. } => waiting += 1,
-                Outcome::Asked { .. } if decision.at >= since => asked += 1,
-                Outcome::Skipped { reason } if decision.at >= since => {
-                    *skipped.entry(reason).or_default() += 1;
-                }
-                Outcome::Asked { .. } | Outcome::Skipped { .. } => {}
-            }
-        }
-        let health = store.health(&account.id)?;
+    for account in store.accounts().await? {
+        let count = move |counted: &mut Counted, decision| counted.count(&decision, since);
+        let counted = store.fold_decisions(&account.id, Counted::default(), count).await?;
+        let Counted { asked, waiting, skipped } = counted;
+        let health = store.health(&account.id).await?;
         let count = counts.by_account.get(&account.id).copied().unwrap_or_default();
-        let stopped_at = match context.settings.receiver_of(&account) {
-            Ok(receiver) => store.receiver(&receiver.id())?.stopped_at,
+        let stopped_at = match context.settings.receiver_of(&account).await {
+            Ok(receiver) => store.receiver(&receiver.id()).await?.stopped_at,
             Err(ReceiverError::Store(error)) => return Err(error.into()),
             Err(ReceiverError::Settings(_)) => None,
         };
@@ -148,7 +163,7 @@ pub fn status(context: &Context, running: bool) -> Result<StatusReport, OpError>
         draft_limit: context.config.jobber.draft_app.then_some(DRAFT_LIMIT),
         api_version: API_VERSION.to_owned(),
         api_supported_until: supported_until(),
-        alerts: context.notifier.standing()?,
+        alerts: context.notifier.standing().await?,
         accounts,
     })
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::limits::{Limits, serve};
 use crate::context::Context;
-use crate::domain::model::{AlertKind, EntryState};
+use crate::domain::model::{AlertKind, EntryState, OutboxEntry};
 use crate::jobber::API_VERSION;
 use crate::store::StoreError;
 use crate::telemetry::{self, Standing};
@@ -83,49 +83,44 @@ impl Metrics {
 }
 
 async fn board(State(Board { context, handle }): State<Board>) -> Response {
-    // A look at everything that waits: not on a thread that others wait for.
-    let looked = tokio::task::spawn_blocking(move || standing(&context)).await;
-    match looked {
-        Ok(Ok(standing)) => telemetry::show(&standing),
-        Ok(Err(error)) => return (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
-        Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    match standing(&context).await {
+        Ok(standing) => telemetry::show(&standing),
+        Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
     }
     handle.run_upkeep();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
 }
 
-fn standing(context: &Context) -> Result<Standing, StoreError> {
+async fn standing(context: &Context) -> Result<Standing, StoreError> {
     let (store, now) = (&context.store, context.clock.now());
     let over = |at: Timestamp| now.duration_since(at).as_secs_f64().max(0.0);
     let mut standing =
         Standing { api_version: API_VERSION, store_bytes: store.size_on_disk(), ..Standing::default() };
     let mut states = ["connected", "paused", "needs_authorization", "disconnected"].map(|state| (state, 0));
-    for account in store.accounts()? {
+    for account in store.accounts().await? {
         if let Some((_, number)) = states.iter_mut().find(|(state, _)| *state == account.state()) {
             *number += 1;
         }
         if account.is_active() {
-            let since = store.health(&account.id)?.last_success.unwrap_or(account.connected_at);
+            let since = store.health(&account.id).await?.last_success.unwrap_or(account.connected_at);
             standing.last_success.push((account.id.to_string(), account.name, over(since)));
         }
     }
     standing.accounts = states.into();
-    standing.candidates = store.waiting_count()?;
-    let (mut due, mut leased, mut dead) = (0, 0, 0);
-    for entry in store.entries() {
-        match entry?.state {
-            EntryState::Due { .. } => due += 1,
-            EntryState::Leased { .. } => leased += 1,
-            EntryState::Dead { .. } => dead += 1,
-        }
-    }
+    standing.candidates = store.waiting_count().await?;
+    let count = |[due, leased, dead]: &mut [usize; 3], entry: OutboxEntry| match entry.state {
+        EntryState::Due { .. } => *due += 1,
+        EntryState::Leased { .. } => *leased += 1,
+        EntryState::Dead { .. } => *dead += 1,
+    };
+    let [due, leased, dead] = store.fold_entries([0; 3], count).await?;
     standing.outbox = [("due", due), ("leased", leased), ("dead", dead)];
     standing.overdue = [
-        ("candidate", store.next_candidate_due()?.map_or(0.0, over)),
-        ("ask", store.next_ask_due()?.map_or(0.0, over)),
+        ("candidate", store.next_candidate_due().await?.map_or(0.0, over)),
+        ("ask", store.next_ask_due().await?.map_or(0.0, over)),
     ];
     let mut kinds = AlertKind::ALL.map(|kind| (kind.as_str(), 0));
-    for alert in context.notifier.standing()? {
+    for alert in context.notifier.standing().await? {
         if let Some((_, number)) = kinds.iter_mut().find(|(kind, _)| *kind == alert.kind.as_str()) {
             *number += 1;
         }

@@ -35,7 +35,7 @@ use crate::config::EVENTS_PATH;
 use crate::context::Context;
 use crate::digest;
 use crate::domain::model::{Link, Trigger};
-use crate::store::{LinkRefusal, StoreError};
+use crate::store::LinkRefusal;
 
 /// The one cookie, over http on this machine.
 const BROWSER: &str = "jobber_reviewd_browser";
@@ -153,7 +153,7 @@ async fn connect_page(
 ) -> Response {
     let token = SecretString::from(token);
     let browser = site.browser_of(&headers);
-    let link = match site.context.onboarding.look_up(&token, browser.as_ref()) {
+    let link = match site.context.onboarding.look_up(&token, browser.as_ref()).await {
         Ok(Ok(link)) => link,
         Ok(Err(refusal)) => return notice(Notice::of(&refusal)),
         Err(error) => return broken(&error),
@@ -261,7 +261,7 @@ fn notice(notice: Notice) -> Response {
     (notice.status, Html(pages::notice(&notice))).into_response()
 }
 
-fn broken(error: &StoreError) -> Response {
+fn broken(error: &impl std::fmt::Display) -> Response {
     tracing::error!(%error, "a page could not be made");
     notice(Notice::BROKEN)
 }
@@ -282,6 +282,7 @@ fn failed(error: &ConnectError) -> Response {
             tracing::warn!(%error, "fresh tokens did not say whose they are");
             notice(Notice::NO_TOKENS)
         }
+        ConnectError::Random(error) => broken(error),
         ConnectError::Store(error) => broken(error),
     }
 }

@@ -7,9 +7,12 @@ use secrecy::SecretString;
 
 use super::decisions::update_waiting;
 use super::outbox::{drop_entries_of, forget_entries_of};
-use super::writer::Txn;
+use super::sled::Bytes;
+use super::txn::Txn;
 use super::{Store, StoreError, key};
-use crate::domain::model::{Account, AccountId, Connection, Contacted, Health, Outcome, SkipReason, Trigger};
+use crate::domain::model::{
+    Account, AccountId, Connection, Contacted, Decision, Health, OutboxEntry, Outcome, SkipReason, Trigger,
+};
 
 /// Keys that one commit forgets, at most: others want to write too.
 const TOGETHER: usize = 512;
@@ -40,8 +43,8 @@ pub struct Belongings {
 
 impl Store {
     /// The secret that signs for an account's own receiver.
-    pub fn webhook_secret(&self, id: &AccountId) -> Result<Option<SecretString>, StoreError> {
-        let sealed = self.0.tree.get(key::webhook_secret(id))?;
+    pub async fn webhook_secret(&self, id: &AccountId) -> Result<Option<SecretString>, StoreError> {
+        let sealed = self.read(|txn| txn.get_raw(&key::webhook_secret(id))).await?;
         sealed.map(|sealed| self.0.sealer.open_secret(id, &sealed)).transpose()
     }
 
@@ -61,22 +64,22 @@ impl Store {
         let id = id.clone();
         self.write(move |txn| {
             let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(None) };
-            for (name, value) in change.keys {
+            for (name, value) in &change.keys {
                 match value {
-                    Some(value) => account.overrides.keys.insert(name, value),
-                    None => account.overrides.keys.remove(&name),
+                    Some(value) => account.overrides.keys.insert(name.clone(), value.clone()),
+                    None => account.overrides.keys.remove(name),
                 };
             }
-            if let Some(body) = change.body {
-                account.overrides.body = body;
+            if let Some(body) = &change.body {
+                account.overrides.body.clone_from(body);
             }
             if let Some(trigger) = change.trigger.filter(|trigger| *trigger != account.trigger) {
                 account.trigger = trigger;
                 account.asks_from = at;
                 account.reconciled_at = None;
             }
-            match sealed {
-                Some(Some(sealed)) => txn.put_raw(key::webhook_secret(&id), sealed),
+            match &sealed {
+                Some(Some(sealed)) => txn.put_raw(key::webhook_secret(&id), sealed.clone()),
                 Some(None) => txn.remove(&key::webhook_secret(&id)),
                 None => {}
             }
@@ -126,16 +129,20 @@ impl Store {
     }
 
     /// What would be gone with an account.
-    pub fn belongings(&self, id: &AccountId) -> Result<Belongings, StoreError> {
-        let mut found = Belongings::default();
-        for decision in self.decisions(id) {
-            found.decisions += 1;
-            found.waiting += usize::from(matches!(decision?.outcome, Outcome::Waiting { .. }));
-        }
-        for entry in self.entries() {
-            found.asks += usize::from(entry?.account == *id);
-        }
-        Ok(found)
+    pub async fn belongings(&self, id: &AccountId) -> Result<Belongings, StoreError> {
+        let id = id.clone();
+        self.scan(move |txn| {
+            let mut found = Belongings::default();
+            for decision in txn.values::<Decision>(&key::of_account(key::DECISION, &id)) {
+                found.decisions += 1;
+                found.waiting += usize::from(matches!(decision?.outcome, Outcome::Waiting { .. }));
+            }
+            for entry in txn.values::<OutboxEntry>(key::OUTBOX) {
+                found.asks += usize::from(entry?.account == id);
+            }
+            Ok(found)
+        })
+        .await
     }
 
     /// Forgets everything about an account that is not connected; `false` if it was connected meanwhile. First nothing of it
@@ -160,11 +167,8 @@ impl Store {
         if !begun {
             return Ok(false);
         }
-        let (store, account) = (self.clone(), id.clone());
-        // A look at everything: not on a thread that others wait for.
-        let keys = tokio::task::spawn_blocking(move || store.keys_of(&account)).await;
-        let keys =
-            keys.map_err(|error| StoreError::Failed(format!("looking an account over failed: {error}")))??;
+        let account = id.clone();
+        let keys = self.scan(move |txn| keys_of(txn, &account)).await?;
         for keys in keys.chunks(TOGETHER) {
             let keys = keys.to_vec();
             self.write(move |txn| {
@@ -190,29 +194,26 @@ impl Store {
         })
         .await
     }
+}
 
-    fn keys_of(&self, id: &AccountId) -> Result<Vec<sled::IVec>, StoreError> {
-        let txn = Txn::new(&self.0.tree);
-        let mut keys = super::inbox::keys_of(&txn, id)?;
-        for family in [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION, key::CARD, key::SEEN] {
-            for key in txn.committed_keys(&key::of_account(family, id)) {
-                keys.push(key?);
-            }
-        }
-        // Notes of a shadow, and those that all accounts share.
-        for key in txn.committed_keys(key::CONTACT) {
-            let key = key?;
-            if txn.get::<Contacted>(&key)?.is_some_and(|contacted| contacted.account == *id) {
-                keys.push(key);
-            }
-        }
-        Ok(keys)
+fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
+    let mut keys = super::inbox::keys_of(txn, id)?;
+    for family in [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION, key::CARD, key::SEEN] {
+        keys.extend(txn.keys(&key::of_account(family, id))?);
     }
+    // Notes of a shadow, and those that all accounts share.
+    for entry in txn.scan(key::CONTACT) {
+        let (key, _) = entry?;
+        if txn.get::<Contacted>(&key)?.is_some_and(|contacted| contacted.account == *id) {
+            keys.push(key);
+        }
+    }
+    Ok(keys)
 }
 
 /// What waits is not asked about any more.
 fn end_waiting(txn: &mut Txn<'_>, id: &AccountId, now: Timestamp) -> Result<(), StoreError> {
-    let due: Vec<_> = txn.committed_keys(key::DUE).collect::<Result<_, _>>()?;
+    let due = txn.keys(key::DUE)?;
     for key in due {
         let (_, account, work) = key::parse_due(&key).ok_or_else(key::broken)?;
         if account == *id {

@@ -16,8 +16,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::open::{is_there, open_sled, tally_path, write_tally};
-use super::{SCHEMA, Sealer, Store, StoreError, codec, key};
+use super::open::{tally_path, write_tally};
+use super::sled::{self, Bytes, Writes, is_there};
+use super::txn::Txn;
+use super::{SCHEMA, Sealer, Store, StoreError, key};
 use crate::store_key::StoreKey;
 
 /// The layout of the lines.
@@ -98,7 +100,7 @@ pub enum RestoreError {
 /// An export on its way out: its parts, in order, as text of whole lines.
 pub struct Export {
     copied: Copied,
-    entries: std::vec::IntoIter<(sled::IVec, sled::IVec)>,
+    entries: std::vec::IntoIter<(Bytes, Bytes)>,
     hash: Sha256,
     head: Option<String>,
     is_done: bool,
@@ -122,7 +124,7 @@ impl Iterator for Export {
         while part.len() < PART
             && let Some((k, v)) = self.entries.next()
         {
-            let (k, v) = (STANDARD_NO_PAD.encode(k), STANDARD_NO_PAD.encode(v));
+            let (k, v) = (STANDARD_NO_PAD.encode(&*k), STANDARD_NO_PAD.encode(&*v));
             part.push_str(&line(&Entry { k, v }));
         }
         self.hash.update(part.as_bytes());
@@ -154,7 +156,7 @@ fn hex(hash: Sha256) -> String {
 impl Store {
     /// The store as it is at one moment, between two writes.
     pub async fn export(&self, now: Timestamp) -> Result<Export, StoreError> {
-        let entries: Vec<_> = self.write(|txn| txn.committed_entries().collect()).await?;
+        let entries: Vec<_> = self.write(|txn| txn.scan(b"").collect()).await?;
         let accounts = entries.iter().filter(|(key, _)| key.starts_with(key::ACCOUNT)).count();
         let copied = Copied { made_at: now, entries: entries.len(), accounts };
         let head =
@@ -220,7 +222,7 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
         return Err(RestoreError::Newer { format: head.jobber_reviewd_export, schema: head.schema });
     }
     hash.update(text.as_bytes());
-    let (db, tree) = open_sled(new)?;
+    let database = sled::open(new)?;
     let mut copied = Copied { made_at: head.made_at, entries: head.entries, accounts: 0 };
     for _ in 0..head.entries {
         let text = next_line(&mut export)?;
@@ -229,7 +231,7 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
         let (key, value) = (STANDARD_NO_PAD.decode(entry.k), STANDARD_NO_PAD.decode(entry.v));
         let (Ok(key), Ok(value)) = (key, value) else { return Err(broken()) };
         copied.accounts += usize::from(key.starts_with(key::ACCOUNT));
-        tree.insert(key, value).map_err(StoreError::from)?;
+        database.table.apply(Writes::from([(key, Some(value))]))?;
         hash.update(text.as_bytes());
     }
     let tail: Tail = serde_json::from_str(&next_line(&mut export)?)
@@ -237,14 +239,13 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
     if tail.sha256 != hex(hash) {
         return Err(RestoreError::Broken("its checksum does not fit"));
     }
-    let key_check = tree.get(key::key_check()).map_err(StoreError::from)?;
+    let txn = Txn::new(&database.table);
+    let key_check = txn.get_raw(&key::key_check())?;
     if !key_check.is_some_and(|check| Sealer::new(store_key).fits(&check)) {
         return Err(RestoreError::WrongKey);
     }
-    let commits = tree.get(key::commits()).map_err(StoreError::from)?;
-    let commits = commits.map(|bytes| codec::decode::<u64>(&bytes)).transpose()?.unwrap_or_default();
-    db.flush().map_err(StoreError::from)?;
-    std::fs::File::open(new.join("db"))?.sync_all()?;
+    let commits = txn.get::<u64>(&key::commits())?.unwrap_or_default();
+    database.flush()?;
     Ok((copied, commits))
 }
 
@@ -302,13 +303,13 @@ mod tests {
         let copied = Store::restore(&path, &key(1), text.as_bytes()).unwrap();
         assert_eq!((copied.accounts, copied.made_at), (1, at(7)));
         let store = Store::open(&path, &key(1), IfMissing::Refuse).unwrap();
-        assert_eq!(store.accounts().unwrap(), fixture.store.accounts().unwrap());
+        assert_eq!(store.accounts().await.unwrap(), fixture.store.accounts().await.unwrap());
         assert_eq!(
-            store.decision(&id(), &job("j1")).unwrap(),
-            fixture.store.decision(&id(), &job("j1")).unwrap()
+            store.decision(&id(), &job("j1")).await.unwrap(),
+            fixture.store.decision(&id(), &job("j1")).await.unwrap()
         );
-        assert_eq!(store.due_asks(at(9), 9).unwrap(), fixture.store.due_asks(at(9), 9).unwrap());
-        assert_eq!(store.tokens(&id()).unwrap().unwrap().tokens.refresh.expose_secret(), "ref");
+        assert_eq!(store.due_asks(at(9), 9).await.unwrap(), fixture.store.due_asks(at(9), 9).await.unwrap());
+        assert_eq!(store.tokens(&id()).await.unwrap().unwrap().tokens.refresh.expose_secret(), "ref");
         let again: String = store.export(at(7)).await.unwrap().collect();
         assert_eq!(again.lines().count(), text.lines().count());
         assert!(!text.contains("ref") || !text.contains("acc\""), "tokens are sealed");

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::outbox::put_entry;
-use super::writer::Txn;
+use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
 use crate::domain::model::{
@@ -30,11 +30,12 @@ impl Store {
     /// Stores cards that changed, and an event for each that differs from what was known; how many those were.
     pub async fn commit_clients(&self, commit: ClientsCommit) -> Result<usize, StoreError> {
         self.write(move |txn| {
-            let ClientsCommit { account: id, account_name, cards, watermark, now } = commit;
-            let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
+            let ClientsCommit { account: id, account_name, cards, watermark, now } = &commit;
+            let Some(mut account) = txn.get::<Account>(&key::account(id))? else { return Ok(0) };
+            let (watermark, now) = (*watermark, *now);
             let mut events = 0;
             for card in cards {
-                let key = key::card(&id, &card.id);
+                let key = key::card(id, &card.id);
                 let before = txn.get::<ClientSnapshot>(&key)?;
                 if before
                     .as_ref()
@@ -42,7 +43,7 @@ impl Store {
                 {
                     continue;
                 }
-                txn.put(&key, &card);
+                txn.put(&key, card);
                 let event = AskId::event(&digest::short(&[
                     id.as_str(),
                     card.id.as_str(),
@@ -55,12 +56,19 @@ impl Store {
                     "before": before,
                     "after": card,
                 });
-                put_event(txn, &account, event, WorkRef { kind: WorkKind::Client, id: card.id }, &body, now);
+                put_event(
+                    txn,
+                    &account,
+                    event,
+                    WorkRef { kind: WorkKind::Client, id: card.id.clone() },
+                    &body,
+                    now,
+                );
                 events += 1;
             }
             account.clients_watermark =
                 Some(account.clients_watermark.map_or(watermark, |at| at.max(watermark)));
-            txn.put(&key::account(&id), &account);
+            txn.put(&key::account(id), &account);
             Ok(events)
         })
         .await
@@ -69,15 +77,16 @@ impl Store {
     /// Stores that records changed, and an event for each change that was not told yet; how many those were.
     pub async fn commit_records(&self, commit: RecordsCommit) -> Result<usize, StoreError> {
         self.write(move |txn| {
-            let RecordsCommit { account: id, topic, stream, records, watermark, now } = commit;
-            let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
+            let RecordsCommit { account: id, topic, stream, records, watermark, now } = &commit;
+            let (watermark, now) = (*watermark, *now);
+            let Some(mut account) = txn.get::<Account>(&key::account(id))? else { return Ok(0) };
             let mut events = 0;
             for Changed { work, at, fields } in records {
-                let key = key::seen(&id, &work);
-                if txn.get::<Timestamp>(&key)?.is_some_and(|seen| seen >= at) {
+                let key = key::seen(id, work);
+                if txn.get::<Timestamp>(&key)?.is_some_and(|seen| seen >= *at) {
                     continue;
                 }
-                txn.put(&key, &at);
+                txn.put(&key, at);
                 let kind = work.kind.as_str();
                 let parts = [id.as_str(), topic.as_str(), work.id.as_str(), &at.to_string()];
                 let event = AskId::event(&digest::short(&parts));
@@ -87,12 +96,12 @@ impl Store {
                     "account": {"id": id, "name": account.name},
                     kind: fields,
                 });
-                put_event(txn, &account, event, work, &body, now);
+                put_event(txn, &account, event, work.clone(), &body, now);
                 events += 1;
             }
-            let at = account.watched.entry(stream).or_insert(watermark);
+            let at = account.watched.entry(*stream).or_insert(watermark);
             *at = watermark.max(*at);
-            txn.put(&key::account(&id), &account);
+            txn.put(&key::account(id), &account);
             Ok(events)
         })
         .await

@@ -1,21 +1,25 @@
 //! Decisions, markers and candidates: what a plan and a verdict write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::markers::{marked_by, markers};
 use super::outbox::put_entry;
-use super::writer::Txn;
+use super::txn::Txn;
 use super::{Store, StoreError, key, people};
 use crate::digest;
 use crate::domain::decide::blocking;
 use crate::domain::model::{
-    Account, AccountId, Ask, Candidate, Connection, Decision, Delivery, EncodedId, EntryState, Health,
-    Marker, OutboxEntry, Outcome, SkipReason, Stream, Subject, Trigger, WorkRef,
+    Account, AccountId, Ask, Candidate, Connection, Decision, Delivery, EntryState, Health, Marker,
+    OutboxEntry, Outcome, SkipReason, Stream, Subject, Trigger, WorkRef,
 };
 use crate::domain::plan::{Known, Plan};
 use crate::domain::rules::Policy;
+
+/// So many works are looked up at once; more on a thread of their own.
+const FEW: usize = 64;
 
 /// What a planned sweep stores, in one commit.
 #[derive(Debug, Clone)]
@@ -49,34 +53,55 @@ pub enum AskCommit {
 
 impl Store {
     /// What is known about these works.
-    pub fn known<'w>(
-        &self,
-        account: &AccountId,
-        works: impl IntoIterator<Item = &'w WorkRef>,
-    ) -> Result<Known, StoreError> {
-        let mut known = Known::default();
-        for work in works {
-            if let Some(decision) = self.get(&key::decision(account, work))? {
-                known.decisions.insert(work.clone(), decision);
+    pub async fn known(&self, account: &AccountId, works: Vec<WorkRef>) -> Result<Known, StoreError> {
+        let (account, count) = (account.clone(), works.len());
+        let known = move |txn: &Txn<'_>| {
+            let mut known = Known::default();
+            for work in works {
+                if let Some(decision) = txn.get(&key::decision(&account, &work))? {
+                    known.decisions.insert(work.clone(), decision);
+                }
+                if let Some(marker) = txn.get(&key::marker(&account, &work))? {
+                    known.markers.insert(work, marker);
+                }
             }
-            if let Some(marker) = self.get(&key::marker(account, work))? {
-                known.markers.insert(work.clone(), marker);
-            }
-        }
-        Ok(known)
+            Ok(known)
+        };
+        // An idle sweep asks about a few works, one that looks back about as many as there are.
+        if count <= FEW { self.read(known).await } else { self.scan(known).await }
     }
 
     /// The decision on one work.
-    pub fn decision(&self, account: &AccountId, work: &WorkRef) -> Result<Option<Decision>, StoreError> {
-        self.get(&key::decision(account, work))
+    pub async fn decision(
+        &self,
+        account: &AccountId,
+        work: &WorkRef,
+    ) -> Result<Option<Decision>, StoreError> {
+        self.get(&key::decision(account, work)).await
     }
 
     /// Every decision of an account.
-    pub fn decisions(
+    pub async fn decisions(&self, account: &AccountId) -> Result<Vec<Decision>, StoreError> {
+        let prefix = key::of_account(key::DECISION, account);
+        self.scan(move |txn| txn.values(&prefix).collect()).await
+    }
+
+    /// Looks at every decision of an account, one after the other; what `look` made of `start` by that.
+    pub async fn fold_decisions<S: Send + 'static>(
         &self,
         account: &AccountId,
-    ) -> impl Iterator<Item = Result<Decision, StoreError>> + use<> {
-        self.scan(&key::of_account(key::DECISION, account)).map(|entry| entry.map(|(_, decision)| decision))
+        start: S,
+        look: impl Fn(&mut S, Decision) + Send + 'static,
+    ) -> Result<S, StoreError> {
+        let prefix = key::of_account(key::DECISION, account);
+        self.scan(move |txn| {
+            let mut seen = start;
+            for decision in txn.values(&prefix) {
+                look(&mut seen, decision?);
+            }
+            Ok(seen)
+        })
+        .await
     }
 
     /// Stores a plan: candidates, skips, watermark, and when the window was last looked over. The number of
@@ -85,16 +110,16 @@ impl Store {
     /// A work that got a candidate or an ask since the plan was made keeps it.
     pub async fn commit_plan(&self, commit: PlanCommit) -> Result<usize, StoreError> {
         self.write(move |txn| {
-            let PlanCommit { account: id, stream, planned_for, plan, reconciled_at, by_event, now } = commit;
-            let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
+            let PlanCommit { account: id, stream, planned_for, plan, reconciled_at, by_event, now } = &commit;
+            let Some(mut account) = txn.get::<Account>(&key::account(id))? else { return Ok(0) };
             let is_over = matches!(account.connection, Connection::Disconnected { .. });
-            if is_over || planned_for != (account.trigger, account.asks_from) {
+            if is_over || *planned_for != (account.trigger, account.asks_from) {
                 return Ok(0);
             }
-            let mut health: Health = txn.get(&key::health(&id))?.unwrap_or_default();
+            let mut health: Health = txn.get(&key::health(id))?.unwrap_or_default();
             let mut new = 0;
-            for candidate in plan.candidates {
-                if is_settled(txn, &id, &candidate.work)? {
+            for candidate in &plan.candidates {
+                if is_settled(txn, id, &candidate.work)? {
                     continue;
                 }
                 // An event of it was to come, and a sweep was first.
@@ -102,90 +127,80 @@ impl Store {
                 if was_due && health.last_webhook_at.is_some_and(|heard| candidate.finished_at > heard) {
                     health.unheard += 1;
                 }
-                put_waiting(txn, &id, candidate, now);
+                put_waiting(txn, id, candidate.clone(), *now);
                 new += 1;
             }
-            for decision in plan.skipped {
-                if is_settled(txn, &id, &decision.work)? {
+            for decision in &plan.skipped {
+                if is_settled(txn, id, &decision.work)? {
                     continue;
                 }
-                txn.put(&key::decision(&id, &decision.work), &decision);
+                txn.put(&key::decision(id, &decision.work), decision);
                 new += 1;
             }
             if let Some(at) = plan.watermark {
-                let watermark = account.watermarks.entry(stream).or_insert(at);
+                let watermark = account.watermarks.entry(*stream).or_insert(at);
                 *watermark = at.max(*watermark);
             }
             if reconciled_at.is_some() {
-                account.reconciled_at = reconciled_at;
+                account.reconciled_at = *reconciled_at;
             }
             if new > 0 {
-                health.last_finished_at = Some(now);
-                txn.put(&key::health(&id), &health);
+                health.last_finished_at = Some(*now);
+                txn.put(&key::health(id), &health);
             }
-            txn.put(&key::account(&id), &account);
+            txn.put(&key::account(id), &account);
             Ok(new)
         })
         .await
     }
 
     /// Works whose candidates are due at `now`, the longest waiting first.
-    pub fn due_works(&self, now: Timestamp) -> Result<Vec<(AccountId, WorkRef)>, StoreError> {
-        let mut works = Vec::new();
-        for due in self.due_index() {
-            let (at, account, work) = due?;
-            if at > now {
-                break;
+    pub async fn due_works(&self, now: Timestamp) -> Result<Vec<(AccountId, WorkRef)>, StoreError> {
+        self.scan(move |txn| {
+            let mut works = Vec::new();
+            for due in due_index(txn) {
+                let (at, account, work) = due?;
+                if at > now {
+                    break;
+                }
+                works.push((account, work));
             }
-            works.push((account, work));
-        }
-        Ok(works)
+            Ok(works)
+        })
+        .await
     }
 
     /// When the next candidate is due.
-    pub fn next_candidate_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.due_index().next().transpose()?.map(|(at, ..)| at))
+    pub async fn next_candidate_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|txn| Ok(due_index(txn).next().transpose()?.map(|(at, ..)| at))).await
     }
 
     /// How many candidates wait.
-    pub fn waiting_count(&self) -> Result<usize, StoreError> {
-        self.due_index().try_fold(0, |count, due| due.map(|_| count + 1))
+    pub async fn waiting_count(&self) -> Result<usize, StoreError> {
+        self.scan(|txn| due_index(txn).try_fold(0, |count, due| due.map(|_| count + 1))).await
     }
 
     /// Every waiting candidate, the first due first.
-    pub fn candidates(&self) -> Result<Vec<(AccountId, Candidate)>, StoreError> {
-        let mut candidates = Vec::new();
-        for (account, work) in self.due_works(Timestamp::MAX)? {
-            if let Some(candidate) = self.candidate(&account, &work)? {
-                candidates.push((account, candidate));
+    pub async fn candidates(&self) -> Result<Vec<(AccountId, Candidate)>, StoreError> {
+        self.scan(|txn| {
+            let mut candidates = Vec::new();
+            for due in due_index(txn) {
+                let (_, account, work) = due?;
+                let decision = txn.get::<Decision>(&key::decision(&account, &work))?;
+                candidates.extend(decision.and_then(waiting).map(|candidate| (account, candidate)));
             }
-        }
-        Ok(candidates)
+            Ok(candidates)
+        })
+        .await
     }
 
     /// One waiting candidate.
-    pub fn candidate(&self, account: &AccountId, work: &WorkRef) -> Result<Option<Candidate>, StoreError> {
-        Ok(self.decision(account, work)?.and_then(waiting))
-    }
-
-    fn due_index(&self) -> impl Iterator<Item = Result<(Timestamp, AccountId, WorkRef), StoreError>> + use<> {
-        self.0.tree.scan_prefix(key::DUE).keys().map(|key| key::parse_due(&key?).ok_or_else(key::broken))
-    }
-
-    /// Markers on the work and on every job behind it.
-    pub fn markers(
+    pub async fn candidate(
         &self,
         account: &AccountId,
         work: &WorkRef,
-        job_ids: &[EncodedId],
-    ) -> Result<BTreeMap<WorkRef, Marker>, StoreError> {
-        let mut markers = BTreeMap::new();
-        for work in marked_by(work, job_ids) {
-            if let Some(marker) = self.get(&key::marker(account, &work))? {
-                markers.insert(work, marker);
-            }
-        }
-        Ok(markers)
+    ) -> Result<Option<Candidate>, StoreError> {
+        Ok(self.decision(account, work).await?.and_then(waiting))
     }
 
     /// Stores an ask: decision, markers and the frozen outbox entry, in one commit. The uniqueness rule is
@@ -204,12 +219,7 @@ impl Store {
                 return Ok(AskCommit::Superseded);
             };
             let Outcome::Waiting { due_at } = decision.outcome else { return Ok(AskCommit::Superseded) };
-            let mut markers = BTreeMap::new();
-            for work in marked_by(&ask.work, &ask.job_ids) {
-                if let Some(marker) = txn.get::<Marker>(&key::marker(&id, &work))? {
-                    markers.insert(work, marker);
-                }
-            }
+            let markers = markers(txn, &id, &ask.work, &ask.job_ids)?;
             if blocking(&ask.work, &ask.job_ids, &markers).is_some() {
                 return Ok(AskCommit::Superseded);
             }
@@ -225,7 +235,7 @@ impl Store {
             };
             decision.finished_at = ask.finished_at;
             decision.at = now;
-            decision.subject = ask.subject;
+            decision.subject = ask.subject.clone();
             // The payload goes when it is delivered; this proves what it was.
             decision.saw = BTreeMap::from([("payload_sha256".to_owned(), digest::of_bytes(body.as_bytes()))]);
             txn.put(&key::decision(&id, &ask.work), &decision);
@@ -241,11 +251,11 @@ impl Store {
             put_entry(
                 txn,
                 &OutboxEntry {
-                    id: ask.id,
+                    id: ask.id.clone(),
                     account: id.clone(),
-                    work: ask.work,
+                    work: ask.work.clone(),
                     trigger,
-                    body,
+                    body: body.clone(),
                     created_at: now,
                     attempt: 0,
                     failures: 0,
@@ -272,8 +282,8 @@ impl Store {
         self.write(move |txn| {
             update_waiting(txn, &id, &work, |decision| {
                 decision.outcome = Outcome::Skipped { reason };
-                decision.saw = saw;
-                decision.subject = subject;
+                decision.saw.clone_from(&saw);
+                decision.subject.clone_from(&subject);
                 decision.at = now;
             })
         })
@@ -294,7 +304,7 @@ impl Store {
                 return Ok(false);
             }
             let released = Candidate {
-                work,
+                work: work.clone(),
                 trigger: decision.trigger,
                 finished_at: decision.finished_at,
                 due_at: now,
@@ -324,6 +334,12 @@ impl Store {
         })
         .await
     }
+}
+
+fn due_index(
+    txn: &Txn<'_>,
+) -> impl Iterator<Item = Result<(Timestamp, AccountId, WorkRef), StoreError>> + use<> {
+    txn.scan(key::DUE).map(|entry| key::parse_due(&entry?.0).ok_or_else(key::broken))
 }
 
 /// Changes a decision that still waits, and its place in the index of due candidates.
@@ -379,9 +395,4 @@ fn waiting(decision: Decision) -> Option<Candidate> {
         due_at,
         subject: decision.subject,
     })
-}
-
-/// The work and every job behind it, each once.
-fn marked_by(work: &WorkRef, job_ids: &[EncodedId]) -> BTreeSet<WorkRef> {
-    std::iter::once(work.clone()).chain(job_ids.iter().cloned().map(WorkRef::job)).collect()
 }

@@ -1,10 +1,12 @@
 //! Events that were heard and not followed up yet: an inbox for each account, with an end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use jiff::Timestamp;
 
-use super::writer::Txn;
+use super::sled::Bytes;
+use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
 use crate::domain::model::{Account, AccountId, EncodedId, Health};
@@ -49,7 +51,7 @@ impl Store {
                 return Ok(Noted::Known);
             }
             let inbox = key::of_account(key::EVENT, &account.id);
-            if txn.committed_keys(&inbox).take(KEPT).count() < KEPT {
+            if txn.scan(&inbox).take(KEPT).count() < KEPT {
                 txn.put(&follow_up_key, &InboxEntry { follow_up, again: 0 });
                 return Ok(Noted::New);
             }
@@ -65,29 +67,32 @@ impl Store {
     }
 
     /// Whose inbox holds anything.
-    pub fn accounts_with_follow_ups(&self) -> Result<BTreeSet<AccountId>, StoreError> {
-        let (mut accounts, mut from) = (BTreeSet::new(), key::EVENT.to_vec());
-        // From one account to the next: an inbox can be long.
-        while let Some(entry) = self.0.tree.range(from..).next() {
-            let (key, _) = entry?;
-            if !key.starts_with(key::EVENT) {
-                break;
+    pub async fn accounts_with_follow_ups(&self) -> Result<BTreeSet<AccountId>, StoreError> {
+        self.scan(|txn| {
+            let (mut accounts, mut from) = (BTreeSet::new(), key::EVENT.to_vec());
+            // From one account to the next: an inbox can be long.
+            while let Some((key, _)) = txn.first(Bound::Included(from))? {
+                if !key.starts_with(key::EVENT) {
+                    break;
+                }
+                let account = key::account_of_event(&key).ok_or_else(key::broken)?;
+                from = key::after_account(key::EVENT, &account);
+                accounts.insert(account);
             }
-            let account = key::account_of_event(&key).ok_or_else(key::broken)?;
-            from = key::after_account(key::EVENT, &account);
-            accounts.insert(account);
-        }
-        Ok(accounts)
+            Ok(accounts)
+        })
+        .await
     }
 
     /// What an account's inbox holds.
-    pub fn follow_ups(&self, id: &AccountId) -> Result<Vec<InboxEntry>, StoreError> {
-        self.scan(&key::of_account(key::EVENT, id)).map(|entry| entry.map(|(_, wanted)| wanted)).collect()
+    pub async fn follow_ups(&self, id: &AccountId) -> Result<Vec<InboxEntry>, StoreError> {
+        let prefix = key::of_account(key::EVENT, id);
+        self.scan(move |txn| txn.values(&prefix).collect()).await
     }
 
     /// Whether any inbox holds anything.
-    pub fn has_follow_ups(&self) -> Result<bool, StoreError> {
-        Ok(self.0.tree.scan_prefix(key::EVENT).next().transpose()?.is_some())
+    pub async fn has_follow_ups(&self) -> Result<bool, StoreError> {
+        self.read(|txn| Ok(txn.scan(key::EVENT).next().transpose()?.is_some())).await
     }
 
     /// Takes out what was carried out, unless it was asked for again meanwhile.
@@ -122,7 +127,7 @@ impl Store {
     pub async fn note_endpoints(
         &self,
         id: &AccountId,
-        change: impl FnOnce(&mut BTreeMap<String, EncodedId>) + Send + 'static,
+        change: impl Fn(&mut BTreeMap<String, EncodedId>) + Send + 'static,
     ) -> Result<(), StoreError> {
         let key = key::account(id);
         self.write(move |txn| {
@@ -147,6 +152,6 @@ fn follow_up_key(account: &AccountId, follow_up: &FollowUp) -> Vec<u8> {
 }
 
 /// Forgets an account's inbox.
-pub(super) fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<sled::IVec>, StoreError> {
-    txn.committed_keys(&key::of_account(key::EVENT, id)).collect()
+pub(super) fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
+    txn.keys(&key::of_account(key::EVENT, id))
 }

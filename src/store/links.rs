@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
 use super::accounts::forget_troubles;
-use super::writer::Txn;
-use super::{Store, StoreError, Tokens, key, put_pair};
+use super::tokens::put_pair;
+use super::txn::Txn;
+use super::{Store, StoreError, Tokens, key};
 use crate::domain::model::{
     Account, AccountId, Connection, Link, LinkId, LinkState, LostReason, Pending, Trigger,
 };
@@ -78,9 +79,8 @@ pub struct NewConnection {
 
 impl Store {
     /// Every link, the newest first.
-    pub fn links(&self) -> Result<Vec<Link>, StoreError> {
-        let mut links: Vec<Link> =
-            self.scan(key::LINK).map(|entry| entry.map(|(_, link)| link)).collect::<Result<_, _>>()?;
+    pub async fn links(&self) -> Result<Vec<Link>, StoreError> {
+        let mut links: Vec<Link> = self.scan(|txn| txn.values(key::LINK).collect()).await?;
         links.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
         Ok(links)
     }
@@ -103,7 +103,7 @@ impl Store {
     ) -> Result<Result<Link, LinkRefusal>, StoreError> {
         let id = id.clone();
         self.write(move |txn| {
-            let keys: Vec<_> = txn.committed_keys(key::LINK).collect::<Result<_, _>>()?;
+            let keys = txn.keys(key::LINK)?;
             for key in keys {
                 let Some(mut link) = txn.get::<Link>(&key)? else { continue };
                 if link.id != id {
@@ -122,13 +122,13 @@ impl Store {
     }
 
     /// The link with this hash, if `browser` may press its button now.
-    pub fn usable_link(
+    pub async fn usable_link(
         &self,
         hash: &str,
         browser: &str,
         now: Timestamp,
     ) -> Result<Result<Link, LinkRefusal>, StoreError> {
-        let link: Option<Link> = self.get(&key::link(hash))?;
+        let link: Option<Link> = self.get(&key::link(hash)).await?;
         Ok(usable(link, browser, now))
     }
 
@@ -148,7 +148,7 @@ impl Store {
             };
             link.state = LinkState::Started { browser: start.browser.clone() };
             txn.put(&link_key, &link);
-            let Start { link, state, browser, trigger, expires_at } = start;
+            let Start { link, state, browser, trigger, expires_at } = start.clone();
             txn.put(&key::pending(&state), &Pending { link, browser, trigger, expires_at });
             Ok(Ok(()))
         })
@@ -211,7 +211,7 @@ impl Store {
                     Account {
                         endpoints,
                         paused_at: known.paused_at.filter(|_| goes_on),
-                        name: new.name,
+                        name: new.name.clone(),
                         connection: Connection::Connected,
                         asks_from: if goes_on && known.trigger == trigger { known.asks_from } else { new.at },
                         trigger,
@@ -220,12 +220,14 @@ impl Store {
                         ..known
                     }
                 }
-                None => Account::new(new.account.clone(), new.name, link.label.clone(), trigger, new.at),
+                None => {
+                    Account::new(new.account.clone(), new.name.clone(), link.label.clone(), trigger, new.at)
+                }
             };
             link.state = LinkState::Used { by: new.account.clone(), at: new.now };
             txn.put(&link_key, &link);
             txn.put(&key::account(&new.account), &account);
-            put_pair(txn, &new.account, sealed);
+            put_pair(txn, &new.account, sealed.clone());
             forget_troubles(txn, &new.account)?;
             Ok(Ok(account))
         })
@@ -245,7 +247,7 @@ fn usable(link: Option<Link>, browser: &str, now: Timestamp) -> Result<Link, Lin
 }
 
 fn forget_expired(txn: &mut Txn<'_>, now: Timestamp) -> Result<(), StoreError> {
-    let keys: Vec<_> = txn.committed_keys(key::PENDING).collect::<Result<_, _>>()?;
+    let keys = txn.keys(key::PENDING)?;
     for key in keys {
         if txn.get::<Pending>(&key)?.is_none_or(|pending| pending.expires_at <= now) {
             txn.remove(&key);

@@ -18,18 +18,15 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::writer::{Txn, Writer};
-use super::{Inner, SCHEMA, Sealer, Store, StoreError, TREE, key, outbox, people};
+use super::sled::{Writer, is_there};
+use super::txn::Txn;
+use super::{Inner, SCHEMA, Sealer, Store, StoreError, key, migrations, outbox, sled};
 use crate::store_key::StoreKey;
-
-/// Memory sled may use to cache pages, in bytes.
-const CACHE: u64 = 32 * 1024 * 1024;
 
 /// What to do where there is no store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +69,6 @@ fn read_tally(path: &Path) -> std::io::Result<Option<u64>> {
     }
 }
 
-/// Whether there is a store in the folder.
-pub(super) fn is_there(path: &Path) -> bool {
-    path.join("db").is_file()
-}
-
 impl Store {
     /// Opens the store in the folder `path`.
     ///
@@ -95,22 +87,21 @@ impl Store {
         if !is_ours(path) {
             return Err(StoreError::Foreign { path: path.to_owned() });
         }
-        let opened = match open_sled(path) {
+        let opened = match sled::open(path) {
             Err(error @ StoreError::Quarantined { .. }) if if_missing == IfMissing::MakeAnyway => {
                 tracing::warn!(%error, "an empty store was accepted in its place");
-                open_sled(path)
+                sled::open(path)
             }
             opened => opened,
         };
-        let (db, tree) = opened?;
-        let file = File::open(path.join("db")).map_err(open_error)?;
+        let database = opened?;
         let sealer = Sealer::new(key);
 
-        let mut txn = Txn::new(&tree);
+        let mut txn = Txn::new(&database.table);
         match txn.get::<u32>(&key::schema())? {
             None if tally.is_some() && if_missing != IfMissing::MakeAnyway => {
                 // sled takes what it cannot make sense of for nothing.
-                return Err(quarantine(path, "nothing is in it".to_owned()));
+                return Err(sled::quarantine(path, "nothing is in it".to_owned()));
             }
             None => {
                 txn.put_raw(key::key_check(), sealer.key_check());
@@ -126,19 +117,7 @@ impl Store {
                         detail: "it is missing".to_owned(),
                     })?,
                 };
-                if found < 3 {
-                    people::index_people(&mut txn)?;
-                }
-                if found < 4 {
-                    outbox::index_accounts(&mut txn)?;
-                }
-                if found != SCHEMA {
-                    tracing::info!(
-                        from = found,
-                        to = SCHEMA,
-                        "the store is brought to this program's schema"
-                    );
-                }
+                migrations::migrate(&mut txn, found)?;
                 if let Some(missing @ 1..) = tally.and_then(|tally| tally.checked_sub(commits)) {
                     let tally = tally_path(path);
                     return Err(StoreError::Stale { path: path.to_owned(), missing, tally });
@@ -153,54 +132,14 @@ impl Store {
         }
         outbox::release_leases(&mut txn)?;
         let commits = txn.get::<u64>(&key::commits())?.unwrap_or_default();
-        tree.apply_batch(txn.into_batch())?;
-        db.flush()?;
-        file.sync_data().map_err(open_error)?;
+        database.table.apply(txn.into_writes())?;
+        database.flush()?;
         write_tally(path, commits).map_err(open_error)?;
 
-        let writer = Writer::start(db, tree.clone(), file, commits).map_err(open_error)?;
-        Ok(Self(Arc::new(Inner { tree, writer, sealer, path: path.to_owned() })))
+        let table = database.table.clone();
+        let writer = Writer::start(database, commits).map_err(open_error)?;
+        Ok(Self(Arc::new(Inner { table, writer, sealer, path: path.to_owned() })))
     }
-}
-
-/// Opens sled's files; moves them aside where they cannot be read.
-pub(super) fn open_sled(path: &Path) -> Result<(sled::Db, sled::Tree), StoreError> {
-    let open = || {
-        let db = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).open()?;
-        let tree = db.open_tree(TREE)?;
-        Ok((db, tree))
-    };
-    // sled asserts where it could return an error: a damaged file must not end in a stack trace.
-    let detail = match catch_unwind(AssertUnwindSafe(open)) {
-        Ok(Ok(opened)) => return Ok(opened),
-        Ok(Err(sled::Error::Io(error))) if is_lock_failure(&error) => {
-            return Err(StoreError::Locked { path: path.to_owned() });
-        }
-        Ok(Err(sled::Error::Io(error))) if !is_damage(&error) => {
-            return Err(StoreError::Open { path: path.to_owned(), error });
-        }
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "sled gave up on it".to_owned(),
-    };
-    Err(quarantine(path, detail))
-}
-
-/// Moves a store aside, and says so.
-fn quarantine(path: &Path, detail: String) -> StoreError {
-    let path = path.to_owned();
-    match move_aside(&path) {
-        Ok(to) => StoreError::Quarantined { path, to, detail },
-        Err(error) => StoreError::Open { path, error },
-    }
-}
-
-/// Under a name that is free.
-fn move_aside(path: &Path) -> std::io::Result<PathBuf> {
-    let free = (1_u32..).map(|number| path.with_added_extension(format!("quarantine-{number}")));
-    let to =
-        free.into_iter().find(|to| !to.exists()).unwrap_or_else(|| path.with_added_extension("quarantine"));
-    std::fs::rename(path, &to)?;
-    Ok(to)
 }
 
 /// Whether a folder belongs to the user we run as, who owns our entry in `/proc`.
@@ -210,16 +149,6 @@ fn is_ours(path: &Path) -> bool {
         // Opening it will tell.
         _ => true,
     }
-}
-
-/// sled reports a second opener as an error of kind `Other`.
-fn is_lock_failure(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
-}
-
-/// Whether the file's content is at fault, and not the system.
-fn is_damage(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData)
 }
 
 #[cfg(test)]
@@ -263,14 +192,13 @@ mod tests {
         let path = fixture.path();
         let _folder = fixture.put_away().await;
         drop(unlocked(|| {
-            let (db, tree) = open_sled(&path)?;
-            tree.clear()?;
-            db.flush()?;
-            Ok(())
+            let database = sled::open(&path)?;
+            database.table.clear()?;
+            database.flush()
         }));
         assert!(matches!(refused(&path), StoreError::Quarantined { .. }));
         let store = open(&path, IfMissing::MakeAnyway).unwrap();
-        assert_eq!(store.accounts().unwrap(), []);
+        assert_eq!(store.accounts().await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -290,7 +218,7 @@ mod tests {
         // Opening, plan, ask.
         assert!(matches!(error, StoreError::Stale { missing: 3, .. }), "{error}");
         std::fs::remove_file(tally_path(&path)).unwrap();
-        assert_eq!(open(&path, IfMissing::MakeFirst).unwrap().accounts().unwrap().len(), 1);
+        assert_eq!(open(&path, IfMissing::MakeFirst).unwrap().accounts().await.unwrap().len(), 1);
     }
 
     #[tokio::test]
@@ -310,7 +238,7 @@ mod tests {
         }
         std::fs::write(path.join("conf"), "segment_size: much\n").unwrap();
         std::fs::write(path.join("db"), [0x5a; 4096]).unwrap();
-        assert_eq!(open(&path, IfMissing::MakeAnyway).unwrap().accounts().unwrap(), []);
+        assert_eq!(open(&path, IfMissing::MakeAnyway).unwrap().accounts().await.unwrap(), []);
     }
 
     /// The bytes of a store as the first schema wrote them. Never change a line.
@@ -337,28 +265,28 @@ mod tests {
             ),
             (b"outdue\0\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0ask_1", b""),
         ];
-        let (db, tree) = open_sled(&path).unwrap();
+        let database = sled::open(&path).unwrap();
         for (key, value) in entries {
             // A raw string has no escapes: the version byte is put in front here.
             let value = value.strip_prefix(br"\x01").map_or(value.to_vec(), |json| [b"\x01", json].concat());
-            tree.insert(key, value).unwrap();
+            database.table.apply([(key.to_vec(), Some(value))].into()).unwrap();
         }
-        db.flush().unwrap();
-        drop((db, tree));
+        database.flush().unwrap();
+        drop(database);
 
         let store = open(&path, IfMissing::Refuse).unwrap();
-        assert_eq!(store.get::<u32>(&key::schema()).unwrap(), Some(SCHEMA));
-        let account = store.account(&AccountId::new("acc")).unwrap().unwrap();
+        assert_eq!(store.get::<u32>(&key::schema()).await.unwrap(), Some(SCHEMA));
+        let account = store.account(&AccountId::new("acc")).await.unwrap().unwrap();
         assert_eq!(account.connection, Connection::Connected);
         let work = WorkRef::job(EncodedId::new("j1"));
-        let marker = store.markers(&id(), &work, &[]).unwrap().remove(&work).unwrap();
+        let marker = store.markers(&id(), &work, &[]).await.unwrap().remove(&work).unwrap();
         assert!(matches!(marker, Marker { by: WorkKind::Job, .. }));
-        assert!(store.decision(&id(), &job("j1")).unwrap().is_some());
+        assert!(store.decision(&id(), &job("j1")).await.unwrap().is_some());
         // People were not noted then: the decisions tell who was asked.
         let contacts = [ContactKey::phone("(555) 123-4567").unwrap()];
-        let past = store.past(&id(), &job("j2"), &[], None, &contacts, &Policy::default()).unwrap();
+        let past = store.past(&id(), &job("j2"), &[], None, &contacts, &Policy::default()).await.unwrap();
         assert_eq!(past.contacted.unwrap().ask_id.as_str(), "ask_1");
-        assert_eq!(store.due_asks(at(0), 10).unwrap()[&id()].len(), 1);
+        assert_eq!(store.due_asks(at(0), 10).await.unwrap()[&id()].len(), 1);
         store.close().await;
         assert_eq!(read_tally(&path).unwrap(), Some(1));
     }
@@ -369,9 +297,10 @@ mod tests {
         let path = fixture.path();
         let _folder = fixture.put_away().await;
         unlocked(|| {
-            let (db, tree) = open_sled(&path)?;
-            tree.insert(key::schema(), super::super::codec::encode(&(SCHEMA + 1)))?;
-            db.flush()?;
+            let database = sled::open(&path)?;
+            let newer = super::super::codec::encode(&(SCHEMA + 1));
+            database.table.apply([(key::schema(), Some(newer))].into())?;
+            database.flush()?;
             Ok(())
         })
         .unwrap();

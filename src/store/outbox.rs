@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::writer::Txn;
+use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
 use crate::domain::model::{
@@ -45,54 +45,64 @@ pub enum QueueRefusal {
 impl Store {
     /// Asks that are due at `now`, by account, the longest waiting first; of each account `each` at most: what cannot
     /// be delivered to one keeps nobody else's from being seen.
-    pub fn due_asks(
+    pub async fn due_asks(
         &self,
         now: Timestamp,
         each: usize,
     ) -> Result<BTreeMap<AccountId, Vec<AskId>>, StoreError> {
-        let mut asks: BTreeMap<AccountId, Vec<AskId>> = BTreeMap::new();
-        for due in self.outbox_index() {
-            let (at, id, account) = due?;
-            if at > now {
-                break;
+        self.scan(move |txn| {
+            let mut asks: BTreeMap<AccountId, Vec<AskId>> = BTreeMap::new();
+            for due in due_index(txn) {
+                let (at, id, account) = due?;
+                if at > now {
+                    break;
+                }
+                let asks: &mut Vec<AskId> = asks.entry(account).or_default();
+                // Events and asks go to different receivers: neither counts for the other.
+                if asks.iter().filter(|ask| ask.is_event() == id.is_event()).count() < each {
+                    asks.push(id);
+                }
             }
-            let asks: &mut Vec<AskId> = asks.entry(account).or_default();
-            // Events and asks go to different receivers: neither counts for the other.
-            if asks.iter().filter(|ask| ask.is_event() == id.is_event()).count() < each {
-                asks.push(id);
-            }
-        }
-        Ok(asks)
+            Ok(asks)
+        })
+        .await
     }
 
     /// When the next attempt is due.
-    pub fn next_ask_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.outbox_index().next().transpose()?.map(|(at, ..)| at))
+    pub async fn next_ask_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|txn| Ok(due_index(txn).next().transpose()?.map(|(at, ..)| at))).await
     }
 
     /// One entry.
-    pub fn entry(&self, id: &AskId) -> Result<Option<OutboxEntry>, StoreError> {
-        self.get(&key::outbox(id))
+    pub async fn entry(&self, id: &AskId) -> Result<Option<OutboxEntry>, StoreError> {
+        self.get(&key::outbox(id)).await
     }
 
-    /// Every entry: due, leased, dead.
-    pub fn entries(&self) -> impl Iterator<Item = Result<OutboxEntry, StoreError>> + use<> {
-        self.scan(key::OUTBOX).map(|entry| entry.map(|(_, entry)| entry))
-    }
-
-    fn outbox_index(
+    /// Looks at every entry (due, leased, dead), one after the other; what `look` made of `start` by that.
+    pub async fn fold_entries<S: Send + 'static>(
         &self,
-    ) -> impl Iterator<Item = Result<(Timestamp, AskId, AccountId), StoreError>> + use<> {
-        self.0.tree.scan_prefix(key::OUTBOX_DUE).map(|entry| {
-            let (key, account) = entry?;
-            let (at, id) = key::parse_outbox_due(&key).ok_or_else(key::broken)?;
-            Ok((at, id, key::parse_account(&account).ok_or_else(key::broken)?))
+        start: S,
+        look: impl Fn(&mut S, OutboxEntry) + Send + 'static,
+    ) -> Result<S, StoreError> {
+        self.scan(move |txn| {
+            let mut seen = start;
+            for entry in txn.values(key::OUTBOX) {
+                look(&mut seen, entry?);
+            }
+            Ok(seen)
         })
+        .await
+    }
+
+    /// Every entry.
+    #[doc(hidden)]
+    pub async fn entries(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.scan(|txn| txn.values(key::OUTBOX).collect()).await
     }
 
     /// What is known of a receiver.
-    pub fn receiver(&self, id: &ReceiverId) -> Result<ReceiverState, StoreError> {
-        Ok(self.get(&key::receiver(&id.0))?.unwrap_or_default())
+    pub async fn receiver(&self, id: &ReceiverId) -> Result<ReceiverState, StoreError> {
+        Ok(self.get(&key::receiver(&id.0)).await?.unwrap_or_default())
     }
 
     /// Begins an attempt: counts it and leases the entry until `until`. `None` if it is not due any more.
@@ -151,7 +161,7 @@ impl Store {
                 return Ok(false);
             }
             take_from_index(txn, &entry);
-            match next {
+            match &next {
                 Next::Delivered => {
                     let delivery = Delivery::Delivered {
                         at: last.at,
@@ -170,12 +180,12 @@ impl Store {
                 }
                 Next::DueAgain { at } => {
                     entry.failures += 1;
-                    entry.state = EntryState::Due { at };
+                    entry.state = EntryState::Due { at: *at };
                 }
                 Next::Dead(reason) => {
                     entry.failures += 1;
-                    entry.state = EntryState::Dead { at: last.at, reason };
-                    note_delivery(txn, &entry, Delivery::Dead { reason })?;
+                    entry.state = EntryState::Dead { at: last.at, reason: *reason };
+                    note_delivery(txn, &entry, Delivery::Dead { reason: *reason })?;
                 }
                 Next::ReceiverGone => {
                     // The refusal was the receiver's, not the ask's: it is no failure of the ask.
@@ -185,7 +195,7 @@ impl Store {
                     txn.put(&key, &ReceiverState { stopped_at: Some(last.at), ..state });
                 }
             }
-            entry.last = Some(last);
+            entry.last = Some(last.clone());
             put_entry(txn, &entry);
             Ok(true)
         })
@@ -203,17 +213,17 @@ impl Store {
         let id = id.clone();
         self.write(move |txn| {
             let Some(mut entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else {
-                return Ok(Err(QueueRefusal::NoSuchAsk(id)));
+                return Ok(Err(QueueRefusal::NoSuchAsk(id.clone())));
             };
             if is_under_way(&entry, now) {
-                return Ok(Err(QueueRefusal::UnderWay(id)));
+                return Ok(Err(QueueRefusal::UnderWay(id.clone())));
             }
             take_from_index(txn, &entry);
             note_delivery(txn, &entry, Delivery::Queued)?;
             entry.failures = 0;
             entry.state = EntryState::Due { at: now };
             put_entry(txn, &entry);
-            if let Some(receiver) = receiver {
+            if let Some(receiver) = &receiver {
                 txn.remove(&key::receiver(&receiver.0));
             }
             Ok(Ok(()))
@@ -230,10 +240,10 @@ impl Store {
         let id = id.clone();
         self.write(move |txn| {
             let Some(entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else {
-                return Ok(Err(QueueRefusal::NoSuchAsk(id)));
+                return Ok(Err(QueueRefusal::NoSuchAsk(id.clone())));
             };
             if is_under_way(&entry, now) {
-                return Ok(Err(QueueRefusal::UnderWay(id)));
+                return Ok(Err(QueueRefusal::UnderWay(id.clone())));
             }
             take_from_index(txn, &entry);
             note_delivery(txn, &entry, Delivery::Dropped)?;
@@ -244,17 +254,15 @@ impl Store {
     }
 
     /// How many asks are queued, and how many are dead letters.
-    pub fn outbox_counts(&self) -> Result<OutboxCounts, StoreError> {
-        let mut counts = OutboxCounts::default();
-        for entry in self.entries() {
-            let entry = entry?;
+    pub async fn outbox_counts(&self) -> Result<OutboxCounts, StoreError> {
+        self.fold_entries(OutboxCounts::default(), |counts, entry| {
             let account = counts.by_account.entry(entry.account).or_default();
             match entry.state {
                 EntryState::Dead { .. } => account.dead += 1,
                 EntryState::Due { .. } | EntryState::Leased { .. } => account.queued += 1,
             }
-        }
-        Ok(counts)
+        })
+        .await
     }
 }
 
@@ -272,6 +280,16 @@ pub struct QueueCount {
     pub queued: usize,
     /// Dead letters.
     pub dead: usize,
+}
+
+fn due_index(
+    txn: &Txn<'_>,
+) -> impl Iterator<Item = Result<(Timestamp, AskId, AccountId), StoreError>> + use<> {
+    txn.scan(key::OUTBOX_DUE).map(|entry| {
+        let (key, account) = entry?;
+        let (at, id) = key::parse_outbox_due(&key).ok_or_else(key::broken)?;
+        Ok((at, id, key::parse_account(&account).ok_or_else(key::broken)?))
+    })
 }
 
 /// Writes an entry and its place in the index.
@@ -330,26 +348,15 @@ pub(super) fn forget_entries_of(txn: &mut Txn<'_>, account: &AccountId) -> Resul
 
 fn entries_of(txn: &Txn<'_>, account: &AccountId) -> Result<Vec<OutboxEntry>, StoreError> {
     let mut entries = Vec::new();
-    for key in txn.committed_keys(key::OUTBOX) {
-        entries.extend(txn.get::<OutboxEntry>(&key?)?.filter(|entry| entry.account == *account));
+    for key in txn.keys(key::OUTBOX)? {
+        entries.extend(txn.get::<OutboxEntry>(&key)?.filter(|entry| entry.account == *account));
     }
     Ok(entries)
 }
 
-/// Since schema 4 the index tells whose ask it is.
-pub(super) fn index_accounts(txn: &mut Txn<'_>) -> Result<(), StoreError> {
-    let keys: Vec<_> = txn.committed_keys(key::OUTBOX).collect::<Result<_, _>>()?;
-    for key in keys {
-        if let Some(entry) = txn.get::<OutboxEntry>(&key)? {
-            put_entry(txn, &entry);
-        }
-    }
-    Ok(())
-}
-
 /// Makes every leased entry due: whoever leased it is gone.
 pub(super) fn release_leases(txn: &mut Txn<'_>) -> Result<(), StoreError> {
-    let keys: Vec<_> = txn.committed_keys(key::OUTBOX).collect::<Result<_, _>>()?;
+    let keys = txn.keys(key::OUTBOX)?;
     for key in keys {
         let Some(mut entry) = txn.get::<OutboxEntry>(&key)? else { continue };
         if let EntryState::Leased { .. } = entry.state {

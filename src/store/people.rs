@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::writer::Txn;
+use super::markers::markers;
+use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::domain::decide::{Past, rests_until};
 use crate::domain::model::{
-    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Outcome, Suppression, WorkRef,
+    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, OutboxEntry, Suppression, WorkRef,
 };
 use crate::domain::rules::Policy;
 
@@ -15,7 +16,7 @@ const IMPORTED: &str = "imported";
 
 impl Store {
     /// What is known of a work, and of the person whom `contacts` reach and `card` names.
-    pub fn past(
+    pub async fn past(
         &self,
         account: &AccountId,
         work: &WorkRef,
@@ -24,28 +25,26 @@ impl Store {
         contacts: &[ContactKey],
         policy: &Policy,
     ) -> Result<Past, StoreError> {
-        let txn = Txn::new(&self.0.tree);
-        let card = card.map(|id| ContactKey::card(id.as_str()));
-        let mut suppression = None;
-        for contact in contacts.iter().chain(&card) {
-            for scope in [account.as_str(), key::EVERYWHERE] {
-                suppression = suppression.or(txn.get::<Suppression>(&key::suppression(scope, contact))?);
-            }
-        }
-        Ok(Past {
-            markers: self.markers(account, work, job_ids)?,
-            contacted: last_contact(&txn, account, contacts, policy)?,
-            suppression,
+        self.read(|txn| {
+            Ok(Past {
+                markers: markers(txn, account, work, job_ids)?,
+                contacted: last_contact(txn, account, contacts, policy)?,
+                suppression: suppression(txn, account, card, contacts)?,
+            })
         })
+        .await
     }
 
     /// Whether somebody was put on the list after an ask for them was made.
-    pub fn is_suppressed(&self, ask: &AskId) -> Result<bool, StoreError> {
-        let Some(entry) = self.entry(ask)? else { return Ok(false) };
-        let Some(decision) = self.decision(&entry.account, &entry.work)? else { return Ok(false) };
-        let (card, contacts) = (decision.subject.client_id.as_ref(), decision.subject.contacts());
-        let past = self.past(&entry.account, &entry.work, &[], card, &contacts, &Policy::default())?;
-        Ok(past.suppression.is_some())
+    pub async fn is_suppressed(&self, ask: &AskId) -> Result<bool, StoreError> {
+        self.read(|txn| {
+            let Some(entry) = txn.get::<OutboxEntry>(&key::outbox(ask))? else { return Ok(false) };
+            let decision = txn.get::<Decision>(&key::decision(&entry.account, &entry.work))?;
+            let Some(subject) = decision.map(|decision| decision.subject) else { return Ok(false) };
+            let (card, contacts) = (subject.client_id.as_ref(), subject.contacts());
+            Ok(suppression(txn, &entry.account, card, &contacts)?.is_some())
+        })
+        .await
     }
 
     /// Puts somebody on the list of those who are never asked.
@@ -79,8 +78,8 @@ impl Store {
         people: Vec<(AccountId, Vec<ContactKey>, Timestamp)>,
     ) -> Result<(), StoreError> {
         self.write(move |txn| {
-            for (account, contacts, at) in people {
-                note_contact(txn, &account, &AskId::new(IMPORTED), &contacts, &Policy::default(), at)?;
+            for (account, contacts, at) in &people {
+                note_contact(txn, account, &AskId::new(IMPORTED), contacts, &Policy::default(), *at)?;
             }
             Ok(())
         })
@@ -88,9 +87,27 @@ impl Store {
     }
 
     /// Everybody who is never asked.
-    pub fn suppressions(&self) -> Result<Vec<Suppression>, StoreError> {
-        self.scan(key::SUPPRESSION).map(|entry| entry.map(|(_, suppression)| suppression)).collect()
+    pub async fn suppressions(&self) -> Result<Vec<Suppression>, StoreError> {
+        self.scan(|txn| txn.values(key::SUPPRESSION).collect()).await
     }
+}
+
+/// Why this person is never asked, by any of their contacts or by their card.
+fn suppression(
+    txn: &Txn<'_>,
+    account: &AccountId,
+    card: Option<&EncodedId>,
+    contacts: &[ContactKey],
+) -> Result<Option<Suppression>, StoreError> {
+    let card = card.map(|id| ContactKey::card(id.as_str()));
+    for contact in contacts.iter().chain(&card) {
+        for scope in [account.as_str(), key::EVERYWHERE] {
+            if let Some(suppression) = txn.get(&key::suppression(scope, contact))? {
+                return Ok(Some(suppression));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn suppression_key(who: &ContactKey, account: Option<&AccountId>) -> Vec<u8> {
@@ -160,19 +177,6 @@ pub(super) fn note_contact(
     Ok(())
 }
 
-/// Notes everybody of whom a decision says that they were asked: an earlier schema kept no notes of people.
-pub(super) fn index_people(txn: &mut Txn<'_>) -> Result<(), StoreError> {
-    let keys: Vec<_> = txn.committed_keys(key::DECISION).collect::<Result<_, _>>()?;
-    for key in keys {
-        let account = key::account_of(&key).ok_or_else(key::broken)?;
-        let Some(decision) = txn.get::<Decision>(&key)? else { continue };
-        let Outcome::Asked { ask_id, .. } = &decision.outcome else { continue };
-        let contacts = decision.subject.contacts();
-        note_contact(txn, &account, ask_id, &contacts, &Policy::default(), decision.at)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -196,17 +200,18 @@ mod tests {
     #[tokio::test]
     async fn whoever_is_suppressed_is_known_by_number_address_and_card() {
         let fixture = Fixture::connected().await;
-        let suppressed = |contacts: &[ContactKey], card: Option<&EncodedId>| {
-            let past = fixture.store.past(&id(), &job("j"), &[], card, contacts, &Policy::default()).unwrap();
+        let suppressed = async |contacts: &[ContactKey], card: Option<&EncodedId>| {
+            let past =
+                fixture.store.past(&id(), &job("j"), &[], card, contacts, &Policy::default()).await.unwrap();
             past.suppression.is_some()
         };
         let (card, other) = (EncodedId::new("card"), EncodedId::new("other"));
         let number = ContactKey::phone("+15551234567").unwrap();
         for (what, who) in [("(555) 123-4567", number.clone()), ("card", ContactKey::card("card"))] {
-            assert!(!suppressed(std::slice::from_ref(&number), Some(&card)));
+            assert!(!suppressed(std::slice::from_ref(&number), Some(&card)).await);
             fixture.store.suppress(&who, suppression(what, None)).await.unwrap();
-            assert!(suppressed(std::slice::from_ref(&number), Some(&card)));
-            assert!(!suppressed(&[], Some(&other)));
+            assert!(suppressed(std::slice::from_ref(&number), Some(&card)).await);
+            assert!(!suppressed(&[], Some(&other)).await);
             assert!(!fixture.store.unsuppress(&who, Some(&id())).await.unwrap(), "not for one account");
             assert!(fixture.store.unsuppress(&who, None).await.unwrap());
         }
@@ -215,10 +220,10 @@ mod tests {
             .suppress(&ContactKey::card("card"), suppression("card", Some(AccountId::new("another"))))
             .await
             .unwrap();
-        assert!(!suppressed(&[], Some(&card)), "another account's");
+        assert!(!suppressed(&[], Some(&card)).await, "another account's");
         fixture.store.suppress(&ContactKey::card("card"), suppression("card", Some(id()))).await.unwrap();
-        assert!(suppressed(&[], Some(&card)));
-        assert_eq!(fixture.store.suppressions().unwrap().len(), 2);
+        assert!(suppressed(&[], Some(&card)).await);
+        assert_eq!(fixture.store.suppressions().await.unwrap().len(), 2);
     }
 
     proptest! {
@@ -253,7 +258,7 @@ mod tests {
                         all.push((numbers, now));
                     }
                 }
-                let last = fixture.store.past(&id(), &job("x"), &[], None, &[phone(0)], &policy).unwrap();
+                let last = fixture.store.past(&id(), &job("x"), &[], None, &[phone(0)], &policy).await.unwrap();
                 let expected = all.iter().rfind(|(asked, _)| asked.contains(&0)).map(|(_, when)| at(*when));
                 assert_eq!(last.contacted.map(|contacted| contacted.at), expected);
                 assert!(expected.is_none_or(|when| plus(when, policy.cooldown) >= when));

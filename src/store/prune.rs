@@ -5,7 +5,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::writer::Txn;
+use super::sled::Bytes;
+use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::clock::minus;
 use crate::domain::model::{Contacted, Decision, Link, Marker, Outcome};
@@ -19,18 +20,12 @@ const TOGETHER: usize = 256;
 impl Store {
     /// Forgets what is older than `retention`, if that was not done for a day. How many entries went.
     pub async fn prune(&self, now: Timestamp, retention: SignedDuration) -> Result<usize, StoreError> {
-        let last = self.get::<Timestamp>(&key::pruned_at())?;
+        let last = self.get::<Timestamp>(&key::pruned_at()).await?;
         if last.is_some_and(|last| now.duration_since(last).abs() < EVERY) {
             return Ok(0);
         }
         let before = minus(now, retention);
-        let old = {
-            let store = self.clone();
-            // A look at every decision: not on a thread that others wait for.
-            tokio::task::spawn_blocking(move || store.old_keys(before)).await
-        };
-        let old =
-            old.map_err(|error| StoreError::Failed(format!("looking for what is old failed: {error}")))??;
+        let old = self.scan(move |txn| old_keys(txn, before)).await?;
         let mut forgotten = 0;
         for keys in old.chunks(TOGETHER) {
             let keys = keys.to_vec();
@@ -43,24 +38,23 @@ impl Store {
         .await?;
         Ok(forgotten)
     }
+}
 
-    fn old_keys(&self, before: Timestamp) -> Result<Vec<sled::IVec>, StoreError> {
-        let mut old = Vec::new();
-        for family in [key::DECISION, key::MARKER, key::CONTACT, key::SEEN, key::LINK] {
-            let txn = Txn::new(&self.0.tree);
-            for key in txn.committed_keys(family) {
-                let key = key?;
-                if is_old(&txn, &key, before)? {
-                    old.push(key);
-                }
+fn old_keys(txn: &Txn<'_>, before: Timestamp) -> Result<Vec<Bytes>, StoreError> {
+    let mut old = Vec::new();
+    for family in [key::DECISION, key::MARKER, key::CONTACT, key::SEEN, key::LINK] {
+        for entry in txn.scan(family) {
+            let (key, _) = entry?;
+            if is_old(txn, &key, before)? {
+                old.push(key);
             }
         }
-        Ok(old)
     }
+    Ok(old)
 }
 
 /// Forgets those of `keys` that are still old: a work can have been finished again meanwhile.
-fn forget(txn: &mut Txn<'_>, keys: &[sled::IVec], before: Timestamp) -> Result<usize, StoreError> {
+fn forget(txn: &mut Txn<'_>, keys: &[Bytes], before: Timestamp) -> Result<usize, StoreError> {
     let mut forgotten = 0;
     for key in keys {
         if is_old(txn, key, before)? {
@@ -142,13 +136,13 @@ mod tests {
         // The used link, the two decisions, and one marker.
         assert_eq!(fixture.store.prune(at(LATER), YEAR).await.unwrap(), 4);
         for gone in ["delivered", "skipped"] {
-            assert_eq!(fixture.store.decision(&id(), &job(gone)).unwrap(), None);
+            assert_eq!(fixture.store.decision(&id(), &job(gone)).await.unwrap(), None);
         }
         for kept in ["queued", "waiting"] {
-            assert!(fixture.store.decision(&id(), &job(kept)).unwrap().is_some(), "{kept}");
+            assert!(fixture.store.decision(&id(), &job(kept)).await.unwrap().is_some(), "{kept}");
         }
-        let marked = |name| !fixture.store.markers(&id(), &job(name), &[]).unwrap().is_empty();
-        assert!(marked("queued") && !marked("delivered"));
+        let marked = async |name| !fixture.store.markers(&id(), &job(name), &[]).await.unwrap().is_empty();
+        assert!(marked("queued").await && !marked("delivered").await);
         assert_eq!(fixture.store.prune(at(LATER + 60), YEAR).await.unwrap(), 0, "once a day");
     }
 
@@ -186,7 +180,7 @@ mod tests {
             fixture.store.prune(at(month * MONTH), YEAR).await.unwrap();
             sizes.push(fixture.store.size_on_disk());
         }
-        let known = fixture.store.decisions(&id()).count();
+        let known = fixture.store.decisions(&id()).await.unwrap().len();
         assert!((12 * WORKS..=14 * WORKS).contains(&known), "{known}");
         let largest = |months: std::ops::Range<usize>| *sizes[months].iter().max().unwrap();
         assert!(largest(24..48) <= 2 * largest(12..24), "it grows: {sizes:?}");

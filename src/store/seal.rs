@@ -63,7 +63,7 @@ impl Sealer {
             .ok()
             .map(Zeroizing::new)
             .and_then(|plain| self.seal_bytes(account.as_str().as_bytes(), &plain))
-            .ok_or_else(|| StoreError::Failed("tokens could not be sealed".to_owned()))
+            .ok_or_else(|| StoreError::Unsealed("a pair of tokens"))
     }
 
     pub(super) fn open(&self, account: &AccountId, sealed: &[u8]) -> Result<Tokens, StoreError> {
@@ -86,7 +86,7 @@ impl Sealer {
         secret: &SecretString,
     ) -> Result<Vec<u8>, StoreError> {
         self.seal_bytes(&of_secret(account), secret.expose_secret().as_bytes())
-            .ok_or_else(|| StoreError::Failed("the secret could not be sealed".to_owned()))
+            .ok_or_else(|| StoreError::Unsealed("a secret"))
     }
 
     pub(super) fn open_secret(&self, account: &AccountId, sealed: &[u8]) -> Result<SecretString, StoreError> {

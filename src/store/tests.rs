@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use super::*;
 use crate::clock::plus;
 use crate::domain::decide::ask_id;
+use crate::domain::model::LostReason;
 use crate::domain::model::{
     Ask, AskBody, BodyAccount, BodyClient, Candidate, DeadReason, Delivery, EncodedId, EntryState,
     LastAttempt, Link, LinkId, Outcome, Pending, SkipReason, Stream, Subject, Trigger, WorkKind, WorkRef,
@@ -86,7 +87,7 @@ impl Fixture {
     }
 
     pub(super) async fn plan(&self, plan: Plan) -> usize {
-        let account = self.store.account(&id()).unwrap().unwrap();
+        let account = self.store.account(&id()).await.unwrap().unwrap();
         let commit = PlanCommit {
             account: id(),
             stream: Stream::Jobs,
@@ -239,9 +240,9 @@ async fn what_was_answered_is_there_after_reopening() {
     let asked = fixture.asked("j1").await;
     fixture.store.probe(at(6)).await.unwrap();
     let fixture = fixture.reopen().await;
-    assert_eq!(fixture.store.accounts().unwrap().len(), 1);
-    assert_eq!(fixture.store.entry(&asked).unwrap().unwrap().body, "{}");
-    assert_eq!(fixture.store.tokens(&id()).unwrap().unwrap().tokens.refresh.expose_secret(), "ref");
+    assert_eq!(fixture.store.accounts().await.unwrap().len(), 1);
+    assert_eq!(fixture.store.entry(&asked).await.unwrap().unwrap().body, "{}");
+    assert_eq!(fixture.store.tokens(&id()).await.unwrap().unwrap().tokens.refresh.expose_secret(), "ref");
 }
 
 #[tokio::test]
@@ -262,7 +263,7 @@ async fn an_operation_that_panics_writes_nothing_and_the_next_one_works() {
         })
         .await;
     assert!(matches!(result, Err(StoreError::Failed(_))));
-    assert_eq!(fixture.store.get::<Timestamp>(&key::probe()).unwrap(), None);
+    assert_eq!(fixture.store.get::<Timestamp>(&key::probe()).await.unwrap(), None);
     fixture.store.probe(at(1)).await.unwrap();
 }
 
@@ -294,10 +295,10 @@ async fn a_plan_is_stored_once() {
     let plan = Plan { watermark: Some(at(3)), ..candidates(&["j1", "j2"]) };
     assert_eq!(fixture.plan(plan.clone()).await, 2);
     assert_eq!(fixture.plan(plan).await, 0);
-    assert_eq!(fixture.store.account(&id()).unwrap().unwrap().watermarks[&Stream::Jobs], at(3));
-    assert_eq!(fixture.store.due_works(at(4)).unwrap().len(), 0);
-    assert_eq!(fixture.store.due_works(at(5)).unwrap().len(), 2);
-    assert_eq!(fixture.store.next_candidate_due().unwrap(), Some(at(5)));
+    assert_eq!(fixture.store.account(&id()).await.unwrap().unwrap().watermarks[&Stream::Jobs], at(3));
+    assert_eq!(fixture.store.due_works(at(4)).await.unwrap().len(), 0);
+    assert_eq!(fixture.store.due_works(at(5)).await.unwrap().len(), 2);
+    assert_eq!(fixture.store.next_candidate_due().await.unwrap(), Some(at(5)));
 }
 
 #[tokio::test]
@@ -305,7 +306,10 @@ async fn the_watermark_never_goes_back() {
     let fixture = Fixture::connected().await;
     for (minute, expected) in [(3, 3), (1, 3), (7, 7)] {
         fixture.plan(Plan { watermark: Some(at(minute)), ..Plan::default() }).await;
-        assert_eq!(fixture.store.account(&id()).unwrap().unwrap().watermarks[&Stream::Jobs], at(expected));
+        assert_eq!(
+            fixture.store.account(&id()).await.unwrap().unwrap().watermarks[&Stream::Jobs],
+            at(expected)
+        );
     }
 }
 
@@ -316,8 +320,8 @@ async fn an_ask_is_stored_once_whoever_comes_second() {
     assert_eq!(fixture.ask(&job("j1")).await, AskCommit::Stored);
     assert_eq!(fixture.ask(&job("j1")).await, AskCommit::Superseded);
     assert_eq!(fixture.ask(&job("never seen")).await, AskCommit::Superseded);
-    assert_eq!(fixture.store.entries().count(), 1);
-    assert_eq!(fixture.store.next_candidate_due().unwrap(), None);
+    assert_eq!(fixture.store.entries().await.unwrap().len(), 1);
+    assert_eq!(fixture.store.next_candidate_due().await.unwrap(), None);
     assert_eq!(fixture.plan(candidates(&["j1"])).await, 0, "an asked work gets no candidate again");
 }
 
@@ -345,7 +349,7 @@ async fn two_visits_of_a_job_may_be_asked_about_but_not_the_job_as_well() {
         assert_eq!(stored, AskCommit::Stored);
     }
     assert_eq!(fixture.ask(&job("j1")).await, AskCommit::Superseded);
-    let markers = fixture.store.markers(&id(), &visit("v1"), &[EncodedId::new("j1")]).unwrap();
+    let markers = fixture.store.markers(&id(), &visit("v1"), &[EncodedId::new("j1")]).await.unwrap();
     assert_eq!(markers.len(), 2);
     assert!(markers.values().all(|marker| marker.by == WorkKind::Visit));
 }
@@ -361,9 +365,9 @@ async fn skip_and_defer_move_the_candidate() {
             fixture.store.commit_skip(&id(), &job("j2"), SkipReason::NoContact, saw, subject, at(5)).await;
         assert_eq!(skipped.unwrap(), still_waiting);
     }
-    assert_eq!(fixture.store.next_candidate_due().unwrap(), Some(at(9)));
-    assert_eq!(fixture.store.candidates().unwrap().len(), 1);
-    let decision = fixture.store.decision(&id(), &job("j2")).unwrap().unwrap();
+    assert_eq!(fixture.store.next_candidate_due().await.unwrap(), Some(at(9)));
+    assert_eq!(fixture.store.candidates().await.unwrap().len(), 1);
+    let decision = fixture.store.decision(&id(), &job("j2")).await.unwrap().unwrap();
     assert_eq!(decision.outcome, Outcome::Skipped { reason: SkipReason::NoContact });
 }
 
@@ -375,7 +379,7 @@ async fn a_lease_is_held_by_one_attempt_and_a_late_outcome_is_ignored() {
     let first = store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
     assert_eq!(first.attempt, 1);
     assert!(store.lease(&ask, at(5), at(6)).await.unwrap().is_none(), "it is out");
-    assert!(store.due_asks(at(5), 10).unwrap().is_empty());
+    assert!(store.due_asks(at(5), 10).await.unwrap().is_empty());
     assert_eq!(
         store.retry_entry(&ask, Some(receiver()), at(5)).await.unwrap(),
         Err(QueueRefusal::UnderWay(ask.clone()))
@@ -385,9 +389,9 @@ async fn a_lease_is_held_by_one_attempt_and_a_late_outcome_is_ignored() {
     assert_eq!(second.attempt, 2);
     assert!(!store.settle(&ask, 1, receiver(), Next::Delivered, last(6, 200)).await.unwrap());
     assert!(store.settle(&ask, 2, receiver(), Next::DueAgain { at: at(9) }, last(6, 503)).await.unwrap());
-    let entry = store.entry(&ask).unwrap().unwrap();
+    let entry = store.entry(&ask).await.unwrap().unwrap();
     assert_eq!((entry.failures, entry.state), (1, EntryState::Due { at: at(9) }));
-    assert_eq!(store.next_ask_due().unwrap(), Some(at(9)));
+    assert_eq!(store.next_ask_due().await.unwrap(), Some(at(9)));
 }
 
 #[tokio::test]
@@ -396,7 +400,7 @@ async fn opening_voids_every_lease() {
     let ask = fixture.asked("j1").await;
     fixture.store.lease(&ask, at(5), at(600)).await.unwrap().unwrap();
     let fixture = fixture.reopen().await;
-    assert_eq!(fixture.store.due_asks(at(5), 10).unwrap().len(), 1);
+    assert_eq!(fixture.store.due_asks(at(5), 10).await.unwrap().len(), 1);
     let again = fixture.store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
     assert_eq!(again.attempt, 2, "attempts are counted across a crash");
 }
@@ -407,9 +411,9 @@ async fn delivery_is_noted_on_the_decision_and_clears_the_outbox() {
     let ask = fixture.asked("j1").await;
     fixture.store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
     assert!(fixture.store.settle(&ask, 1, receiver(), Next::Delivered, last(6, 202)).await.unwrap());
-    assert_eq!(fixture.store.entry(&ask).unwrap(), None);
-    assert_eq!(fixture.store.next_ask_due().unwrap(), None);
-    let decision = fixture.store.decision(&id(), &job("j1")).unwrap().unwrap();
+    assert_eq!(fixture.store.entry(&ask).await.unwrap(), None);
+    assert_eq!(fixture.store.next_ask_due().await.unwrap(), None);
+    let decision = fixture.store.decision(&id(), &job("j1")).await.unwrap().unwrap();
     let delivery = Delivery::Delivered { at: at(6), status: 202, attempts: 1 };
     assert_eq!(decision.outcome, Outcome::Asked { ask_id: ask, delivery });
 }
@@ -423,11 +427,11 @@ async fn a_dead_letter_can_be_retried_or_dropped() {
         store.lease(ask, at(5), at(6)).await.unwrap().unwrap();
         store.settle(ask, 1, receiver(), Next::Dead(DeadReason::Refused), last(6, 422)).await.unwrap();
     }
-    assert_eq!(store.outbox_counts().unwrap().by_account[&id()], QueueCount { queued: 0, dead: 2 });
-    assert_eq!(store.next_ask_due().unwrap(), None);
+    assert_eq!(store.outbox_counts().await.unwrap().by_account[&id()], QueueCount { queued: 0, dead: 2 });
+    assert_eq!(store.next_ask_due().await.unwrap(), None);
 
     assert_eq!(store.retry_entry(&retried, Some(receiver()), at(7)).await.unwrap(), Ok(()));
-    let entry = store.entry(&retried).unwrap().unwrap();
+    let entry = store.entry(&retried).await.unwrap().unwrap();
     assert_eq!((entry.failures, entry.state), (0, EntryState::Due { at: at(7) }));
 
     assert_eq!(store.drop_entry(&dropped, at(7)).await.unwrap(), Ok(()));
@@ -435,7 +439,7 @@ async fn a_dead_letter_can_be_retried_or_dropped() {
         store.drop_entry(&dropped, at(7)).await.unwrap(),
         Err(QueueRefusal::NoSuchAsk(dropped.clone()))
     );
-    let decision = store.decision(&id(), &job("j2")).unwrap().unwrap();
+    let decision = store.decision(&id(), &job("j2")).await.unwrap().unwrap();
     assert_eq!(decision.outcome, Outcome::Asked { ask_id: dropped, delivery: Delivery::Dropped });
     assert_eq!(fixture.plan(candidates(&["j2"])).await, 0, "a dropped ask is not asked again");
 }
@@ -447,11 +451,11 @@ async fn a_receiver_that_is_gone_stops_and_keeps_its_ask() {
     let store = &fixture.store;
     store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
     store.settle(&ask, 1, receiver(), Next::ReceiverGone, last(6, 410)).await.unwrap();
-    assert_eq!(store.receiver(&receiver()).unwrap().stopped_at, Some(at(6)));
-    let entry = store.entry(&ask).unwrap().unwrap();
+    assert_eq!(store.receiver(&receiver()).await.unwrap().stopped_at, Some(at(6)));
+    let entry = store.entry(&ask).await.unwrap().unwrap();
     assert_eq!((entry.failures, entry.state), (0, EntryState::Due { at: at(6) }));
     assert_eq!(store.retry_entry(&ask, Some(receiver()), at(7)).await.unwrap(), Ok(()));
-    assert_eq!(store.receiver(&receiver()).unwrap().stopped_at, None);
+    assert_eq!(store.receiver(&receiver()).await.unwrap().stopped_at, None);
 }
 
 #[tokio::test]
@@ -459,7 +463,7 @@ async fn a_link_connects_once() {
     let fixture = Fixture::connected().await;
     let refused = fixture.connect("hash", "state2", AccountId::new("other"), Trigger::JobCompleted).await;
     assert_eq!(refused, Err(LinkRefusal::Used));
-    assert_eq!(fixture.store.accounts().unwrap().len(), 1);
+    assert_eq!(fixture.store.accounts().await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -514,14 +518,14 @@ async fn a_link_for_a_known_account_refuses_another_one() {
     fixture.link("mend", Some(id())).await;
     let refused = fixture.connect("mend", "s2", AccountId::new("other"), Trigger::JobCompleted).await;
     assert_eq!(refused, Err(LinkRefusal::OtherAccount { expected: "Ace Plumbing".into() }));
-    assert_eq!(fixture.store.tokens(&AccountId::new("other")).unwrap().map(|_| ()), None);
+    assert_eq!(fixture.store.tokens(&AccountId::new("other")).await.unwrap().map(|_| ()), None);
 }
 
 #[tokio::test]
 async fn what_is_said_about_a_pair_counts_only_while_it_is_the_stored_one() {
     let fixture = Fixture::connected().await;
     let store = &fixture.store;
-    let old = store.tokens(&id()).unwrap().unwrap();
+    let old = store.tokens(&id()).await.unwrap().unwrap();
     let fresh = Tokens { access: "new".into(), ..old.tokens.clone() };
     assert_eq!(store.begin_refresh(&id(), at(2)).await.unwrap(), None);
     assert_eq!(store.begin_refresh(&id(), at(3)).await.unwrap(), Some(at(2)), "the first one is remembered");
@@ -535,7 +539,7 @@ async fn what_is_said_about_a_pair_counts_only_while_it_is_the_stored_one() {
     let reason = LostReason::DisconnectedInJobber;
     assert!(!store.lose_connection(&id(), reason, Some(old.pair), at(6)).await.unwrap());
     assert!(!store.lose_connection(&id(), LostReason::NoToken, None, at(6)).await.unwrap());
-    let held = store.tokens(&id()).unwrap().unwrap();
+    let held = store.tokens(&id()).await.unwrap().unwrap();
     assert_eq!(held.tokens.access.expose_secret(), "new");
     assert!(store.lose_connection(&id(), reason, Some(held.pair), at(6)).await.unwrap());
 }
@@ -544,10 +548,10 @@ async fn what_is_said_about_a_pair_counts_only_while_it_is_the_stored_one() {
 async fn reconnecting_keeps_everything_and_a_new_trigger_starts_from_now() {
     let fixture = Fixture::connected().await;
     fixture.plan(Plan { watermark: Some(at(3)), ..Plan::default() }).await;
-    let pair = || fixture.store.tokens(&id()).unwrap().map(|held| held.pair);
+    let pair = async || fixture.store.tokens(&id()).await.unwrap().map(|held| held.pair);
     let reasons = [(LostReason::DisconnectedInJobber, true), (LostReason::RefreshTokenRefused, false)];
     for (reason, is_news) in reasons {
-        let lost = fixture.store.lose_connection(&id(), reason, pair(), at(4)).await.unwrap();
+        let lost = fixture.store.lose_connection(&id(), reason, pair().await, at(4)).await.unwrap();
         assert_eq!(lost, is_news, "the first reason stays");
     }
 
@@ -582,14 +586,14 @@ async fn reconnecting_keeps_everything_and_a_new_trigger_starts_from_now() {
 async fn an_entry_is_put_off_unless_an_attempt_is_under_way() {
     let fixture = Fixture::connected().await;
     let ask = fixture.asked("j1").await;
-    let due = || fixture.store.next_ask_due().unwrap().unwrap();
+    let due = async || fixture.store.next_ask_due().await.unwrap().unwrap();
     fixture.store.postpone(&ask, at(6), at(60)).await.unwrap();
-    assert_eq!(due(), at(60));
+    assert_eq!(due().await, at(60));
     fixture.store.postpone(&ask, at(6), at(90)).await.unwrap();
-    assert_eq!(due(), at(60), "it is not due before that");
+    assert_eq!(due().await, at(60), "it is not due before that");
     fixture.store.lease(&ask, at(60), at(61)).await.unwrap().unwrap();
     fixture.store.postpone(&ask, at(60), at(90)).await.unwrap();
-    assert_eq!(due(), at(61), "somebody is on it");
+    assert_eq!(due().await, at(61), "somebody is on it");
     fixture.store.postpone(&ask, at(61), at(90)).await.unwrap();
-    assert_eq!(due(), at(90), "nobody is any more");
+    assert_eq!(due().await, at(90), "nobody is any more");
 }

@@ -88,7 +88,7 @@ impl Deliverer {
         only: Option<&AccountId>,
     ) -> Result<Vec<Attempt>, StoreError> {
         let mut queues: BTreeMap<ReceiverId, Vec<Taken>> = BTreeMap::new();
-        for (account, asks) in self.parts.store.due_asks(self.parts.clock.now(), TAKEN_AT_MOST)? {
+        for (account, asks) in self.parts.store.due_asks(self.parts.clock.now(), TAKEN_AT_MOST).await? {
             if only.is_some_and(|only| *only != account) {
                 continue;
             }
@@ -100,7 +100,7 @@ impl Deliverer {
                 }
             }
             for (receiver, ask) in
-                self.leaving(&account, asks)?.into_iter().chain(self.leaving(&account, events)?)
+                self.leaving(&account, asks).await?.into_iter().chain(self.leaving(&account, events).await?)
             {
                 let queue = queues.entry(receiver).or_default();
                 if let Some(entered) = self.in_flight.enter(&ask) {
@@ -123,13 +123,13 @@ impl Deliverer {
     }
 
     /// Those of an account's entries of one kind that may leave now, and where to.
-    fn leaving(
+    async fn leaving(
         &self,
         account: &AccountId,
         entries: Vec<AskId>,
     ) -> Result<Vec<(ReceiverId, AskId)>, StoreError> {
         let Some(first) = entries.first() else { return Ok(vec![]) };
-        let Some(route) = self.route(account, first)? else { return Ok(vec![]) };
+        let Some(route) = self.route(account, first).await? else { return Ok(vec![]) };
         let receiver = route.receiver.id();
         Ok(entries.into_iter().map(|entry| (receiver.clone(), entry)).collect())
     }
@@ -161,19 +161,19 @@ impl Deliverer {
 
     /// Where the asks of an account go now, and when; `None` while none may leave: it rests or is gone, it is a shadow, its
     /// receiver said that it is gone, its settings are broken (which its sweeps tell). What waits stays where it is.
-    fn route(&self, id: &AccountId, entry: &AskId) -> Result<Option<Route>, StoreError> {
-        let Some(account) = self.parts.store.account(id)? else { return Ok(None) };
+    async fn route(&self, id: &AccountId, entry: &AskId) -> Result<Option<Route>, StoreError> {
+        let Some(account) = self.parts.store.account(id).await? else { return Ok(None) };
         let is_over = matches!(account.connection, Connection::Disconnected { .. });
         if account.paused_at.is_some() || is_over {
             return Ok(None);
         }
         let Ok(rules) = self.parts.settings.rules_of(&account) else { return Ok(None) };
-        let receiver = match self.parts.settings.receiver_for(&account, entry) {
+        let receiver = match self.parts.settings.receiver_for(&account, entry).await {
             Ok(Some(receiver)) => receiver,
             Err(ReceiverError::Store(error)) => return Err(error),
             Ok(None) | Err(ReceiverError::Settings(_)) => return Ok(None),
         };
-        let stopped = self.parts.store.receiver(&receiver.id())?.stopped_at.is_some();
+        let stopped = self.parts.store.receiver(&receiver.id()).await?.stopped_at.is_some();
         if stopped || (rules.policy.shadow && !entry.is_event()) {
             return Ok(None);
         }
@@ -186,9 +186,9 @@ impl Deliverer {
         // Never closed: a turn always comes.
         let _turn = self.posts.acquire().await;
         // Again: others had their turn, and something may have happened meanwhile.
-        let Some(Route { receiver, hours }) = self.route(account, id)? else { return Ok(None) };
+        let Some(Route { receiver, hours }) = self.route(account, id).await? else { return Ok(None) };
         let now = self.parts.clock.now();
-        if !id.is_event() && self.parts.store.is_suppressed(id)? {
+        if !id.is_event() && self.parts.store.is_suppressed(id).await? {
             tracing::info!(ask.key = %id, "dropped: an admin put its customer on the list of those who are never asked");
             // An attempt that is under way is not ours to drop.
             let _dropped = self.parts.store.drop_entry(id, now).await?;

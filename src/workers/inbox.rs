@@ -18,7 +18,7 @@ use super::changes::ChangeWatcher;
 use super::parts::WorkerParts;
 use super::pool::{Entered, InFlight, Pool};
 use crate::accounts::session::{SessionError, Trouble};
-use crate::domain::model::{Account, AccountId, EncodedId, WorkRef};
+use crate::domain::model::{Account, AccountId, EncodedId, OutboxEntry, WorkRef};
 use crate::domain::plan::{Plan, plan};
 use crate::domain::webhook_event::{FollowUp, InboxEntry};
 use crate::jobber::operations::{WhoAmI, WorkDetails};
@@ -65,7 +65,7 @@ impl Inbox {
     /// Follows everything up that was heard, each account in a task of its own.
     pub async fn follow_up_once(self: &Arc<Self>) -> Result<Followed, StoreError> {
         let mut queue = Vec::new();
-        for id in self.parts.store.accounts_with_follow_ups()? {
+        for id in self.parts.store.accounts_with_follow_ups().await? {
             if self.rests(&id) {
                 continue;
             }
@@ -96,12 +96,12 @@ impl Inbox {
 
     async fn follow(&self, id: &AccountId) -> Result<Followed, StoreError> {
         let mut followed = Followed::default();
-        let mut follow_ups = self.parts.store.follow_ups(id)?;
+        let mut follow_ups = self.parts.store.follow_ups(id).await?;
         let about_cards =
             |wanted: &InboxEntry| matches!(wanted.follow_up, FollowUp::Client { .. } | FollowUp::Outbox);
         // Works first: a card that cannot be read keeps none of them waiting.
         follow_ups.sort_by_key(about_cards);
-        let Some(account) = self.parts.store.account(id)?.filter(Account::is_active) else {
+        let Some(account) = self.parts.store.account(id).await?.filter(Account::is_active) else {
             // Nothing can be read. When it can again, a sweep looks back for works; it does not for cards.
             let rest = follow_ups.into_iter().filter(|wanted| !about_cards(wanted)).collect();
             self.parts.store.take_from_inbox(id, rest).await?;
@@ -173,7 +173,7 @@ impl Inbox {
         // Deleted meanwhile.
         let Some(facts) = answer.data else { return Ok(()) };
         let now = self.parts.clock.now();
-        let known = self.parts.store.known(&account.id, [work])?;
+        let known = self.parts.store.known(&account.id, vec![work.clone()]).await?;
         let plan = plan(&[facts.record], &known, &rules, None, answer.date.unwrap_or(now), now);
         let plan = Plan { watermark: None, ..plan };
         if !plan.is_empty() {
@@ -202,9 +202,14 @@ impl Inbox {
         followed: &mut Followed,
     ) -> Result<bool, SessionError> {
         let mut is_done = true;
-        let entries: Vec<_> = self.parts.store.entries().collect::<Result<_, _>>()?;
-        for entry in entries.into_iter().filter(|entry| entry.account == account.id && !entry.id.is_event()) {
-            let decision = self.parts.store.decision(&account.id, &entry.work)?;
+        let mine = account.id.clone();
+        let pick = move |entries: &mut Vec<OutboxEntry>, entry: OutboxEntry| {
+            if entry.account == mine && !entry.id.is_event() {
+                entries.push(entry);
+            }
+        };
+        for entry in self.parts.store.fold_entries(vec![], pick).await? {
+            let decision = self.parts.store.decision(&account.id, &entry.work).await?;
             let client = decision.and_then(|decision| decision.subject.client_id);
             if id.is_some() && client.as_ref() != id {
                 continue;

@@ -15,14 +15,16 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use super::parts::WorkerParts;
-use crate::accounts::onboarding::{NewLink, Onboarding};
+use crate::accounts::onboarding::{ConnectError, NewLink, Onboarding};
 use crate::accounts::settings::{Receiver, ReceiverError};
 use crate::clock::minus;
 use crate::digest;
 use crate::domain::alerting::{
-    AccountView, Change, ReceiverView, SILENCE, USUALLY, View, changes, held_up, over,
+    AccountView, Change, HeldUp, ReceiverView, SILENCE, USUALLY, View, changes, over,
 };
-use crate::domain::model::{Account, AccountId, Alert, AlertKind, AskId, EntryState};
+use crate::domain::model::{
+    Account, AccountId, Alert, AlertKind, AskId, Decision, EntryState, OutboxEntry, ReceiverState,
+};
 use crate::domain::retry::Reply;
 use crate::jobber::supported_until;
 use crate::outbound::sender::Sender;
@@ -81,16 +83,12 @@ impl Notifier {
     }
 
     /// One look at everything. What was told, in the order in which it was.
-    pub async fn notify_once(self: &Arc<Self>) -> Result<Vec<Alert>, StoreError> {
+    pub async fn notify_once(&self) -> Result<Vec<Alert>, StoreError> {
         let Ok(_turn) = self.turn.try_lock() else { return Ok(vec![]) };
         let now = self.parts.clock.now();
-        let notifier = Arc::clone(self);
-        // A look at everything that waits, and at what the silent usually do: not on a thread that others wait for.
-        let view = tokio::task::spawn_blocking(move || notifier.view(now)).await;
-        let view =
-            view.map_err(|error| StoreError::Failed(format!("looking at everything failed: {error}")))??;
+        let view = self.view(now).await?;
         let mut new = Vec::new();
-        for change in changes(&self.parts.store.alerts()?, &view, now) {
+        for change in changes(&self.parts.store.alerts().await?, &view, now) {
             new.push(match change {
                 Change::Stands(alert) => {
                     if !alert.told {
@@ -110,8 +108,8 @@ impl Notifier {
     }
 
     /// Troubles as they stand.
-    pub fn standing(&self) -> Result<Vec<Alert>, StoreError> {
-        Ok(self.parts.store.alerts()?.into_iter().filter(|alert| alert.over.is_none()).collect())
+    pub async fn standing(&self) -> Result<Vec<Alert>, StoreError> {
+        Ok(self.parts.store.alerts().await?.into_iter().filter(|alert| alert.over.is_none()).collect())
     }
 
     async fn ended(&self, alert: Alert, now: Timestamp) -> Result<Alert, StoreError> {
@@ -124,18 +122,13 @@ impl Notifier {
         let concerned = if is_connection { alert.accounts.as_slice() } else { &[] };
         let (mut late, mut missed) = (0, 0);
         for id in concerned {
-            let Some(account) = self.parts.store.account(id)? else { continue };
+            let Some(account) = self.parts.store.account(id).await? else { continue };
             let Ok(rules) = self.parts.settings.rules_of(&account) else { continue };
-            let (store, since) = (self.parts.store.clone(), alert.since);
-            // A look at every decision: not on a thread that others wait for.
-            let counted = tokio::task::spawn_blocking(move || {
-                let decisions = store.decisions(&account.id).collect::<Result<Vec<_>, _>>()?;
-                Ok::<_, StoreError>(held_up(decisions.into_iter(), &rules, since, now))
-            });
-            let counted = counted.await;
-            let held = counted.map_err(|error| StoreError::Failed(format!("counting failed: {error}")))??;
-            late += held.0;
-            missed += held.1;
+            let since = alert.since;
+            let count = move |held: &mut HeldUp, decision| held.count(&decision, &rules, since, now);
+            let held = self.parts.store.fold_decisions(id, HeldUp::default(), count).await?;
+            late += held.late;
+            missed += held.missed;
         }
         let was_told = alert.told;
         // Nobody heard that it began: nobody needs to hear that it ended.
@@ -144,7 +137,7 @@ impl Notifier {
 
     async fn tell(&self) -> Result<Vec<Alert>, StoreError> {
         let mut told = Vec::new();
-        for alert in self.parts.store.alerts()?.into_iter().filter(|alert| !alert.told) {
+        for alert in self.parts.store.alerts().await?.into_iter().filter(|alert| !alert.told) {
             if let Err(error) = self.send(&alert).await? {
                 tracing::warn!(alert.kind = %alert.kind, error, "the alert was not told; it is tried again in a minute");
                 // Another one may be taken.
@@ -156,7 +149,7 @@ impl Notifier {
         }
         // What is told, or over before it was, needs no memory.
         let open: HashSet<AskId> =
-            self.parts.store.alerts()?.iter().filter(|alert| !alert.told).map(id_of).collect();
+            self.parts.store.alerts().await?.iter().filter(|alert| !alert.told).map(id_of).collect();
         self.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| open.contains(id));
         self.posted.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| open.contains(id));
         Ok(told)
@@ -216,39 +209,37 @@ impl Notifier {
         if let Some((_, url)) = made.filter(|(at, _)| now.duration_since(*at) < LINK_LIVES / 2) {
             return Ok(url.expose_secret().into());
         }
-        let account = alert.account.as_ref().map(|id| self.parts.store.account(id)).transpose()?.flatten();
-        let Some(Account { id, label, trigger, .. }) = account else { return Ok(Value::Null) };
+        let Some(id) = &alert.account else { return Ok(Value::Null) };
+        let Some(account) = self.parts.store.account(id).await? else { return Ok(Value::Null) };
+        let Account { id, label, trigger, .. } = account;
         let new = NewLink { label, trigger, account: Some(id), lives: LINK_LIVES };
-        let (_, url) = self.onboarding.create_link(new).await?;
+        let url = match self.onboarding.create_link(new).await {
+            Ok((_, url)) => url,
+            Err(ConnectError::Store(error)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(alert.kind = %alert.kind, %error, "the alert goes out without a link");
+                return Ok(Value::Null);
+            }
+        };
         self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(id_of_alert, (now, url.clone()));
         Ok(url.expose_secret().into())
     }
 
-    fn view(&self, now: Timestamp) -> Result<View, StoreError> {
-        let counts = self.parts.store.outbox_counts()?;
-        let mut accounts = Vec::new();
-        let mut receivers: BTreeMap<ReceiverId, ReceiverView> = BTreeMap::new();
-        let mut receiver_of = HashMap::new();
-        for account in self.parts.store.accounts()? {
-            let health = self.parts.store.health(&account.id)?;
+    async fn view(&self, now: Timestamp) -> Result<View, StoreError> {
+        let counts = self.parts.store.outbox_counts().await?;
+        let (mut accounts, mut receivers) = (Vec::new(), Receivers::default());
+        for account in self.parts.store.accounts().await? {
+            let health = self.parts.store.health(&account.id).await?;
             let dead = counts.by_account.get(&account.id).map_or(0, |count| count.dead);
             let since = health.last_finished_at.unwrap_or(account.connected_at);
             let is_silent = account.is_active() && now.duration_since(since) >= SILENCE;
-            let weekly = if is_silent { self.weekly(&account, now)? } else { None };
-            match self.parts.settings.receiver_of(&account) {
+            let weekly = if is_silent { self.weekly(&account, now).await? } else { None };
+            match self.parts.settings.receiver_of(&account).await {
                 Ok(receiver) if account.paused_at.is_none() => {
                     let id = receiver.id();
-                    let state = self.parts.store.receiver(&id)?;
-                    receiver_of.insert(account.id.clone(), id.clone());
-                    let view = receivers.entry(id.clone()).or_insert_with(|| ReceiverView {
-                        id: id.as_str().to_owned(),
-                        accounts: vec![],
-                        stopped_at: state.stopped_at,
-                        delivered_at: state.delivered_at,
-                        failing_since: None,
-                        last_error: None,
-                        waiting: 0,
-                    });
+                    let state = self.parts.store.receiver(&id).await?;
+                    receivers.of.insert(account.id.clone(), id.clone());
+                    let view = receivers.views.entry(id.clone()).or_insert_with(|| untried(&id, &state));
                     view.accounts.push(account.name.clone());
                 }
                 Err(ReceiverError::Store(error)) => return Err(error),
@@ -257,51 +248,20 @@ impl Notifier {
             }
             accounts.push(AccountView { account, health, dead, weekly });
         }
-        let mut events = None;
         if let Some(receiver) = self.parts.settings.events_receiver() {
             let id = receiver.id();
-            let state = self.parts.store.receiver(&id)?;
-            let (id, accounts) = (id.as_str().to_owned(), vec!["events.webhook_url".to_owned()]);
-            events = Some(ReceiverView {
-                id,
-                accounts,
-                stopped_at: state.stopped_at,
-                delivered_at: state.delivered_at,
-                failing_since: None,
-                last_error: None,
-                waiting: 0,
-            });
+            let mut view = untried(&id, &self.parts.store.receiver(&id).await?);
+            view.accounts.push("events.webhook_url".to_owned());
+            receivers.events = Some(view);
         }
-        for entry in self.parts.store.entries() {
-            let entry = entry?;
-            let receiver = if entry.id.is_event() {
-                // A receiver of its own, which all accounts share.
-                events.as_mut()
-            } else {
-                receiver_of.get(&entry.account).and_then(|id| receivers.get_mut(id))
-            };
-            let Some(view) = receiver.filter(|_| !matches!(entry.state, EntryState::Dead { .. })) else {
-                continue;
-            };
-            view.waiting += 1;
-            // What it did not take while it took something since is the entry's own misfortune.
-            let refused = entry.last.filter(|last| view.delivered_at.is_none_or(|taken| last.at > taken));
-            // What was put off to the morning is not tried meanwhile.
-            let is_tried =
-                !matches!(entry.state, EntryState::Due { at } if at.duration_since(now) > NOT_TRIED);
-            if let Some(last) = refused.filter(|_| is_tried)
-                && view.failing_since.is_none_or(|since| entry.created_at < since)
-            {
-                view.failing_since = Some(entry.created_at);
-                view.last_error = Some(last.error);
-            }
-        }
-        let receivers = receivers.into_values().chain(events).collect();
+        let note = move |receivers: &mut Receivers, entry| receivers.note(entry, now);
+        let Receivers { views, events, .. } = self.parts.store.fold_entries(receivers, note).await?;
+        let receivers = views.into_values().chain(events).collect();
         Ok(View { accounts, receivers, draft_app: self.draft_app, version_ends: supported_until() })
     }
 
     /// How much a silent account usually finishes in a week.
-    fn weekly(&self, account: &Account, now: Timestamp) -> Result<Option<f64>, StoreError> {
+    async fn weekly(&self, account: &Account, now: Timestamp) -> Result<Option<f64>, StoreError> {
         let known = self.weekly.lock().unwrap_or_else(PoisonError::into_inner).get(&account.id).copied();
         if let Some((_, weekly)) = known.filter(|(at, _)| now.duration_since(*at) < COUNT_EVERY) {
             return Ok(weekly);
@@ -310,13 +270,58 @@ impl Notifier {
         let from = minus(until, USUALLY).max(account.connected_at);
         let weeks =
             until.duration_since(from).as_secs_f64() / SignedDuration::from_hours(7 * 24).as_secs_f64();
-        let mut works = 0_u32;
-        for decision in self.parts.store.decisions(&account.id) {
-            works += u32::from((from..until).contains(&decision?.finished_at));
-        }
+        let count = move |works: &mut u32, decision: Decision| {
+            *works += u32::from((from..until).contains(&decision.finished_at));
+        };
+        let works = self.parts.store.fold_decisions(&account.id, 0, count).await?;
         let weekly = (weeks >= WEEKS_AT_LEAST).then(|| f64::from(works) / weeks);
         self.weekly.lock().unwrap_or_else(PoisonError::into_inner).insert(account.id.clone(), (now, weekly));
         Ok(weekly)
+    }
+}
+
+/// Receivers, and what waits for each.
+#[derive(Default)]
+struct Receivers {
+    /// Where the asks of each account go.
+    of: HashMap<AccountId, ReceiverId>,
+    views: BTreeMap<ReceiverId, ReceiverView>,
+    /// A receiver of its own, which all accounts share.
+    events: Option<ReceiverView>,
+}
+
+impl Receivers {
+    /// Notes an entry of the outbox with the receiver that it is for.
+    fn note(&mut self, entry: OutboxEntry, now: Timestamp) {
+        let receiver = if entry.id.is_event() {
+            self.events.as_mut()
+        } else {
+            self.of.get(&entry.account).and_then(|id| self.views.get_mut(id))
+        };
+        let Some(view) = receiver.filter(|_| !matches!(entry.state, EntryState::Dead { .. })) else { return };
+        view.waiting += 1;
+        // What it did not take while it took something since is the entry's own misfortune.
+        let refused = entry.last.filter(|last| view.delivered_at.is_none_or(|taken| last.at > taken));
+        // What was put off to the morning is not tried meanwhile.
+        let is_tried = !matches!(entry.state, EntryState::Due { at } if at.duration_since(now) > NOT_TRIED);
+        if let Some(last) = refused.filter(|_| is_tried)
+            && view.failing_since.is_none_or(|since| entry.created_at < since)
+        {
+            view.failing_since = Some(entry.created_at);
+            view.last_error = Some(last.error);
+        }
+    }
+}
+
+fn untried(id: &ReceiverId, state: &ReceiverState) -> ReceiverView {
+    ReceiverView {
+        id: id.as_str().to_owned(),
+        accounts: vec![],
+        stopped_at: state.stopped_at,
+        delivered_at: state.delivered_at,
+        failing_since: None,
+        last_error: None,
+        waiting: 0,
     }
 }
 

@@ -190,8 +190,8 @@ impl Poller {
         }
         let Reading { records, requests, observed_at } = reading;
 
-        let works: Vec<_> = records.iter().map(Record::work).collect();
-        let known = self.parts.store.known(&account.id, &works)?;
+        let works = records.iter().map(Record::work).collect();
+        let known = self.parts.store.known(&account.id, works).await?;
         let plan = plan(&records, &known, &rules, watermark, observed_at.unwrap_or(now), now);
         let polled = Polled {
             requests,

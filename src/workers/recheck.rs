@@ -107,7 +107,7 @@ impl Rechecker {
         only: Option<&AccountId>,
     ) -> Result<Vec<Considered>, StoreError> {
         let mut due: BTreeMap<AccountId, Vec<WorkRef>> = BTreeMap::new();
-        for (account, work) in self.parts.store.due_works(self.parts.clock.now())? {
+        for (account, work) in self.parts.store.due_works(self.parts.clock.now()).await? {
             if only.is_none_or(|only| *only == account) {
                 due.entry(account).or_default().push(work);
             }
@@ -117,7 +117,7 @@ impl Rechecker {
             if self.rests(&id) {
                 continue;
             }
-            let account = self.parts.store.account(&id)?.filter(Account::is_active);
+            let account = self.parts.store.account(&id).await?.filter(Account::is_active);
             let Some(account) = account else { continue };
             if let Some(entered) = self.in_flight.enter(&id) {
                 queue.push((entered, account, works));
@@ -149,7 +149,7 @@ impl Rechecker {
             if self.rests(&account.id) || self.pool.is_stopped() {
                 break;
             }
-            let Some(candidate) = self.parts.store.candidate(&account.id, &work)? else { continue };
+            let Some(candidate) = self.parts.store.candidate(&account.id, &work).await? else { continue };
             let outcome = self.consider(account, &candidate, Effect::Apply).await?;
             let (of, reason) = outcome.names();
             telemetry::decided(of, reason);
@@ -192,14 +192,18 @@ impl Rechecker {
         };
         let now = self.parts.clock.now();
         let client = facts.as_ref().and_then(|facts| facts.client.as_ref());
-        let past = self.parts.store.past(
-            &account.id,
-            &candidate.work,
-            facts.as_ref().map(|facts| facts.job_ids.as_slice()).unwrap_or_default(),
-            client.map(|client| &client.id),
-            &client.map(contacts_of).unwrap_or_default(),
-            &rules.policy,
-        )?;
+        let past = self
+            .parts
+            .store
+            .past(
+                &account.id,
+                &candidate.work,
+                facts.as_ref().map(|facts| facts.job_ids.as_slice()).unwrap_or_default(),
+                client.map(|client| &client.id),
+                &client.map(contacts_of).unwrap_or_default(),
+                &rules.policy,
+            )
+            .await?;
         let contractor = Contractor { id: &account.id, name: &account.name };
         match decide(contractor, candidate, facts.as_ref(), &past, &rules, now) {
             Verdict::Ask(ask) => self.ask(account, candidate, *ask, &rules, now, effect).await,

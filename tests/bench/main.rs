@@ -311,7 +311,7 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
         let context = context(&installation, &secrets());
         let sweep = || {
             self.runtime.block_on(async {
-                let all = context.store.accounts().unwrap();
+                let all = context.store.accounts().await.unwrap();
                 let swept = context.poller.poll_once(all, Effect::Apply, &no_progress).await.unwrap();
                 assert_eq!(swept.len(), accounts);
             });
@@ -604,7 +604,7 @@ async fn make_due(store: &Store, asks: usize) {
         });
     }
     for (account, plan) in plans {
-        let known = store.account(&account).unwrap().unwrap();
+        let known = store.account(&account).await.unwrap().unwrap();
         let planned_for = (known.trigger, known.asks_from);
         let commit = PlanCommit {
             account,

@@ -74,7 +74,7 @@ async fn an_account_goes_by_its_own_settings_and_the_others_do_not() {
     let got = app.receiver.got();
     assert_eq!(got[1].json()["job"]["id"], json!(later.id));
     assert_eq!(got[1].json()["message"], "Hi John! How was your Water Heater Installation with Mike?");
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn what_the_file_could_not_say_an_account_cannot_either() {
     )
     .await;
     assert!(words.contains("whsec_") && !words.contains("hunter2"), "{words}");
-    assert!(app.context.store.account(&ace.id).unwrap().unwrap().overrides.is_empty());
+    assert!(app.context.store.account(&ace.id).await.unwrap().unwrap().overrides.is_empty());
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn settings_that_fit_no_more_stop_their_account_alone_and_say_so() {
     set(&app, json!({"delay": "1h"})).await;
     app.sweep().await;
     assert_eq!(app.receiver.got().len(), 2, "nothing is lost");
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn an_account_has_its_own_receiver_secret_and_body() {
         .await;
     let shown = reply.unwrap();
     assert_eq!(of(&shown, "webhook_secret_file"), (&json!("(a secret of its own)"), true));
-    assert!(!format!("{shown:?}{}", app.everything_stored()).contains(&secret[6..]));
+    assert!(!format!("{shown:?}{}", app.everything_stored().await).contains(&secret[6..]));
 
     ace.closed_job(&app);
     bee.closed_job(&app);
@@ -192,7 +192,7 @@ async fn an_account_has_its_own_receiver_secret_and_body() {
         assert_eq!(got.headers["webhook-signature"], by(secret).as_str());
         assert_ne!(got.headers["webhook-signature"], by(other).as_str());
     }
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -208,12 +208,12 @@ async fn a_receiver_that_hangs_delays_nobody_elses_asks() {
     app.sweep().await;
     app.pass(hours(2));
     app.context.rechecker.recheck_once(None).await.unwrap();
-    assert_eq!(app.context.store.entries().count(), 21);
+    assert_eq!(app.context.store.entries().await.unwrap().len(), 21);
 
     let deliverer = std::sync::Arc::clone(&app.context.deliverer);
     let step = tokio::spawn(async move { deliverer.deliver_once(None).await });
     assert_eq!(app.receiver.wait_for(1).await[0].json()["job"]["id"], json!(job.id));
-    app.until(|| app.context.store.entries().count() == 20).await;
+    app.until(async || app.context.store.entries().await.unwrap().len() == 20).await;
     // A second step has nothing to do, and does not wait for the first one either.
     assert_eq!(app.context.deliverer.deliver_once(Some(&bee.id)).await.unwrap(), []);
     step.abort();
@@ -237,12 +237,12 @@ async fn a_receiver_that_is_gone_stops_its_own_account_only() {
     app.pass(hours(2));
     app.once().await;
     assert_eq!((app.receiver.got().len(), theirs.got().len()), (2, 1));
-    assert_eq!(app.context.store.entries().count(), 2);
-    let ask = app.context.store.entries().next().unwrap().unwrap().id;
+    assert_eq!(app.context.store.entries().await.unwrap().len(), 2);
+    let ask = app.context.store.entries().await.unwrap().remove(0).id;
     done(&app, QueueRetry { id: ask }).await;
     app.once().await;
     assert_eq!(theirs.got().len(), 3);
-    app.finish_with_repeats();
+    app.finish_with_repeats().await;
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn a_paused_account_rests_and_what_was_finished_meanwhile_is_asked_about_a
     app.pass(hours(2));
     app.receiver.answers(&[503, 503]);
     app.once().await;
-    assert_eq!(app.context.store.entries().count(), 2);
+    assert_eq!(app.context.store.entries().await.unwrap().len(), 2);
     let words = done(&app, AccountPause { account: ACE.into() }).await;
     assert!(words.contains("account resume"), "{words}");
     let requests = app.sandbox.stats(ace.number).requests;
@@ -282,7 +282,7 @@ async fn a_paused_account_rests_and_what_was_finished_meanwhile_is_asked_about_a
             "{outcome:?}"
         );
     }
-    app.finish_with_repeats();
+    app.finish_with_repeats().await;
 }
 
 #[tokio::test]
@@ -298,7 +298,7 @@ async fn disconnecting_tells_jobber_and_a_new_connection_begins_anew() {
 
     let words = done(&app, AccountDisconnect { account: ACE.into() }).await;
     assert!(words.contains("1 asks on their way were dropped"), "{words}");
-    assert!(app.context.store.tokens(&ace.id).unwrap().is_none());
+    assert!(app.context.store.tokens(&ace.id).await.unwrap().is_none());
     assert_eq!(app.skip_reason(&ace, &waiting), SkipReason::Disconnected);
     let outcome = app.decision(&ace, &queued).unwrap().outcome;
     assert!(matches!(outcome, Outcome::Asked { delivery: Delivery::Dropped, .. }), "{outcome:?}");
@@ -334,7 +334,7 @@ async fn disconnecting_waits_until_jobber_can_be_told() {
     // A contractor who disconnected in Jobber has done it already.
     app.sandbox.control(jobber_sandbox::Op::Disconnect { account: ace.number }).unwrap();
     done(&app, AccountDisconnect { account: ACE.into() }).await;
-    let account = app.context.store.account(&ace.id).unwrap().unwrap();
+    let account = app.context.store.account(&ace.id).await.unwrap().unwrap();
     assert!(matches!(account.connection, Connection::Disconnected { .. }));
 }
 
@@ -354,16 +354,16 @@ async fn removing_forgets_one_account_whole_and_leaves_the_others() {
     done(&app, AccountDisconnect { account: ACE.into() }).await;
     let words = done(&app, remove(false)).await;
     assert!(words.contains("2 decisions (0 of them still waiting)") && words.contains("--yes"), "{words}");
-    assert!(app.context.store.account(&ace.id).unwrap().is_some());
+    assert!(app.context.store.account(&ace.id).await.unwrap().is_some());
     done(&app, remove(true)).await;
-    assert_eq!(app.context.store.account(&ace.id).unwrap(), None);
+    assert_eq!(app.context.store.account(&ace.id).await.unwrap(), None);
     assert_eq!(app.decision(&ace, &jobs[0].1), None);
-    assert!(app.context.store.markers(&ace.id, &jobs[0].1, &[]).unwrap().is_empty());
-    assert!(!app.context.store.markers(&bee.id, &jobs[1].1, &[]).unwrap().is_empty());
+    assert!(app.context.store.markers(&ace.id, &jobs[0].1, &[]).await.unwrap().is_empty());
+    assert!(!app.context.store.markers(&bee.id, &jobs[1].1, &[]).await.unwrap().is_empty());
     app.pass(hours(2));
     app.sweep().await;
-    assert_eq!(app.context.store.decisions(&bee.id).count(), 2);
-    app.finish();
+    assert_eq!(app.context.store.decisions(&bee.id).await.unwrap().len(), 2);
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -393,7 +393,7 @@ async fn a_sweep_that_is_under_way_while_the_trigger_changes_plans_nothing_for_t
     let before = app.sandbox.stats(ace.number).operations["Jobs"];
     let context = app.context();
     let sweep = tokio::spawn(async move {
-        let accounts = context.store.accounts().unwrap();
+        let accounts = context.store.accounts().await.unwrap();
         context
             .poller
             .poll_once(
@@ -403,7 +403,7 @@ async fn a_sweep_that_is_under_way_while_the_trigger_changes_plans_nothing_for_t
             )
             .await
     });
-    app.until(|| app.sandbox.stats(ace.number).operations["Jobs"] > before).await;
+    app.until(async || app.sandbox.stats(ace.number).operations["Jobs"] > before).await;
     set(&app, json!({"trigger": "invoice_paid"})).await;
     sweep.await.unwrap().unwrap();
     assert_eq!(app.decision(&ace, &job), None);
@@ -427,10 +427,10 @@ async fn removing_while_an_ask_is_on_the_wire_leaves_nothing_behind() {
     drop(wire);
     step.await.unwrap().unwrap();
     let store = &app.context.store;
-    assert_eq!(store.entries().count(), 0);
-    assert_eq!(store.next_ask_due().unwrap(), None);
-    assert_eq!(store.next_candidate_due().unwrap(), None);
-    assert_eq!(store.account(&ace.id).unwrap(), None);
+    assert_eq!(store.entries().await.unwrap().len(), 0);
+    assert_eq!(store.next_ask_due().await.unwrap(), None);
+    assert_eq!(store.next_candidate_due().await.unwrap(), None);
+    assert_eq!(store.account(&ace.id).await.unwrap(), None);
 }
 
 /// The machine's clock is ahead: what is finished after the change counts all the same.

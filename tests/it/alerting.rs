@@ -47,7 +47,7 @@ async fn all_is_well_and_nobody_is_told_anything() {
     ace.closed_job(&app);
     live(&app, 50).await;
     assert_eq!(operator.got().len(), 0);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_lost_connection_comes_with_a_link_and_its_end_with_what_it_held_up() 
     assert_eq!(alert["account"]["id"], json!(ace.id));
     assert!(alert["summary"].as_str().unwrap().contains("disconnected in Jobber"), "{alert}");
     let link = alert["link"].as_str().unwrap().to_owned();
-    assert!(!app.everything_stored().contains(link.rsplit('/').next().unwrap()));
+    assert!(!app.everything_stored().await.contains(link.rsplit('/').next().unwrap()));
 
     let late = ace.closed_job(&app);
     app.pass(hours(5));
@@ -119,13 +119,13 @@ async fn a_receiver_in_trouble_is_told_once_and_not_for_each_ask() {
         live(&app, 12).await;
         assert_eq!(told(&operator), raised_and_over(kind)[..1]);
         if kind == "receiver_gone" {
-            let ask = app.context.store.entries().next().unwrap().unwrap().id;
+            let ask = app.context.store.entries().await.unwrap().remove(0).id;
             app.run(QueueRetry { id: ask }).await.unwrap();
         }
         live(&app, 100).await;
         assert_eq!(told(&operator), raised_and_over(kind));
         assert!(operator.got()[1].json()["late"].as_u64().unwrap() >= 1);
-        app.finish_with_repeats();
+        app.finish_with_repeats().await;
     }
 }
 
@@ -137,7 +137,7 @@ async fn dead_letters_are_told_until_somebody_has_looked_after_them() {
     app.pass(hours(2));
     app.receiver.answers(&[422]);
     live(&app, 10).await;
-    let ask = app.context.store.entries().next().unwrap().unwrap().id;
+    let ask = app.context.store.entries().await.unwrap().remove(0).id;
     app.run(QueueDrop { id: ask }).await.unwrap();
     live(&app, 3).await;
     assert_eq!(told(&operator), raised_and_over("dead_letters"));

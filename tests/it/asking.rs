@@ -48,7 +48,7 @@ async fn a_closed_job_becomes_one_signed_ask() {
     app.pass(hours(30));
     app.sweep().await;
     assert_eq!(app.receiver.got().len(), 1, "once");
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn the_first_connection_asks_nobody_about_the_past() {
     app.pass(hours(3));
     app.sweep().await;
     assert_eq!(app.skip_reason(&ace, &old), SkipReason::BeforeConnection);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn an_idle_sweep_is_one_request() {
             let after = app.sandbox.stats(ace.number);
             assert_eq!(after.requests - before.requests, 1, "{trigger}");
         }
-        app.finish();
+        app.finish().await;
     }
 }
 
@@ -120,7 +120,7 @@ async fn a_reopened_job_is_not_asked_about_until_it_is_closed_again() {
         app.pass(hours(3));
         app.sweep().await;
         assert_eq!(app.receiver.got().len(), 1);
-        app.finish();
+        app.finish().await;
     }
 }
 
@@ -138,7 +138,7 @@ async fn closed_again_before_it_was_due_it_waits_from_the_second_time() {
     assert_eq!((report.accounts[0].deferred, report.accounts[0].asked), (1, 0));
     app.pass(hours(1));
     assert_eq!(app.sweep().await.delivered, 1);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn what_changed_in_jobber_meanwhile_is_respected() {
         app.sweep().await;
         assert_eq!(app.skip_reason(&ace, &job), reason);
         assert!(app.receiver.got().is_empty());
-        app.finish();
+        app.finish().await;
     }
 }
 
@@ -199,7 +199,7 @@ async fn what_is_read_at_the_moment_of_asking_is_what_is_sent() {
     app.pass(hours(2));
     app.sweep().await;
     assert_eq!(app.receiver.got()[0].json()["message"], "Hi Johnny! How was your Big Drain Cleaning?");
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn every_completed_visit_is_asked_about_once() {
     assert_eq!(app.sweep().await.delivered, 1);
     let ids = app.receiver.ids();
     assert_ne!(ids[0], ids[1]);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -243,7 +243,7 @@ async fn an_uncompleted_visit_is_not_asked_about() {
     app.pass(hours(2));
     app.sweep().await;
     assert_eq!(app.skip_reason(&ace, &visit), SkipReason::NoLongerFinished);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -269,7 +269,7 @@ async fn a_completion_that_was_dated_back_is_found_within_the_hour() {
     app.pass(hours(2));
     app.sweep().await;
     assert_eq!(app.receiver.got().len(), 2);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -290,7 +290,7 @@ async fn an_invoice_is_asked_about_when_it_leaves_draft() {
     let body = app.receiver.got()[0].json();
     assert_eq!(body["invoice"]["total"], 2500.0);
     assert_eq!(body["invoice"]["status"], "awaiting_payment");
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn a_paid_invoice_is_asked_about_once_however_often_it_is_reopened() {
     app.pass(hours(3));
     app.sweep().await;
     assert_eq!(app.receiver.got().len(), 1);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -339,7 +339,7 @@ async fn a_payment_that_was_taken_back_is_not_asked_about() {
     app.pass(hours(2));
     app.sweep().await;
     assert_eq!(app.skip_reason(&ace, &invoice), SkipReason::NoLongerFinished);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -371,7 +371,7 @@ async fn switching_the_trigger_asks_nobody_again() {
     app.sweep().await;
     assert_eq!(app.skip_reason(&ace, &visit), SkipReason::AlreadyAsked);
     assert_eq!(app.receiver.got().len(), 1);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -388,7 +388,7 @@ async fn work_from_a_long_outage_is_found_and_what_is_stale_is_not_asked_about()
     assert_eq!(app.skip_reason(&ace, &stale), SkipReason::TooOld);
     assert!(matches!(app.decision(&ace, &fresh).unwrap().outcome, Outcome::Asked { .. }));
     assert_eq!(app.receiver.got().len(), 1);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -429,7 +429,7 @@ async fn work_on_the_very_instant_of_the_watermark_is_found_by_both_readings_of_
         app.pass(hours(2));
         app.sweep().await;
         assert_eq!(app.receiver.got().len(), 2);
-        app.finish();
+        app.finish().await;
     }
 }
 
@@ -452,7 +452,7 @@ async fn an_app_without_the_scope_for_users_still_asks() {
     app.sweep().await;
     app.pass(hours(2));
     assert_eq!(app.sweep().await.delivered, 1);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -496,7 +496,7 @@ async fn a_dry_run_leaves_no_trace() {
     let dry = async || once(&app.context, None, Effect::DryRun, &no_progress).await.unwrap();
     // The one exception: a token that Jobber rotates is stored.
     dry().await;
-    let before = app.everything_stored();
+    let before = app.everything_stored().await;
     for _ in 0..2 {
         let report = dry().await;
         let row = &report.accounts[0];
@@ -505,7 +505,7 @@ async fn a_dry_run_leaves_no_trace() {
     ace.set(&app, job.id.as_str(), "jobberWebUri", json!(null));
     app.fault(&ace, FaultKind::WaitingRoom, 1, Some("Jobs"));
     assert_eq!(dry().await.errors.len(), 2, "the sweep and one recheck");
-    assert_eq!(app.everything_stored(), before);
+    assert_eq!(app.everything_stored().await, before);
     assert!(app.receiver.got().is_empty());
     assert_eq!(app.decision(&ace, &unseen), None);
     assert!(app.waits(&ace, &skipped));
@@ -513,7 +513,7 @@ async fn a_dry_run_leaves_no_trace() {
     ace.set(&app, job.id.as_str(), "jobberWebUri", json!("https://secure.example.com/1"));
     app.sweep().await;
     assert_eq!(app.receiver.got().len(), 3);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -533,7 +533,7 @@ async fn an_invoice_paid_on_the_day_of_the_connection_but_before_it_is_not_asked
     app.pass(hours(3));
     app.sweep().await;
     assert_eq!(app.skip_reason(&ace, &invoice), SkipReason::BeforeConnection);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -550,7 +550,7 @@ async fn a_sweep_of_one_account_delivers_its_own_asks_only() {
     assert_eq!((report.delivered, app.receiver.got().len()), (1, 1));
     assert_eq!(app.receiver.got()[0].json()["account"]["name"], "Green Acre");
     app.sweep().await;
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]

@@ -74,8 +74,8 @@ async fn no_secret_and_no_person_gets_into_a_log() {
         assert!(logs.contains(expected), "{expected} was not logged");
     }
     let store = open(&machine);
-    let account = store.accounts().unwrap().remove(0);
-    let tokens = store.tokens(&account.id).unwrap().unwrap().tokens;
+    let account = store.accounts().await.unwrap().remove(0);
+    let tokens = store.tokens(&account.id).await.unwrap().unwrap().tokens;
     secrets.extend([&tokens.access, &tokens.refresh].map(|token| token.expose_secret().to_owned()));
     // And whatever else looks like a token of the sandbox's: all its JWTs begin alike.
     secrets.push(tokens.access.expose_secret().split('.').next().unwrap().to_owned());

@@ -147,6 +147,6 @@ async fn walk(client: Client) {
         .unwrap();
     shoot(&client, "connected.png").await;
 
-    let account = app.context.store.account(&ace.id).unwrap().unwrap();
+    let account = app.context.store.account(&ace.id).await.unwrap().unwrap();
     assert_eq!(account.trigger, Trigger::VisitCompleted);
 }

@@ -31,10 +31,10 @@ async fn a_healthy_installation_has_nothing_to_mend_and_is_left_as_it_was() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     ace.closed_job(&app);
     app.sweep().await;
-    let before = app.everything_stored();
+    let before = app.everything_stored().await;
     let checks = checked(&app, Doctor {}).await;
     assert_eq!(wrong(&checks), (vec![], vec![]), "{checks:#?}");
-    assert_eq!(app.everything_stored(), before);
+    assert_eq!(app.everything_stored().await, before);
     let got = app.receiver.got();
     assert_eq!((got.len(), &got[0].json()["type"]), (1, &json!("ping")), "nobody is asked");
 }
@@ -134,7 +134,7 @@ async fn a_receiver_is_tried_with_a_sample_that_is_marked_and_counts_for_nothing
         got.headers["webhook-signature"] == by.sign(got.id(), at, &got.body).unwrap().as_str()
     };
     assert!(!verify(&got[0]) && verify(&got[1]) && verify(&got[2]));
-    app.finish_with_repeats();
+    app.finish_with_repeats().await;
 }
 
 #[tokio::test]
@@ -177,5 +177,5 @@ async fn dead_letters_are_replayed_under_their_old_ids_after_they_were_counted()
     ids.sort();
     first.sort();
     assert_eq!(ids, first);
-    app.finish_with_repeats();
+    app.finish_with_repeats().await;
 }

@@ -24,7 +24,7 @@ async fn watched() -> (TestApp, Contractor, Receiver) {
 
 /// One look, and everything sent that is due.
 async fn look(app: &TestApp) -> usize {
-    let told = app.context.watcher.watch_once(app.context.store.accounts().unwrap()).await.unwrap();
+    let told = app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
     app.context.deliverer.deliver_once(None).await.unwrap();
     told
 }
@@ -71,7 +71,7 @@ async fn a_changed_card_is_told_with_before_and_after() {
         assert!(got.id().starts_with("evt_"));
     }
     assert_eq!(app.receiver.got().len(), 0, "nobody is asked");
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn an_event_is_tried_again_under_its_id_and_survives_a_restart() {
     let ids = crm.ids();
     assert_eq!((ids.len(), &ids[0]), (2, &ids[1]));
     assert_eq!(crm.got()[0].body, crm.got()[1].body);
-    app.finish_with_repeats();
+    app.finish_with_repeats().await;
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn many_changes_are_read_to_their_end_and_each_is_told() {
         ace.customer(&app);
     }
     assert_eq!(look(&app).await, 150);
-    while app.context.store.entries().count() > 0 {
+    while !app.context.store.entries().await.unwrap().is_empty() {
         look(&app).await;
     }
     assert_eq!(crm.got().len(), 150);
@@ -124,7 +124,7 @@ async fn where_nobody_listens_no_client_is_read() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     ace.customer(&app);
     app.sweep().await;
-    app.context.watcher.watch_once(app.context.store.accounts().unwrap()).await.unwrap();
+    app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
     assert!(!app.sandbox.stats(ace.number).operations.contains_key("Clients"));
 }
 
@@ -147,7 +147,7 @@ async fn events_that_pile_up_keep_no_ask_waiting() {
     }
     crm.answers(&[410]);
     assert_eq!(look(&app).await, 200);
-    assert!(app.context.store.entries().count() > 150, "it said that it is gone");
+    assert!(app.context.store.entries().await.unwrap().len() > 150, "it said that it is gone");
     ace.closed_job(&app);
     app.sweep().await;
     app.pass(hours(2));
@@ -189,7 +189,7 @@ async fn jobs_visits_and_invoices_are_told_too_where_that_is_wanted() {
     }
     // The visit, the job, the invoice, and 150 new jobs: over several pages.
     assert_eq!((look(&app).await, look(&app).await), (153, 0));
-    while app.context.store.entries().count() > 0 {
+    while !app.context.store.entries().await.unwrap().is_empty() {
         look(&app).await;
     }
     let told = bodies(&crm);
@@ -221,6 +221,6 @@ async fn events_that_nobody_listens_to_any_more_are_dropped() {
     let app = app.restart_with_change(|config| config.events.webhook_url = None).await;
     app.pass(minutes(1));
     app.context.deliverer.deliver_once(None).await.unwrap();
-    assert_eq!(app.context.store.next_ask_due().unwrap(), None);
-    app.finish();
+    assert_eq!(app.context.store.next_ask_due().await.unwrap(), None);
+    app.finish().await;
 }

@@ -100,8 +100,8 @@ impl Site {
         answer.headers()[LOCATION].to_str().unwrap().to_owned()
     }
 
-    fn accounts(&self) -> usize {
-        self.context.store.accounts().unwrap().len()
+    async fn accounts(&self) -> usize {
+        self.context.store.accounts().await.unwrap().len()
     }
 }
 
@@ -158,7 +158,7 @@ async fn a_link_connects_the_account_that_allowed_it() {
     let back = site.allow(&jobber, ace.number).await;
     site.get(&mut browser, &back).await.says(200, "Ace Plumbing is connected");
 
-    let account = site.context.store.account(&ace.id).unwrap().unwrap();
+    let account = site.context.store.account(&ace.id).await.unwrap().unwrap();
     assert_eq!((account.trigger, account.label.as_str()), (Trigger::VisitCompleted, "Ace <b>&"));
     site.get(&mut browser, &url).await.says(410, "This link was used");
     site.get(&mut browser, &back).await.says(400, "completed already, or took too long");
@@ -191,7 +191,7 @@ async fn denied_access_stores_nothing_and_the_button_works_again() {
     site.press(&mut browser, &url, Trigger::JobCompleted).await;
     let callback = format!("{}/oauth/callback", site.base);
     site.get(&mut browser, &callback).await.says(200, "Nothing was connected");
-    assert_eq!(site.accounts(), 0);
+    assert_eq!(site.accounts().await, 0);
 
     let again = site.press(&mut browser, &url, Trigger::JobCompleted).await;
     let back = site.allow(&again.location.unwrap(), ace.number).await;
@@ -205,7 +205,7 @@ async fn whoever_starts_in_jobbers_marketplace_is_told_what_is_missing() {
     let code = site.app.sandbox.control(Op::MarketplaceCode { account: ace.number }).unwrap();
     let url = format!("{}/oauth/callback?code={}", site.base, code["code"].as_str().unwrap());
     site.get(&mut Browser::default(), &url).await.says(400, "One step is missing");
-    assert_eq!(site.accounts(), 0);
+    assert_eq!(site.accounts().await, 0);
     assert_eq!(site.app.sandbox.stats(ace.number).exchanges, 0);
 }
 
@@ -226,7 +226,7 @@ async fn forged_and_foreign_states_buy_nothing() {
     let (_, other) = site.link(None).await;
     site.get(&mut thief, &other).await;
     site.get(&mut thief, &back).await.says(400, "Please use one browser");
-    assert_eq!(site.accounts(), 0);
+    assert_eq!(site.accounts().await, 0);
     assert_eq!(site.app.sandbox.stats(ace.number).exchanges, 0);
 
     // None of that used the state up.
@@ -283,8 +283,8 @@ async fn a_link_for_one_account_refuses_another() {
     let page = site.get(&mut browser, &back).await;
     page.says(409, "This is another Jobber account");
     assert!(page.text.contains("Ace Plumbing"));
-    assert_eq!(site.accounts(), 1);
-    assert!(site.context.store.tokens(&other.id).unwrap().is_none());
+    assert_eq!(site.accounts().await, 1);
+    assert!(site.context.store.tokens(&other.id).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -297,7 +297,7 @@ async fn a_code_that_jobber_does_not_honour_is_told_and_stores_nothing() {
         pressed.location.unwrap().split_once("state=").unwrap().1.split('&').next().unwrap().to_owned();
     let url = format!("{}/oauth/callback?code=nonsense&state={state}", site.base);
     site.get(&mut browser, &url).await.says(502, "Jobber did not complete the connection");
-    assert_eq!(site.accounts(), 0);
+    assert_eq!(site.accounts().await, 0);
 }
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn a_state_that_comes_back_twice_at_once_connects_once() {
     statuses.sort_unstable();
     assert_eq!((statuses[0], statuses[1] >= 400), (200, true), "{statuses:?}");
     assert_eq!(site.app.sandbox.stats(ace.number).exchanges, 1);
-    assert_eq!(site.accounts(), 1);
+    assert_eq!(site.accounts().await, 1);
 }
 
 #[tokio::test]

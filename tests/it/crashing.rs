@@ -289,7 +289,7 @@ impl Run {
         for ((account, job), fate) in &self.fates {
             let asked = ids.remove(job).unwrap_or_default();
             let work = WorkRef::job(jobber_reviewd::domain::model::EncodedId::new(job));
-            let decision = store.decision(account, &work).unwrap();
+            let decision = store.decision(account, &work).await.unwrap();
             let decision = decision.unwrap_or_else(|| panic!("there is no decision on {work}"));
             match (fate, &decision.outcome) {
                 (Fate::Asked, Outcome::Asked { ask_id, .. }) => {
@@ -302,7 +302,7 @@ impl Run {
             }
         }
         assert!(ids.is_empty(), "nobody else may be asked: {ids:?}");
-        assert_eq!(store.entries().count(), 0, "something is left in the outbox");
+        assert_eq!(store.entries().await.unwrap().len(), 0, "something is left in the outbox");
         store.close().await;
     }
 }

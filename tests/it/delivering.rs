@@ -15,7 +15,7 @@ async fn with_an_ask() -> (TestApp, AskId) {
     app.sweep().await;
     app.pass(hours(2));
     app.context.rechecker.recheck_once(None).await.unwrap();
-    let entry = app.context.store.entries().next().unwrap().unwrap();
+    let entry = app.context.store.entries().await.unwrap().remove(0);
     (app, entry.id)
 }
 
@@ -36,7 +36,7 @@ async fn a_failed_attempt_is_repeated_with_the_same_id_and_bytes_and_a_fresh_sig
         assert_eq!(attempt.body, got[0].body);
     }
     assert_ne!(got[0].headers["webhook-signature"], got[1].headers["webhook-signature"]);
-    assert_eq!(app.context.store.entries().count(), 0);
+    assert_eq!(app.context.store.entries().await.unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -67,14 +67,14 @@ async fn a_receiver_that_is_down_for_days_gets_ten_attempts_and_then_a_dead_lett
     app.pass(hours(100));
     app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 10);
-    let entry = app.context.store.entry(&ask).unwrap().unwrap();
+    let entry = app.context.store.entry(&ask).await.unwrap().unwrap();
     assert!(matches!(entry.state, EntryState::Dead { reason: DeadReason::Exhausted, .. }));
 
     let done = app.run(QueueRetry { id: ask.clone() }).await.unwrap().done;
     assert_eq!(done, format!("ask {ask} is due now"));
     app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 11);
-    assert_eq!(app.context.store.entries().count(), 0);
+    assert_eq!(app.context.store.entries().await.unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn a_receiver_that_is_gone_gets_nothing_until_an_ask_is_retried() {
     app.run(QueueRetry { id: ask }).await.unwrap();
     app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 2);
-    app.finish_with_repeats();
+    app.finish_with_repeats().await;
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn a_redirect_is_not_followed() {
     app.receiver.answers(&[302]);
     app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 1);
-    assert_eq!(app.context.store.entries().count(), 1, "and not counted as delivered");
+    assert_eq!(app.context.store.entries().await.unwrap().len(), 1, "and not counted as delivered");
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_closed_port_is_an_attempt_that_failed() {
     app.pass(hours(2));
     let report = app.sweep().await;
     assert_eq!((report.delivered, report.retrying), (0, 1));
-    let entry = app.context.store.entries().next().unwrap().unwrap();
+    let entry = app.context.store.entries().await.unwrap().remove(0);
     assert_eq!(entry.last.unwrap().error, "no connection");
 }
 
@@ -150,7 +150,7 @@ async fn a_crash_between_lease_and_outcome_sends_again_under_the_same_id() {
     let app = app.restart().await;
     app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.ids(), [ask.to_string()]);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn a_crash_at_any_point_of_the_way_loses_nothing() {
     app.pass(hours(3));
     app.sweep().await;
     assert_eq!(app.receiver.got().len(), 1);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -189,5 +189,5 @@ async fn many_asks_leave_side_by_side_and_each_once() {
     let (one, two) = tokio::join!(deliverer.deliver_once(None), deliverer.deliver_once(None));
     assert_eq!(one.unwrap().len() + two.unwrap().len(), 40);
     assert_eq!(app.receiver.got().len(), 40);
-    app.finish();
+    app.finish().await;
 }

@@ -69,7 +69,9 @@ impl Heard {
     }
 
     async fn follow_ups(&self, number: usize) {
-        self.app.until(|| self.app.context.store.follow_ups(&self.ace.id).unwrap().len() == number).await;
+        self.app
+            .until(async || self.app.context.store.follow_ups(&self.ace.id).await.unwrap().len() == number)
+            .await;
     }
 
     async fn listen(&self) -> Followed {
@@ -110,7 +112,7 @@ async fn a_close_is_known_at_once_without_a_sweep() {
         }
         // What was told before the close is read as not finished; the close itself follows.
         while !app.waits(ace, &work) {
-            app.until(|| app.context.store.has_follow_ups().unwrap()).await;
+            app.until(async || app.context.store.has_follow_ups().await.unwrap()).await;
             heard.listen().await;
         }
         app.pass(hours(2));
@@ -128,9 +130,9 @@ async fn only_jobber_is_believed() {
     for wrong in ["", "AAAA", "not base64!", &proof("another secret", &body), &proof(CLIENT_SECRET, "{}")] {
         assert_eq!(heard.send(&body, wrong).await, 401, "{wrong}");
     }
-    assert!(!heard.app.context.store.has_follow_ups().unwrap());
+    assert!(!heard.app.context.store.has_follow_ups().await.unwrap());
     assert_eq!(heard.send(&body, &proof(CLIENT_SECRET, &body)).await, 200);
-    assert!(heard.app.context.store.has_follow_ups().unwrap());
+    assert!(heard.app.context.store.has_follow_ups().await.unwrap());
 }
 
 #[tokio::test]
@@ -145,7 +147,7 @@ async fn what_means_nothing_here_is_acknowledged_and_kept_nowhere() {
         assert_eq!(heard.send(&body, &proof(CLIENT_SECRET, &body)).await, 200, "{topic}");
     }
     assert_eq!(heard.send("{}", &proof(CLIENT_SECRET, "{}")).await, 200);
-    assert!(!heard.app.context.store.has_follow_ups().unwrap());
+    assert!(!heard.app.context.store.has_follow_ups().await.unwrap());
 }
 
 #[tokio::test]
@@ -163,7 +165,7 @@ async fn an_event_survives_a_crash_and_repeats_are_one() {
     let followed = app.context.inbox.follow_up_once().await.unwrap();
     assert_eq!((followed.read, followed.candidates), (1, 1));
     assert!(app.waits(&ace, &job));
-    assert!(!app.context.store.has_follow_ups().unwrap());
+    assert!(!app.context.store.has_follow_ups().await.unwrap());
 }
 
 #[tokio::test]
@@ -180,7 +182,7 @@ async fn spelling_encoding_order_copies_and_delay_change_nothing() {
         heard.app.switch(&heard.ace, switch.clone());
         let job = heard.ace.closed_job(&heard.app);
         while !heard.app.waits(&heard.ace, &job) {
-            heard.app.until(|| heard.app.context.store.has_follow_ups().unwrap()).await;
+            heard.app.until(async || heard.app.context.store.has_follow_ups().await.unwrap()).await;
             heard.listen().await;
         }
         heard.app.pass(hours(2));
@@ -193,7 +195,7 @@ async fn spelling_encoding_order_copies_and_delay_change_nothing() {
     let job = heard.ace.closed_job(&heard.app);
     heard.app.sweep().await;
     assert!(heard.app.waits(&heard.ace, &job), "the poll is the truth");
-    assert!(!heard.app.context.store.has_follow_ups().unwrap());
+    assert!(!heard.app.context.store.has_follow_ups().await.unwrap());
 }
 
 /// Both ways round, and in any order: one work is one ask.
@@ -246,7 +248,7 @@ async fn a_flood_becomes_one_sweep_and_nothing_is_lost() {
     heard.follow_ups(257).await;
     let followed = heard.listen().await;
     assert_eq!((followed.read, followed.sweep.len()), (0, 1));
-    assert!(!heard.app.context.store.has_follow_ups().unwrap());
+    assert!(!heard.app.context.store.has_follow_ups().await.unwrap());
     heard.app.sweep().await;
     assert!(heard.app.waits(&heard.ace, &job));
 }
@@ -268,9 +270,9 @@ async fn a_disconnect_is_noticed_at_once_and_a_late_one_ends_nothing() {
     let heard = Heard::enabled(Trigger::JobCompleted).await;
     let (app, ace) = (&heard.app, &heard.ace);
     app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
-    app.until(|| app.context.store.has_follow_ups().unwrap()).await;
+    app.until(async || app.context.store.has_follow_ups().await.unwrap()).await;
     heard.listen().await;
-    let state = || app.context.store.account(&ace.id).unwrap().unwrap().connection;
+    let state = || now(app.context.store.account(&ace.id)).unwrap().unwrap().connection;
     assert!(matches!(state(), Connection::NeedsAuthorization { .. }));
     app.connect(ace, Trigger::JobCompleted).await;
     // It comes again, after the contractor has.
@@ -293,18 +295,18 @@ async fn a_client_who_opts_out_is_not_sent_what_waits_for_the_receiver() {
     app.pass(hours(2));
     app.receiver.answers(&[503, 503]);
     app.once().await;
-    assert_eq!(app.context.store.entries().count(), 2);
-    while app.context.store.has_follow_ups().unwrap() {
+    assert_eq!(app.context.store.entries().await.unwrap().len(), 2);
+    while app.context.store.has_follow_ups().await.unwrap() {
         heard.listen().await;
     }
     ace.set(app, &john.id, "receivesReviewRequests", json!(false));
-    while app.context.store.entries().count() == 2 {
-        app.until(|| app.context.store.has_follow_ups().unwrap()).await;
+    while app.context.store.entries().await.unwrap().len() == 2 {
+        app.until(async || app.context.store.has_follow_ups().await.unwrap()).await;
         heard.listen().await;
     }
     let outcome = app.decision(ace, &jobs[0]).unwrap().outcome;
     assert!(matches!(outcome, Outcome::Asked { delivery: Delivery::Dropped, .. }), "{outcome:?}");
-    let left = app.context.store.entries().next().unwrap().unwrap();
+    let left = app.context.store.entries().await.unwrap().remove(0);
     assert_eq!(left.work, jobs[1], "the other customer's stays");
 }
 
@@ -326,7 +328,7 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
     assert_eq!(topics(&rows), ["APP_DISCONNECT", "CLIENT_UPDATE", "JOB_UPDATE"]);
     assert!(rows[0].error.as_ref().is_some_and(|error| error.contains("JOB_CLOSED")), "{rows:?}");
     let gone = jobber_reviewd::domain::model::EncodedId::new("Z29uZQ==");
-    let put = |known: &mut BTreeMap<_, _>| drop(known.insert("JOB_CLOSED".to_owned(), gone));
+    let put = move |known: &mut BTreeMap<_, _>| drop(known.insert("JOB_CLOSED".to_owned(), gone.clone()));
     store.note_endpoints(&heard.ace.id, put).await.unwrap();
     let set = AccountSet {
         account: "Ace Plumbing".into(),
@@ -346,7 +348,7 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
     let customer = heard.ace.customer(app);
     let job = heard.ace.job(app, &customer, "Drain Cleaning", &[]);
     heard.ace.close(app, &job);
-    assert!(!app.context.store.has_follow_ups().unwrap());
+    assert!(!app.context.store.has_follow_ups().await.unwrap());
 }
 
 #[tokio::test]
@@ -355,7 +357,7 @@ async fn the_apps_own_page_in_jobber_does_too() {
     heard.app.sandbox.control(Op::AppWebhooks { url: Some(heard.url.clone()) }).unwrap();
     let job = heard.ace.closed_job(&heard.app);
     while !heard.app.waits(&heard.ace, &job) {
-        heard.app.until(|| heard.app.context.store.has_follow_ups().unwrap()).await;
+        heard.app.until(async || heard.app.context.store.has_follow_ups().await.unwrap()).await;
         heard.listen().await;
     }
 }
@@ -368,23 +370,23 @@ async fn events_that_do_not_come_any_more_are_told_and_the_poll_carries_on() {
     let mut job = None;
     for _ in 0..3 {
         app.context.notifier.notify_once().await.unwrap();
-        assert_eq!(app.context.notifier.standing().unwrap(), [], "one may get lost");
+        assert_eq!(app.context.notifier.standing().await.unwrap(), [], "one may get lost");
         app.pass(minutes(30));
         job = Some(ace.closed_job(app));
         app.sweep().await;
     }
     let job = job.unwrap();
     app.context.notifier.notify_once().await.unwrap();
-    let alerts = app.context.notifier.standing().unwrap();
+    let alerts = app.context.notifier.standing().await.unwrap();
     assert_eq!(alerts.iter().map(|alert| alert.kind).collect::<Vec<_>>(), [AlertKind::EventsStopped]);
     app.switch(ace, json!({"webhook_bad_signature": false}));
     let other = ace.closed_job(app);
     while !app.waits(ace, &other) {
-        app.until(|| app.context.store.has_follow_ups().unwrap()).await;
+        app.until(async || app.context.store.has_follow_ups().await.unwrap()).await;
         heard.listen().await;
     }
     app.context.notifier.notify_once().await.unwrap();
-    assert_eq!(app.context.notifier.standing().unwrap(), []);
+    assert_eq!(app.context.notifier.standing().await.unwrap(), []);
     assert!(app.waits(ace, &job));
 }
 
@@ -408,13 +410,13 @@ async fn an_event_that_comes_while_its_record_is_read_is_followed_again() {
     let job = ace.job(app, &customer, "Drain Cleaning", &[]);
     heard.tell("JOB_UPDATE", job.id.as_str()).await;
     let store = &app.context.store;
-    let read = store.follow_ups(&ace.id).unwrap();
+    let read = store.follow_ups(&ace.id).await.unwrap();
     // The job is read as open; then it is closed, and told of, before the first event counts as followed.
     ace.close(app, &job);
     heard.tell("JOB_CLOSED", job.id.as_str()).await;
     store.take_from_inbox(&ace.id, read).await.unwrap();
     assert_eq!(heard.listen().await.candidates, 1);
-    assert!(!store.has_follow_ups().unwrap());
+    assert!(!store.has_follow_ups().await.unwrap());
 }
 
 #[tokio::test]
@@ -427,7 +429,7 @@ async fn a_record_that_cannot_be_read_keeps_no_other_one_waiting() {
     }
     app.fault(ace, FaultKind::Nonsense, 1, Some("Details"));
     let followed = heard.listen().await;
-    assert_eq!((followed.candidates, app.context.store.has_follow_ups().unwrap()), (4, false));
+    assert_eq!((followed.candidates, app.context.store.has_follow_ups().await.unwrap()), (4, false));
     app.sweep().await;
     assert!(jobs.iter().all(|job| app.waits(ace, job)), "the poll is the truth");
 }
@@ -444,13 +446,13 @@ async fn an_opt_out_during_a_pause_is_not_forgotten() {
     app.pass(hours(2));
     app.receiver.answers(&[422]);
     app.once().await;
-    while app.context.store.has_follow_ups().unwrap() {
+    while app.context.store.has_follow_ups().await.unwrap() {
         heard.listen().await;
     }
     let of_ace = || "Ace Plumbing".to_owned();
     app.run(AccountPause { account: of_ace() }).await.unwrap();
     ace.set(app, &john.id, "receivesReviewRequests", json!(false));
-    app.until(|| app.context.store.has_follow_ups().unwrap()).await;
+    app.until(async || app.context.store.has_follow_ups().await.unwrap()).await;
     heard.listen().await;
     app.run(AccountResume { account: of_ace() }).await.unwrap();
     assert_eq!(heard.listen().await.dropped, 1, "also what was given up");

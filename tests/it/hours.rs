@@ -68,7 +68,7 @@ async fn what_falls_due_at_night_leaves_in_the_morning_in_order_and_spread() {
     });
     assert!(asked.is_sorted());
     assert_eq!(got.len(), jobs.len());
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn the_hours_are_the_contractors_own_however_jobber_names_his_zone() {
         .unwrap();
         let late = sent.duration_since(at(leaves));
         assert!(late >= SignedDuration::ZERO && late <= hours(1), "{zone}: {sent}, {early}");
-        app.finish();
+        app.finish().await;
     }
 }
 
@@ -107,14 +107,14 @@ async fn without_the_scope_for_users_the_settings_say_where_we_are() {
     app.switch(&ace, json!({"hidden_types": ["User"]}));
     app.connect(&ace, Trigger::JobCompleted).await;
     app.sweep().await;
-    assert_eq!(app.context.store.account(&ace.id).unwrap().unwrap().timezone, None);
+    assert_eq!(app.context.store.account(&ace.id).await.unwrap().unwrap().timezone, None);
     ace.closed_job(&app);
     run_until(&app, "2026-03-10T14:05:00Z").await;
     assert_eq!(app.receiver.got().len(), 1);
     // The scope is given: within the hour we know.
     app.switch(&ace, json!({"hidden_types": []}));
     run_until(&app, "2026-03-10T15:30:00Z").await;
-    let known = app.context.store.account(&ace.id).unwrap().unwrap().timezone;
+    let known = app.context.store.account(&ace.id).await.unwrap().unwrap().timezone;
     assert_eq!(known.as_deref(), Some("America/New_York"));
 }
 
@@ -132,7 +132,7 @@ async fn a_retry_does_not_wake_anybody() {
     assert_eq!(app.receiver.got().len(), tried, "nothing at night");
     run_until(&app, "2026-03-11T14:05:00Z").await;
     assert!(app.receiver.got().len() > tried);
-    app.finish_with_repeats();
+    app.finish_with_repeats().await;
 }
 
 #[tokio::test]
@@ -143,21 +143,21 @@ async fn an_ask_that_was_held_up_into_the_night_waits_for_the_morning() {
     run_until(&app, "2026-03-10T21:55:00Z").await;
     app.pass(minutes(5));
     app.context.rechecker.recheck_once(None).await.unwrap();
-    assert_eq!(app.context.store.entries().count(), 1, "it is in the outbox");
+    assert_eq!(app.context.store.entries().await.unwrap().len(), 1, "it is in the outbox");
     // The daemon was away until ten in the evening.
     app.pass(hours(4));
     app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 0);
-    assert!(app.context.store.next_ask_due().unwrap().unwrap() >= at("2026-03-11T13:00:00Z"));
+    assert!(app.context.store.next_ask_due().await.unwrap().unwrap() >= at("2026-03-11T13:00:00Z"));
     run_until(&app, "2026-03-11T14:05:00Z").await;
     assert_eq!(app.receiver.got().len(), 1);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
 async fn whoever_reconnects_keeps_his_hours_and_a_move_is_noticed() {
     let (app, ace) = in_zone("America/Los_Angeles").await;
-    let zone = || app.context.store.account(&ace.id).unwrap().unwrap().timezone;
+    let zone = || now(app.context.store.account(&ace.id)).unwrap().unwrap().timezone;
     assert_eq!(zone().as_deref(), Some("America/Los_Angeles"));
     app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
     app.once().await;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use jobber_reviewd::config::{Concurrency, Period};
-use jobber_reviewd::domain::model::{LostReason, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::domain::model::{Decision, LostReason, Outcome, SkipReason, Trigger, WorkRef};
 use jobber_reviewd::domain::window::Window;
 use jobber_reviewd::ops::protocol::{QueueList, QueueRetry};
 use jobber_reviewd::ops::queue::QueueRow;
@@ -123,7 +123,7 @@ impl Story {
             self.app.once().await;
         }
         self.trouble_ends().await;
-        self.check();
+        self.check().await;
         self
     }
 
@@ -369,7 +369,7 @@ impl Story {
             self.app.sandbox.control(Op::ClearFaults { account: contractor.number }).unwrap();
             self.app.switch(&contractor, serde_json::to_value(Switches::default()).unwrap());
             self.app.once().await;
-            let account = self.app.context.store.account(&contractor.id).unwrap().unwrap();
+            let account = self.app.context.store.account(&contractor.id).await.unwrap().unwrap();
             if !account.connection.is_connected() {
                 self.reconnect(&contractor, trigger).await;
             }
@@ -400,7 +400,7 @@ impl Story {
         TimeZone::get("America/New_York").unwrap()
     }
 
-    fn check(&self) {
+    async fn check(&self) {
         let (window, zone) = (self.window(), Self::zone());
         for got in self.app.receiver.got() {
             let sent: i64 = got.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
@@ -417,10 +417,12 @@ impl Story {
         }
         let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for got in self.app.receiver.got() {
-            let decision = self.app.context.store.accounts().unwrap().iter().find_map(|account| {
-                let mut decisions = self.app.context.store.decisions(&account.id).map(Result::unwrap);
-                decisions.find(|decision| matches!(&decision.outcome, Outcome::Asked { ask_id, .. } if ask_id.as_str() == got.id()))
-            });
+            let is_its = |decision: &Decision| matches!(&decision.outcome, Outcome::Asked { ask_id, .. } if ask_id.as_str() == got.id());
+            let mut decision = None;
+            for account in self.app.context.store.accounts().await.unwrap() {
+                let decisions = self.app.context.store.decisions(&account.id).await.unwrap();
+                decision = decision.or_else(|| decisions.into_iter().find(is_its));
+            }
             let work = decision.unwrap_or_else(|| panic!("{} belongs to no decision", got.id())).work;
             ids.entry(work.to_string()).or_default().insert(got.id().to_owned());
         }
@@ -455,8 +457,12 @@ impl Story {
             );
         }
         assert!(ids.is_empty(), "asked about work that nobody finished: {ids:?}");
-        assert_eq!(self.app.context.store.entries().count(), 0, "something is left in the outbox");
-        for account in self.app.context.store.accounts().unwrap() {
+        assert_eq!(
+            self.app.context.store.entries().await.unwrap().len(),
+            0,
+            "something is left in the outbox"
+        );
+        for account in self.app.context.store.accounts().await.unwrap() {
             assert!(!matches!(
                 account.connection,
                 jobber_reviewd::domain::model::Connection::NeedsAuthorization {

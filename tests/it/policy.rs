@@ -69,7 +69,7 @@ async fn one_person_is_asked_once_through_whichever_card() {
     let later = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
     assert!(is_asked(&app, &ace, &later));
     assert_eq!(app.receiver.got().len(), 3);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_visit_and_its_invoice_or_a_switch_of_the_trigger_ask_nobody_twice() {
     app.pass(hours(3));
     app.sweep().await;
     assert_eq!(app.receiver.got().len(), 1, "every second week is not every second week a question");
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn another_contractors_ask_counts_only_where_the_settings_say_so() {
         }
         let asked = jobs.iter().filter(|(contractor, job)| is_asked(&app, contractor, job)).count();
         assert_eq!(asked, if across_accounts { 1 } else { 2 });
-        app.finish();
+        app.finish().await;
     }
 }
 
@@ -169,7 +169,7 @@ async fn tags_in_jobber_say_never_and_not_yet() {
     app.pass(hours(7 * 24));
     app.sweep().await;
     assert_eq!(app.skip_reason(&ace, &jobs[2]), SkipReason::TooOld);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn the_operators_words_and_field_names_reach_the_platform() {
     assert_eq!(texts, ["Hi John! How was your Drain Cleaning?", "John, how was Mike?"]);
     assert_eq!(app.receiver.got()[0].json()["by"], "Ace \"Fast\" Plumbing");
     assert!(is_asked(&app, &ace, &with_crew));
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn a_shadow_decides_everything_and_sends_nothing() {
     let app = app.restart_with_change(|config| config.review.shadow = false).await;
     let now_sent = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
     assert!(is_asked(&app, &ace, &now_sent));
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ async fn what_was_found_too_old_can_be_released_by_hand() {
     app.sweep().await;
     assert!(is_asked(&app, &ace, &job));
     assert!(matches!(release(job.id.as_str()).await, Err(OpError::NotFound(_))), "it was asked about");
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -289,14 +289,14 @@ async fn an_ask_on_its_way_is_dropped_when_its_customer_is_put_on_the_list() {
     app.receiver.answers(&[503; 3]);
     let job = job_of(&app, &ace, card("5551234567", "john@example.com")).await;
     let tried = app.receiver.got().len();
-    assert!(tried > 0 && app.context.store.entries().count() == 1);
+    assert!(tried > 0 && app.context.store.entries().await.unwrap().len() == 1);
     let what = "(555) 123-4567 ext. 9".to_owned();
     let refused = SuppressAdd { what: "John Smith".into(), account: None, note: None };
     assert!(matches!(app.run(refused).await, Err(OpError::Refused(_))), "a name is nobody");
     app.run(SuppressAdd { what, account: None, note: None }).await.unwrap();
     app.pass(hours(30));
     app.sweep().await;
-    assert_eq!((app.receiver.got().len(), app.context.store.entries().count()), (tried, 0));
+    assert_eq!((app.receiver.got().len(), app.context.store.entries().await.unwrap().len()), (tried, 0));
     let Some(Outcome::Asked { delivery, .. }) = app.decision(&ace, &job).map(|decision| decision.outcome)
     else {
         panic!("it was asked about")
@@ -317,5 +317,5 @@ async fn in_a_shadow_nothing_is_sent_that_was_decided_before_either() {
     let app = app.restart_with_change(|config| config.review.shadow = false).await;
     app.sweep().await;
     assert_eq!(app.receiver.got().len(), 2);
-    app.finish_with_repeats();
+    app.finish_with_repeats().await;
 }

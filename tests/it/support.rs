@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use jobber_reviewd::accounts::onboarding::{NewLink, random};
 use jobber_reviewd::clock::{Clock, ManualClock, SharedClock};
@@ -50,6 +51,11 @@ pub fn http() -> reqwest::Client {
     // reqwest brings no TLS provider of its own; another test may have been first.
     let _already = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+/// The outcome of a read of a few keys: it is there at once.
+pub fn now<T>(read: impl Future<Output = T>) -> T {
+    tokio::task::unconstrained(read).now_or_never().expect("it waits for something")
 }
 
 /// What the receiver got.
@@ -276,20 +282,17 @@ impl TestApp {
     }
 
     /// Everything that a step could have left in the store, as text.
-    pub fn everything_stored(&self) -> String {
+    pub async fn everything_stored(&self) -> String {
         let store = &self.context.store;
-        let accounts = store.accounts().unwrap();
-        let of_each: Vec<_> = accounts
-            .iter()
-            .map(|account| {
-                let decisions: Vec<_> = store.decisions(&account.id).collect::<Result<_, _>>().unwrap();
-                (decisions, store.health(&account.id).unwrap())
-            })
-            .collect();
-        let entries: Vec<_> = store.entries().collect::<Result<_, _>>().unwrap();
-        let tokens: Vec<_> =
-            accounts.iter().map(|account| store.tokens(&account.id).unwrap().unwrap().pair).collect();
-        format!("{accounts:?}{of_each:?}{entries:?}{tokens:?}{:?}", store.links().unwrap())
+        let accounts = store.accounts().await.unwrap();
+        let (mut of_each, mut tokens) = (vec![], vec![]);
+        for account in &accounts {
+            let decisions = store.decisions(&account.id).await.unwrap();
+            of_each.push((decisions, store.health(&account.id).await.unwrap()));
+            tokens.push(store.tokens(&account.id).await.unwrap().unwrap().pair);
+        }
+        let entries = store.entries().await.unwrap();
+        format!("{accounts:?}{of_each:?}{entries:?}{tokens:?}{:?}", store.links().await.unwrap())
     }
 
     pub async fn once(&self) -> OnceReport {
@@ -312,13 +315,13 @@ impl TestApp {
 
     /// Waits until Jobber has got a request of this operation.
     pub async fn operation_begins(&self, contractor: &Contractor, operation: &str) {
-        self.until(|| self.sandbox.stats(contractor.number).operations.contains_key(operation)).await;
+        self.until(async || self.sandbox.stats(contractor.number).operations.contains_key(operation)).await;
     }
 
     /// Waits until something is so.
-    pub async fn until(&self, is_so: impl Fn() -> bool) {
+    pub async fn until(&self, is_so: impl AsyncFn() -> bool) {
         let wait = async {
-            while !is_so() {
+            while !is_so().await {
                 tokio::task::yield_now().await;
             }
         };
@@ -335,7 +338,7 @@ impl TestApp {
     }
 
     pub fn decision(&self, contractor: &Contractor, work: &WorkRef) -> Option<Decision> {
-        self.context.store.decision(&contractor.id, work).unwrap()
+        now(self.context.store.decision(&contractor.id, work)).unwrap()
     }
 
     pub fn skip_reason(&self, contractor: &Contractor, work: &WorkRef) -> SkipReason {
@@ -376,20 +379,20 @@ impl TestApp {
     }
 
     /// Nothing may be left over: no queued ask, no dead letter, no candidate that is due, nothing sent twice.
-    pub fn finish(self) {
+    pub async fn finish(self) {
         let mut ids = self.receiver.ids();
         let all = ids.len();
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), all, "something was delivered twice");
-        self.finish_with_repeats();
+        self.finish_with_repeats().await;
     }
 
     /// As [`TestApp::finish`], where the receiver itself asked for repeats.
-    pub fn finish_with_repeats(self) {
+    pub async fn finish_with_repeats(self) {
         let store = &self.context.store;
-        assert_eq!(store.entries().count(), 0, "something is left in the outbox");
-        assert_eq!(store.due_works(self.clock.now()).unwrap().len(), 0, "a candidate is left behind");
+        assert_eq!(store.entries().await.unwrap().len(), 0, "something is left in the outbox");
+        assert_eq!(store.due_works(self.clock.now()).await.unwrap().len(), 0, "a candidate is left behind");
     }
 }
 

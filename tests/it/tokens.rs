@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::support::*;
 
 fn lost(app: &TestApp, contractor: &Contractor) -> Option<LostReason> {
-    match app.context.store.account(&contractor.id).unwrap().unwrap().connection {
+    match now(app.context.store.account(&contractor.id)).unwrap().unwrap().connection {
         Connection::Connected | Connection::Disconnected { .. } => None,
         Connection::NeedsAuthorization { reason, .. } => Some(reason),
     }
@@ -20,7 +20,7 @@ fn lost(app: &TestApp, contractor: &Contractor) -> Option<LostReason> {
 #[tokio::test]
 async fn a_token_is_refreshed_before_it_runs_out_and_rotates() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
-    let first = app.context.store.tokens(&ace.id).unwrap().unwrap().tokens;
+    let first = app.context.store.tokens(&ace.id).await.unwrap().unwrap().tokens;
     app.pass(minutes(54));
     app.sweep().await;
     assert_eq!(app.sandbox.stats(ace.number).refreshes, 0);
@@ -28,7 +28,7 @@ async fn a_token_is_refreshed_before_it_runs_out_and_rotates() {
     app.sweep().await;
     let stats = app.sandbox.stats(ace.number);
     assert_eq!((stats.refreshes, stats.spent_refresh_uses), (1, 0));
-    let second = app.context.store.tokens(&ace.id).unwrap().unwrap().tokens;
+    let second = app.context.store.tokens(&ace.id).await.unwrap().unwrap().tokens;
     assert_ne!(first.refresh.expose_secret(), second.refresh.expose_secret());
     for _ in 0..30 {
         app.pass(minutes(40));
@@ -158,7 +158,7 @@ async fn a_rotation_that_got_lost_is_mended_with_one_link_and_nobody_is_asked_tw
     app.pass(hours(2));
     app.fault(&ace, FaultKind::ResetAfter, 1, Some("token"));
     let poller = &app.context.poller;
-    let accounts = app.context.store.accounts().unwrap();
+    let accounts = app.context.store.accounts().await.unwrap();
     let swept = poller.poll_once(accounts, Effect::Apply, &no_progress).await.unwrap();
     assert!(matches!(swept[0].outcome, SweepOutcome::Failed(_)));
     assert_eq!(lost(&app, &ace), None, "a broken connection proves nothing");
@@ -173,7 +173,7 @@ async fn a_rotation_that_got_lost_is_mended_with_one_link_and_nobody_is_asked_tw
     app.pass(hours(3));
     app.sweep().await;
     assert_eq!(app.receiver.got().len(), 2);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn an_authorisation_that_comes_in_between_is_not_undone_by_an_old_answer()
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     app.fault(&ace, FaultKind::Hang { ms: 300 }, 1, Some("Jobs"));
     let poller = std::sync::Arc::clone(&app.context.poller);
-    let accounts = app.context.store.accounts().unwrap();
+    let accounts = app.context.store.accounts().await.unwrap();
     let sweep = tokio::spawn(async move { poller.poll_once(accounts, Effect::Apply, &no_progress).await });
     app.operation_begins(&ace, "Jobs").await;
     // While Jobber thinks, the app is disconnected and connected anew; the old token's answer comes after that.

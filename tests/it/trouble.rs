@@ -15,12 +15,12 @@ async fn survives(app: &TestApp, ace: &Contractor, what: &str, trouble: impl Fn(
     app.pass(minutes(10));
     let before = app.receiver.got().len();
     let job = ace.closed_job(app);
-    let watermarks = app.context.store.account(&ace.id).unwrap().unwrap().watermarks;
+    let watermarks = app.context.store.account(&ace.id).await.unwrap().unwrap().watermarks;
     trouble();
     let report = app.once().await;
     assert_eq!(report.errors.len(), 1, "{what}");
     assert!(!report.accounts[0].polled, "{what}");
-    assert_eq!(app.context.store.account(&ace.id).unwrap().unwrap().watermarks, watermarks, "{what}");
+    assert_eq!(app.context.store.account(&ace.id).await.unwrap().unwrap().watermarks, watermarks, "{what}");
     assert_eq!(app.decision(ace, &job), None, "{what}");
     relief();
     app.pass(minutes(5));
@@ -60,7 +60,7 @@ async fn a_failed_read_is_never_empty_and_never_deleted() {
         let switch = |set: &serde_json::Value| app.switch(&ace, set.clone());
         survives(&app, &ace, what, || switch(&on), || switch(&off)).await;
     }
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -75,14 +75,14 @@ async fn a_recheck_that_fails_leaves_the_candidate_waiting() {
         let report = app.once().await;
         assert_eq!((report.errors.len(), report.accounts[0].asked), (1, 0), "{operation}");
         assert!(app.waits(&ace, &job));
-        assert!(app.context.store.health(&ace.id).unwrap().asking_fails_since.is_some());
+        assert!(app.context.store.health(&ace.id).await.unwrap().asking_fails_since.is_some());
         // It waits for a moment: a dead Jobber is not asked in a loop.
         assert_eq!(app.sweep().await.accounts[0].asked, 0);
         app.pass(minutes(1));
         assert_eq!(app.sweep().await.accounts[0].asked, 1, "{operation}");
-        assert_eq!(app.context.store.health(&ace.id).unwrap().asking_fails_since, None);
+        assert_eq!(app.context.store.health(&ace.id).await.unwrap().asking_fails_since, None);
     }
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_record_that_jobber_cannot_give_keeps_no_other_one_waiting() {
     app.pass(hours(24 * 7));
     app.once().await;
     assert_eq!(app.skip_reason(&ace, &poison), jobber_reviewd::domain::model::SkipReason::TooOld);
-    app.finish();
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn an_account_that_asks_for_rest_is_left_alone() {
 async fn trouble_and_relief_show_in_the_health_of_the_account() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     app.sweep().await;
-    let well = app.context.store.health(&ace.id).unwrap();
+    let well = app.context.store.health(&ace.id).await.unwrap();
     assert_eq!((well.last_success, well.failing_since), (Some(app.clock_now()), None));
     app.fault(&ace, FaultKind::WaitingRoom, 2, None);
     app.pass(minutes(5));
@@ -189,12 +189,12 @@ async fn trouble_and_relief_show_in_the_health_of_the_account() {
     let since = app.clock_now();
     app.pass(minutes(5));
     app.once().await;
-    let ill = app.context.store.health(&ace.id).unwrap();
+    let ill = app.context.store.health(&ace.id).await.unwrap();
     assert_eq!((ill.last_success, ill.failing_since), (well.last_success, Some(since)));
     assert!(ill.last_error.unwrap().contains("waiting room"));
     app.pass(minutes(5));
     app.sweep().await;
-    let again = app.context.store.health(&ace.id).unwrap();
+    let again = app.context.store.health(&ace.id).await.unwrap();
     assert_eq!(
         (again.last_success, again.failing_since, again.last_error),
         (Some(app.clock_now()), None, None)
@@ -215,7 +215,7 @@ async fn a_clock_that_is_ten_minutes_off_loses_nobody() {
         app.pass(hours(3));
         app.sweep().await;
         assert_eq!(app.receiver.got().len(), 1, "{skew:?}");
-        app.finish();
+        app.finish().await;
     }
 }
 
@@ -265,20 +265,20 @@ async fn one_dead_account_delays_none_of_a_hundred() {
     let sweeping = {
         let context = app.context();
         tokio::spawn(async move {
-            let accounts = context.store.accounts()?;
+            let accounts = context.store.accounts().await?;
             context.poller.poll_once(accounts, Effect::Apply, &no_progress).await
         })
     };
     app.operation_begins(dead, "Jobs").await;
-    let all_wait = || {
-        let waiting = app.context.store.candidates().unwrap().len();
+    let all_wait = async || {
+        let waiting = app.context.store.candidates().await.unwrap().len();
         waiting == alive.len()
     };
     app.until(all_wait).await;
     // The next sweep leaves the one alone that still hangs, and reads all others.
     app.pass(hours(2));
     loop {
-        let accounts = app.context.store.accounts().unwrap();
+        let accounts = app.context.store.accounts().await.unwrap();
         let swept = app.context.poller.poll_once(accounts, Effect::Apply, &no_progress).await.unwrap();
         let is_polled = |swept: &&Swept| matches!(swept.outcome, SweepOutcome::Polled(_));
         assert!(swept.iter().all(|swept| swept.account.id != dead.id || !is_polled(&swept)));

@@ -176,7 +176,11 @@ fn what_was_held_up_is_counted_by_what_became_of_it() {
         subject: Subject::default(),
     };
     let asked = || Outcome::Asked { ask_id: AskId::new("a"), delivery: Delivery::Queued };
-    let of = |decision| held_up(std::iter::once(decision), &rules(), at(0), at(1000));
+    let of = |decision| {
+        let mut held = HeldUp::default();
+        held.count(&decision, &rules(), at(0), at(1000));
+        (held.late, held.missed)
+    };
     assert_eq!(of(decision(-60, 990, asked())), (0, 0), "due before it began");
     assert_eq!(of(decision(100, 990, asked())), (1, 0));
     assert_eq!(of(decision(100, 111, asked())), (0, 0), "in time all the same");

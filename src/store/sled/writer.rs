@@ -1,24 +1,22 @@
 //! The one thread that writes: drain, apply, flush, sync, answer. Why is told in the module above.
 
 use std::any::Any;
-use std::collections::BTreeMap;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
-use super::codec::{self, Stored};
-use super::{StoreError, key};
+use super::{Database, Table, Writes};
 use crate::crash_point::CrashPoint;
+use crate::store::{StoreError, codec, key};
 
 /// Operations that share one flush, at most.
 const GROUP: usize = 512;
 
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-/// Takes the tree, or why there is none to write to any more.
-type Operation = Box<dyn FnOnce(Result<&sled::Tree, StoreError>) -> (Option<sled::Batch>, Answer) + Send>;
+/// Takes the table, or why there is none to write to any more.
+type Operation = Box<dyn FnOnce(Result<&Table, StoreError>) -> (Option<Writes>, Answer) + Send>;
 
 enum Message {
     Run(Operation),
@@ -26,105 +24,39 @@ enum Message {
     Stop(oneshot::Sender<Option<u64>>),
 }
 
-/// What one operation reads and writes: its own writes over the tree.
-pub(super) struct Txn<'t> {
-    tree: &'t sled::Tree,
-    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-}
-
-impl<'t> Txn<'t> {
-    pub(super) fn new(tree: &'t sled::Tree) -> Self {
-        Self { tree, writes: BTreeMap::new() }
-    }
-
-    pub(super) fn get<V: Stored>(&self, key: &[u8]) -> Result<Option<V>, StoreError> {
-        self.get_raw(key)?.map(|bytes| codec::decode(&bytes)).transpose()
-    }
-
-    pub(super) fn get_raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.writes.get(key) {
-            Some(written) => Ok(written.clone()),
-            None => Ok(self.tree.get(key)?.map(|bytes| bytes.to_vec())),
-        }
-    }
-
-    /// The keys under `prefix` as they were before this operation.
-    pub(super) fn committed_keys(
-        &self,
-        prefix: &[u8],
-    ) -> impl Iterator<Item = Result<sled::IVec, StoreError>> {
-        self.tree.scan_prefix(prefix).keys().map(|key| key.map_err(StoreError::from))
-    }
-
-    /// Everything as it was before this operation.
-    pub(super) fn committed_entries(
-        &self,
-    ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> {
-        self.tree.iter().map(|entry| entry.map_err(StoreError::from))
-    }
-
-    pub(super) fn put<V: Stored>(&mut self, key: &[u8], value: &V) {
-        self.put_raw(key.to_vec(), codec::encode(value));
-    }
-
-    pub(super) fn put_raw(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.writes.insert(key, Some(value));
-    }
-
-    pub(super) fn remove(&mut self, key: &[u8]) {
-        self.writes.insert(key.to_vec(), None);
-    }
-
-    pub(super) fn into_batch(self) -> sled::Batch {
-        let mut batch = sled::Batch::default();
-        for (key, value) in self.writes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        batch
-    }
-}
-
-pub(super) struct Writer {
+pub(in crate::store) struct Writer {
     queue: mpsc::Sender<Message>,
     failure: watch::Receiver<Option<String>>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
-    pub(super) fn start(db: sled::Db, tree: sled::Tree, file: File, commits: u64) -> std::io::Result<Self> {
+    pub(in crate::store) fn start(database: Database, commits: u64) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel();
         let (failed, failure) = watch::channel(None);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || Loop { db, tree, file, commits, failed }.run(&messages))?;
+            .spawn(move || Loop { database, commits, failed }.run(&messages))?;
         Ok(Self { queue, failure, thread: std::sync::Mutex::new(Some(thread)) })
     }
 
     /// Runs `operation` on the writer's thread. When this returns `Ok`, what it wrote is durable; when it
     /// returns an error of the operation's own, it wrote nothing.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(in crate::store) async fn run<T: Send + 'static>(
         &self,
-        operation: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+        operation: impl Fn(&Table) -> Result<(T, Writes), StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let run: Operation = Box::new(move |tree| {
-            let ran = tree.and_then(|tree| {
-                let mut txn = Txn::new(tree);
-                let value = operation(&mut txn)?;
-                Ok((value, (!txn.writes.is_empty()).then(|| txn.into_batch())))
-            });
-            let (result, batch) = match ran {
-                Ok((value, batch)) => (Ok(value), batch),
+        let run: Operation = Box::new(move |table| {
+            let (result, writes) = match table.and_then(&operation) {
+                Ok((value, writes)) => (Ok(value), Some(writes).filter(|writes| !writes.is_empty())),
                 Err(error) => (Err(error), None),
             };
             let answer: Answer = Box::new(move |flushed| {
                 // The caller may be gone; the write is done all the same.
                 let _gone = answer.send(flushed.and(result));
             });
-            (batch, answer)
+            (writes, answer)
         });
         let gone = || StoreError::Failed("it was closed".to_owned());
         self.queue.send(Message::Run(run)).map_err(|_| gone())?;
@@ -132,7 +64,7 @@ impl Writer {
     }
 
     /// Waits until a write has failed: from then on all do.
-    pub(super) async fn failed(&self) -> StoreError {
+    pub(in crate::store) async fn failed(&self) -> StoreError {
         let mut failure = self.failure.clone();
         let why = failure.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         match why {
@@ -144,7 +76,7 @@ impl Writer {
 
     /// Ends the thread after everything queued so far. The number of durable commits, unless a write had failed or
     /// it was ended before.
-    pub(super) async fn stop(&self) -> Option<u64> {
+    pub(in crate::store) async fn stop(&self) -> Option<u64> {
         let (done, is_done) = oneshot::channel();
         let commits = match self.queue.send(Message::Stop(done)) {
             Ok(()) => is_done.await.ok().flatten(),
@@ -160,9 +92,7 @@ impl Writer {
 }
 
 struct Loop {
-    db: sled::Db,
-    tree: sled::Tree,
-    file: File,
+    database: Database,
     commits: u64,
     failed: watch::Sender<Option<String>>,
 }
@@ -205,15 +135,15 @@ impl Loop {
     }
 
     fn apply(&mut self, operation: Operation, answers: &mut Vec<Answer>, dirty: &mut bool) {
-        let tree = match self.failed.borrow().clone() {
+        let table = match self.failed.borrow().clone() {
             Some(error) => Err(StoreError::Failed(error)),
-            None => Ok(&self.tree),
+            None => Ok(&self.database.table),
         };
-        match catch_unwind(AssertUnwindSafe(|| operation(tree))) {
-            Ok((batch, answer)) => {
-                if let Some(batch) = batch {
+        match catch_unwind(AssertUnwindSafe(|| operation(table))) {
+            Ok((writes, answer)) => {
+                if let Some(writes) = writes {
                     CrashPoint::StoreDecided.pass();
-                    match self.tree.apply_batch(batch) {
+                    match self.database.table.apply(writes) {
                         Ok(()) => {
                             CrashPoint::StoreApplied.pass();
                             *dirty = true;
@@ -236,10 +166,9 @@ impl Loop {
     /// Counts the commit and makes it durable.
     fn flush(&mut self) -> Result<(), String> {
         self.commits += 1;
-        let count = codec::encode(&self.commits);
-        self.tree.insert(key::commits(), count).map_err(|error| error.to_string())?;
-        self.db.flush().map_err(|error| error.to_string())?;
-        self.file.sync_data().map_err(|error| error.to_string())
+        let count = Writes::from([(key::commits(), Some(codec::encode(&self.commits)))]);
+        self.database.table.apply(count).map_err(|error| error.to_string())?;
+        self.database.flush().map_err(|error| error.to_string())
     }
 }
 

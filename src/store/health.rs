@@ -1,0 +1,88 @@
+//! How accounts fare: sweeps that went well or failed, and the troubles that stand.
+
+use jiff::Timestamp;
+
+use super::{Store, StoreError, key};
+use crate::domain::model::{AccountId, Alert, Failure, Health};
+
+impl Store {
+    /// How the last sweeps of an account went.
+    pub async fn health(&self, id: &AccountId) -> Result<Health, StoreError> {
+        Ok(self.get(&key::health(id)).await?.unwrap_or_default())
+    }
+
+    /// Notes how the sweeps of several accounts went, in one commit: well, or what failed and whether that needs the
+    /// operator. Answers how each stood before and stands now.
+    pub async fn note_sweeps(
+        &self,
+        notes: Vec<(AccountId, Result<(), Failure>)>,
+        now: Timestamp,
+    ) -> Result<Vec<(AccountId, Health, Health)>, StoreError> {
+        self.write(move |txn| {
+            let mut changes = Vec::with_capacity(notes.len());
+            for (id, result) in &notes {
+                // Removed while it was swept.
+                if txn.get_raw(&key::account(id))?.is_none() {
+                    continue;
+                }
+                let before: Health = txn.get(&key::health(id))?.unwrap_or_default();
+                let mut after = before.clone();
+                match result {
+                    Ok(()) => {
+                        after.last_success = Some(now);
+                        after.failing_since = None;
+                        after.last_error = None;
+                        after.needs_operator = false;
+                    }
+                    Err(failure) => {
+                        after.failing_since = before.failing_since.or(Some(now));
+                        // An outage in the middle does not mend what only the operator can.
+                        if failure.needs_operator || !before.needs_operator {
+                            after.last_error = Some(failure.detail.clone());
+                            after.needs_operator = failure.needs_operator;
+                        }
+                    }
+                }
+                txn.put(&key::health(id), &after);
+                changes.push((id.clone(), before, after));
+            }
+            Ok(changes)
+        })
+        .await
+    }
+
+    /// Notes whether what is due in an account can be read.
+    pub async fn note_asking(&self, id: &AccountId, works: bool, now: Timestamp) -> Result<(), StoreError> {
+        if works == self.health(id).await?.asking_fails_since.is_none() {
+            return Ok(());
+        }
+        let key = key::health(id);
+        self.write(move |txn| {
+            let mut health: Health = txn.get(&key)?.unwrap_or_default();
+            health.asking_fails_since = if works { None } else { health.asking_fails_since.or(Some(now)) };
+            txn.put(&key, &health);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every trouble that stands, and every end of one that was not told yet.
+    pub async fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
+        self.scan(|txn| txn.values(key::ALERT).collect()).await
+    }
+
+    /// Stores troubles as they stand now, and forgets those that are over and told.
+    pub async fn put_alerts(&self, alerts: Vec<Alert>) -> Result<(), StoreError> {
+        self.write(move |txn| {
+            for alert in &alerts {
+                if alert.over.is_some() && alert.told {
+                    txn.remove(&key::alert(&alert.key));
+                } else {
+                    txn.put(&key::alert(&alert.key), alert);
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}

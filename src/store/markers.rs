@@ -1,0 +1,41 @@
+//! Markers: proof that a piece of work, or a job behind it, was asked about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::txn::Txn;
+use super::{Store, StoreError, key};
+use crate::domain::model::{AccountId, EncodedId, Marker, WorkRef};
+
+impl Store {
+    /// Markers on the work and on every job behind it.
+    #[doc(hidden)]
+    pub async fn markers(
+        &self,
+        account: &AccountId,
+        work: &WorkRef,
+        job_ids: &[EncodedId],
+    ) -> Result<BTreeMap<WorkRef, Marker>, StoreError> {
+        self.read(|txn| markers(txn, account, work, job_ids)).await
+    }
+}
+
+/// Markers on the work and on every job behind it.
+pub(super) fn markers(
+    txn: &Txn<'_>,
+    account: &AccountId,
+    work: &WorkRef,
+    job_ids: &[EncodedId],
+) -> Result<BTreeMap<WorkRef, Marker>, StoreError> {
+    let mut markers = BTreeMap::new();
+    for work in marked_by(work, job_ids) {
+        if let Some(marker) = txn.get(&key::marker(account, &work))? {
+            markers.insert(work, marker);
+        }
+    }
+    Ok(markers)
+}
+
+/// The work and every job behind it, each once.
+pub(super) fn marked_by(work: &WorkRef, job_ids: &[EncodedId]) -> BTreeSet<WorkRef> {
+    std::iter::once(work.clone()).chain(job_ids.iter().cloned().map(WorkRef::job)).collect()
+}

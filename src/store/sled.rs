@@ -1,0 +1,166 @@
+//! The database below the store: sled. No type, path or iterator of sled's is known outside of this folder.
+
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+pub(super) use writer::Writer;
+
+/// The one tree; its name carries the layout of the keys.
+const TREE: &str = "jobber-reviewd.1";
+
+/// The file in the store's folder that holds everything.
+const FILE: &str = "db";
+
+/// Memory sled may use to cache pages, in bytes.
+const CACHE: u64 = 32 * 1024 * 1024;
+
+/// The database failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct DatabaseError(#[from] ::sled::Error);
+
+impl From<::sled::Error> for StoreError {
+    fn from(error: ::sled::Error) -> Self {
+        Self::Database(DatabaseError(error))
+    }
+}
+
+/// What one operation writes: by key, the new value, or none where the key goes.
+pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// A key or a value, as it is stored. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bytes(::sled::IVec);
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The entries, as they are committed.
+#[derive(Clone)]
+pub(super) struct Table(::sled::Tree);
+
+impl Table {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.0.get(key)?.map(Bytes))
+    }
+
+    /// Every entry whose key begins with `prefix`, by key. An entry that is written meanwhile may be seen or not.
+    pub(super) fn scan(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
+        self.0.scan_prefix(prefix).map(|entry| {
+            let (key, value) = entry?;
+            Ok((Bytes(key), Bytes(value)))
+        })
+    }
+
+    /// The first entry from `from` on.
+    pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+        let first = self.0.range((from, Bound::Unbounded)).next().transpose()?;
+        Ok(first.map(|(key, value)| (Bytes(key), Bytes(value))))
+    }
+
+    /// Writes all of it or nothing. It is durable after the next flush.
+    pub(super) fn apply(&self, writes: Writes) -> Result<(), StoreError> {
+        let mut batch = ::sled::Batch::default();
+        for (key, value) in writes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        Ok(self.0.apply_batch(batch)?)
+    }
+
+    #[cfg(test)]
+    pub(super) fn clear(&self) -> Result<(), StoreError> {
+        Ok(self.0.clear()?)
+    }
+}
+
+/// An open database that nobody writes to yet.
+pub(super) struct Database {
+    db: ::sled::Db,
+    pub(super) table: Table,
+    file: File,
+}
+
+impl Database {
+    /// Makes what was written durable: sled's flush is enough against our own death, the sync against a power cut.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        self.file.sync_data().map_err(|error| StoreError::from(::sled::Error::Io(error)))
+    }
+}
+
+/// Whether there is a database in the folder.
+pub(super) fn is_there(path: &Path) -> bool {
+    path.join(FILE).is_file()
+}
+
+/// Opens sled's files; moves them aside where they cannot be read.
+pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
+    let open = || {
+        let db = ::sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).open()?;
+        let tree = db.open_tree(TREE)?;
+        Ok((db, tree))
+    };
+    // sled asserts where it could return an error: a damaged file must not end in a stack trace.
+    let detail = match catch_unwind(AssertUnwindSafe(open)) {
+        Ok(Ok((db, tree))) => {
+            let open_error = |error| StoreError::Open { path: path.to_owned(), error };
+            let file = File::open(path.join(FILE)).map_err(open_error)?;
+            return Ok(Database { db, table: Table(tree), file });
+        }
+        Ok(Err(::sled::Error::Io(error))) if is_lock_failure(&error) => {
+            return Err(StoreError::Locked { path: path.to_owned() });
+        }
+        Ok(Err(::sled::Error::Io(error))) if !is_damage(&error) => {
+            return Err(StoreError::Open { path: path.to_owned(), error });
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "sled gave up on it".to_owned(),
+    };
+    Err(quarantine(path, detail))
+}
+
+/// Moves a store aside, and says so.
+pub(super) fn quarantine(path: &Path, detail: String) -> StoreError {
+    let path = path.to_owned();
+    match move_aside(&path) {
+        Ok(to) => StoreError::Quarantined { path, to, detail },
+        Err(error) => StoreError::Open { path, error },
+    }
+}
+
+/// Under a name that is free.
+fn move_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let free = (1_u32..).map(|number| path.with_added_extension(format!("quarantine-{number}")));
+    let to =
+        free.into_iter().find(|to| !to.exists()).unwrap_or_else(|| path.with_added_extension("quarantine"));
+    std::fs::rename(path, &to)?;
+    Ok(to)
+}
+
+/// sled reports a second opener as an error of kind `Other`.
+fn is_lock_failure(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+/// Whether the file's content is at fault, and not the system.
+fn is_damage(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData)
+}

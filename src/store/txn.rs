@@ -1,0 +1,76 @@
+//! The seam to the database below: everything is read and written through a transaction.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::StoreError;
+use super::codec::{self, Stored};
+use super::sled::{Bytes, Table, Writes};
+
+/// What one operation reads and writes: its own writes over the table.
+pub(super) struct Txn<'t> {
+    table: &'t Table,
+    writes: Writes,
+}
+
+impl<'t> Txn<'t> {
+    pub(super) fn new(table: &'t Table) -> Self {
+        Self { table, writes: BTreeMap::new() }
+    }
+
+    pub(super) fn get<V: Stored>(&self, key: &[u8]) -> Result<Option<V>, StoreError> {
+        match self.writes.get(key) {
+            Some(written) => written.as_deref().map(codec::decode).transpose(),
+            None => self.table.get(key)?.map(|bytes| codec::decode(&bytes)).transpose(),
+        }
+    }
+
+    pub(super) fn get_raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.writes.get(key) {
+            Some(written) => Ok(written.clone()),
+            None => Ok(self.table.get(key)?.map(|bytes| bytes.to_vec())),
+        }
+    }
+
+    /// Every entry whose key begins with `prefix`, by key, as it was before this operation wrote.
+    pub(super) fn scan(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
+        self.table.scan(prefix)
+    }
+
+    /// The values of those entries.
+    pub(super) fn values<V: Stored>(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<V, StoreError>> + use<V> {
+        self.scan(prefix).map(|entry| codec::decode(&entry?.1))
+    }
+
+    /// The keys of those entries.
+    pub(super) fn keys(&self, prefix: &[u8]) -> Result<Vec<Bytes>, StoreError> {
+        self.scan(prefix).map(|entry| Ok(entry?.0)).collect()
+    }
+
+    /// The first entry from `from` on.
+    pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+        self.table.first(from)
+    }
+
+    pub(super) fn put<V: Stored>(&mut self, key: &[u8], value: &V) {
+        self.put_raw(key.to_vec(), codec::encode(value));
+    }
+
+    pub(super) fn put_raw(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.writes.insert(key, Some(value));
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.writes.insert(key.to_vec(), None);
+    }
+
+    pub(super) fn into_writes(self) -> Writes {
+        self.writes
+    }
+}
