@@ -35,7 +35,7 @@ use self::show::Show as _;
 use crate::clock::SystemClock;
 use crate::config::{Config, parse_value};
 use crate::daemon::{Daemon, stop_on_signal};
-use crate::domain::model::{AskId, LinkId};
+use crate::domain::model::{LinkId, MessageId};
 use crate::ops::accounts::Handed;
 use crate::ops::protocol;
 use crate::store::IfMissing;
@@ -224,9 +224,9 @@ async fn queue(call: &Call, verb: QueueVerb) -> Result<Status, Stop> {
     match verb {
         QueueVerb::List => call.run(protocol::QueueList {}).await,
         QueueVerb::Release { what } => call.run(protocol::QueueRelease { what }).await,
-        QueueVerb::Show { id } => call.run(protocol::QueueShow { id: AskId::new(id) }).await,
-        QueueVerb::Retry { id } => call.run(protocol::QueueRetry { id: AskId::new(id) }).await,
-        QueueVerb::Drop { id } => call.run(protocol::QueueDrop { id: AskId::new(id) }).await,
+        QueueVerb::Show { id } => call.run(protocol::QueueShow { id: MessageId::new(id) }).await,
+        QueueVerb::Retry { id } => call.run(protocol::QueueRetry { id: MessageId::new(id) }).await,
+        QueueVerb::Drop { id } => call.run(protocol::QueueDrop { id: MessageId::new(id) }).await,
     }
 }
 

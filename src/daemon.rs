@@ -389,7 +389,7 @@ impl Loops {
     }
 
     async fn dispatch(self) -> anyhow::Result<()> {
-        while self.due(&self.pulse.delivery, &self.context.bells.delivery, Store::next_ask_due).await? {
+        while self.due(&self.pulse.delivery, &self.context.bells.delivery, Store::next_message_due).await? {
             self.start(|context| async move {
                 if !context.deliverer.deliver_once(None).await?.is_empty() {
                     // Of each account it took some; there may be more.

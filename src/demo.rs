@@ -27,7 +27,9 @@ use crate::clock::{Clock, SharedClock, SystemClock, plus};
 use crate::config::{Config, KEYS, Secrets, value_of};
 use crate::context::Context;
 use crate::daemon::{Daemon, stop_on_signal};
-use crate::domain::model::{AccountId, AskId, Decision, EncodedId, Outcome, SkipReason, Trigger, WorkRef};
+use crate::domain::model::{
+    AccountId, Decision, EncodedId, MessageId, Outcome, SkipReason, Trigger, WorkRef,
+};
 use crate::ops::protocol::{self, Scene, Verb};
 use crate::outbound::secret::WebhookSecret;
 use crate::store::IfMissing;
@@ -109,7 +111,7 @@ struct Platform {
     /// Requests it still answers with 503.
     failures: u32,
     requests: u32,
-    asks: BTreeMap<AskId, Value>,
+    asks: BTreeMap<MessageId, Value>,
 }
 
 async fn receive(
@@ -123,7 +125,7 @@ async fn receive(
     let (Ok(seconds), Ok(text)) = (header("webhook-timestamp").parse(), std::str::from_utf8(&body)) else {
         return StatusCode::BAD_REQUEST;
     };
-    let id = AskId::new(header("webhook-id"));
+    let id = MessageId::new(header("webhook-id"));
     let at = Timestamp::from_second(seconds).unwrap_or_default();
     if platform.secret.sign(&id, at, text) != header("webhook-signature") {
         return StatusCode::UNAUTHORIZED;
@@ -488,7 +490,7 @@ impl Play<'_> {
     }
 
     async fn tables(&self, id: &AccountId) -> anyhow::Result<()> {
-        let row = |(ask, body): (&AskId, &Value)| {
+        let row = |(ask, body): (&MessageId, &Value)| {
             let text =
                 |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
             [text("/client/name"), text("/client/phone"), text("/message"), ask.to_string()]

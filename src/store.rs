@@ -73,7 +73,7 @@ pub use error::{StoreError, is_full};
 pub use inbox::Noted;
 pub use links::{LinkRefusal, NewConnection, Start};
 pub use open::IfMissing;
-pub use outbox::{OutboxCounts, QueueCount, QueueRefusal, ReceiverId};
+pub use outbox::{DueMessages, OutboxCounts, QueueCount, QueueRefusal, ReceiverId};
 pub use seal::Tokens;
 pub use tokens::{Held, PairId};
 
@@ -82,7 +82,7 @@ use seal::Sealer;
 use txn::Txn;
 
 /// The schema this program writes. It reads every earlier one.
-const SCHEMA: u32 = 4;
+const SCHEMA: u32 = 5;
 
 struct Inner {
     table: Table,

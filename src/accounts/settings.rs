@@ -12,7 +12,7 @@ use reqwest::Url;
 
 use crate::config::{Config, ConfigError, ReviewSection};
 use crate::domain::message::Texts;
-use crate::domain::model::{Account, AccountId, AskId, Overrides};
+use crate::domain::model::{Account, AccountId, MessageKind, Overrides};
 use crate::domain::rules::{Rules, SharedRules};
 use crate::outbound::secret::WebhookSecret;
 use crate::store::{ReceiverId, Store, StoreError};
@@ -166,16 +166,16 @@ impl Settings {
         terms.rules.zone_of(account)
     }
 
-    /// Where one entry of the outbox goes: an ask, or an event. `None` for an event that nobody listens to any more.
+    /// Where messages of a kind go; `None` for changes where nobody listens any more.
     pub async fn receiver_for(
         &self,
         account: &Account,
-        id: &AskId,
+        kind: MessageKind,
     ) -> Result<Option<Receiver>, ReceiverError> {
-        if !id.is_event() {
-            return self.receiver_of(account).await.map(Some);
+        match kind {
+            MessageKind::Ask => self.receiver_of(account).await.map(Some),
+            MessageKind::Change => Ok(self.events_receiver()),
         }
-        Ok(self.events_receiver())
     }
 
     /// Who hears of changes that are no asks.

@@ -495,7 +495,7 @@ fn queue_row(row: &QueueRow) -> [String; 6] {
             instant(*due_at),
             "-".to_owned(),
         ],
-        QueueRow::Ask { id, account, work, attempts, state, last_error } => {
+        QueueRow::Ask { id, account, work, attempts, state, last_error, .. } => {
             let (state, when) = entry_state(state, *attempts);
             let last = last_error.clone().unwrap_or_else(|| "-".to_owned());
             [id.to_string(), work.to_string(), account.to_string(), state, when, last]
@@ -519,7 +519,7 @@ fn ask(entry: &OutboxEntry) -> String {
         "{}\n  account      {}\n  work         {}\n  decided      {}\n  state        {state}, {when}\n  last answer  {last}\n  body         {}",
         entry.id,
         entry.account,
-        entry.work,
+        entry.payload.work(),
         instant(entry.created_at),
         entry.body
     )

@@ -19,6 +19,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest;
+
 pub use account::{Account, Connection, Failure, Health, LostReason, Overrides};
 pub use alert::{Alert, AlertKind, Over};
 pub use ask::{
@@ -31,7 +33,7 @@ pub use decision::{
 };
 pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts};
 pub use link::{Link, LinkState, Pending};
-pub use outbox::{DeadReason, EntryState, LastAttempt, OutboxEntry, ReceiverState};
+pub use outbox::{DeadReason, EntryState, LastAttempt, MessageKind, OutboxEntry, Payload, ReceiverState};
 pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};
 
 macro_rules! text_id {
@@ -70,28 +72,31 @@ text_id! {
     AccountId
 }
 text_id! {
-    /// One ask: the webhook id and idempotency key, the same for every attempt at it.
+    /// One ask, made of account, trigger and work: the same work asked about again is the same ask.
     AskId
+}
+text_id! {
+    /// One message to a receiver: its webhook id and idempotency key, the same for every attempt at it.
+    MessageId
 }
 text_id! {
     /// A one-time authorisation link, by the short name admins see. It is not the link's secret.
     LinkId
 }
 
-impl AskId {
-    /// The id of an event for `events.webhook_url`, which is sent as asks are.
-    pub fn event(name: &str) -> Self {
-        Self(format!("{EVENT}{name}"))
-    }
-
-    /// Whether it names an event and no ask.
-    pub fn is_event(&self) -> bool {
-        self.0.starts_with(EVENT)
+impl MessageId {
+    /// The id of a message about a change, by whatever names the change.
+    pub fn of_change(parts: &[&str]) -> Self {
+        Self(format!("evt_{}", digest::short(parts)))
     }
 }
 
-/// What ids of events begin with.
-const EVENT: &str = "evt_";
+impl From<&AskId> for MessageId {
+    /// An ask is sent under its own id.
+    fn from(ask: &AskId) -> Self {
+        Self(ask.0.clone())
+    }
+}
 
 /// Which event of a contractor's work makes a customer due for an ask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

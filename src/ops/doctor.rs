@@ -12,7 +12,7 @@ use crate::accounts::settings::{Receiver, ReceiverError};
 use crate::accounts::tokens::TokenError;
 use crate::context::Context;
 use crate::digest;
-use crate::domain::model::{Account, AskId};
+use crate::domain::model::{Account, MessageId};
 use crate::domain::retry::Reply as Answer;
 use crate::jobber::operations::WhoAmI;
 use crate::jobber::{API_VERSION, supported_until};
@@ -284,7 +284,7 @@ async fn receivers(context: &Context, known: &[Account], now: Timestamp) -> Resu
     for (receiver, accounts) in receivers.into_values() {
         let whose = if accounts.is_empty() { "review.webhook_url".to_owned() } else { accounts.join(", ") };
         let body = format!(r#"{{"type":"ping","timestamp":"{now}"}}"#);
-        let id = AskId::new(format!("ping_{}", digest::short(&[&now.to_string(), &whose])));
+        let id = MessageId::new(format!("ping_{}", digest::short(&[&now.to_string(), &whose])));
         let signed = context.sender.post(&receiver.url, &receiver.secret, &id, &body, now).await;
         checks.push(of_ping(format!("receiver of {whose}"), &signed));
     }
@@ -352,7 +352,7 @@ pub async fn test_event(context: &Context, account: Option<String>) -> Result<Ve
         Err(error) => return Err(OpError::Refused(format!("review.body_file: {error}"))),
     };
     let id = |what: &str| {
-        AskId::new(format!("test_{}", digest::short(&[what, &now.to_string(), receiver.url.as_str()])))
+        MessageId::new(format!("test_{}", digest::short(&[what, &now.to_string(), receiver.url.as_str()])))
     };
     // A secret that the receiver cannot know.
     let stranger = WebhookSecret::of(&random().map_err(|error| OpError::Failed(error.to_string()))?);
@@ -399,7 +399,7 @@ fn of_forged(wrong: &Attempted) -> Check {
     }
 }
 
-fn of_repeat(again: &Attempted, id: &AskId) -> Check {
+fn of_repeat(again: &Attempted, id: &MessageId) -> Check {
     let name = "the same sample again";
     match &again.reply {
         Answer::Accepted { .. } => Check::new(

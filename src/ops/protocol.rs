@@ -25,7 +25,7 @@ use super::{
 };
 use crate::context::Context;
 use crate::domain::import::AskedBefore;
-use crate::domain::model::{Account, AskId, Link, LinkId, OutboxEntry, Suppression, Trigger};
+use crate::domain::model::{Account, Link, LinkId, MessageId, OutboxEntry, Suppression, Trigger};
 use crate::domain::shadow::ShadowReport;
 use crate::store::Copied;
 use crate::workers::pool::Effect;
@@ -376,18 +376,18 @@ verbs! {
     /// One ask, with its body.
     "queue_show": QueueShow {
         /// The ask.
-        id: AskId,
+        id: MessageId,
     } -> OutboxEntry = |scene| queue::show(scene.context, id).await;
 
     /// Tries an ask again now.
     "queue_retry": QueueRetry {
         /// The ask.
-        id: AskId,
+        id: MessageId,
     } -> Done = |scene| queue::retry(scene.context, &id).await;
 
     /// Gives an ask up.
     "queue_drop": QueueDrop {
         /// The ask.
-        id: AskId,
+        id: MessageId,
     } -> Done = |scene| queue::drop_ask(scene.context, &id).await;
 }

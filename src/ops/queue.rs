@@ -9,7 +9,8 @@ use crate::accounts::settings::ReceiverError;
 use crate::clock::minus;
 use crate::context::Context;
 use crate::domain::model::{
-    AccountId, AskId, Candidate, EntryState, OutboxEntry, Outcome, SkipReason, Subject, Trigger, WorkRef,
+    AccountId, Candidate, EntryState, MessageId, MessageKind, OutboxEntry, Outcome, SkipReason, Subject,
+    Trigger, WorkRef,
 };
 use crate::store::QueueRefusal;
 
@@ -33,9 +34,11 @@ pub enum QueueRow {
     /// An ask on its way, or a dead letter.
     Ask {
         /// Its id.
-        id: AskId,
+        id: MessageId,
         /// Whose.
         account: AccountId,
+        /// Which kind of message it is: a change goes the way of an ask.
+        message: MessageKind,
         /// The work.
         work: WorkRef,
         /// Attempts so far.
@@ -51,7 +54,7 @@ pub enum QueueRow {
 impl From<QueueRefusal> for OpError {
     fn from(refusal: QueueRefusal) -> Self {
         match refusal {
-            QueueRefusal::NoSuchAsk(_) => Self::NotFound(refusal.to_string()),
+            QueueRefusal::NoSuchMessage(_) => Self::NotFound(refusal.to_string()),
             QueueRefusal::UnderWay(_) => Self::Refused(refusal.to_string()),
         }
     }
@@ -65,38 +68,38 @@ pub async fn list(context: &Context) -> Result<Vec<QueueRow>, OpError> {
         rows.push(QueueRow::Candidate { account, work, trigger, due_at, subject });
     }
     let add = |rows: &mut Vec<QueueRow>, entry: OutboxEntry| {
-        let OutboxEntry { id, account, work, attempt, state, last, .. } = entry;
+        let OutboxEntry { id, account, payload, attempt, state, last, .. } = entry;
+        let (message, work) = (payload.kind(), payload.work().clone());
         let last_error = last.map(|last| last.error);
-        rows.push(QueueRow::Ask { id, account, work, attempts: attempt, state, last_error });
+        rows.push(QueueRow::Ask { id, account, message, work, attempts: attempt, state, last_error });
     };
     Ok(context.store.fold_entries(rows, add).await?)
 }
 
 /// One ask, with its body.
-pub async fn show(context: &Context, id: AskId) -> Result<OutboxEntry, OpError> {
-    context.store.entry(&id).await?.ok_or_else(|| QueueRefusal::NoSuchAsk(id).into())
+pub async fn show(context: &Context, id: MessageId) -> Result<OutboxEntry, OpError> {
+    context.store.entry(&id).await?.ok_or_else(|| QueueRefusal::NoSuchMessage(id).into())
 }
 
 /// Makes an ask due now, and resumes its receiver where that had said that it is gone.
-pub async fn retry(context: &Context, id: &AskId) -> Result<Done, OpError> {
+pub async fn retry(context: &Context, id: &MessageId) -> Result<Done, OpError> {
     make_due(context, id).await?;
     context.bells.delivery.notify_one();
     Ok(Done::new(format!("ask {id} is due now")))
 }
 
 /// Gives an ask up.
-pub async fn drop_ask(context: &Context, id: &AskId) -> Result<Done, OpError> {
+pub async fn drop_ask(context: &Context, id: &MessageId) -> Result<Done, OpError> {
     context.store.drop_entry(id, context.clock.now()).await??;
     Ok(Done::new(format!("ask {id} is dropped; its customer is not asked again")))
 }
 
-async fn make_due(context: &Context, id: &AskId) -> Result<(), OpError> {
-    let account = match context.store.entry(id).await? {
-        Some(entry) => context.store.account(&entry.account).await?,
-        None => None,
+async fn make_due(context: &Context, id: &MessageId) -> Result<(), OpError> {
+    let Some(entry) = context.store.entry(id).await? else {
+        return Err(QueueRefusal::NoSuchMessage(id.clone()).into());
     };
-    let receiver = match account {
-        Some(account) => match context.settings.receiver_for(&account, id).await {
+    let receiver = match context.store.account(&entry.account).await? {
+        Some(account) => match context.settings.receiver_for(&account, entry.payload.kind()).await {
             Ok(receiver) => receiver.map(|receiver| receiver.id()),
             Err(ReceiverError::Store(error)) => return Err(error.into()),
             // It is due again, and leaves when the settings are mended.
@@ -117,7 +120,7 @@ pub async fn replay(
 ) -> Result<Done, OpError> {
     let only = named(context, account).await?.map(|account| account.id);
     let since = minus(context.clock.now(), within);
-    let pick = move |dead: &mut Vec<AskId>, entry: OutboxEntry| {
+    let pick = move |dead: &mut Vec<MessageId>, entry: OutboxEntry| {
         let is_meant = only.as_ref().is_none_or(|only| *only == entry.account);
         if is_meant && matches!(entry.state, EntryState::Dead { at, .. } if at >= since) {
             dead.push(entry.id);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 
-use crate::domain::model::AskId;
+use crate::domain::model::MessageId;
 
 /// The key that signs asks.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl WebhookSecret {
     }
 
     /// The `webhook-signature` of a message: HMAC-SHA256 over id, time in seconds and body.
-    pub fn sign(&self, id: &AskId, at: Timestamp, body: &str) -> String {
+    pub fn sign(&self, id: &MessageId, at: Timestamp, body: &str) -> String {
         // HMAC takes a key of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()) else {
             return String::new();
@@ -66,7 +66,7 @@ mod tests {
         let secret = WebhookSecret::parse(&text.clone().into()).unwrap();
         let now = Timestamp::from_second(1_700_000_000).unwrap();
         let theirs = standardwebhooks::Webhook::new(&text).unwrap();
-        let signature = secret.sign(&AskId::new("ask_1"), now, "{\"a\":1}");
+        let signature = secret.sign(&MessageId::new("ask_1"), now, "{\"a\":1}");
         assert_eq!(signature, theirs.sign("ask_1", now.as_second(), b"{\"a\":1}").unwrap());
     }
 

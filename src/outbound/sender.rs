@@ -11,7 +11,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 
 use super::error::describe;
 use super::secret::WebhookSecret;
-use crate::domain::model::AskId;
+use crate::domain::model::MessageId;
 use crate::domain::retry::{self, Reply};
 
 /// From the first byte of the connection to the last of the answer. A lease is longer.
@@ -47,7 +47,7 @@ impl Sender {
         &self,
         url: &Url,
         secret: &WebhookSecret,
-        id: &AskId,
+        id: &MessageId,
         body: &str,
         now: Timestamp,
     ) -> Attempted {
@@ -116,7 +116,7 @@ mod tests {
         });
         let secret = WebhookSecret::parse(&format!("whsec_{}", STANDARD.encode([7; 32])).into()).unwrap();
         let sender = Sender::new(reqwest::Client::new(), Duration::from_millis(300));
-        sender.post(&url, &secret, &AskId::new("ask_1"), "{}", Timestamp::UNIX_EPOCH).await
+        sender.post(&url, &secret, &MessageId::new("ask_1"), "{}", Timestamp::UNIX_EPOCH).await
     }
 
     async fn say(stream: &mut tokio::net::TcpStream, text: &str) {

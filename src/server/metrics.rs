@@ -117,7 +117,7 @@ async fn standing(context: &Context) -> Result<Standing, StoreError> {
     standing.outbox = [("due", due), ("leased", leased), ("dead", dead)];
     standing.overdue = [
         ("candidate", store.next_candidate_due().await?.map_or(0.0, over)),
-        ("ask", store.next_ask_due().await?.map_or(0.0, over)),
+        ("ask", store.next_message_due().await?.map_or(0.0, over)),
     ];
     let mut kinds = AlertKind::ALL.map(|kind| (kind.as_str(), 0));
     for alert in context.notifier.standing().await? {

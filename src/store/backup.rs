@@ -308,7 +308,10 @@ mod tests {
             store.decision(&id(), &job("j1")).await.unwrap(),
             fixture.store.decision(&id(), &job("j1")).await.unwrap()
         );
-        assert_eq!(store.due_asks(at(9), 9).await.unwrap(), fixture.store.due_asks(at(9), 9).await.unwrap());
+        assert_eq!(
+            store.due_messages(at(9), 9).await.unwrap(),
+            fixture.store.due_messages(at(9), 9).await.unwrap()
+        );
         assert_eq!(store.tokens(&id()).await.unwrap().unwrap().tokens.refresh.expose_secret(), "ref");
         let again: String = store.export(at(7)).await.unwrap().collect();
         assert_eq!(again.lines().count(), text.lines().count());

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::outbox::put_entry;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
-use crate::digest;
 use crate::domain::model::{
-    Account, AccountId, AskId, ClientSnapshot, EntryState, OutboxEntry, Stream, WatchTopic, WorkKind, WorkRef,
+    Account, AccountId, ClientSnapshot, EntryState, MessageId, OutboxEntry, Payload, Stream, WatchTopic,
+    WorkKind, WorkRef,
 };
 
 /// What a look at an account's clients stores, in one commit.
@@ -44,11 +44,8 @@ impl Store {
                     continue;
                 }
                 txn.put(&key, card);
-                let event = AskId::event(&digest::short(&[
-                    id.as_str(),
-                    card.id.as_str(),
-                    &card.updated_at.to_string(),
-                ]));
+                let parts = [id.as_str(), card.id.as_str(), &card.updated_at.to_string()];
+                let message = MessageId::of_change(&parts);
                 let body = json!({
                     "type": "client.updated",
                     "timestamp": now,
@@ -56,14 +53,9 @@ impl Store {
                     "before": before,
                     "after": card,
                 });
-                put_event(
-                    txn,
-                    &account,
-                    event,
-                    WorkRef { kind: WorkKind::Client, id: card.id.clone() },
-                    &body,
-                    now,
-                );
+                let work = WorkRef { kind: WorkKind::Client, id: card.id.clone() };
+                let payload = Payload::Change { topic: WatchTopic::ClientUpdated, work };
+                put_change(txn, id, message, payload, &body, now);
                 events += 1;
             }
             account.clients_watermark =
@@ -89,14 +81,15 @@ impl Store {
                 txn.put(&key, at);
                 let kind = work.kind.as_str();
                 let parts = [id.as_str(), topic.as_str(), work.id.as_str(), &at.to_string()];
-                let event = AskId::event(&digest::short(&parts));
+                let message = MessageId::of_change(&parts);
                 let body = json!({
                     "type": topic.as_str(),
                     "timestamp": now,
                     "account": {"id": id, "name": account.name},
                     kind: fields,
                 });
-                put_event(txn, &account, event, work.clone(), &body, now);
+                let payload = Payload::Change { topic: *topic, work: work.clone() };
+                put_change(txn, id, message, payload, &body, now);
                 events += 1;
             }
             let at = account.watched.entry(*stream).or_insert(watermark);
@@ -136,14 +129,20 @@ pub struct Changed {
     pub fields: Value,
 }
 
-fn put_event(txn: &mut Txn<'_>, account: &Account, id: AskId, work: WorkRef, body: &Value, now: Timestamp) {
+fn put_change(
+    txn: &mut Txn<'_>,
+    account: &AccountId,
+    id: MessageId,
+    payload: Payload,
+    body: &Value,
+    now: Timestamp,
+) {
     put_entry(
         txn,
         &OutboxEntry {
             id,
-            account: account.id.clone(),
-            work,
-            trigger: account.trigger,
+            account: account.clone(),
+            payload,
             body: body.to_string(),
             created_at: now,
             attempt: 0,

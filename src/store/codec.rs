@@ -21,9 +21,10 @@ pub(super) trait Stored: Serialize + DeserializeOwned {
 }
 
 macro_rules! stored {
-    ($($type:ty = $family:literal),+ $(,)?) => {
+    ($($type:ty = $family:literal $(version $version:literal)?),+ $(,)?) => {
         $(impl Stored for $type {
             const FAMILY: &'static str = $family;
+            $(const VERSION: u8 = $version;)?
         })+
 
         /// Whatever decodes encodes to something that decodes to the same.
@@ -50,7 +51,7 @@ stored! {
     Health = "health note",
     Link = "link",
     Marker = "marker",
-    OutboxEntry = "outbox entry",
+    OutboxEntry = "outbox entry" version 2,
     Pending = "pending authorisation",
     ReceiverState = "receiver state",
     Suppression = "suppression",
@@ -87,7 +88,7 @@ mod tests {
         ($($name:ident: $type:ty = $json:literal,)+) => {
             $(#[test]
             fn $name() {
-                let mut bytes = vec![1];
+                let mut bytes = vec![<$type as Stored>::VERSION];
                 bytes.extend($json.as_bytes());
                 let value: $type = decode(&bytes).unwrap();
                 assert_eq!(String::from_utf8_lossy(&encode(&value)), String::from_utf8_lossy(&bytes));
@@ -104,9 +105,10 @@ mod tests {
         dead: Decision = r#"{"work":{"kind":"visit","id":"djE="},"trigger":"visit_completed","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T11:00:00Z","outcome":"asked","ask_id":"ask_1","delivery":{"state":"dead","reason":"refused"},"subject":{}}"#,
         skipped: Decision = r#"{"work":{"kind":"invoice","id":"aTE="},"trigger":"invoice_paid","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T11:00:00Z","outcome":"skipped","reason":"no_contact","saw":{"emails":"0","phones":"1"},"subject":{}}"#,
         marker: Marker = r#"{"by":"visit","ask_id":"ask_1","at":"2026-03-10T11:00:00Z"}"#,
-        outbox_due: OutboxEntry = r#"{"id":"ask_1","account":"Z2lk","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":2,"failures":2,"state":"due","at":"2026-03-10T11:05:00Z","last":{"at":"2026-03-10T11:00:05Z","status":503,"error":"HTTP 503"}}"#,
-        outbox_leased: OutboxEntry = r#"{"id":"ask_1","account":"Z2lk","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":1,"failures":0,"state":"leased","until":"2026-03-10T11:01:00Z"}"#,
-        outbox_dead: OutboxEntry = r#"{"id":"ask_1","account":"Z2lk","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":10,"failures":10,"state":"dead","at":"2026-03-14T11:00:00Z","reason":"exhausted"}"#,
+        ask_due: OutboxEntry = r#"{"id":"ask_1","account":"Z2lk","message":"ask","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":2,"failures":2,"state":"due","at":"2026-03-10T11:05:00Z","last":{"at":"2026-03-10T11:00:05Z","status":503,"error":"HTTP 503"}}"#,
+        ask_leased: OutboxEntry = r#"{"id":"ask_1","account":"Z2lk","message":"ask","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":1,"failures":0,"state":"leased","until":"2026-03-10T11:01:00Z"}"#,
+        ask_dead: OutboxEntry = r#"{"id":"ask_1","account":"Z2lk","message":"ask","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":10,"failures":10,"state":"dead","at":"2026-03-14T11:00:00Z","reason":"exhausted"}"#,
+        change_due: OutboxEntry = r#"{"id":"evt_1","account":"Z2lk","message":"change","topic":"client.updated","work":{"kind":"client","id":"YzE="},"body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":0,"failures":0,"state":"due","at":"2026-03-10T11:05:00Z"}"#,
         receiver: ReceiverState = r#"{"stopped_at":"2026-03-10T11:00:00Z"}"#,
         open_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"open"}"#,
         started_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":"Z2lk","created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"started","browser":"00ff"}"#,
@@ -125,7 +127,6 @@ mod tests {
         wish_to_sweep: InboxEntry = r#"{"wish":"sweep","again":0}"#,
         account_with_endpoints: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"endpoints":{"JOB_CLOSED":"ZTE="}}"#,
         card: ClientSnapshot = r#"{"id":"YzE=","name":"John Smith","first_name":"John","last_name":"Smith","company_name":null,"is_archived":false,"receives_review_requests":true,"phones":[{"number":"+15551234567","takes_texts":true,"is_primary":true}],"emails":[{"address":"john@example.com","is_primary":true}],"updated_at":"2026-03-10T11:00:00Z"}"#,
-        event_on_its_way: OutboxEntry = r#"{"id":"evt_1","account":"Z2lk","work":{"kind":"client","id":"YzE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":0,"failures":0,"state":"due","at":"2026-03-10T11:05:00Z"}"#,
         account_that_is_watched: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"clients_watermark":"2026-03-10T09:00:00Z","watched":{"jobs":"2026-03-10T09:00:00Z"}}"#,
         health_with_events: Health = r#"{"last_success":null,"failing_since":null,"last_error":null,"needs_operator":false,"asking_fails_since":null,"last_event":null,"last_webhook":"2026-03-10T09:00:00Z","unheard":2}"#,
         receiver_that_takes: ReceiverState = r#"{"stopped_at":null,"delivered_at":"2026-03-10T11:00:00Z"}"#,

@@ -13,7 +13,7 @@ use crate::digest;
 use crate::domain::decide::blocking;
 use crate::domain::model::{
     Account, AccountId, Ask, Candidate, Connection, Decision, Delivery, EntryState, Health, Marker,
-    OutboxEntry, Outcome, SkipReason, Stream, Subject, Trigger, WorkRef,
+    MessageId, OutboxEntry, Outcome, Payload, SkipReason, Stream, Subject, Trigger, WorkRef,
 };
 use crate::domain::plan::{Known, Plan};
 use crate::domain::rules::Policy;
@@ -251,10 +251,9 @@ impl Store {
             put_entry(
                 txn,
                 &OutboxEntry {
-                    id: ask.id.clone(),
+                    id: MessageId::from(&ask.id),
                     account: id.clone(),
-                    work: ask.work.clone(),
-                    trigger,
+                    payload: Payload::Ask { work: ask.work.clone(), trigger },
                     body: body.clone(),
                     created_at: now,
                     attempt: 0,

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::domain::model::{AccountId, AskId, ContactKey, EncodedId, WorkKind, WorkRef};
+use crate::domain::model::{AccountId, ContactKey, EncodedId, MessageId, MessageKind, WorkKind, WorkRef};
 
 pub(super) const ACCOUNT: &[u8] = b"account\0";
 pub(super) const ALERT: &[u8] = b"alert\0";
@@ -140,12 +140,12 @@ pub(super) fn due(at: Timestamp, account: &AccountId, work: &WorkRef) -> Vec<u8>
     key
 }
 
-pub(super) fn outbox(id: &AskId) -> Vec<u8> {
+pub(super) fn outbox(id: &MessageId) -> Vec<u8> {
     join(OUTBOX, &[id.as_str().as_bytes()])
 }
 
 /// Index of outbox entries by the moment of their next attempt.
-pub(super) fn outbox_due(at: Timestamp, id: &AskId) -> Vec<u8> {
+pub(super) fn outbox_due(at: Timestamp, id: &MessageId) -> Vec<u8> {
     join(&[OUTBOX_DUE, &instant(at)].concat(), &[id.as_str().as_bytes()])
 }
 
@@ -185,13 +185,28 @@ pub(super) fn parse_due(key: &[u8]) -> Option<(Timestamp, AccountId, WorkRef)> {
 }
 
 /// Reads an [`outbox_due`] key back.
-pub(super) fn parse_outbox_due(key: &[u8]) -> Option<(Timestamp, AskId)> {
+pub(super) fn parse_outbox_due(key: &[u8]) -> Option<(Timestamp, MessageId)> {
     let (at, rest) = parse_instant(key.strip_prefix(OUTBOX_DUE)?)?;
-    Some((at, AskId::new(text(rest)?)))
+    Some((at, MessageId::new(text(rest)?)))
 }
 
-/// Reads the value of an [`outbox_due`] key back: whose ask it is.
-pub(super) fn parse_account(value: &[u8]) -> Option<AccountId> {
+/// The value of an [`outbox_due`] key: of which kind the message is, and of which account.
+pub(super) fn outbox_due_value(kind: MessageKind, account: &AccountId) -> Vec<u8> {
+    join(kind.as_str().as_bytes(), &[b"", account.as_str().as_bytes()])
+}
+
+/// Reads an [`outbox_due_value`] back.
+pub(super) fn parse_outbox_due_value(value: &[u8]) -> Option<(MessageKind, AccountId)> {
+    let (kind, account) = text(value)?.split_once('\0')?;
+    let kind = match kind {
+        "ask" => MessageKind::Ask,
+        "change" => MessageKind::Change,
+        _ => return None,
+    };
+    Some((kind, parse_account(account.as_bytes())?))
+}
+
+fn parse_account(value: &[u8]) -> Option<AccountId> {
     text(value).filter(|account| !account.is_empty()).map(AccountId::new)
 }
 
@@ -244,7 +259,7 @@ mod tests {
         for (key, at) in keys.iter().zip(instants) {
             assert_eq!(parse_due(key), Some((at, account.clone(), work.clone())));
         }
-        let id = AskId::new("ask_1");
+        let id = MessageId::new("ask_1");
         assert_eq!(parse_outbox_due(&outbox_due(Timestamp::MAX, &id)), Some((Timestamp::MAX, id)));
     }
 

@@ -1,10 +1,17 @@
 //! What an earlier program wrote, brought to today's schema in the commit that opens the store.
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::codec::{Stored, decode};
 use super::outbox::put_entry;
 use super::people::note_contact;
 use super::txn::Txn;
 use super::{SCHEMA, StoreError, key};
-use crate::domain::model::{Decision, OutboxEntry, Outcome};
+use crate::domain::model::{
+    AccountId, Decision, EntryState, LastAttempt, MessageId, OutboxEntry, Outcome, Payload, Trigger,
+    WatchTopic, WorkKind, WorkRef,
+};
 use crate::domain::rules::Policy;
 
 /// Brings what schema `found` wrote to [`SCHEMA`].
@@ -12,8 +19,8 @@ pub(super) fn migrate(txn: &mut Txn<'_>, found: u32) -> Result<(), StoreError> {
     if found < 3 {
         index_people(txn)?;
     }
-    if found < 4 {
-        index_accounts(txn)?;
+    if found < 5 {
+        type_messages(txn)?;
     }
     if found != SCHEMA {
         tracing::info!(from = found, to = SCHEMA, "the store is brought to this program's schema");
@@ -34,13 +41,84 @@ fn index_people(txn: &mut Txn<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Since schema 4 the index tells whose ask it is.
-fn index_accounts(txn: &mut Txn<'_>) -> Result<(), StoreError> {
-    let keys = txn.keys(key::OUTBOX)?;
-    for key in keys {
-        if let Some(entry) = txn.get::<OutboxEntry>(&key)? {
-            put_entry(txn, &entry);
-        }
+/// An entry of the outbox as schemas 1 to 4 had it: whether it was an ask or an event was told by its id alone.
+#[derive(Debug, Serialize, Deserialize)]
+struct Untyped {
+    id: MessageId,
+    account: AccountId,
+    work: WorkRef,
+    trigger: Trigger,
+    body: String,
+    created_at: Timestamp,
+    attempt: u32,
+    failures: u32,
+    #[serde(flatten)]
+    state: EntryState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<LastAttempt>,
+}
+
+impl Stored for Untyped {
+    const FAMILY: &'static str = "outbox entry";
+}
+
+impl From<Untyped> for OutboxEntry {
+    fn from(old: Untyped) -> Self {
+        let Untyped { id, account, work, trigger, body, created_at, attempt, failures, state, last } = old;
+        let payload = if id.as_str().starts_with("evt_") {
+            let topic = match work.kind {
+                WorkKind::Client => WatchTopic::ClientUpdated,
+                WorkKind::Job => WatchTopic::JobUpdated,
+                WorkKind::Visit => WatchTopic::VisitCompleted,
+                WorkKind::Invoice => WatchTopic::InvoiceUpdated,
+            };
+            Payload::Change { topic, work }
+        } else {
+            Payload::Ask { work, trigger }
+        };
+        Self { id, account, payload, body, created_at, attempt, failures, state, last }
+    }
+}
+
+/// Since schema 5 an entry of the outbox says which kind of message it is, and so does its place in the index.
+fn type_messages(txn: &mut Txn<'_>) -> Result<(), StoreError> {
+    for key in txn.keys(key::OUTBOX)? {
+        let Some(bytes) = txn.get_raw(&key)? else { continue };
+        put_entry(txn, &decode::<Untyped>(&bytes)?.into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes as an earlier version of this program wrote them. Never change a line.
+    const SAMPLES: [&str; 4] = [
+        r#"{"id":"ask_1","account":"Z2lk","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":2,"failures":2,"state":"due","at":"2026-03-10T11:05:00Z","last":{"at":"2026-03-10T11:00:05Z","status":503,"error":"HTTP 503"}}"#,
+        r#"{"id":"ask_1","account":"Z2lk","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":1,"failures":0,"state":"leased","until":"2026-03-10T11:01:00Z"}"#,
+        r#"{"id":"ask_1","account":"Z2lk","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":10,"failures":10,"state":"dead","at":"2026-03-14T11:00:00Z","reason":"exhausted"}"#,
+        r#"{"id":"evt_1","account":"Z2lk","work":{"kind":"client","id":"YzE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":0,"failures":0,"state":"due","at":"2026-03-10T11:05:00Z"}"#,
+    ];
+
+    #[test]
+    fn untyped_entries_are_typed_by_what_their_ids_said() {
+        let entries = SAMPLES.map(|json| {
+            let old: Untyped = decode(&[&[1], json.as_bytes()].concat()).unwrap();
+            assert_eq!(serde_json::to_string(&old).unwrap(), json, "nothing of it is lost");
+            OutboxEntry::from(old)
+        });
+        let [due, leased, dead, event] = &entries;
+        for ask in [due, leased, dead] {
+            let Payload::Ask { work, trigger } = &ask.payload else { panic!("{ask:?}") };
+            assert_eq!((work.kind, *trigger), (WorkKind::Job, Trigger::JobCompleted));
+        }
+        assert_eq!((due.failures, due.last.as_ref().and_then(|last| last.status)), (2, Some(503)));
+        assert!(
+            matches!(leased.state, EntryState::Leased { .. })
+                && matches!(dead.state, EntryState::Dead { .. })
+        );
+        let Payload::Change { topic, work } = &event.payload else { panic!("{event:?}") };
+        assert_eq!((*topic, work.kind), (WatchTopic::ClientUpdated, WorkKind::Client));
+    }
 }

@@ -155,7 +155,9 @@ fn is_ours(path: &Path) -> bool {
 mod tests {
     use super::super::tests::{Fixture, at, id, job, key, unlocked};
     use super::*;
-    use crate::domain::model::{AccountId, Connection, ContactKey, EncodedId, Marker, WorkKind, WorkRef};
+    use crate::domain::model::{
+        AccountId, Connection, ContactKey, EncodedId, Marker, MessageId, MessageKind, WorkKind, WorkRef,
+    };
     use crate::domain::rules::Policy;
 
     fn open(path: &Path, if_missing: IfMissing) -> Result<Store, StoreError> {
@@ -241,6 +243,54 @@ mod tests {
         assert_eq!(open(&path, IfMissing::MakeAnyway).unwrap().accounts().await.unwrap(), []);
     }
 
+    fn write(path: &Path, entries: &[(&[u8], &[u8])]) {
+        let database = sled::open(path).unwrap();
+        for (key, value) in entries {
+            // A raw string has no escapes: the version byte is put in front here.
+            let value = value.strip_prefix(br"\x01").map_or(value.to_vec(), |json| [b"\x01", json].concat());
+            database.table.apply([(key.to_vec(), Some(value))].into()).unwrap();
+        }
+        database.flush().unwrap();
+    }
+
+    /// The bytes of an outbox as schema 4 wrote them: an ask that was being sent, a dead letter, an event. Never change a line.
+    #[tokio::test]
+    async fn what_schema_4_wrote_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let sealer = Sealer::new(&key(1));
+        write(
+            &path,
+            &[
+                (b"meta\0schema", b"\x014"),
+                (b"meta\0commits", b"\x0112"),
+                (b"meta\0key_check", &sealer.key_check()),
+                (
+                    b"outbox\0ask_1",
+                    br#"\x01{"id":"ask_1","account":"acc","work":{"kind":"job","id":"j1"},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":1,"failures":0,"state":"leased","until":"1970-01-01T00:00:00Z"}"#,
+                ),
+                (b"outdue\0\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0ask_1", b"acc"),
+                (
+                    b"outbox\0ask_2",
+                    br#"\x01{"id":"ask_2","account":"acc","work":{"kind":"job","id":"j2"},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":10,"failures":10,"state":"dead","at":"2026-03-14T11:00:00Z","reason":"exhausted"}"#,
+                ),
+                (
+                    b"outbox\0evt_1",
+                    br#"\x01{"id":"evt_1","account":"acc","work":{"kind":"client","id":"c1"},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":0,"failures":0,"state":"due","at":"1970-01-01T00:00:00Z"}"#,
+                ),
+                (b"outdue\0\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0evt_1", b"acc"),
+            ],
+        );
+        let store = open(&path, IfMissing::Refuse).unwrap();
+        let due = store.due_messages(at(0), 10).await.unwrap();
+        let of = |kind| due[&(id(), kind)].iter().map(MessageId::as_str).collect::<Vec<_>>();
+        assert_eq!((of(MessageKind::Ask), of(MessageKind::Change)), (vec!["ask_1"], vec!["evt_1"]));
+        let counts = store.outbox_counts().await.unwrap().by_account[&id()];
+        assert_eq!((counts.queued, counts.dead), (2, 1));
+        store.close().await;
+        assert_eq!(read_tally(&path).unwrap(), Some(13));
+    }
+
     /// The bytes of a store as the first schema wrote them. Never change a line.
     #[tokio::test]
     async fn what_schema_1_wrote_is_read() {
@@ -265,14 +315,7 @@ mod tests {
             ),
             (b"outdue\0\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0ask_1", b""),
         ];
-        let database = sled::open(&path).unwrap();
-        for (key, value) in entries {
-            // A raw string has no escapes: the version byte is put in front here.
-            let value = value.strip_prefix(br"\x01").map_or(value.to_vec(), |json| [b"\x01", json].concat());
-            database.table.apply([(key.to_vec(), Some(value))].into()).unwrap();
-        }
-        database.flush().unwrap();
-        drop(database);
+        write(&path, &entries);
 
         let store = open(&path, IfMissing::Refuse).unwrap();
         assert_eq!(store.get::<u32>(&key::schema()).await.unwrap(), Some(SCHEMA));
@@ -286,7 +329,7 @@ mod tests {
         let contacts = [ContactKey::phone("(555) 123-4567").unwrap()];
         let past = store.past(&id(), &job("j2"), &[], None, &contacts, &Policy::default()).await.unwrap();
         assert_eq!(past.contacted.unwrap().ask_id.as_str(), "ask_1");
-        assert_eq!(store.due_asks(at(0), 10).await.unwrap()[&id()].len(), 1);
+        assert_eq!(store.due_messages(at(0), 10).await.unwrap()[&(id(), MessageKind::Ask)].len(), 1);
         store.close().await;
         assert_eq!(read_tally(&path).unwrap(), Some(1));
     }

@@ -8,12 +8,16 @@ use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
 use crate::domain::model::{
-    AccountId, AskId, Decision, Delivery, EntryState, LastAttempt, OutboxEntry, Outcome, ReceiverState,
+    AccountId, Decision, Delivery, EntryState, LastAttempt, MessageId, MessageKind, OutboxEntry, Outcome,
+    Payload, ReceiverState,
 };
 use crate::domain::retry::Next;
 
 /// How exactly it is known when a receiver last took something.
 const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Messages that are due, by account and kind.
+pub type DueMessages = BTreeMap<(AccountId, MessageKind), Vec<MessageId>>;
 
 /// A receiver, by a hash of its address: addresses can hold secrets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,45 +40,40 @@ impl ReceiverId {
 pub enum QueueRefusal {
     /// There is no such entry.
     #[error("there is no ask {0} in the queue: `queue list` shows what is there")]
-    NoSuchAsk(AskId),
+    NoSuchMessage(MessageId),
     /// An attempt is under way.
     #[error("ask {0} is being sent right now: try again in a minute")]
-    UnderWay(AskId),
+    UnderWay(MessageId),
 }
 
 impl Store {
-    /// Asks that are due at `now`, by account, the longest waiting first; of each account `each` at most: what cannot
-    /// be delivered to one keeps nobody else's from being seen.
-    pub async fn due_asks(
-        &self,
-        now: Timestamp,
-        each: usize,
-    ) -> Result<BTreeMap<AccountId, Vec<AskId>>, StoreError> {
+    /// Messages that are due at `now`, by account and kind, the longest waiting first; of each `each` at most: what
+    /// cannot be delivered to one receiver keeps nobody else's from being seen.
+    pub async fn due_messages(&self, now: Timestamp, each: usize) -> Result<DueMessages, StoreError> {
         self.scan(move |txn| {
-            let mut asks: BTreeMap<AccountId, Vec<AskId>> = BTreeMap::new();
-            for due in due_index(txn) {
-                let (at, id, account) = due?;
+            let mut due = DueMessages::new();
+            for entry in due_index(txn) {
+                let (at, id, whose) = entry?;
                 if at > now {
                     break;
                 }
-                let asks: &mut Vec<AskId> = asks.entry(account).or_default();
-                // Events and asks go to different receivers: neither counts for the other.
-                if asks.iter().filter(|ask| ask.is_event() == id.is_event()).count() < each {
-                    asks.push(id);
+                let messages = due.entry(whose).or_default();
+                if messages.len() < each {
+                    messages.push(id);
                 }
             }
-            Ok(asks)
+            Ok(due)
         })
         .await
     }
 
     /// When the next attempt is due.
-    pub async fn next_ask_due(&self) -> Result<Option<Timestamp>, StoreError> {
+    pub async fn next_message_due(&self) -> Result<Option<Timestamp>, StoreError> {
         self.read(|txn| Ok(due_index(txn).next().transpose()?.map(|(at, ..)| at))).await
     }
 
     /// One entry.
-    pub async fn entry(&self, id: &AskId) -> Result<Option<OutboxEntry>, StoreError> {
+    pub async fn entry(&self, id: &MessageId) -> Result<Option<OutboxEntry>, StoreError> {
         self.get(&key::outbox(id)).await
     }
 
@@ -109,7 +108,7 @@ impl Store {
     /// A lease that ran out without an outcome counts as due.
     pub async fn lease(
         &self,
-        id: &AskId,
+        id: &MessageId,
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Option<OutboxEntry>, StoreError> {
@@ -130,7 +129,7 @@ impl Store {
     }
 
     /// Puts an entry off, unless an attempt is under way. A lease that ran out counts as none.
-    pub async fn postpone(&self, id: &AskId, now: Timestamp, until: Timestamp) -> Result<(), StoreError> {
+    pub async fn postpone(&self, id: &MessageId, now: Timestamp, until: Timestamp) -> Result<(), StoreError> {
         let id = id.clone();
         self.write(move |txn| {
             let Some(mut entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else { return Ok(()) };
@@ -148,7 +147,7 @@ impl Store {
     /// outcome is ignored.
     pub async fn settle(
         &self,
-        id: &AskId,
+        id: &MessageId,
         attempt: u32,
         receiver: ReceiverId,
         next: Next,
@@ -206,14 +205,14 @@ impl Store {
     /// again.
     pub async fn retry_entry(
         &self,
-        id: &AskId,
+        id: &MessageId,
         receiver: Option<ReceiverId>,
         now: Timestamp,
     ) -> Result<Result<(), QueueRefusal>, StoreError> {
         let id = id.clone();
         self.write(move |txn| {
             let Some(mut entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else {
-                return Ok(Err(QueueRefusal::NoSuchAsk(id.clone())));
+                return Ok(Err(QueueRefusal::NoSuchMessage(id.clone())));
             };
             if is_under_way(&entry, now) {
                 return Ok(Err(QueueRefusal::UnderWay(id.clone())));
@@ -234,13 +233,13 @@ impl Store {
     /// Takes an entry out of the queue for good. Its markers stay: the customer is not asked again.
     pub async fn drop_entry(
         &self,
-        id: &AskId,
+        id: &MessageId,
         now: Timestamp,
     ) -> Result<Result<(), QueueRefusal>, StoreError> {
         let id = id.clone();
         self.write(move |txn| {
             let Some(entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else {
-                return Ok(Err(QueueRefusal::NoSuchAsk(id.clone())));
+                return Ok(Err(QueueRefusal::NoSuchMessage(id.clone())));
             };
             if is_under_way(&entry, now) {
                 return Ok(Err(QueueRefusal::UnderWay(id.clone())));
@@ -284,18 +283,20 @@ pub struct QueueCount {
 
 fn due_index(
     txn: &Txn<'_>,
-) -> impl Iterator<Item = Result<(Timestamp, AskId, AccountId), StoreError>> + use<> {
+) -> impl Iterator<Item = Result<(Timestamp, MessageId, (AccountId, MessageKind)), StoreError>> + use<> {
     txn.scan(key::OUTBOX_DUE).map(|entry| {
-        let (key, account) = entry?;
+        let (key, value) = entry?;
         let (at, id) = key::parse_outbox_due(&key).ok_or_else(key::broken)?;
-        Ok((at, id, key::parse_account(&account).ok_or_else(key::broken)?))
+        let (kind, account) = key::parse_outbox_due_value(&value).ok_or_else(key::broken)?;
+        Ok((at, id, (account, kind)))
     })
 }
 
 /// Writes an entry and its place in the index.
 pub(super) fn put_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
     if let Some(at) = next_at(entry) {
-        txn.put_raw(key::outbox_due(at, &entry.id), entry.account.as_str().into());
+        let value = key::outbox_due_value(entry.payload.kind(), &entry.account);
+        txn.put_raw(key::outbox_due(at, &entry.id), value);
     }
     txn.put(&key::outbox(&entry.id), entry);
 }
@@ -369,10 +370,13 @@ pub(super) fn release_leases(txn: &mut Txn<'_>) -> Result<(), StoreError> {
 }
 
 fn note_delivery(txn: &mut Txn<'_>, entry: &OutboxEntry, delivery: Delivery) -> Result<(), StoreError> {
-    let key = key::decision(&entry.account, &entry.work);
+    let Payload::Ask { work, .. } = &entry.payload else { return Ok(()) };
+    let key = key::decision(&entry.account, work);
     let Some(mut decision) = txn.get::<Decision>(&key)? else { return Ok(()) };
-    if matches!(&decision.outcome, Outcome::Asked { ask_id, .. } if *ask_id == entry.id) {
-        decision.outcome = Outcome::Asked { ask_id: entry.id.clone(), delivery };
+    if let Outcome::Asked { ask_id, delivery: stands } = &mut decision.outcome
+        && MessageId::from(&*ask_id) == entry.id
+    {
+        *stands = delivery;
         txn.put(&key, &decision);
     }
     Ok(())

@@ -7,7 +7,8 @@ use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::domain::decide::{Past, rests_until};
 use crate::domain::model::{
-    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, OutboxEntry, Suppression, WorkRef,
+    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, MessageId, OutboxEntry, Suppression,
+    WorkRef,
 };
 use crate::domain::rules::Policy;
 
@@ -36,10 +37,10 @@ impl Store {
     }
 
     /// Whether somebody was put on the list after an ask for them was made.
-    pub async fn is_suppressed(&self, ask: &AskId) -> Result<bool, StoreError> {
+    pub async fn is_suppressed(&self, ask: &MessageId) -> Result<bool, StoreError> {
         self.read(|txn| {
             let Some(entry) = txn.get::<OutboxEntry>(&key::outbox(ask))? else { return Ok(false) };
-            let decision = txn.get::<Decision>(&key::decision(&entry.account, &entry.work))?;
+            let decision = txn.get::<Decision>(&key::decision(&entry.account, entry.payload.work()))?;
             let Some(subject) = decision.map(|decision| decision.subject) else { return Ok(false) };
             let (card, contacts) = (subject.client_id.as_ref(), subject.contacts());
             Ok(suppression(txn, &entry.account, card, &contacts)?.is_some())

@@ -9,7 +9,7 @@ use super::sled::Bytes;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::clock::minus;
-use crate::domain::model::{Contacted, Decision, Link, Marker, Outcome};
+use crate::domain::model::{AskId, Contacted, Decision, Link, Marker, Outcome};
 
 /// How often is looked for what is old.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
@@ -66,8 +66,7 @@ fn forget(txn: &mut Txn<'_>, keys: &[Bytes], before: Timestamp) -> Result<usize,
 }
 
 fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreError> {
-    let is_queued =
-        |ask: &crate::domain::model::AskId| Ok::<_, StoreError>(txn.get_raw(&key::outbox(ask))?.is_some());
+    let is_queued = |ask: &AskId| Ok::<_, StoreError>(txn.get_raw(&key::outbox(&ask.into()))?.is_some());
     if key.starts_with(key::DECISION) {
         let Some(decision) = txn.get::<Decision>(key)? else { return Ok(false) };
         return Ok(decision.at < before

@@ -6,11 +6,11 @@ use secrecy::ExposeSecret;
 use super::*;
 use crate::clock::plus;
 use crate::domain::decide::ask_id;
-use crate::domain::model::LostReason;
 use crate::domain::model::{
     Ask, AskBody, BodyAccount, BodyClient, Candidate, DeadReason, Delivery, EncodedId, EntryState,
     LastAttempt, Link, LinkId, Outcome, Pending, SkipReason, Stream, Subject, Trigger, WorkKind, WorkRef,
 };
+use crate::domain::model::{AskId, LostReason, MessageId};
 use crate::domain::plan::Plan;
 use crate::domain::retry::Next;
 use crate::store_key::StoreKey;
@@ -114,10 +114,10 @@ impl Fixture {
         self.folder
     }
 
-    pub(super) async fn asked(&self, name: &str) -> crate::domain::model::AskId {
+    pub(super) async fn asked(&self, name: &str) -> MessageId {
         self.plan(candidates(&[name])).await;
         assert_eq!(self.ask(&job(name)).await, AskCommit::Stored);
-        ask(&job(name)).id
+        MessageId::from(&ask(&job(name)).id)
     }
 
     pub(super) async fn reopen(self) -> Self {
@@ -379,7 +379,7 @@ async fn a_lease_is_held_by_one_attempt_and_a_late_outcome_is_ignored() {
     let first = store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
     assert_eq!(first.attempt, 1);
     assert!(store.lease(&ask, at(5), at(6)).await.unwrap().is_none(), "it is out");
-    assert!(store.due_asks(at(5), 10).await.unwrap().is_empty());
+    assert!(store.due_messages(at(5), 10).await.unwrap().is_empty());
     assert_eq!(
         store.retry_entry(&ask, Some(receiver()), at(5)).await.unwrap(),
         Err(QueueRefusal::UnderWay(ask.clone()))
@@ -391,7 +391,7 @@ async fn a_lease_is_held_by_one_attempt_and_a_late_outcome_is_ignored() {
     assert!(store.settle(&ask, 2, receiver(), Next::DueAgain { at: at(9) }, last(6, 503)).await.unwrap());
     let entry = store.entry(&ask).await.unwrap().unwrap();
     assert_eq!((entry.failures, entry.state), (1, EntryState::Due { at: at(9) }));
-    assert_eq!(store.next_ask_due().await.unwrap(), Some(at(9)));
+    assert_eq!(store.next_message_due().await.unwrap(), Some(at(9)));
 }
 
 #[tokio::test]
@@ -400,7 +400,7 @@ async fn opening_voids_every_lease() {
     let ask = fixture.asked("j1").await;
     fixture.store.lease(&ask, at(5), at(600)).await.unwrap().unwrap();
     let fixture = fixture.reopen().await;
-    assert_eq!(fixture.store.due_asks(at(5), 10).await.unwrap().len(), 1);
+    assert_eq!(fixture.store.due_messages(at(5), 10).await.unwrap().len(), 1);
     let again = fixture.store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
     assert_eq!(again.attempt, 2, "attempts are counted across a crash");
 }
@@ -412,10 +412,10 @@ async fn delivery_is_noted_on_the_decision_and_clears_the_outbox() {
     fixture.store.lease(&ask, at(5), at(6)).await.unwrap().unwrap();
     assert!(fixture.store.settle(&ask, 1, receiver(), Next::Delivered, last(6, 202)).await.unwrap());
     assert_eq!(fixture.store.entry(&ask).await.unwrap(), None);
-    assert_eq!(fixture.store.next_ask_due().await.unwrap(), None);
+    assert_eq!(fixture.store.next_message_due().await.unwrap(), None);
     let decision = fixture.store.decision(&id(), &job("j1")).await.unwrap().unwrap();
     let delivery = Delivery::Delivered { at: at(6), status: 202, attempts: 1 };
-    assert_eq!(decision.outcome, Outcome::Asked { ask_id: ask, delivery });
+    assert_eq!(decision.outcome, Outcome::Asked { ask_id: AskId::new(ask.as_str()), delivery });
 }
 
 #[tokio::test]
@@ -428,7 +428,7 @@ async fn a_dead_letter_can_be_retried_or_dropped() {
         store.settle(ask, 1, receiver(), Next::Dead(DeadReason::Refused), last(6, 422)).await.unwrap();
     }
     assert_eq!(store.outbox_counts().await.unwrap().by_account[&id()], QueueCount { queued: 0, dead: 2 });
-    assert_eq!(store.next_ask_due().await.unwrap(), None);
+    assert_eq!(store.next_message_due().await.unwrap(), None);
 
     assert_eq!(store.retry_entry(&retried, Some(receiver()), at(7)).await.unwrap(), Ok(()));
     let entry = store.entry(&retried).await.unwrap().unwrap();
@@ -437,10 +437,13 @@ async fn a_dead_letter_can_be_retried_or_dropped() {
     assert_eq!(store.drop_entry(&dropped, at(7)).await.unwrap(), Ok(()));
     assert_eq!(
         store.drop_entry(&dropped, at(7)).await.unwrap(),
-        Err(QueueRefusal::NoSuchAsk(dropped.clone()))
+        Err(QueueRefusal::NoSuchMessage(dropped.clone()))
     );
     let decision = store.decision(&id(), &job("j2")).await.unwrap().unwrap();
-    assert_eq!(decision.outcome, Outcome::Asked { ask_id: dropped, delivery: Delivery::Dropped });
+    assert_eq!(
+        decision.outcome,
+        Outcome::Asked { ask_id: AskId::new(dropped.as_str()), delivery: Delivery::Dropped }
+    );
     assert_eq!(fixture.plan(candidates(&["j2"])).await, 0, "a dropped ask is not asked again");
 }
 
@@ -586,7 +589,7 @@ async fn reconnecting_keeps_everything_and_a_new_trigger_starts_from_now() {
 async fn an_entry_is_put_off_unless_an_attempt_is_under_way() {
     let fixture = Fixture::connected().await;
     let ask = fixture.asked("j1").await;
-    let due = async || fixture.store.next_ask_due().await.unwrap().unwrap();
+    let due = async || fixture.store.next_message_due().await.unwrap().unwrap();
     fixture.store.postpone(&ask, at(6), at(60)).await.unwrap();
     assert_eq!(due().await, at(60));
     fixture.store.postpone(&ask, at(6), at(90)).await.unwrap();

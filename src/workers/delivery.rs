@@ -28,7 +28,7 @@ use super::pool::{Entered, InFlight, Pool};
 use crate::accounts::settings::{Receiver, ReceiverError};
 use crate::clock::plus;
 use crate::crash_point::CrashPoint;
-use crate::domain::model::{AccountId, AskId, Connection, LastAttempt, OutboxEntry};
+use crate::domain::model::{AccountId, Connection, LastAttempt, MessageId, MessageKind, OutboxEntry};
 use crate::domain::retry::{self, Next};
 use crate::domain::rules::LocalHours;
 use crate::outbound::sender::{Attempted, Sender, TIMEOUT};
@@ -51,8 +51,8 @@ const _: () = assert!(TIMEOUT.as_secs() + 30 <= Duration::from_mins(1).as_secs()
 /// What became of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// The ask.
-    pub ask: AskId,
+    /// The message.
+    pub message: MessageId,
     /// What follows; `None` if somebody else had it.
     pub next: Option<Next>,
 }
@@ -64,14 +64,15 @@ pub struct Deliverer {
     sender: Sender,
     lanes: Mutex<HashMap<ReceiverId, Pool>>,
     posts: Semaphore,
-    in_flight: InFlight<AskId>,
+    in_flight: InFlight<MessageId>,
 }
 
-/// An ask that is taken, and whose.
+/// A message that is taken.
 struct Taken {
-    ask: AskId,
+    message: MessageId,
+    kind: MessageKind,
     account: AccountId,
-    entered: Entered<AskId>,
+    entered: Entered<MessageId>,
 }
 
 impl Deliverer {
@@ -88,23 +89,23 @@ impl Deliverer {
         only: Option<&AccountId>,
     ) -> Result<Vec<Attempt>, StoreError> {
         let mut queues: BTreeMap<ReceiverId, Vec<Taken>> = BTreeMap::new();
-        for (account, asks) in self.parts.store.due_asks(self.parts.clock.now(), TAKEN_AT_MOST).await? {
+        let due = self.parts.store.due_messages(self.parts.clock.now(), TAKEN_AT_MOST).await?;
+        for ((account, kind), messages) in due {
             if only.is_some_and(|only| *only != account) {
                 continue;
             }
-            let (mut events, asks): (Vec<_>, Vec<_>) = asks.into_iter().partition(AskId::is_event);
-            if self.parts.settings.events_receiver().is_none() {
+            if kind == MessageKind::Change && self.parts.settings.events_receiver().is_none() {
                 // Nobody listens any more.
-                for event in events.drain(..) {
-                    let _dropped = self.parts.store.drop_entry(&event, self.parts.clock.now()).await?;
+                for message in messages {
+                    let _dropped = self.parts.store.drop_entry(&message, self.parts.clock.now()).await?;
                 }
+                continue;
             }
-            for (receiver, ask) in
-                self.leaving(&account, asks).await?.into_iter().chain(self.leaving(&account, events).await?)
-            {
-                let queue = queues.entry(receiver).or_default();
-                if let Some(entered) = self.in_flight.enter(&ask) {
-                    queue.push(Taken { ask, account: account.clone(), entered });
+            let Some(route) = self.route(&account, kind).await? else { continue };
+            let queue = queues.entry(route.receiver.id()).or_default();
+            for message in messages {
+                if let Some(entered) = self.in_flight.enter(&message) {
+                    queue.push(Taken { message, kind, account: account.clone(), entered });
                 }
             }
         }
@@ -122,18 +123,6 @@ impl Deliverer {
         Ok(all)
     }
 
-    /// Those of an account's entries of one kind that may leave now, and where to.
-    async fn leaving(
-        &self,
-        account: &AccountId,
-        entries: Vec<AskId>,
-    ) -> Result<Vec<(ReceiverId, AskId)>, StoreError> {
-        let Some(first) = entries.first() else { return Ok(vec![]) };
-        let Some(route) = self.route(account, first).await? else { return Ok(vec![]) };
-        let receiver = route.receiver.id();
-        Ok(entries.into_iter().map(|entry| (receiver.clone(), entry)).collect())
-    }
-
     /// Attempts what goes to one receiver. Each has a lane of its own: one that hangs keeps no other one waiting.
     async fn post_all(
         self: Arc<Self>,
@@ -147,48 +136,52 @@ impl Deliverer {
         let mut posting = lane.start(queue, |taken: Taken| {
             let deliverer = Arc::clone(&self);
             async move {
-                let dispatched = deliverer.dispatch(&taken.ask, &taken.account).await;
+                let attempt = deliverer.attempt(&taken).await;
                 drop(taken.entered);
-                dispatched
+                attempt
             }
         });
         let mut all = Vec::new();
-        while let Some(dispatched) = posting.next().await {
-            all.extend(dispatched?);
+        while let Some(attempt) = posting.next().await {
+            all.extend(attempt?);
         }
         Ok(all)
     }
 
     /// Where the asks of an account go now, and when; `None` while none may leave: it rests or is gone, it is a shadow, its
     /// receiver said that it is gone, its settings are broken (which its sweeps tell). What waits stays where it is.
-    async fn route(&self, id: &AccountId, entry: &AskId) -> Result<Option<Route>, StoreError> {
+    async fn route(&self, id: &AccountId, kind: MessageKind) -> Result<Option<Route>, StoreError> {
         let Some(account) = self.parts.store.account(id).await? else { return Ok(None) };
         let is_over = matches!(account.connection, Connection::Disconnected { .. });
         if account.paused_at.is_some() || is_over {
             return Ok(None);
         }
         let Ok(rules) = self.parts.settings.rules_of(&account) else { return Ok(None) };
-        let receiver = match self.parts.settings.receiver_for(&account, entry).await {
+        let receiver = match self.parts.settings.receiver_for(&account, kind).await {
             Ok(Some(receiver)) => receiver,
             Err(ReceiverError::Store(error)) => return Err(error),
             Ok(None) | Err(ReceiverError::Settings(_)) => return Ok(None),
         };
         let stopped = self.parts.store.receiver(&receiver.id()).await?.stopped_at.is_some();
-        if stopped || (rules.policy.shadow && !entry.is_event()) {
+        if stopped || (rules.policy.shadow && kind == MessageKind::Ask) {
             return Ok(None);
         }
-        // A program reads an event, whatever the hour.
-        let hours = if entry.is_event() { LocalHours::always() } else { rules.hours };
+        let hours = match kind {
+            MessageKind::Ask => rules.hours,
+            // A program reads it, whatever the hour.
+            MessageKind::Change => LocalHours::always(),
+        };
         Ok(Some(Route { receiver, hours }))
     }
 
-    async fn dispatch(&self, id: &AskId, account: &AccountId) -> Result<Option<Attempt>, StoreError> {
+    async fn attempt(&self, taken: &Taken) -> Result<Option<Attempt>, StoreError> {
+        let Taken { message: id, kind, account, .. } = taken;
         // Never closed: a turn always comes.
         let _turn = self.posts.acquire().await;
         // Again: others had their turn, and something may have happened meanwhile.
-        let Some(Route { receiver, hours }) = self.route(account, id).await? else { return Ok(None) };
+        let Some(Route { receiver, hours }) = self.route(account, *kind).await? else { return Ok(None) };
         let now = self.parts.clock.now();
-        if !id.is_event() && self.parts.store.is_suppressed(id).await? {
+        if *kind == MessageKind::Ask && self.parts.store.is_suppressed(id).await? {
             tracing::info!(ask.key = %id, "dropped: an admin put its customer on the list of those who are never asked");
             // An attempt that is under way is not ours to drop.
             let _dropped = self.parts.store.drop_entry(id, now).await?;
@@ -215,7 +208,7 @@ impl Deliverer {
         let last = last_attempt(&attempted, now);
         let settled = self.parts.store.settle(id, entry.attempt, receiver.id(), next.clone(), last).await?;
         CrashPoint::OutboxSettled.pass();
-        Ok(Some(Attempt { ask: id.clone(), next: settled.then_some(next) }))
+        Ok(Some(Attempt { message: id.clone(), next: settled.then_some(next) }))
     }
 }
 

@@ -18,7 +18,7 @@ use super::changes::ChangeWatcher;
 use super::parts::WorkerParts;
 use super::pool::{Entered, InFlight, Pool};
 use crate::accounts::session::{SessionError, Trouble};
-use crate::domain::model::{Account, AccountId, EncodedId, OutboxEntry, WorkRef};
+use crate::domain::model::{Account, AccountId, EncodedId, MessageKind, OutboxEntry, WorkRef};
 use crate::domain::plan::{Plan, plan};
 use crate::domain::webhook_event::{FollowUp, InboxEntry};
 use crate::jobber::operations::{WhoAmI, WorkDetails};
@@ -204,17 +204,18 @@ impl Inbox {
         let mut is_done = true;
         let mine = account.id.clone();
         let pick = move |entries: &mut Vec<OutboxEntry>, entry: OutboxEntry| {
-            if entry.account == mine && !entry.id.is_event() {
+            if entry.account == mine && entry.payload.kind() == MessageKind::Ask {
                 entries.push(entry);
             }
         };
         for entry in self.parts.store.fold_entries(vec![], pick).await? {
-            let decision = self.parts.store.decision(&account.id, &entry.work).await?;
+            let decision = self.parts.store.decision(&account.id, entry.payload.work()).await?;
             let client = decision.and_then(|decision| decision.subject.client_id);
             if id.is_some() && client.as_ref() != id {
                 continue;
             }
-            let facts = self.parts.session.run(&account.id, &WorkDetails { work: &entry.work }).await?.data;
+            let facts =
+                self.parts.session.run(&account.id, &WorkDetails { work: entry.payload.work() }).await?.data;
             let client = facts.and_then(|facts| facts.client);
             if client.is_none_or(|client| client.receives_review_requests && !client.is_archived) {
                 continue;
@@ -225,7 +226,7 @@ impl Inbox {
                     followed.dropped += 1;
                 }
                 Err(QueueRefusal::UnderWay(_)) => is_done = false,
-                Err(QueueRefusal::NoSuchAsk(_)) => {}
+                Err(QueueRefusal::NoSuchMessage(_)) => {}
             }
         }
         Ok(is_done)

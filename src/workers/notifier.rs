@@ -23,7 +23,8 @@ use crate::domain::alerting::{
     AccountView, Change, HeldUp, ReceiverView, SILENCE, USUALLY, View, changes, over,
 };
 use crate::domain::model::{
-    Account, AccountId, Alert, AlertKind, AskId, Decision, EntryState, OutboxEntry, ReceiverState,
+    Account, AccountId, Alert, AlertKind, Decision, EntryState, MessageId, MessageKind, OutboxEntry,
+    ReceiverState,
 };
 use crate::domain::retry::Reply;
 use crate::jobber::supported_until;
@@ -63,8 +64,8 @@ pub struct Notifier {
     channels: Channels,
     draft_app: bool,
     turn: tokio::sync::Mutex<()>,
-    links: Mutex<HashMap<AskId, (Timestamp, SecretString)>>,
-    posted: Mutex<HashSet<AskId>>,
+    links: Mutex<HashMap<MessageId, (Timestamp, SecretString)>>,
+    posted: Mutex<HashSet<MessageId>>,
     weekly: Mutex<HashMap<AccountId, (Timestamp, Option<f64>)>>,
 }
 
@@ -148,7 +149,7 @@ impl Notifier {
             told.push(alert);
         }
         // What is told, or over before it was, needs no memory.
-        let open: HashSet<AskId> =
+        let open: HashSet<MessageId> =
             self.parts.store.alerts().await?.iter().filter(|alert| !alert.told).map(id_of).collect();
         self.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| open.contains(id));
         self.posted.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| open.contains(id));
@@ -293,10 +294,9 @@ struct Receivers {
 impl Receivers {
     /// Notes an entry of the outbox with the receiver that it is for.
     fn note(&mut self, entry: OutboxEntry, now: Timestamp) {
-        let receiver = if entry.id.is_event() {
-            self.events.as_mut()
-        } else {
-            self.of.get(&entry.account).and_then(|id| self.views.get_mut(id))
+        let receiver = match entry.payload.kind() {
+            MessageKind::Change => self.events.as_mut(),
+            MessageKind::Ask => self.of.get(&entry.account).and_then(|id| self.views.get_mut(id)),
         };
         let Some(view) = receiver.filter(|_| !matches!(entry.state, EntryState::Dead { .. })) else { return };
         view.waiting += 1;
@@ -326,9 +326,9 @@ fn untried(id: &ReceiverId, state: &ReceiverState) -> ReceiverView {
 }
 
 /// The same for every attempt to tell it.
-fn id_of(alert: &Alert) -> AskId {
+fn id_of(alert: &Alert) -> MessageId {
     let (raised, end) = (alert.raised_at.to_string(), if alert.over.is_some() { "over" } else { "raised" });
-    AskId::new(format!("alr_{}", digest::short(&[&alert.key, &raised, end])))
+    MessageId::new(format!("alr_{}", digest::short(&[&alert.key, &raised, end])))
 }
 
 /// Gives `body` to a program.

@@ -428,7 +428,7 @@ async fn removing_while_an_ask_is_on_the_wire_leaves_nothing_behind() {
     step.await.unwrap().unwrap();
     let store = &app.context.store;
     assert_eq!(store.entries().await.unwrap().len(), 0);
-    assert_eq!(store.next_ask_due().await.unwrap(), None);
+    assert_eq!(store.next_message_due().await.unwrap(), None);
     assert_eq!(store.next_candidate_due().await.unwrap(), None);
     assert_eq!(store.account(&ace.id).await.unwrap(), None);
 }

@@ -221,6 +221,6 @@ async fn events_that_nobody_listens_to_any_more_are_dropped() {
     let app = app.restart_with_change(|config| config.events.webhook_url = None).await;
     app.pass(minutes(1));
     app.context.deliverer.deliver_once(None).await.unwrap();
-    assert_eq!(app.context.store.next_ask_due().await.unwrap(), None);
+    assert_eq!(app.context.store.next_message_due().await.unwrap(), None);
     app.finish().await;
 }

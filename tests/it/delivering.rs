@@ -1,6 +1,6 @@
 //! From the outbox to the receiver.
 
-use jobber_reviewd::domain::model::{AskId, DeadReason, EntryState, Trigger};
+use jobber_reviewd::domain::model::{DeadReason, EntryState, MessageId, Trigger};
 use jobber_reviewd::domain::retry::SCHEDULE;
 use jobber_reviewd::ops::OpError;
 use jobber_reviewd::ops::protocol::{QueueDrop, QueueRetry, QueueShow, Status};
@@ -8,7 +8,7 @@ use jobber_reviewd::ops::protocol::{QueueDrop, QueueRetry, QueueShow, Status};
 use crate::support::*;
 
 /// An app with one ask in the outbox, not sent yet.
-async fn with_an_ask() -> (TestApp, AskId) {
+async fn with_an_ask() -> (TestApp, MessageId) {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     app.pass(minutes(10));
     ace.closed_job(&app);

@@ -307,7 +307,7 @@ async fn a_client_who_opts_out_is_not_sent_what_waits_for_the_receiver() {
     let outcome = app.decision(ace, &jobs[0]).unwrap().outcome;
     assert!(matches!(outcome, Outcome::Asked { delivery: Delivery::Dropped, .. }), "{outcome:?}");
     let left = app.context.store.entries().await.unwrap().remove(0);
-    assert_eq!(left.work, jobs[1], "the other customer's stays");
+    assert_eq!(*left.payload.work(), jobs[1], "the other customer's stays");
 }
 
 #[tokio::test]

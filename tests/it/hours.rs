@@ -148,7 +148,7 @@ async fn an_ask_that_was_held_up_into_the_night_waits_for_the_morning() {
     app.pass(hours(4));
     app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 0);
-    assert!(app.context.store.next_ask_due().await.unwrap().unwrap() >= at("2026-03-11T13:00:00Z"));
+    assert!(app.context.store.next_message_due().await.unwrap().unwrap() >= at("2026-03-11T13:00:00Z"));
     run_until(&app, "2026-03-11T14:05:00Z").await;
     assert_eq!(app.receiver.got().len(), 1);
     app.finish().await;

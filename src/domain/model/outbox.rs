@@ -5,22 +5,21 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, AskId, Trigger, WorkRef};
+use super::{AccountId, MessageId, Trigger, WatchTopic, WorkRef};
 
-/// An ask on its way: the exact bytes, and how far they got.
+/// A message on its way: the exact bytes, and how far they got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxEntry {
     /// Webhook id and idempotency key of every attempt.
-    pub id: AskId,
-    /// Whose ask.
+    pub id: MessageId,
+    /// The account it is about.
     pub account: AccountId,
-    /// The work asked about.
-    pub work: WorkRef,
-    /// What fired.
-    pub trigger: Trigger,
+    /// What it tells.
+    #[serde(flatten)]
+    pub payload: Payload,
     /// The bytes to send, frozen.
     pub body: String,
-    /// When it was decided to ask.
+    /// When it was decided to send it.
     pub created_at: Timestamp,
     /// Attempts begun, ever: the fencing number of the lease.
     pub attempt: u32,
@@ -32,6 +31,63 @@ pub struct OutboxEntry {
     /// What the last attempt brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastAttempt>,
+}
+
+/// What a message tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case")]
+pub enum Payload {
+    /// A customer is to be asked for a review.
+    Ask {
+        /// The work asked about.
+        work: WorkRef,
+        /// What fired.
+        trigger: Trigger,
+    },
+    /// A record in Jobber has changed.
+    Change {
+        /// What is told of it.
+        topic: WatchTopic,
+        /// The record.
+        work: WorkRef,
+    },
+}
+
+impl Payload {
+    /// Which kind of message it is.
+    pub fn kind(&self) -> MessageKind {
+        match self {
+            Self::Ask { .. } => MessageKind::Ask,
+            Self::Change { .. } => MessageKind::Change,
+        }
+    }
+
+    /// The record it is about.
+    pub fn work(&self) -> &WorkRef {
+        match self {
+            Self::Ask { work, .. } | Self::Change { work, .. } => work,
+        }
+    }
+}
+
+/// Which kind of message: each kind goes to a receiver of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageKind {
+    /// A review request: to the account's review platform, in its hours.
+    Ask,
+    /// A change: to `events.webhook_url`, whatever the hour.
+    Change,
+}
+
+impl MessageKind {
+    /// The name used in output and the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::Change => "change",
+        }
+    }
 }
 
 /// Where an outbox entry stands.
