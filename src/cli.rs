@@ -5,6 +5,7 @@ mod call;
 mod doctor;
 mod exit;
 mod files;
+mod man;
 mod reach;
 mod settings;
 mod show;
@@ -17,16 +18,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _};
-#[cfg(feature = "sandbox")]
+#[cfg(feature = "demo")]
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
-#[cfg(feature = "sandbox")]
+#[cfg(feature = "demo")]
 use self::args::SandboxArgs;
 use self::args::{
     AccountVerb, Cli, ConfigVerb, EventsVerb, LinkVerb, QueueVerb, ShadowVerb, SuppressVerb, Verb,
 };
-#[cfg(feature = "sandbox")]
+#[cfg(feature = "demo")]
 use self::call::print_json;
 use self::call::{Call, print_text};
 use self::exit::{Status, Stop, status_of_store};
@@ -42,6 +43,12 @@ use crate::store::IfMissing;
 
 /// How long `status --watch` shows one look.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// Everything that can be said on the command line.
+#[doc(hidden)]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -76,7 +83,7 @@ fn start_logging(cli: &Cli) {
     let is_daemon = cli.verb.is_none() && !cli.once;
     let usual = match &cli.verb {
         None if is_daemon => "warn,jobber_reviewd=info",
-        #[cfg(feature = "sandbox")]
+        #[cfg(feature = "demo")]
         Some(Verb::Demo { .. }) => "error",
         _ => "warn",
     };
@@ -144,10 +151,10 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
             clap_complete::generate(shell, &mut Cli::command(), "jobber-reviewd", &mut text);
             print_text(String::from_utf8_lossy(&text).trim_end())
         }
-        Verb::Man { folder } => man(&folder),
-        #[cfg(feature = "sandbox")]
+        Verb::Man { folder } => man::write(&folder),
+        #[cfg(feature = "demo")]
         Verb::Sandbox(args) => sandbox(args, &call).await,
-        #[cfg(feature = "sandbox")]
+        #[cfg(feature = "demo")]
         Verb::Demo { keep } => {
             crate::demo::run(keep).await.map_err(|error| Stop::failed(format!("{error:#}")))?;
             Ok(Status::Fine)
@@ -273,14 +280,7 @@ async fn watch(call: &Call) -> Result<Status, Stop> {
     }
 }
 
-fn man(folder: &Path) -> Result<Status, Stop> {
-    let written =
-        std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
-    written.map_err(|error| Stop::usage(format!("{}: {error}", folder.display())))?;
-    Ok(Status::Fine)
-}
-
-#[cfg(feature = "sandbox")]
+#[cfg(feature = "demo")]
 async fn sandbox(args: SandboxArgs, call: &Call) -> Result<Status, Stop> {
     use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Sandbox, Seed};
 

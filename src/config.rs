@@ -22,7 +22,7 @@ use crate::domain::rules::{KindOfClients, Policy};
 use crate::domain::window::Window;
 use crate::outbound::resolver::{is_loopback, is_public, literal};
 
-pub use secret::{SecretName, SecretSource, Secrets, find_secret};
+pub use secret::{SecretName, Secrets, find_secret};
 pub use values::{Amount, Concurrency, DayHours, HttpsUrl, Percent, Period, Schedule, Zone};
 
 /// Where the file is looked for when nobody says otherwise.

@@ -1,7 +1,7 @@
 //! The instants at which a death would hurt most, by name.
 //!
 //! Every step says what a crash leaves behind at which point; this is where those points are named, so that a test can
-//! kill the real program at each of them. Built with the feature `sandbox`, a program that finds
+//! kill the real program at each of them. Built with the feature `crash-points`, a program that finds
 //! `JOBBER_REVIEWD_CRASH=outbox.posted:2` in its environment dies by SIGKILL the second time it gets there. The program
 //! as it is shipped has nothing of it.
 
@@ -70,13 +70,13 @@ impl CrashPoint {
     }
 }
 
-#[cfg(not(feature = "sandbox"))]
+#[cfg(not(feature = "crash-points"))]
 mod armed {
     #[inline]
     pub(super) fn pass(_point: super::CrashPoint) {}
 }
 
-#[cfg(feature = "sandbox")]
+#[cfg(feature = "crash-points")]
 mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};

@@ -128,12 +128,8 @@ impl Daemon {
         Ok(Self { context, http, metrics, control, scheduler: Schedule(scheduler) })
     }
 
-    /// Where browsers reach it.
-    pub fn http_address(&self) -> std::io::Result<SocketAddr> {
-        self.http.address()
-    }
-
     /// The parts.
+    #[cfg(feature = "demo")]
     pub fn context(&self) -> Arc<Context> {
         Arc::clone(&self.context)
     }

@@ -263,10 +263,7 @@ impl Stage {
         tell(&format!("  connect a contractor   {url}"))?;
         tell(&format!("  is it well?            {}/healthz", self.public_url))?;
         let config = self.write_config()?;
-        tell(&format!(
-            "  ask the daemon         cargo run --features sandbox -- --config {} status",
-            config.display()
-        ))?;
+        tell(&format!("  ask the daemon         cargo run -- --config {} status", config.display()))?;
         tell("Ctrl-C ends it.")
     }
 

@@ -1,24 +1,62 @@
 //! Asks a contractor's customers for a review when a job in Jobber is done: once, at a good moment.
+//!
+//! The program is [`main`]; `docs/architecture.md` says where everything lives.
 
-pub mod accounts;
-pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod context;
-pub mod crash_point;
-pub mod daemon;
-#[cfg(feature = "sandbox")]
+mod accounts;
+mod cli;
+mod clock;
+mod config;
+mod context;
+mod crash_point;
+mod daemon;
+#[cfg(feature = "demo")]
 mod demo;
-pub mod digest;
-pub mod domain;
+mod digest;
+mod domain;
 #[cfg(feature = "fuzzing")]
+#[doc(hidden)]
 pub mod fuzz;
-pub mod jobber;
-pub mod ops;
-pub mod outbound;
-pub mod server;
-pub mod store;
-pub mod store_key;
-pub mod telemetry;
+mod jobber;
+mod ops;
+mod outbound;
+mod server;
+mod store;
+mod store_key;
+mod telemetry;
 mod text_table;
-pub mod workers;
+mod workers;
+
+pub use cli::main;
+
+/// What tests and benchmarks stand on. Nothing of it is promised.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::accounts::onboarding::{NewLink, random};
+    pub use crate::cli::command;
+    pub use crate::clock::{Clock, ManualClock, SharedClock, SystemClock};
+    pub use crate::config::{Concurrency, Config, KEYS, Percent, Period, Secrets};
+    pub use crate::context::Context;
+    pub use crate::crash_point::CrashPoint;
+    pub use crate::digest::of_bytes;
+    pub use crate::domain::plan::Plan;
+    pub use crate::domain::retry::SCHEDULE;
+    pub use crate::domain::webhook_event::{Event, Topic};
+    pub use crate::domain::window::Window;
+    pub use crate::domain::{import, model};
+    pub use crate::jobber::API_VERSION;
+    pub use crate::jobber::operations::WorkDetails;
+    pub use crate::ops::accounts::{AccountShown, Handed};
+    pub use crate::ops::doctor::{Check, CheckState};
+    pub use crate::ops::events::EventsOf;
+    pub use crate::ops::once::{OnceReport, once};
+    pub use crate::ops::queue::QueueRow;
+    pub use crate::ops::{Done, OpError, protocol};
+    pub use crate::outbound::secret::WebhookSecret;
+    pub use crate::server::Http;
+    pub use crate::store::{IfMissing, NewConnection, PlanCommit, Start, Store, StoreError, Tokens};
+    pub use crate::store_key::StoreKey;
+    pub use crate::telemetry::ALL as SERIES;
+    pub use crate::workers::inbox::Followed;
+    pub use crate::workers::poller::{SweepOutcome, Swept};
+    pub use crate::workers::pool::{Effect, no_progress};
+}

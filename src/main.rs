@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    jobber_reviewd::cli::main()
+    jobber_reviewd::main()
 }

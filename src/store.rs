@@ -64,16 +64,15 @@ use jiff::Timestamp;
 
 use crate::domain::model::{Account, AccountId};
 
-pub use self::sled::DatabaseError;
-pub use accounts::{Belongings, Change};
-pub use backup::{Copied, Export, RestoreError};
+pub use accounts::{Belongings, Change, Own};
+pub use backup::{Copied, RestoreError};
 pub use changes::{Changed, ClientsCommit, RecordsCommit};
 pub use decisions::{AskCommit, PlanCommit};
 pub use error::{StoreError, is_full};
 pub use inbox::Noted;
 pub use links::{LinkRefusal, NewConnection, Start};
 pub use open::IfMissing;
-pub use outbox::{DueMessages, OutboxCounts, QueueCount, QueueRefusal, ReceiverId};
+pub use outbox::{QueueRefusal, ReceiverId};
 pub use seal::Tokens;
 pub use tokens::{Held, PairId};
 

@@ -168,7 +168,7 @@ impl Session {
     }
 
     fn note_cost(&self, account: &AccountId, kind: &'static str, cost: Option<Cost>) {
-        let Some(Cost { requested_query_cost, throttle_status: status, .. }) = cost else { return };
+        let Some(Cost { requested, throttle_status: status }) = cost else { return };
         let level = Level {
             maximum: status.maximum_available,
             available: status.currently_available,
@@ -176,7 +176,7 @@ impl Session {
         };
         telemetry::points(account.as_str(), status.currently_available);
         let now = self.clock.now();
-        self.with_budget(account, |budget| budget.note(kind, requested_query_cost, level, now));
+        self.with_budget(account, |budget| budget.note(kind, requested, level, now));
     }
 
     fn with_budget<T>(&self, account: &AccountId, act: impl FnOnce(&mut Budget) -> T) -> T {

@@ -149,10 +149,10 @@ pub(super) enum Verb {
         folder: PathBuf,
     },
     /// Run a local Jobber to try things on
-    #[cfg(feature = "sandbox")]
+    #[cfg(feature = "demo")]
     Sandbox(SandboxArgs),
     /// Tell the whole story on a local Jobber, in one command
-    #[cfg(feature = "sandbox")]
+    #[cfg(feature = "demo")]
     Demo {
         /// Leave everything running and print the addresses to click
         #[arg(long)]
@@ -328,7 +328,7 @@ pub(super) enum ConfigVerb {
     Check,
 }
 
-#[cfg(feature = "sandbox")]
+#[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub(super) struct SandboxArgs {
     /// The port on 127.0.0.1; 0 takes a free one

@@ -2,6 +2,7 @@ use std::io::Write as _;
 
 use jiff::SignedDuration;
 
+use super::secret::SecretSource;
 use super::*;
 
 const GOOD: &str = r#"

@@ -75,9 +75,8 @@ impl fmt::Display for Refusal {
 #[serde(rename_all = "camelCase")]
 pub struct Cost {
     /// Reckoned before it ran.
-    pub requested_query_cost: u64,
-    /// Taken from the budget; `null` when it did not run.
-    pub actual_query_cost: Option<u64>,
+    #[serde(rename = "requestedQueryCost")]
+    pub requested: u64,
     /// The budget after it.
     pub throttle_status: ThrottleStatus,
 }
@@ -232,7 +231,7 @@ fn throttled(cost: Option<Cost>) -> ApiError {
         let wait = SignedDuration::from_secs(10);
         return ApiError::Throttled { requested: 0, available: 0, wait };
     };
-    let (requested, budget) = (cost.requested_query_cost, cost.throttle_status);
+    let (requested, budget) = (cost.requested, cost.throttle_status);
     let available = budget.currently_available;
     if requested > budget.maximum_available {
         let detail =
@@ -397,6 +396,6 @@ mod tests {
     fn cost_is_read() {
         let body = json!({"data": {"job": 1}, "extensions": {"cost": budget(142, 9953)}});
         let cost = sort_json(200, &body).unwrap().cost.unwrap();
-        assert_eq!((cost.requested_query_cost, cost.throttle_status.currently_available), (142, 9953));
+        assert_eq!((cost.requested, cost.throttle_status.currently_available), (142, 9953));
     }
 }

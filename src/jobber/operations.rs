@@ -7,10 +7,10 @@ mod details;
 mod lists;
 mod webhooks;
 
-pub use account::{DisconnectApp, Identity, TimezoneOfViewer, WhoAmI};
-pub use clients::{ChangedClients, ClientsPage};
-pub use details::{ExtraFacts, WorkDetails, WorkExtras};
-pub use lists::{List, Page, PageRequest};
+pub use account::{DisconnectApp, TimezoneOfViewer, WhoAmI};
+pub use clients::ChangedClients;
+pub use details::{WorkDetails, WorkExtras};
+pub use lists::{List, PageRequest};
 pub use webhooks::{Subscribe, Unsubscribe};
 
 use super::{ApiError, UserError};

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::domain::model::{Account, Connection, Trigger};
 use crate::jobber::operations::DisconnectApp;
 use crate::outbound::secret::WebhookSecret;
-use crate::store::{Belongings, Change};
+use crate::store::{Belongings, Change, Own};
 
 /// The key that the account keeps a field of its own for: a link chooses it too.
 const TRIGGER: &str = "trigger";
@@ -128,23 +128,23 @@ pub async fn set(context: &Context, name: &str, wanted: AccountChange) -> Result
     }
     if let Some(body) = wanted.body {
         own.body = Some(body.clone());
-        change.body = Some(Some(body));
+        change.body = Own::Set(body);
     }
     if let Some(Handed(text)) = wanted.secret {
         let secret = SecretString::from(text);
         if let Err(error) = WebhookSecret::parse(&secret) {
             return refused(format!("{SECRET}: {error}"));
         }
-        change.secret = Some(Some(secret));
+        change.secret = Own::Set(secret);
     }
     for key in wanted.unset {
         match key.as_str() {
             TRIGGER => change.trigger = Some(default_trigger(context)),
             BODY => {
                 own.body = None;
-                change.body = Some(None);
+                change.body = Own::Unset;
             }
-            SECRET => change.secret = Some(None),
+            SECRET => change.secret = Own::Unset,
             key if KEYS.iter().any(|known| known.of_account() == Some(key)) => {
                 own.keys.remove(key);
                 change.keys.insert(key.to_owned(), None);

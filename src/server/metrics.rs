@@ -1,6 +1,5 @@
 //! The listener for Prometheus: counts from the steps, and how everything stands at the moment of the look.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,11 +58,6 @@ impl Metrics {
         let router =
             Router::new().route("/metrics", get(board)).with_state(Board { context, handle: handle.clone() });
         Ok(Self { listener, router, handle })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 
     /// Answers until `stop`.

@@ -23,11 +23,23 @@ pub struct Change {
     /// Settings of its own, by key; those without a value go back to what `[review]` says.
     pub keys: BTreeMap<String, Option<serde_json::Value>>,
     /// A template of the body, or none of its own any more.
-    pub body: Option<Option<String>>,
+    pub body: Own<String>,
     /// What signs for its receiver, or none of its own any more.
-    pub secret: Option<Option<SecretString>>,
+    pub secret: Own<SecretString>,
     /// What fires an ask from now on.
     pub trigger: Option<Trigger>,
+}
+
+/// What becomes of something that an account can have of its own.
+#[derive(Debug, Clone, Default)]
+pub enum Own<T> {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is this from now on.
+    Set(T),
+    /// It has none of its own any more.
+    Unset,
 }
 
 /// How much an account's removal takes with it.
@@ -57,9 +69,9 @@ impl Store {
         at: Timestamp,
     ) -> Result<Option<Account>, StoreError> {
         let sealed = match &change.secret {
-            Some(Some(secret)) => Some(Some(self.0.sealer.seal_secret(id, secret)?)),
-            Some(None) => Some(None),
-            None => None,
+            Own::Keep => Own::Keep,
+            Own::Set(secret) => Own::Set(self.0.sealer.seal_secret(id, secret)?),
+            Own::Unset => Own::Unset,
         };
         let id = id.clone();
         self.write(move |txn| {
@@ -70,8 +82,10 @@ impl Store {
                     None => account.overrides.keys.remove(name),
                 };
             }
-            if let Some(body) = &change.body {
-                account.overrides.body.clone_from(body);
+            match &change.body {
+                Own::Keep => {}
+                Own::Set(body) => account.overrides.body = Some(body.clone()),
+                Own::Unset => account.overrides.body = None,
             }
             if let Some(trigger) = change.trigger.filter(|trigger| *trigger != account.trigger) {
                 account.trigger = trigger;
@@ -79,9 +93,9 @@ impl Store {
                 account.reconciled_at = None;
             }
             match &sealed {
-                Some(Some(sealed)) => txn.put_raw(key::webhook_secret(&id), sealed.clone()),
-                Some(None) => txn.remove(&key::webhook_secret(&id)),
-                None => {}
+                Own::Keep => {}
+                Own::Set(sealed) => txn.put_raw(key::webhook_secret(&id), sealed.clone()),
+                Own::Unset => txn.remove(&key::webhook_secret(&id)),
             }
             txn.put(&key::account(&id), &account);
             Ok(Some(account))

@@ -3,6 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
 use secrecy::ExposeSecret;
 
+use super::outbox::QueueCount;
 use super::*;
 use crate::clock::plus;
 use crate::domain::decide::ask_id;

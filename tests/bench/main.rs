@@ -1,4 +1,4 @@
-//! What the daemon costs: `cargo bench --features sandbox`.
+//! What the daemon costs: `cargo bench`.
 //!
 //! Jobber and the receiver are played by a server in a process of its own that answers from memory, so that what is
 //! measured is the daemon. Every figure is the median of several runs; the machine and its load are yours.
@@ -28,18 +28,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
-use jobber_reviewd::clock::{Clock, SystemClock};
-use jobber_reviewd::config::{Config, Secrets};
-use jobber_reviewd::context::Context;
-use jobber_reviewd::domain::model::{
+use jobber_reviewd::testing::Context;
+use jobber_reviewd::testing::Plan;
+use jobber_reviewd::testing::StoreKey;
+use jobber_reviewd::testing::WebhookSecret;
+use jobber_reviewd::testing::model::{
     AccountId, Candidate, EncodedId, Link, LinkId, LinkState, Stream, Subject, Trigger, WorkRef,
 };
-use jobber_reviewd::domain::plan::Plan;
-use jobber_reviewd::ops::once::once;
-use jobber_reviewd::outbound::secret::WebhookSecret;
-use jobber_reviewd::store::{IfMissing, NewConnection, PlanCommit, Start, Store, Tokens};
-use jobber_reviewd::store_key::StoreKey;
-use jobber_reviewd::workers::pool::{Effect, no_progress};
+use jobber_reviewd::testing::once;
+use jobber_reviewd::testing::{Clock, SystemClock};
+use jobber_reviewd::testing::{Config, Secrets};
+use jobber_reviewd::testing::{Effect, no_progress};
+use jobber_reviewd::testing::{IfMissing, NewConnection, PlanCommit, Start, Store, Tokens};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use std::io::{BufRead as _, BufReader};
@@ -155,7 +155,7 @@ async fn answer(
     let answer = json!({"data": data, "extensions": {
         "cost": {"requestedQueryCost": 143, "actualQueryCost": 143, "throttleStatus":
             {"maximumAvailable": 10000, "currentlyAvailable": 9857, "restoreRate": 500}},
-        "versioning": {"version": jobber_reviewd::jobber::API_VERSION}}});
+        "versioning": {"version": jobber_reviewd::testing::API_VERSION}}});
     ([("content-type", "application/json")], answer.to_string())
 }
 
@@ -510,7 +510,7 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
 
 /// Connects the sandbox's account.
 async fn walk(context: &Context, sandbox: &jobber_sandbox::Sandbox, number: u64) {
-    use jobber_reviewd::accounts::onboarding::{NewLink, random};
+    use jobber_reviewd::testing::{NewLink, random};
     use secrecy::ExposeSecret as _;
 
     let lives = SignedDuration::from_hours(1);

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use jobber_reviewd::domain::model::{Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::ops::accounts::{AccountShown, Handed};
-use jobber_reviewd::ops::protocol::{
+use jobber_reviewd::testing::model::{Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::testing::protocol::{
     AccountDisconnect, AccountPause, AccountRemove, AccountResume, AccountSet, AccountShow, QueueRetry,
     Status, Verb,
 };
-use jobber_reviewd::ops::{Done, OpError};
+use jobber_reviewd::testing::{AccountShown, Handed};
+use jobber_reviewd::testing::{Done, OpError};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -136,7 +136,7 @@ async fn settings_that_fit_no_more_stop_their_account_alone_and_say_so() {
     set(&app, json!({"delay": "3d"})).await;
     let app = app
         .restart_with_change(|config| {
-            config.review.max_age = jobber_reviewd::config::Period::parse("2d").unwrap();
+            config.review.max_age = jobber_reviewd::testing::Period::parse("2d").unwrap();
         })
         .await;
     ace.closed_job(&app);
@@ -398,8 +398,8 @@ async fn a_sweep_that_is_under_way_while_the_trigger_changes_plans_nothing_for_t
             .poller
             .poll_once(
                 accounts,
-                jobber_reviewd::workers::pool::Effect::Apply,
-                &jobber_reviewd::workers::pool::no_progress,
+                jobber_reviewd::testing::Effect::Apply,
+                &jobber_reviewd::testing::no_progress,
             )
             .await
     });

@@ -1,7 +1,7 @@
 //! What the operator is told: each trouble once, and its end once.
 
-use jobber_reviewd::domain::model::Trigger;
-use jobber_reviewd::ops::protocol::{QueueDrop, QueueRetry, Status};
+use jobber_reviewd::testing::model::Trigger;
+use jobber_reviewd::testing::protocol::{QueueDrop, QueueRetry, Status};
 use jobber_sandbox::{FaultKind, Op};
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ async fn a_lost_connection_comes_with_a_link_and_its_end_with_what_it_held_up() 
     app.pass(hours(5));
     // The very link of the alert mends it.
     let token = secrecy::SecretString::from(link.rsplit('/').next().unwrap().to_owned());
-    let browser = jobber_reviewd::accounts::onboarding::random().unwrap();
+    let browser = jobber_reviewd::testing::random().unwrap();
     let jobber = app.context.onboarding.begin(&token, &browser, Trigger::JobCompleted).await.unwrap();
     let state = jobber.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     let code = app.sandbox.control(Op::MarketplaceCode { account: ace.number }).unwrap();

@@ -1,9 +1,9 @@
 //! From finished work to a signed ask, once; and why not.
 
-use jobber_reviewd::domain::model::{Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::ops::once::once;
-use jobber_reviewd::ops::protocol::Explain;
-use jobber_reviewd::workers::pool::{Effect, no_progress};
+use jobber_reviewd::testing::model::{Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::testing::once;
+use jobber_reviewd::testing::protocol::Explain;
+use jobber_reviewd::testing::{Effect, no_progress};
 use jobber_sandbox::FaultKind;
 use serde_json::json;
 

@@ -361,7 +361,7 @@ async fn people_whom_another_tool_asked_are_not_asked_again() {
         .unwrap();
     let daemon = machine.start().await;
     machine.connect().await;
-    let today = jobber_reviewd::clock::Clock::now(&jobber_reviewd::clock::SystemClock).to_string();
+    let today = jobber_reviewd::testing::Clock::now(&jobber_reviewd::testing::SystemClock).to_string();
     let mut rows = vec![format!("email,phone,asked_at\nJOHN@example.com,,{today}\n,call me,{today}")];
     rows.extend((0..500).map(|row| format!("{row}@example.com,,{today}")));
     let csv = rows.join("\n");
@@ -404,7 +404,7 @@ async fn an_audit_proves_what_was_sent_and_when() {
     let rows: Vec<&str> = audit.out.lines().collect();
     assert_eq!((audit.status, rows.len()), (0, 2), "{}", audit.err);
     assert!(rows[0].starts_with("account,work,id,trigger,client,phone,email,job,"), "{}", rows[0]);
-    let hash = jobber_reviewd::digest::of_bytes(&got[0].body);
+    let hash = jobber_reviewd::testing::of_bytes(&got[0].body);
     for proof in ["Ace Plumbing", "John Smith", "asked", got[0].id(), "delivered", ",200,1", &hash] {
         assert!(rows[1].contains(proof), "{proof}: {}", rows[1]);
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
-use jobber_reviewd::accounts::onboarding::NewLink;
-use jobber_reviewd::domain::model::Trigger;
-use jobber_reviewd::server::Http;
+use jobber_reviewd::testing::Http;
+use jobber_reviewd::testing::NewLink;
+use jobber_reviewd::testing::model::Trigger;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};

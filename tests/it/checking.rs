@@ -2,9 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use jobber_reviewd::domain::model::Trigger;
-use jobber_reviewd::ops::doctor::{Check, CheckState};
-use jobber_reviewd::ops::protocol::{Doctor, Replay, TestEvent, Verb};
+use jobber_reviewd::testing::model::Trigger;
+use jobber_reviewd::testing::protocol::{Doctor, Replay, TestEvent, Verb};
+use jobber_reviewd::testing::{Check, CheckState};
 use jobber_sandbox::Op;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Watching clients: what changed on a card is told to whoever listens.
 
-use jobber_reviewd::domain::model::Trigger;
+use jobber_reviewd::testing::model::Trigger;
 use serde_json::{Value, json};
 
 use crate::support::*;

@@ -1,6 +1,6 @@
 //! The real program, killed again and again: at every named point, and at any instant.
 //!
-//! `JOBBER_REVIEWD_KILLS=500 cargo test --features sandbox --test it crashing -- --nocapture` is the long run; it prints
+//! `JOBBER_REVIEWD_KILLS=500 cargo test --test it crashing -- --nocapture` is the long run; it prints
 //! how often the program died where. `JOBBER_REVIEWD_SEED` plays another one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,8 +9,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jobber_reviewd::crash_point::CrashPoint;
-use jobber_reviewd::domain::model::{AccountId, Connection, LostReason, Outcome, SkipReason, WorkRef};
+use jobber_reviewd::testing::CrashPoint;
+use jobber_reviewd::testing::model::{AccountId, Connection, LostReason, Outcome, SkipReason, WorkRef};
 use jobber_sandbox::Op;
 use serde_json::{Value, json};
 use tokio::process::Child;
@@ -288,7 +288,7 @@ impl Run {
         let store = open(&self.machine);
         for ((account, job), fate) in &self.fates {
             let asked = ids.remove(job).unwrap_or_default();
-            let work = WorkRef::job(jobber_reviewd::domain::model::EncodedId::new(job));
+            let work = WorkRef::job(jobber_reviewd::testing::model::EncodedId::new(job));
             let decision = store.decision(account, &work).await.unwrap();
             let decision = decision.unwrap_or_else(|| panic!("there is no decision on {work}"));
             match (fate, &decision.outcome) {

@@ -1,9 +1,9 @@
 //! From the outbox to the receiver.
 
-use jobber_reviewd::domain::model::{DeadReason, EntryState, MessageId, Trigger};
-use jobber_reviewd::domain::retry::SCHEDULE;
-use jobber_reviewd::ops::OpError;
-use jobber_reviewd::ops::protocol::{QueueDrop, QueueRetry, QueueShow, Status};
+use jobber_reviewd::testing::OpError;
+use jobber_reviewd::testing::SCHEDULE;
+use jobber_reviewd::testing::model::{DeadReason, EntryState, MessageId, Trigger};
+use jobber_reviewd::testing::protocol::{QueueDrop, QueueRetry, QueueShow, Status};
 
 use crate::support::*;
 

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use apollo_compiler::{ExecutableDocument, Schema};
-use jobber_reviewd::config::{Config, KEYS};
-use jobber_reviewd::jobber::API_VERSION;
+use jobber_reviewd::testing::API_VERSION;
 
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -85,50 +84,6 @@ fn the_version_asked_for_is_the_schemas() {
 }
 
 #[test]
-fn readme_example_file_and_settings_list_the_same_keys() {
-    let readme = read("README.md");
-    let table: Vec<&str> = readme
-        .lines()
-        .skip_while(|line| !line.starts_with("| Key | Default | Meaning |"))
-        .skip(2)
-        .take_while(|line| line.starts_with('|'))
-        .collect();
-    let expected: Vec<String> = KEYS
-        .iter()
-        .map(|key| {
-            let default = match (key.required, key.default) {
-                (true, _) => "required".to_owned(),
-                (false, Some(default)) => format!("`{default}`"),
-                (false, None) => "not set".to_owned(),
-            };
-            format!("| `{}` | {default} | {} |", key.name, key.about)
-        })
-        .collect();
-    assert_eq!(table, expected, "the table in the README");
-
-    let example = read("systemd/config.example.toml");
-    let mut section = String::new();
-    let mut listed = Vec::new();
-    for line in example.lines() {
-        if let Some(name) = line.strip_prefix('[') {
-            section = name.trim_end_matches(']').to_owned();
-        } else if let Some((key, value)) = line.trim_start_matches("# ").split_once(" = ") {
-            let name = format!("{section}.{key}");
-            let known = KEYS.iter().find(|known| known.name == name);
-            let known = known.unwrap_or_else(|| panic!("{name} is no key"));
-            if let Some(default) = known.default {
-                assert_eq!(value, default, "the example shows the default of {name}");
-            }
-            assert_eq!(line.starts_with('#'), !known.required, "{name}: only what is required is set");
-            listed.push(name);
-        }
-    }
-    let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-    assert_eq!(listed, keys, "the example file");
-    assert!(Config::load(Some(&root().join("systemd/config.example.toml"))).is_ok());
-}
-
-#[test]
 fn the_visible_top_level_is_what_was_agreed() {
     let mut visible: Vec<String> = std::fs::read_dir(root())
         .unwrap()
@@ -137,10 +92,14 @@ fn the_visible_top_level_is_what_was_agreed() {
         .collect();
     visible.sort();
     let agreed = [
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
         "Cargo.lock",
         "Cargo.toml",
-        "LICENSE",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
         "README.md",
+        "SECURITY.md",
         "docs",
         "graphql",
         "schema",

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
-use jobber_reviewd::domain::model::{AlertKind, Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::ops::events::EventsOf;
-use jobber_reviewd::ops::protocol::{
+use jobber_reviewd::testing::EventsOf;
+use jobber_reviewd::testing::Followed;
+use jobber_reviewd::testing::Http;
+use jobber_reviewd::testing::model::{
+    AlertKind, Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef,
+};
+use jobber_reviewd::testing::protocol::{
     AccountPause, AccountResume, AccountSet, EventsStatus, EventsTurn, Replay,
 };
-use jobber_reviewd::server::Http;
-use jobber_reviewd::workers::inbox::Followed;
 use jobber_sandbox::{CLIENT_SECRET, FaultKind, Op};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -237,10 +239,10 @@ async fn a_flood_becomes_one_sweep_and_nothing_is_lost() {
     let job = heard.ace.closed_job(&heard.app);
     let now = heard.app.clock_now();
     for number in 0..300 {
-        let event = jobber_reviewd::domain::webhook_event::Event {
+        let event = jobber_reviewd::testing::Event {
             account: heard.ace.id.clone(),
-            topic: jobber_reviewd::domain::webhook_event::Topic::JobUpdate,
-            item: jobber_reviewd::domain::model::EncodedId::new(format!("job {number}")),
+            topic: jobber_reviewd::testing::Topic::JobUpdate,
+            item: jobber_reviewd::testing::model::EncodedId::new(format!("job {number}")),
             occurred_at: None,
         };
         heard.app.context.store.note_event(event, now).await.unwrap();
@@ -327,7 +329,7 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
     let rows = heard.turn(true).await;
     assert_eq!(topics(&rows), ["APP_DISCONNECT", "CLIENT_UPDATE", "JOB_UPDATE"]);
     assert!(rows[0].error.as_ref().is_some_and(|error| error.contains("JOB_CLOSED")), "{rows:?}");
-    let gone = jobber_reviewd::domain::model::EncodedId::new("Z29uZQ==");
+    let gone = jobber_reviewd::testing::model::EncodedId::new("Z29uZQ==");
     let put = move |known: &mut BTreeMap<_, _>| drop(known.insert("JOB_CLOSED".to_owned(), gone.clone()));
     store.note_endpoints(&heard.ace.id, put).await.unwrap();
     let set = AccountSet {

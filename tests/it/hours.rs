@@ -1,7 +1,7 @@
 //! The window: customers are asked in the contractor's own daytime, whatever holds an ask up.
 
 use jiff::{SignedDuration, Timestamp};
-use jobber_reviewd::domain::model::{Outcome, Trigger, WorkRef};
+use jobber_reviewd::testing::model::{Outcome, Trigger, WorkRef};
 use jobber_sandbox::Op;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ async fn in_zone(zone: &str) -> (TestApp, Contractor) {
             .await;
     let op = Op::AddAccount { name: "Ace Plumbing".into(), timezone: zone.into() };
     let made = app.sandbox.control(op).unwrap();
-    let id = jobber_reviewd::domain::model::AccountId::new(made["id"].as_str().unwrap());
+    let id = jobber_reviewd::testing::model::AccountId::new(made["id"].as_str().unwrap());
     let ace = Contractor { number: made["account"].as_u64().unwrap(), id };
     app.connect(&ace, Trigger::JobCompleted).await;
     app.sweep().await;

@@ -26,6 +26,7 @@ mod layers;
 mod local_jobber;
 mod machine;
 mod mixing;
+mod papers;
 mod policy;
 mod service;
 mod support;

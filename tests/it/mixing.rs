@@ -4,17 +4,17 @@
 //! fail in every way the local Jobber knows; the daemon is restarted. When the trouble ends, everybody who should have
 //! been asked was asked under one id, and nobody else.
 //!
-//! `JOBBER_REVIEWD_MIXTURES=200 cargo test --features sandbox --test it mixing -- --nocapture` plays two hundred and
+//! `JOBBER_REVIEWD_MIXTURES=200 cargo test --test it mixing -- --nocapture` plays two hundred and
 //! prints what was mixed; `JOBBER_REVIEWD_SEED` chooses the first one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
-use jobber_reviewd::config::{Concurrency, Period};
-use jobber_reviewd::domain::model::{Decision, LostReason, Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::domain::window::Window;
-use jobber_reviewd::ops::protocol::{QueueList, QueueRetry};
-use jobber_reviewd::ops::queue::QueueRow;
+use jobber_reviewd::testing::QueueRow;
+use jobber_reviewd::testing::Window;
+use jobber_reviewd::testing::model::{Decision, LostReason, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::testing::protocol::{QueueList, QueueRetry};
+use jobber_reviewd::testing::{Concurrency, Period};
 use jobber_sandbox::{FaultKind, Op, Switches};
 use serde_json::{Value, json};
 
@@ -465,7 +465,7 @@ impl Story {
         for account in self.app.context.store.accounts().await.unwrap() {
             assert!(!matches!(
                 account.connection,
-                jobber_reviewd::domain::model::Connection::NeedsAuthorization {
+                jobber_reviewd::testing::model::Connection::NeedsAuthorization {
                     reason: LostReason::NoToken,
                     ..
                 }

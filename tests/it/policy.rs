@@ -1,9 +1,9 @@
 //! Whom to ask: each person once in a while, nobody who is not to be asked.
 
-use jobber_reviewd::config::Period;
-use jobber_reviewd::domain::model::{Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::ops::OpError;
-use jobber_reviewd::ops::protocol::{
+use jobber_reviewd::testing::OpError;
+use jobber_reviewd::testing::Period;
+use jobber_reviewd::testing::model::{Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::testing::protocol::{
     QueueRelease, ShadowCompare, Status, SuppressAdd, SuppressList, SuppressRemove,
 };
 use serde_json::json;
@@ -225,7 +225,7 @@ async fn a_shadow_decides_everything_and_sends_nothing() {
     assert_eq!(app.receiver.got().len(), 0);
     let sent =
         "phone,email,asked_at\n555-123-4567,,2026-03-10T15:00:00Z\n,jane@example.com,2026-03-10T19:00:00Z\n";
-    let theirs = jobber_reviewd::domain::import::parse(sent.as_bytes(), app.clock_now()).unwrap().asked;
+    let theirs = jobber_reviewd::testing::import::parse(sent.as_bytes(), app.clock_now()).unwrap().asked;
     let request = ShadowCompare { theirs, account: Some("Ace Plumbing".into()) };
     let report = app.run(request).await.unwrap();
     assert_eq!((report.both, report.only_us.len()), (1, 1));
@@ -301,7 +301,7 @@ async fn an_ask_on_its_way_is_dropped_when_its_customer_is_put_on_the_list() {
     else {
         panic!("it was asked about")
     };
-    assert_eq!(delivery, jobber_reviewd::domain::model::Delivery::Dropped);
+    assert_eq!(delivery, jobber_reviewd::testing::model::Delivery::Dropped);
 }
 
 #[tokio::test]

@@ -11,18 +11,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
-use jobber_reviewd::accounts::onboarding::{NewLink, random};
-use jobber_reviewd::clock::{Clock, ManualClock, SharedClock};
-use jobber_reviewd::config::{Config, Secrets};
-use jobber_reviewd::context::Context;
-use jobber_reviewd::domain::model::{AccountId, Decision, Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::ops::OpError;
-use jobber_reviewd::ops::once::{OnceReport, once};
-use jobber_reviewd::ops::protocol::{Scene, Verb};
-use jobber_reviewd::outbound::secret::WebhookSecret;
-use jobber_reviewd::store::{IfMissing, Store, StoreError};
-use jobber_reviewd::store_key::StoreKey;
-use jobber_reviewd::workers::pool::{Effect, no_progress};
+use jobber_reviewd::testing::Context;
+use jobber_reviewd::testing::OpError;
+use jobber_reviewd::testing::StoreKey;
+use jobber_reviewd::testing::WebhookSecret;
+use jobber_reviewd::testing::model::{AccountId, Decision, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::testing::protocol::{Scene, Verb};
+use jobber_reviewd::testing::{Clock, ManualClock, SharedClock};
+use jobber_reviewd::testing::{Config, Secrets};
+use jobber_reviewd::testing::{Effect, no_progress};
+use jobber_reviewd::testing::{IfMissing, Store, StoreError};
+use jobber_reviewd::testing::{NewLink, random};
+use jobber_reviewd::testing::{OnceReport, once};
 use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Fault, FaultKind, Op, Sandbox, Seed};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -605,6 +605,6 @@ impl Contractor {
     }
 }
 
-fn id(record: &Value) -> jobber_reviewd::domain::model::EncodedId {
-    jobber_reviewd::domain::model::EncodedId::new(record["id"].as_str().unwrap())
+fn id(record: &Value) -> jobber_reviewd::testing::model::EncodedId {
+    jobber_reviewd::testing::model::EncodedId::new(record["id"].as_str().unwrap())
 }

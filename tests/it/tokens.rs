@@ -1,9 +1,9 @@
 //! Refreshing, rotation, and connections that end.
 
-use jobber_reviewd::domain::model::{Connection, EncodedId, LostReason, Trigger, WorkRef};
-use jobber_reviewd::jobber::operations::WorkDetails;
-use jobber_reviewd::workers::poller::SweepOutcome;
-use jobber_reviewd::workers::pool::{Effect, no_progress};
+use jobber_reviewd::testing::SweepOutcome;
+use jobber_reviewd::testing::WorkDetails;
+use jobber_reviewd::testing::model::{Connection, EncodedId, LostReason, Trigger, WorkRef};
+use jobber_reviewd::testing::{Effect, no_progress};
 use jobber_sandbox::{FaultKind, Op};
 use secrecy::ExposeSecret as _;
 use serde_json::json;

@@ -1,10 +1,10 @@
 //! Jobber misbehaves.
 
-use jobber_reviewd::config::{Concurrency, Percent};
-use jobber_reviewd::domain::model::Trigger;
-use jobber_reviewd::ops::protocol::Status;
-use jobber_reviewd::workers::poller::{SweepOutcome, Swept};
-use jobber_reviewd::workers::pool::{Effect, no_progress};
+use jobber_reviewd::testing::model::Trigger;
+use jobber_reviewd::testing::protocol::Status;
+use jobber_reviewd::testing::{Concurrency, Percent};
+use jobber_reviewd::testing::{Effect, no_progress};
+use jobber_reviewd::testing::{SweepOutcome, Swept};
 use jobber_sandbox::{FaultKind, Op};
 use serde_json::json;
 
@@ -104,7 +104,7 @@ async fn a_record_that_jobber_cannot_give_keeps_no_other_one_waiting() {
     // It is tried again, and in the end it is stale, without having been read.
     app.pass(hours(24 * 7));
     app.once().await;
-    assert_eq!(app.skip_reason(&ace, &poison), jobber_reviewd::domain::model::SkipReason::TooOld);
+    assert_eq!(app.skip_reason(&ace, &poison), jobber_reviewd::testing::model::SkipReason::TooOld);
     app.finish().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use jobber_reviewd::telemetry;
+use jobber_reviewd::testing::SERIES;
 use tokio::process::Command;
 
 use crate::machine::{Machine, terminate};
@@ -22,7 +22,7 @@ fn named(text: &str) -> Vec<String> {
 
 #[test]
 fn rules_and_dashboard_name_what_there_is() {
-    let known: Vec<&str> = telemetry::ALL.iter().map(|series| series.name).collect();
+    let known: Vec<&str> = SERIES.iter().map(|series| series.name).collect();
     for file in ["rules.yml", "grafana.json"] {
         let text = std::fs::read_to_string(monitoring(file)).unwrap();
         let names = named(&text);
@@ -34,9 +34,10 @@ fn rules_and_dashboard_name_what_there_is() {
     let dashboard = std::fs::read_to_string(monitoring("grafana.json")).unwrap();
     let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
     assert_eq!(dashboard["title"], "jobber-reviewd");
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    for series in telemetry::ALL {
-        assert!(readme.contains(&format!("| `{}` | {} |", series.name, series.about)), "{}", series.name);
+    let paper =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md")).unwrap();
+    for series in SERIES {
+        assert!(paper.contains(&format!("| `{}` | {} |", series.name, series.about)), "{}", series.name);
     }
 }
 
@@ -80,7 +81,7 @@ async fn everything_that_is_counted_is_shown() {
     assert_eq!(http().post(events).body("{}").send().await.unwrap().status(), 401);
     let url = format!("http://{port}/metrics");
     let text = http().get(&url).send().await.unwrap().text().await.unwrap();
-    for series in telemetry::ALL {
+    for series in SERIES {
         assert!(text.contains(&format!("# TYPE {} ", series.name)), "{} is not there: {text}", series.name);
     }
     for line in [
