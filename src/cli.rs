@@ -95,7 +95,7 @@ fn start_logging(cli: &Cli) {
     let is_terminal = std::io::stderr().is_terminal();
     if is_daemon {
         // A panic is an event like others: it must be where the others are.
-        std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a panic")));
+        std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "the program panicked")));
     }
     // Only a second subscriber could fail; there is none.
     let _first = if is_terminal || !is_daemon {
@@ -107,7 +107,7 @@ fn start_logging(cli: &Cli) {
 
 async fn run(cli: Cli) -> Result<Status, Stop> {
     if cli.once && cli.verb.is_some() {
-        return Err(Stop::usage("--once is a verb of its own: leave the other one out"));
+        return Err(Stop::usage("--once cannot be combined with a verb: use only one of them"));
     }
     let call = Call { config: cli.config, json: cli.json };
     let Some(verb) = cli.verb else {
@@ -246,8 +246,9 @@ async fn daemon(call: Call, accept_empty_store: bool) -> Result<Status, Stop> {
     let path = call.config;
     let reread = Box::new(move || Config::load(path.as_deref()));
     let if_missing = if accept_empty_store { IfMissing::MakeAnyway } else { IfMissing::MakeFirst };
-    let handed = handed_over()
-        .map_err(|error| Stop::usage(format!("the socket that systemd handed over: {error}")))?;
+    let handed = handed_over().map_err(|error| {
+        Stop::usage(format!("the socket from systemd cannot be used: {error}; check jobber-reviewd.socket"))
+    })?;
     let daemon = Daemon::prepare(config, &secrets, Arc::new(SystemClock), handed, if_missing).await.map_err(
         |error| Stop { status: status_of_store(error.downcast_ref()), message: format!("{error:#}") },
     )?;
@@ -300,7 +301,7 @@ async fn sandbox(args: SandboxArgs, call: &Call) -> Result<Status, Stop> {
         )?;
     } else {
         print_text(&format!(
-            "A local Jobber runs at {home}\n  jobber.api_base   {api}\n  jobber.client_id  {CLIENT_ID}\n  client secret     {CLIENT_SECRET}\n  control           POST {home}control\nCtrl-C ends it."
+            "A local Jobber runs at {home}\n  jobber.api_base   {api}\n  jobber.client_id  {CLIENT_ID}\n  client secret     {CLIENT_SECRET}\n  control           POST {home}control\nPress Ctrl-C to stop it."
         ))?;
     }
     let stop = tokio_util::sync::CancellationToken::new();

@@ -1,6 +1,6 @@
 //! The time of day, as a thing that can be handed in.
 //!
-//! Nothing below `app` reads a wall clock by itself: pure code takes `now` as an argument, steps
+//! Nothing below `daemon` reads a wall clock by itself: pure code takes `now` as an argument, steps
 //! take a [`Clock`]. This is the one trait of the program that exists for its tests.
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,6 @@
 //! Settings: one TOML file, every key also as an environment variable, secrets from neither.
 //!
-//! What a key is called, what it defaults to and what it means stands once, in [`KEYS`]; the README's table,
+//! What a key is called, what it defaults to and what it means stands once, in [`KEYS`]; the table in the documentation,
 //! the example file and the types below are held against it by a test.
 
 mod secret;
@@ -83,12 +83,12 @@ pub const KEYS: &[Key] = &[
     key(
         "jobber.draft_app",
         Some("true"),
-        "Whether the app is still a draft, which Jobber cuts off at more than 5 paying accounts.",
+        "Whether the app is still a draft. Jobber blocks a draft app that is installed on more than 5 paying accounts.",
     ),
     key(
         "jobber.budget_share",
         Some("50"),
-        "Percent of an account's budget of points that the daemon takes at most; the rest is for whatever else uses the app.",
+        "The most the daemon uses of each account's API points, in percent; the rest is left for other programs that use the app.",
     ),
     key(
         "http.listen",
@@ -114,14 +114,14 @@ pub const KEYS: &[Key] = &[
     key(
         "store.retention",
         Some("\"730d\""),
-        "Decisions, and who was asked about which work, are kept this long; longer than `review.max_age` and `review.cooldown`.",
+        "How long decisions and past asks are kept; must be longer than `review.max_age` and `review.cooldown`.",
     ),
     key(
         "poll.schedule",
         Some("\"0 */5 * * * *\""),
         "When to sweep: cron in UTC with six fields, seconds first.",
     ),
-    key("poll.concurrency", Some("16"), "Accounts that are swept or rechecked at the same time."),
+    key("poll.concurrency", Some("16"), "How many accounts are swept or rechecked at the same time."),
     key(
         "outgoing.private_addresses",
         Some("false"),
@@ -130,22 +130,22 @@ pub const KEYS: &[Key] = &[
     key(
         "alerts.webhook_url",
         None,
-        "Where the operator is told when something breaks and when it is over; signed like asks are.",
+        "URL that gets a signed message when something breaks and when it works again.",
     ),
     key(
         "alerts.command",
         Some("[]"),
-        "Program, with its arguments, that gets the same on its standard input: `[\"/usr/local/bin/tell\", \"ops\"]`.",
+        "Program with its arguments that gets the same message on its standard input: `[\"/usr/local/bin/tell\", \"ops\"]`.",
     ),
     key(
         "events.webhook_url",
         None,
-        "Where `events.topics` are told, signed and retried like asks; without it nothing is watched.",
+        "URL that gets the changes named in `events.topics`, signed and retried like asks; without it, no changes are watched.",
     ),
     key(
         "events.topics",
         Some("[\"client.updated\"]"),
-        "What is told there: `client.updated`, `job.updated`, `visit.completed`, `invoice.updated`; each costs one request more for each account and sweep.",
+        "Which changes are sent there: `client.updated`, `job.updated`, `visit.completed`, `invoice.updated`; each topic costs one more request per account and sweep.",
     ),
     key(
         "review.trigger",
@@ -159,41 +159,41 @@ pub const KEYS: &[Key] = &[
         None,
         "File that holds the secret which signs asks: `whsec_` and base64 (Standard Webhooks).",
     ),
-    key("review.delay", Some("\"2h\""), "From completion to the ask."),
+    key("review.delay", Some("\"2h\""), "How long after completion the customer is asked."),
     key("review.max_age", Some("\"7d\""), "Work finished longer ago than this is not asked about."),
     key(
         "review.cooldown",
         Some("\"180d\""),
-        "A person, by phone or e-mail, is asked once in this time, whatever the work, card or trigger; `0s` is no limit.",
+        "A person, recognised by phone or e-mail, is asked at most once in this time, for any work, client or trigger; `0s` means no limit.",
     ),
     key(
         "review.cooldown_across_accounts",
         Some("false"),
-        "Whether an ask by any contractor counts, or only by the same.",
+        "Whether the cooldown also counts asks by other contractors.",
     ),
     key(
         "review.shadow",
         Some("false"),
-        "Decide everything and send nothing, beside an old automation; `shadow report` tells the difference.",
+        "Decide everything but send nothing, to compare with an old automation (`shadow report`).",
     ),
     key("review.never_tag", Some("\"no-review\""), "Clients with this tag in Jobber are never asked."),
     key(
         "review.hold_tag",
         Some("\"hold-review\""),
-        "Clients with this tag in Jobber wait until it is gone, or the work is older than `max_age`.",
+        "Clients with this tag in Jobber are not asked until the tag is removed; work that becomes older than `max_age` meanwhile is skipped.",
     ),
-    key("review.min_total", None, "Work that came to less is not asked about, in whole currency units."),
+    key("review.min_total", None, "Work with a smaller total is not asked about; in whole currency units."),
     key(
         "review.only_titles",
         Some("[]"),
-        "Where there are any: only work whose title holds one of these words.",
+        "Ask only about work with one of these words in its title; an empty list means any title.",
     ),
-    key("review.not_titles", Some("[]"), "Not work whose title holds one of these words."),
-    key("review.clients", Some("\"all\""), "Whose cards are asked: `all`, `people` or `companies`."),
+    key("review.not_titles", Some("[]"), "Do not ask about work with one of these words in its title."),
+    key("review.clients", Some("\"all\""), "Which clients are asked: `all`, `people` or `companies`."),
     key(
         "review.message",
         None,
-        "Template of the sentence for the customer, in place of the built-in one (see *What the platform gets*).",
+        "Template for the message to the customer, instead of the built-in one (see *Templates*).",
     ),
     key(
         "review.body_file",
@@ -203,7 +203,7 @@ pub const KEYS: &[Key] = &[
     key(
         "review.window.weekdays",
         Some("\"09:00-20:00\""),
-        "Hours in which customers are asked from Monday to Friday, in the contractor's own time; `closed` is none.",
+        "Hours when customers are asked from Monday to Friday, in the contractor's time zone; `closed` means never.",
     ),
     key("review.window.saturday", Some("\"09:00-20:00\""), "The same for Saturdays."),
     key("review.window.sunday", Some("\"12:00-20:00\""), "The same for Sundays."),
@@ -211,7 +211,7 @@ pub const KEYS: &[Key] = &[
     key(
         "review.window.timezone",
         Some("\"America/New_York\""),
-        "Time zone of contractors whose own one Jobber does not tell.",
+        "Time zone for contractors when Jobber does not give theirs.",
     ),
 ];
 
@@ -392,7 +392,11 @@ impl ReviewSection {
                 TextsError::Message(_) => "review.message",
                 TextsError::Body(_) => "review.body_file",
             };
-            ConfigError::new(key, error.to_string(), "mend the template; the README lists what it can name")
+            ConfigError::new(
+                key,
+                error.to_string(),
+                "correct the template; the documentation lists the fields it can use",
+            )
         })
     }
 
@@ -525,7 +529,7 @@ impl Config {
             return Err(ConfigError::new(
                 "review.delay",
                 format!("{} is not shorter than review.max_age, {}", self.review.delay, self.review.max_age),
-                "every ask would be stale before it is due: shorten the delay or raise max_age",
+                "every ask would be too old before it is due: shorten review.delay or raise review.max_age",
             ));
         }
         self.review.texts(None)?;
@@ -540,8 +544,8 @@ impl Config {
             if !is_reachable && !self.outgoing.private_addresses {
                 return Err(ConfigError::new(
                     key,
-                    "its address is not a public one",
-                    "set outgoing.private_addresses = true if it is meant to be in your own network",
+                    "it is not a public address",
+                    "use a public address, or set outgoing.private_addresses = true if it is in your own network",
                 ));
             }
         }
@@ -549,22 +553,22 @@ impl Config {
         {
             return Err(ConfigError::new(
                 "review.window",
-                "it never opens: nobody would be asked",
-                "give some day hours such as 09:00-20:00",
+                "it is never open, so nobody would be asked",
+                "set hours such as 09:00-20:00 for at least one day",
             ));
         }
         if self.store.retention <= self.review.cooldown {
             return Err(ConfigError::new(
                 "store.retention",
-                "it is not longer than review.cooldown: who was asked would be forgotten before they may be asked again",
-                "write a year or more",
+                "it is not longer than review.cooldown: past asks would be forgotten before the cooldown is over",
+                "raise it, or shorten review.cooldown",
             ));
         }
         if self.store.retention <= self.review.max_age {
             return Err(ConfigError::new(
                 "store.retention",
-                "it is not longer than review.max_age: who was asked would be forgotten while the work still counts",
-                "write a year or more",
+                "it is not longer than review.max_age: past asks would be forgotten while the work can still be asked about",
+                "raise it, or shorten review.max_age",
             ));
         }
         Ok(())
@@ -578,7 +582,7 @@ impl Config {
             if !KEYS.iter().any(|key| key.of_account() == Some(name)) {
                 let own: Vec<_> = KEYS.iter().filter_map(Key::of_account).collect();
                 let remedy = format!("use one of {}", own.join(", "));
-                return Err(ConfigError::new(name, "no account has its own of this key", remedy));
+                return Err(ConfigError::new(name, "this key cannot be set for one account", remedy));
             }
             let place = format!("{OF_ACCOUNTS}{name}");
             *place.split('.').fold(&mut root, |value, part| &mut value[part]) = value.clone();
@@ -657,7 +661,7 @@ fn explain(error: &figment::Error) -> ConfigError {
             ConfigError::new(
                 key,
                 "customers must not be chosen by how they feel: Google and the FTC forbid selective asking",
-                "remove it; hold_tag holds an ask for unfinished work",
+                "remove it; to hold back asks for unfinished work, use review.hold_tag",
             )
         }
         Kind::UnknownField(field, known) => {
@@ -676,19 +680,51 @@ fn explain(error: &figment::Error) -> ConfigError {
             format!("use one of {}", known.join(", ")),
         ),
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
-            let remedy = format!("write {expected}: {}", about(&path));
-            ConfigError::new(path, format!("it is {found}"), remedy)
+            let default = KEYS.iter().find(|known| known.name == path).and_then(|known| known.default);
+            let example = default.filter(|_| expected != "a boolean");
+            let example = example.map_or_else(String::new, |value| format!(" such as {value}"));
+            let remedy = format!("it must be {}{example}", wanted(expected));
+            ConfigError::new(path, format!("it is {}", in_words(found)), remedy)
         }
         Kind::Message(message) if path.is_empty() => {
             let file = whence.unwrap_or_else(|| "the configuration".to_owned());
-            ConfigError::new(file, format!("it is not valid TOML ({message})"), "mend that line")
+            ConfigError::new(file, format!("it is not valid TOML ({message})"), "correct that line")
         }
         // Our own types below: "problem; remedy".
         Kind::Message(message) => {
-            let (problem, remedy) = message.split_once("; ").unwrap_or((message, "mend it"));
+            let (problem, remedy) = message.split_once("; ").unwrap_or((message, "correct the value"));
             ConfigError::new(path, problem, remedy)
         }
-        other => ConfigError::new(path, other.to_string(), "mend it"),
+        other => ConfigError::new(path, other.to_string(), "correct the value"),
+    }
+}
+
+/// A value of the wrong type, in plain words.
+fn in_words(found: &figment::error::Actual) -> String {
+    use figment::error::Actual;
+
+    match found {
+        Actual::Bool(value) => value.to_string(),
+        Actual::Unsigned(number) => format!("the number {number}"),
+        Actual::Signed(number) => format!("the number {number}"),
+        Actual::Float(number) => format!("the number {number}"),
+        Actual::Str(text) => format!("the string {text:?}"),
+        Actual::Seq => "a list".to_owned(),
+        Actual::Map => "a section".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The type that is expected, in plain words.
+fn wanted(expected: &str) -> &str {
+    match expected {
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "i64" => "a whole number",
+        "path string" => "a string",
+        "socket address" => "an address with a port",
+        section if section.starts_with("struct ") => "a section with keys",
+        other => other,
     }
 }
 

@@ -31,6 +31,7 @@ use crate::context::Context;
 use crate::server::control::Control;
 use crate::server::{Http, Metrics};
 use crate::store::{IfMissing, Store, StoreError};
+use crate::text_table::counted;
 use crate::workers::pool::{Effect, no_progress};
 use reload::Sweeps;
 use watchdog::{Beat, Pulse};
@@ -113,14 +114,14 @@ impl Daemon {
                         "metrics.listen: {address} cannot be bound; free the port or choose another address"
                     )
                 })?;
-                Some(Metrics::new(listener, Arc::clone(&context)).context("metrics cannot be counted")?)
+                Some(Metrics::new(listener, Arc::clone(&context)).context("metrics cannot be set up")?)
             }
             None => None,
         };
         let socket = &context.config.control.socket;
         let control = Control::bind(socket).with_context(|| {
             format!(
-                "control.socket: {} cannot be made; check that its folder exists and belongs to this user",
+                "control.socket: {} cannot be created; check that its folder exists and belongs to this user",
                 socket.display()
             )
         })?;
@@ -198,7 +199,7 @@ impl Daemon {
                     () = stop.cancelled() => break None,
                     error = context.store.failed() => break Some(error.into()),
                     error = failed.recv() => {
-                        break error.map(|error| anyhow!(error).context("nothing more is sent"));
+                        break error.map(|error| anyhow!(error).context("the daemon stopped"));
                     }
                     ended = parts.join_next() => break Some(anyhow!("a part of the daemon ended: {ended:?}")),
                     _ = hangup.recv() => reload::reload(&context, &mut sweeps, &reread).await,
@@ -210,7 +211,7 @@ impl Daemon {
         tell_systemd(&[NotifyState::Stopping]);
         stop.cancel();
         if let Err(error) = sweeps.scheduler.shutdown().await {
-            tracing::warn!(%error, "the scheduler did not end well");
+            tracing::warn!(%error, "the scheduler could not be stopped cleanly");
         }
         steps.close();
         let ended = async {
@@ -269,16 +270,16 @@ async fn in_short(context: &Context) -> Result<String, StoreError> {
     let waiting = context.store.waiting_count().await?;
     let troubles = match (lost, context.notifier.standing().await?.len()) {
         (0, 0) => "all is well".to_owned(),
-        (0, alerts) => format!("{alerts} troubles: jobber-reviewd status"),
-        (lost, _) => format!("{lost} need a new link: jobber-reviewd status"),
+        (0, alerts) => format!("alerts: {alerts} (jobber-reviewd status)"),
+        (lost, _) => format!("accounts that need a new link: {lost} (jobber-reviewd status)"),
     };
-    Ok(format!("watching {active} accounts, {waiting} works wait; {troubles}"))
+    Ok(format!("watching {}; candidates waiting: {waiting}; {troubles}", counted(active, "account")))
 }
 
 /// Tells systemd, if it is there. A socket that does not take the message is systemd's to notice.
 fn tell_systemd(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "systemd was not told");
+        tracing::warn!(%error, "systemd could not be notified");
     }
 }
 
@@ -366,7 +367,7 @@ impl Loops {
                 let forgotten =
                     context.store.prune(context.clock.now(), context.config.store.retention.0).await?;
                 if forgotten > 0 {
-                    tracing::info!(entries = forgotten, "forgot what is older than store.retention");
+                    tracing::info!(entries = forgotten, "deleted entries older than store.retention");
                 }
                 Ok(())
             });

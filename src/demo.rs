@@ -60,7 +60,7 @@ pub(crate) async fn run(keep: bool) -> anyhow::Result<()> {
     }
     tell("")?;
     tell(&format!(
-        "Told in {:.1} seconds; the clock ran {SPEED} times as fast.",
+        "Finished in {:.1} seconds; the clock ran {SPEED} times faster than real time.",
         begun.elapsed().as_secs_f64()
     ))?;
     if keep {
@@ -74,7 +74,7 @@ pub(crate) async fn run(keep: bool) -> anyhow::Result<()> {
 }
 
 fn tell(line: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{line}").context("nobody listens")
+    writeln!(std::io::stdout(), "{line}").context("the output cannot be written")
 }
 
 /// A clock that runs faster than the machine's.
@@ -257,14 +257,14 @@ impl Stage {
         let url = self.new_link("Sparkle Home Cleaning", Trigger::JobCompleted).await?;
         tell("")?;
         tell(
-            "Everything is left running; a minute passes in a second now, and asks go out half a minute after the close.",
+            "Everything keeps running. One second is now one minute: an ask is sent 30 seconds after a job is closed.",
         )?;
         tell(&format!("  close and reopen jobs  http://{}/", self.sandbox.address()))?;
         tell(&format!("  connect a contractor   {url}"))?;
-        tell(&format!("  is it well?            {}/healthz", self.public_url))?;
+        tell(&format!("  health check           {}/healthz", self.public_url))?;
         let config = self.write_config()?;
         tell(&format!("  ask the daemon         cargo run -- --config {} status", config.display()))?;
-        tell("Ctrl-C ends it.")
+        tell("Press Ctrl-C to stop it.")
     }
 
     /// The settings as a file, for verbs that are to find this daemon.
@@ -316,7 +316,11 @@ impl Stage {
         let allowed = self.browser.post(decide).form(&form).send().await?;
         let back = self.browser.get(location(&allowed)?).header(COOKIE, &cookie).send().await?;
         let page = back.error_for_status()?.text().await?;
-        if page.contains("is connected") { Ok(()) } else { bail!("the last page does not say so") }
+        if page.contains("is connected") {
+            Ok(())
+        } else {
+            bail!("the last page does not confirm the connection")
+        }
     }
 }
 
@@ -374,7 +378,7 @@ impl Play<'_> {
             Ok(self.skipped(&id, &walter, SkipReason::BeforeConnection).await?.then_some(()))
         })
         .await?;
-        tell(&format!("  {}’s job was finished before that: never asked about.", walter.name))?;
+        tell(&format!("  {}’s job was closed before that, so it is never asked about.", walter.name))?;
         tell("")?;
 
         self.edit_client(account, &maria, "receivesReviewRequests: false")?;
@@ -382,9 +386,12 @@ impl Play<'_> {
             self.close(account, customer)?;
         }
         tell("Five jobs are closed:")?;
-        tell(&format!("  {} ({}) and {} ({}): all is well", john.name, john.title, grace.name, grace.title))?;
-        tell(&format!("  {}: wants no review requests", maria.name))?;
-        tell(&format!("  {}: has neither a phone that takes texts nor an e-mail address", aisha.name))?;
+        tell(&format!(
+            "  {} ({}) and {} ({}): both can be asked",
+            john.name, john.title, grace.name, grace.title
+        ))?;
+        tell(&format!("  {}: does not want review requests", maria.name))?;
+        tell(&format!("  {}: has no phone that takes texts and no e-mail address", aisha.name))?;
         tell(&format!("  {}: nothing wrong yet", peter.name))?;
         let all = [&john, &maria, &peter, &aisha, &grace];
         self.until("all five seen", async || {
@@ -405,12 +412,12 @@ impl Play<'_> {
             Ok(done.then_some(()))
         })
         .await?;
-        tell("It is time. Everything is read fresh, and decided:")?;
+        tell("The half hour is over. The daemon reads everything again and decides:")?;
         tell(&format!("  {}, {} and {} are not asked.", maria.name, aisha.name, peter.name))?;
         self.until("two asks", async || Ok((self.stage.platform().asks.len() == 2).then_some(()))).await?;
         let requests = self.stage.platform().requests;
         tell(&format!(
-            "  {} and {} are asked. The platform failed twice and got {requests} requests, each ask under one id.",
+            "  {} and {} are asked. The platform failed twice, so it got {requests} requests, but only one id for each ask.",
             john.name, grace.name
         ))?;
         tell("")?;
@@ -429,7 +436,9 @@ impl Play<'_> {
     async fn ask_nobody_twice(&self, account: u64, id: &AccountId, john: &Customer) -> anyhow::Result<()> {
         let url = self.stage.new_link("Ace Plumbing", Trigger::InvoicePaid).await?;
         self.stage.walk_through(&url, account, Trigger::InvoicePaid).await?;
-        tell("Ace Plumbing changes its mind, through another link: from now on, when an invoice is paid.")?;
+        tell(
+            "Ace Plumbing chooses another trigger, through another link: from now on, customers are asked when an invoice is paid.",
+        )?;
         let invoice = self.pay(account, john)?;
         tell(&format!("  {} pays for the {}, the work he was asked about.", john.name, john.title))?;
         self.until("the last decision", async || {
@@ -444,7 +453,7 @@ impl Play<'_> {
         let joan = self.second_card(account, john)?;
         let invoice = self.pay(account, &joan)?;
         tell(&format!(
-            "Somebody in the office makes a second card, {}, with the telephone of {}; a {} is done and paid.",
+            "Somebody in the office creates a second client, {}, with the phone number of {}; a {} is done and paid.",
             joan.name, john.name, joan.title
         ))?;
         self.until("the second card", async || {
@@ -455,7 +464,7 @@ impl Play<'_> {
             Ok(skipped.then_some(()))
         })
         .await?;
-        tell("  It is the same person: not asked again for half a year.")
+        tell("  It is the same person, who is not asked again for half a year.")
     }
 
     /// Jobber tells by itself: no sweep is waited for.
@@ -464,14 +473,14 @@ impl Play<'_> {
         let (set, unset) = ([("delay".to_owned(), json!("0s"))].into(), vec![]);
         let name = "Ace Plumbing".to_owned();
         self.run(protocol::AccountSet { account: name, set, unset, body: None, secret: None }).await?;
-        tell("Jobber is to send events from now on, and Ace Plumbing wants no half hour any more.")?;
+        tell("From now on Jobber sends events, and Ace Plumbing sets its delay to zero.")?;
         let before = self.stage.platform().asks.len();
         self.close(account, peter)?;
         self.pay(account, peter)?;
         let paid = Instant::now();
         self.until("the ask", async || Ok((self.stage.platform().asks.len() > before).then_some(()))).await?;
         tell(&format!(
-            "  {} pays for the {}, which is mended now. {} ms later the ask is at the platform.",
+            "  {} pays for the {}, which is fixed now. The ask reaches the platform {} ms later.",
             peter.name,
             peter.title,
             paid.elapsed().as_millis()
@@ -494,7 +503,7 @@ impl Play<'_> {
         };
         let asked: Vec<[String; 4]> = self.stage.platform().asks.iter().map(row).collect();
         tell("\nASKED\n")?;
-        tell(&table(&["customer", "phone", "message", "id"], asked.into_iter()))?;
+        tell(&table(&["customer", "phone", "message", "id"], "Nobody was asked.", asked.into_iter()))?;
         let decisions = self.stage.context.store.decisions(id).await?;
         let clients: BTreeMap<EncodedId, String> = self.client_names(id).await?;
         let skipped = decisions.iter().filter_map(|decision| {
@@ -509,7 +518,7 @@ impl Play<'_> {
             ])
         });
         tell("\nNOT ASKED\n")?;
-        tell(&table(&["customer", "work", "reason", "in words"], skipped))
+        tell(&table(&["customer", "work", "reason", "in words"], "Everybody was asked.", skipped))
     }
 
     /// Waits until `look` finds something.

@@ -37,7 +37,7 @@ pub enum ApiError {
     #[error("Jobber refused the access token ({0})")]
     Unauthorized(Refusal),
     /// The budget of points is used up; `wait` is how long the answer says it takes to refill.
-    #[error("Jobber throttled the query, {requested} points asked, {available} left")]
+    #[error("Jobber throttled the query: it costs {requested} points, and {available} are left")]
     Throttled {
         /// Points the query would cost.
         requested: u64,
@@ -64,7 +64,7 @@ pub enum ApiError {
     },
     /// Jobber served another version than was asked for.
     #[error(
-        "Jobber served API version {served} where {API_VERSION} was asked for: install a newer jobber-reviewd"
+        "Jobber answered with API version {served} instead of {API_VERSION}: install a newer jobber-reviewd"
     )]
     WrongVersion {
         /// The version it served.
@@ -77,10 +77,10 @@ pub enum ApiError {
         detail: String,
     },
     /// Jobber's own rules say no to a mutation: nothing was done.
-    #[error("Jobber says no: {}", sentences(.0))]
+    #[error("Jobber refused the change: {}", sentences(.0))]
     Refused(Vec<UserError>),
     /// The answer fits nothing documented.
-    #[error("Jobber's answer is not understood: {detail}")]
+    #[error("Jobber's answer has an unexpected form: {detail}")]
     Unexpected {
         /// What does not fit; never a body.
         detail: String,

@@ -1,4 +1,4 @@
-//! What is counted, and by which names: Prometheus reads them on a listener of its own (`http::metrics`).
+//! What is counted, and by which names: Prometheus reads them on a listener of its own (`server/metrics.rs`).
 //!
 //! Steps count what they do through the functions here. Where nobody listens, counting costs next to nothing and leads
 //! nowhere.
@@ -40,13 +40,13 @@ series! {
     REFRESHES = Counter "jobber_reviewd_token_refreshes_total" "Refreshes of tokens, by `result`: refreshed, refused, app_refused or unanswered.";
     REQUESTS = Seconds "jobber_reviewd_request_seconds" "How long requests took, in seconds, by `to`: jobber or receiver.";
     EVENTS = Counter "jobber_reviewd_events_total" "Webhooks of Jobber's, by `result`: new, known, swept, unknown, other_topic, nonsense or refused.";
-    LAST_SUCCESS = Gauge "jobber_reviewd_account_last_success_seconds" "Seconds since everything of an account was read, by `account` and `name`; only of accounts that are to be read.";
+    LAST_SUCCESS = Gauge "jobber_reviewd_account_last_success_seconds" "Seconds since an account was last read completely, by `account` and `name`; only for active accounts.";
     ACCOUNTS = Gauge "jobber_reviewd_accounts" "Accounts, by `state`.";
-    POINTS = Gauge "jobber_reviewd_points_available" "Points left of an account's budget when Jobber last told, by `account`.";
-    CANDIDATES = Gauge "jobber_reviewd_candidates" "Finished works that wait for their moment.";
+    POINTS = Gauge "jobber_reviewd_points_available" "API points that an account had left at Jobber's last answer, by `account`.";
+    CANDIDATES = Gauge "jobber_reviewd_candidates" "Finished work that waits until it is due.";
     OUTBOX = Gauge "jobber_reviewd_outbox" "Asks on their way, by `state`: due, leased or dead.";
-    OVERDUE = Gauge "jobber_reviewd_overdue_seconds" "How long the oldest one is over its time, in seconds, by `what`: candidate or ask.";
-    ALERTS = Gauge "jobber_reviewd_alerts" "Troubles that stand, by `kind`.";
+    OVERDUE = Gauge "jobber_reviewd_overdue_seconds" "How long the oldest one is overdue, in seconds, by `what`: candidate or ask.";
+    ALERTS = Gauge "jobber_reviewd_alerts" "Open alerts, by `kind`.";
     STORE_BYTES = Gauge "jobber_reviewd_store_bytes" "Size of the store on disk, in bytes.";
     BUILD = Gauge "jobber_reviewd_build_info" "Always 1, by `version` and `api_version`.";
 }

@@ -2,11 +2,20 @@
 
 use comfy_table::{ContentArrangement, Table};
 
-/// A table; says so when there is nothing in it.
-pub(crate) fn table<const N: usize>(header: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+/// "1 ask", "2 asks".
+pub(crate) fn counted(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// A table; `none` where there are no rows.
+pub(crate) fn table<const N: usize>(
+    header: &[&str; N],
+    none: &str,
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
     let rows: Vec<_> = rows.collect();
     if rows.is_empty() {
-        return "There is nothing.".to_owned();
+        return none.to_owned();
     }
     plain(header, rows)
 }

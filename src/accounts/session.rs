@@ -45,7 +45,9 @@ pub enum SessionError {
 impl SessionError {
     /// Nothing can be read by settings that cannot be used.
     pub fn settings(error: impl std::fmt::Display) -> Self {
-        let detail = format!("the account's settings cannot be used: {error} (account show, account set)");
+        let detail = format!(
+            "the account's settings cannot be used: {error} (see `account show`, change with `account set`)"
+        );
         Self::Failed { detail, trouble: Trouble::Operator }
     }
 }
@@ -154,7 +156,8 @@ impl Session {
         let wait = self.with_budget(account, |budget| budget.wait(kind, now));
         if wait > LONGEST_WAIT {
             self.with_budget(account, Budget::give_up);
-            let detail = "the account's points are used up by others".to_owned();
+            let detail =
+                "other programs have used up the account's API points; it is tried again later".to_owned();
             return Err(SessionError::Failed {
                 detail,
                 trouble: Trouble::Outage { retry_after: Some(wait) },

@@ -15,14 +15,14 @@ const AUDITED: &str = "90d";
 
 /// Asks a contractor's customers for a review when a job in Jobber is done.
 ///
-/// Without a verb it runs the daemon. While a daemon runs, every verb reaches it through its control socket;
-/// otherwise the verb opens the store itself.
+/// Without a verb, it runs the daemon. While the daemon runs, every verb goes through its control socket; otherwise
+/// the verb opens the store itself.
 #[derive(Debug, Parser)]
 #[command(
     name = "jobber-reviewd",
     version,
-    after_help = "Exit status: 0 fine, 1 failed, 2 usage or configuration, 3 needs a human (dead connection, dead \
-                  letters, a store that is gone), 4 partly done, 5 what was named is not there.\nLogging: JOBBER_REVIEWD_LOG=debug, or as in tracing's filters; logs go to stderr."
+    after_help = "Exit status: 0 success, 1 failure, 2 wrong usage or configuration, 3 somebody must act (lost \
+                  connection, dead letters, missing store), 4 partly done, 5 not found.\nLogs go to stderr. JOBBER_REVIEWD_LOG=debug shows more; it also takes the filters of tracing."
 )]
 pub(super) struct Cli {
     /// The configuration file [default: /etc/jobber-reviewd/config.toml, if it is there]
@@ -31,7 +31,7 @@ pub(super) struct Cli {
     /// Print one JSON object or array instead of text
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// One sweep: poll, ask what is due, deliver what is due, report
+    /// Run one sweep and exit: poll Jobber, decide what is due, deliver what is due, print a report
     #[arg(long)]
     pub(super) once: bool,
     /// With --once: send nothing and store nothing, except a token that Jobber rotates
@@ -40,7 +40,7 @@ pub(super) struct Cli {
     /// With --once: only this account, by id or name
     #[arg(long, requires = "once", value_name = "ACCOUNT")]
     pub(super) account: Option<String>,
-    /// Start with an empty store although there was one before: nobody is connected then, and who was asked is forgotten
+    /// Start with an empty store even if there was one before: no account is connected then, and past asks are forgotten
     #[arg(
         long,
         conflicts_with_all = ["once", "dry_run", "account"],
@@ -64,25 +64,25 @@ pub(super) enum Verb {
         /// The file; - is stdout
         file: PathBuf,
     },
-    /// Make the store anew from an export; the daemon must be stopped, and the old store moved away
+    /// Create the store from an export; stop the daemon and move the old store away first
     Restore {
         /// The file
         file: PathBuf,
     },
-    /// How every account stands, and what to do
+    /// Show the state of every account and what to do
     Status {
         /// Show it again every two seconds, until Ctrl-C
         #[arg(long, conflicts_with = "json")]
         watch: bool,
     },
-    /// Is everything in order? Ordered checks, each with a remedy
+    /// Check the installation step by step; every problem comes with a remedy
     Doctor,
-    /// Jobber's webhooks: work is seen at once instead of with the next sweep
+    /// Jobber's webhooks: with them, finished work is seen at once, not only by the next sweep
     #[command(subcommand)]
     Events(EventsVerb),
-    /// Send a marked sample to the review platform: with a wrong signature, then signed, then the same again
+    /// Send a sample, marked as a test, to the review platform: with a wrong signature, with the right one, and a repeat
     TestEvent {
-        /// The platform of this account, by id or name
+        /// Use the review platform of this account, by id or name
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
     },
@@ -94,7 +94,7 @@ pub(super) enum Verb {
         /// Only this account, by id or name
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
-        /// Do it; without this it is only counted
+        /// Do it; without this, only count
         #[arg(long)]
         yes: bool,
     },
@@ -102,11 +102,11 @@ pub(super) enum Verb {
     Explain {
         /// A client, job or invoice by number, name or id; a phone, an e-mail, or the id of an ask
         what: String,
-        /// Read the work fresh and show the sentence as it would read now; nothing is sent
+        /// Also read the work from Jobber and show the message as it would be now; nothing is sent
         #[arg(long)]
         render: bool,
     },
-    /// A run beside an old automation (review.shadow)
+    /// Compare with an old automation that still sends (review.shadow)
     #[command(subcommand)]
     Shadow(ShadowVerb),
     /// Every decision as CSV (or --json): who was asked, who was not and why, and proof of each delivery
@@ -121,18 +121,18 @@ pub(super) enum Verb {
     /// People who are never asked
     #[command(subcommand)]
     Suppress(SuppressVerb),
-    /// Note people whom another tool has asked: they rest for review.cooldown, as if we had asked them
+    /// Import people whom another tool has asked, so that review.cooldown applies to them too
     Import {
-        /// A CSV; its first line names the columns phone, email, `asked_at` and, if it is about several, account
+        /// A CSV file with the columns phone, email, `asked_at` and, if it covers several accounts, account
         file: PathBuf,
-        /// The account, by id or name, of rows that name none
+        /// The account, by id or name, for rows without one
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
-        /// Write it down; without this it is only counted
+        /// Store the people; without this, only count
         #[arg(long)]
         yes: bool,
     },
-    /// Candidates, asks on their way, dead letters
+    /// Candidates, queued asks and dead letters
     #[command(subcommand)]
     Queue(QueueVerb),
     /// The effective settings
@@ -145,13 +145,13 @@ pub(super) enum Verb {
     },
     /// Write the man pages into a folder
     Man {
-        /// The folder; it is made if need be
+        /// The folder; it is created if it does not exist
         folder: PathBuf,
     },
-    /// Run a local Jobber to try things on
+    /// Run a local imitation of Jobber for trials
     #[cfg(feature = "demo")]
     Sandbox(SandboxArgs),
-    /// Tell the whole story on a local Jobber, in one command
+    /// Show a complete run with a local imitation of Jobber
     #[cfg(feature = "demo")]
     Demo {
         /// Leave everything running and print the addresses to click
@@ -162,11 +162,11 @@ pub(super) enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LinkVerb {
-    /// Make a link for a contractor; it is shown this once
+    /// Create a link for a contractor; it is shown only once
     Create(LinkArgs),
-    /// Every link and where it stands
+    /// List all links and their states
     List,
-    /// Take a link back
+    /// Revoke a link
     Revoke {
         /// The link's short name, lnk_…
         id: String,
@@ -175,15 +175,15 @@ pub(super) enum LinkVerb {
 
 #[derive(Debug, Args)]
 pub(super) struct LinkArgs {
-    /// Whom it is for
+    /// Who the link is for, such as "Ace Plumbing"
     pub(super) name: String,
-    /// The trigger its page proposes: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`
+    /// The trigger that is preselected on its page: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`
     #[arg(long, value_name = "TRIGGER")]
     pub(super) trigger: Option<Trigger>,
-    /// How long it works: 90m, 12h, 7d
+    /// How long the link works, such as 90m, 12h or 7d
     #[arg(long, value_name = "PERIOD", default_value = LINK_LIVES, value_parser = Period::parse)]
     pub(super) expires: Period,
-    /// Mend the connection of this account, by id or name; no other account is accepted
+    /// Reconnect this account, by id or name; the link accepts no other account
     #[arg(long, value_name = "ACCOUNT")]
     pub(super) account: Option<String>,
 }
@@ -192,43 +192,43 @@ pub(super) struct LinkArgs {
 pub(super) enum AccountVerb {
     /// Every account
     List,
-    /// One account, and what it does otherwise than the others
+    /// Show one account and its settings
     Show {
         /// The account, by id or name
         account: String,
     },
-    /// Give an account settings of its own: any key below `review`
+    /// Change settings for one account: any key below `review`
     Set {
         /// The account, by id or name
         account: String,
         /// A key and its value, as in an environment variable: `delay=4h`, `trigger=visit_completed`.
-        /// Of a key that names a file, what is in the file now is kept
+        /// For a key that names a file, the content of the file is stored now
         #[arg(value_name = "KEY=VALUE", value_parser = setting)]
         set: Vec<(String, String)>,
-        /// Go back to what the settings say for all
+        /// Remove the account's own value, so that the configuration file applies again
         #[arg(long, value_name = "KEY")]
         unset: Vec<String>,
     },
-    /// Have an account rest: nothing is read, nothing is sent, what waits is kept
+    /// Pause an account: nothing is read, nothing is sent, and what waits is kept
     Pause {
         /// The account, by id or name
         account: String,
     },
-    /// Have it go on
+    /// Resume a paused account
     Resume {
         /// The account, by id or name
         account: String,
     },
-    /// End a connection, here and in Jobber
+    /// Disconnect an account, here and in Jobber
     Disconnect {
         /// The account, by id or name
         account: String,
     },
-    /// Forget an account whose connection is over, and everything that was decided for it
+    /// Delete a disconnected account and all its decisions
     Remove {
         /// The account, by id or name
         account: String,
-        /// Do it; without this it is only counted
+        /// Do it; without this, only count
         #[arg(long)]
         yes: bool,
     },
@@ -241,29 +241,29 @@ fn setting(text: &str) -> Result<(String, String), String> {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum EventsVerb {
-    /// Have Jobber send them to `http.public_url`
+    /// Make Jobber send events to `http.public_url`
     Enable {
         /// Only for this account, by id or name
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
     },
-    /// Have Jobber send no more
+    /// Make Jobber stop sending events
     Disable {
         /// Only for this account, by id or name
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
     },
-    /// What Jobber sends, and when the last one came
+    /// Show which events Jobber sends, and when the last one arrived
     Status,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ShadowVerb {
-    /// What would have been sent, beside what the old automation sent
+    /// Compare what would have been sent with what the old automation sent
     Report {
-        /// A CSV of what it sent, with the columns of `import`
+        /// A CSV file of what the old automation sent, with the columns of `import`
         file: PathBuf,
-        /// The account, by id or name, of rows that name none
+        /// The account, by id or name, for rows without one
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
     },
@@ -271,11 +271,11 @@ pub(super) enum ShadowVerb {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SuppressVerb {
-    /// Never ask somebody
+    /// Add a person, who is then never asked
     Add {
-        /// A phone, an e-mail, or the id of a client's card in Jobber
+        /// A phone number, an e-mail address, or the id of a client in Jobber's API
         what: String,
-        /// Only this account is not to ask, by id or name; without it none is
+        /// Only for this account, by id or name; without it, for all accounts
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
         /// Why
@@ -284,11 +284,11 @@ pub(super) enum SuppressVerb {
     },
     /// Everybody on the list
     List,
-    /// Take somebody off the list
+    /// Remove a person from the list
     Remove {
-        /// As it was put on
+        /// The phone number, e-mail address or id, as it was added
         what: String,
-        /// As it was put on
+        /// The account, if one was given when it was added
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
     },
@@ -296,9 +296,9 @@ pub(super) enum SuppressVerb {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum QueueVerb {
-    /// What waits, what is on its way, what was given up
+    /// List candidates, queued asks and dead letters
     List,
-    /// Have work asked about that was found too old
+    /// Ask about work that was skipped as too old
     Release {
         /// The work: a client, job or invoice by number, name or id; a phone or an e-mail
         what: String,
@@ -308,12 +308,12 @@ pub(super) enum QueueVerb {
         /// The ask, ask_…
         id: String,
     },
-    /// Try an ask again now; resumes a receiver that said it is gone
+    /// Send an ask again now; this also resumes a receiver that answered 410 (gone)
     Retry {
         /// The ask, ask_…
         id: String,
     },
-    /// Give an ask up; its customer is not asked again
+    /// Drop an ask; its customer is not asked again
     Drop {
         /// The ask, ask_…
         id: String,
@@ -324,7 +324,7 @@ pub(super) enum QueueVerb {
 pub(super) enum ConfigVerb {
     /// Every key with its value, and where each secret comes from
     Show,
-    /// Read everything, secrets too, and say what is wrong
+    /// Read all settings and secrets, and report the first error
     Check,
 }
 
@@ -337,7 +337,7 @@ pub(super) struct SandboxArgs {
     /// Fill it with a few contractors and their week
     #[arg(long, value_name = "NAME", value_parser = ["demo"], conflicts_with_all = ["accounts", "jobs"])]
     pub(super) seed: Option<String>,
-    /// Fill it with so many accounts
+    /// Fill it with this many accounts
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) accounts: usize,
     /// With --accounts: so many jobs each

@@ -22,24 +22,24 @@ async fn look(call: &Call, checks: &mut Vec<Check>) -> Result<Result<(), &'stati
     let config = match Config::load(call.config.as_deref()) {
         Ok(config) => config,
         Err(error) => {
-            let remedy = "mend it; config check reads it again";
+            let remedy = "correct it, then run: jobber-reviewd config check";
             checks.push(Check::failed("configuration", error.to_string(), remedy));
             return Ok(Err("configuration"));
         }
     };
-    checks.push(Check::fine("configuration", "it reads"));
+    checks.push(Check::fine("configuration", "it is valid"));
     let reached = tokio::net::UnixStream::connect(&config.control.socket).await;
     if reached.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
         return Err(Stop::usage(CallError::Forbidden(config.control.socket)));
     }
     match (reached.is_ok(), Secrets::load(&config)) {
-        (true, _) => checks.push(Check::fine("daemon", "it runs, and has its secrets")),
-        (false, Ok(_)) => checks.push(Check::fine("secrets", "all are there, and only we can read them")),
+        (true, _) => checks.push(Check::fine("daemon", "it is running and has its secrets")),
+        (false, Ok(_)) => checks.push(Check::fine("secrets", "all are present and not readable by others")),
         (false, Err(error)) => {
             checks.push(Check::failed(
                 "secrets",
                 error.to_string(),
-                "or start the service: its unit has them",
+                "or start the service, which gets them from systemd",
             ));
             return Ok(Err("secrets"));
         }
@@ -50,7 +50,7 @@ async fn look(call: &Call, checks: &mut Vec<Check>) -> Result<Result<(), &'stati
             Ok(Ok(()))
         }
         Err(stop) => {
-            checks.push(Check::failed("store", stop.message, "start the daemon, or mend that"));
+            checks.push(Check::failed("store", stop.message, "fix that, or start the daemon"));
             Ok(Err("store"))
         }
     }

@@ -13,6 +13,7 @@ use crate::domain::import;
 use crate::ops::Told;
 use crate::ops::protocol::{Export, Import, ShadowCompare};
 use crate::store::{RestoreError, Store};
+use crate::text_table::counted;
 
 /// So many rows go to the daemon at once: a request has a longest size.
 const ROWS_AT_ONCE: usize = 10_000;
@@ -72,8 +73,9 @@ pub(super) async fn restore(call: &Call, file: &Path) -> Result<Status, Stop> {
         return print_json(&copied);
     }
     print_text(&format!(
-        "restored {} accounts as they were at {}; what was asked since then may be asked again, under the same ids",
-        copied.accounts, copied.made_at
+        "restored {} from the export of {}; asks made since then may be sent again, under the same ids",
+        counted(copied.accounts, "account"),
+        copied.made_at
     ))
 }
 
@@ -107,8 +109,8 @@ pub(super) async fn import_asked(
         for row in &bad {
             print_text(&format!("line {}: {}", row.line, row.problem))?;
         }
-        let then = if yes { "noted" } else { "could be noted: add --yes to do it" };
-        print_text(&format!("{} rows {then}, {} cannot be used", asked.len(), bad.len()))?;
+        let then = if yes { "imported" } else { "can be imported (add --yes to do it)" };
+        print_text(&format!("{} {then}, {} cannot be used", counted(asked.len(), "row"), bad.len()))?;
     }
     Ok(if bad.is_empty() { Status::Fine } else { Status::Partly })
 }

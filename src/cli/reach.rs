@@ -56,7 +56,7 @@ pub(super) async fn reach<V: Verb>(config: &Config, verb: &V, hear: &mut Hear<'_
             Some(secrets) => secrets,
             None => secrets.insert(Secrets::load(config).map_err(|error| {
                 Stop::usage(format!(
-                    "no daemon is running, and on its own this verb needs the secrets: {error}"
+                    "no daemon is running, and without it this verb needs the secrets: {error}"
                 ))
             })?),
         };
@@ -77,7 +77,7 @@ pub(super) async fn reach<V: Verb>(config: &Config, verb: &V, hear: &mut Hear<'_
         }
     }
     Err(Stop::usage(format!(
-        "{}, and nobody answers on control.socket {}: is it another daemon's store?",
+        "{}; no daemon answers on control.socket {}: check that store.path and control.socket belong to the same daemon",
         StoreError::Locked { path: config.store.path.clone() },
         config.control.socket.display()
     )))

@@ -51,7 +51,7 @@ pub(super) fn check(call: &Call) -> Result<Status, Stop> {
     print_text("the configuration is fine")?;
     if !reads_always {
         print_text(
-            "review.message does not read where a title, a technician or a first name is missing: then the built-in sentence is sent",
+            "review.message does not work when a title, a technician or a first name is missing: the built-in message is sent then",
         )?;
     }
     Ok(Status::Fine)

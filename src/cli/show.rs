@@ -22,6 +22,12 @@ use crate::ops::status::{AccountStatus, StatusReport};
 use crate::store::Copied;
 use crate::text_table::table;
 
+/// What is printed where there are no accounts.
+const NO_ACCOUNTS: &str = "There are no accounts. `link create NAME` creates a link to connect one.";
+
+/// What is printed where nothing matches.
+const NO_WORK: &str = "No finished work matches.";
+
 /// A reply that can be printed for people.
 pub(super) trait Show: serde::Serialize {
     /// As text.
@@ -63,7 +69,7 @@ impl Show for OnceReport {
 impl Show for NewLinkReply {
     fn text(&self) -> String {
         format!(
-            "{}\n\nSend this to the contractor. It works once, until {}; it is not shown again. Its short name is {}.",
+            "{}\n\nSend this link to the contractor. It works once, until {}, and is not shown again. Its id is {}.",
             self.url,
             instant(self.expires_at),
             self.id
@@ -73,14 +79,15 @@ impl Show for NewLinkReply {
 
 impl Show for Vec<Link> {
     fn text(&self) -> String {
-        table(&["link", "for", "trigger", "state", "expires"], self.iter().map(link))
+        let header = ["link", "for", "trigger", "state", "expires"];
+        table(&header, "There are no links. `link create NAME` creates one.", self.iter().map(link))
     }
 }
 
 impl Show for Vec<Account> {
     fn text(&self) -> String {
         let header = ["account", "name", "link's name", "trigger", "state", "connected"];
-        table(&header, self.iter().map(account))
+        table(&header, NO_ACCOUNTS, self.iter().map(account))
     }
 }
 
@@ -92,7 +99,8 @@ impl Show for AccountShown {
 
 impl Show for Vec<EventsOf> {
     fn text(&self) -> String {
-        table(&["account", "Jobber sends", "last event", "trouble"], self.iter().map(events))
+        let header = ["account", "Jobber sends", "last event", "error"];
+        table(&header, NO_ACCOUNTS, self.iter().map(events))
     }
 
     fn status(&self) -> Status {
@@ -124,13 +132,14 @@ impl Show for ShadowReport {
 
 impl Show for Vec<Suppression> {
     fn text(&self) -> String {
-        table(&["never asked", "by", "since", "note"], self.iter().map(suppression))
+        let header = ["never asked", "by", "since", "note"];
+        table(&header, "Nobody is on the list.", self.iter().map(suppression))
     }
 }
 
 impl Show for Copied {
     fn text(&self) -> String {
-        format!("exported {} accounts in {} entries", self.accounts, self.entries)
+        format!("export complete: accounts {}, store entries {}", self.accounts, self.entries)
     }
 }
 
@@ -157,7 +166,8 @@ impl Show for Vec<Explained> {
 
 impl Show for Vec<QueueRow> {
     fn text(&self) -> String {
-        table(&["what", "work", "account", "state", "when", "last answer"], self.iter().map(queue_row))
+        let header = ["what", "work", "account", "state", "when", "last answer"];
+        table(&header, "The queue is empty.", self.iter().map(queue_row))
     }
 }
 
@@ -175,24 +185,24 @@ fn shadow(report: &ShadowReport) -> String {
     let us = report
         .only_us
         .iter()
-        .map(|row| ["only us".to_owned(), row.client.clone(), instant(row.at), String::new()]);
+        .map(|row| ["only jobber-reviewd".to_owned(), row.client.clone(), instant(row.at), String::new()]);
     let them = report.only_them.iter().map(|row| {
-        let we = row.we.clone().unwrap_or_else(|| "no work known".to_owned());
-        ["only them".to_owned(), format!("line {}", row.line), instant(row.at), we]
+        let we = row.we.clone().unwrap_or_else(|| "no finished work found".to_owned());
+        ["only the old automation".to_owned(), format!("line {}", row.line), instant(row.at), we]
     });
     format!(
-        "Both asked: {}. They asked again within the cooldown: {}. They asked outside the window: {}.\n\n{}",
+        "Asks made by both: {}. The old automation asked again within the cooldown: {}; outside the window: {}.\n\n{}",
         report.both,
         lines(&report.repeats),
         lines(&report.outside_hours),
-        table(&["who asked", "whom", "when", "what we decided"], us.chain(them))
+        table(&["who asked", "whom", "when", "our decision"], "There is no difference.", us.chain(them))
     )
 }
 
 fn suppression(suppression: &Suppression) -> [String; 4] {
     [
         suppression.what.clone(),
-        suppression.account.as_ref().map_or_else(|| "anybody".to_owned(), ToString::to_string),
+        suppression.account.as_ref().map_or_else(|| "all accounts".to_owned(), ToString::to_string),
         instant(suppression.at),
         suppression.note.clone().unwrap_or_default(),
     ]
@@ -219,11 +229,11 @@ fn once(report: &OnceReport) -> String {
         ]
     });
     let header = ["account", "state", "polled", "candidates", "asked", "skipped", "deferred"];
-    let mut text = table(&header, rows);
+    let mut text = table(&header, NO_ACCOUNTS, rows);
     let OnceReport { delivered, retrying, dead, .. } = report;
-    let _ok = write!(text, "\n\n{delivered} delivered, {retrying} to be tried again, {dead} dead letters");
+    let _ok = write!(text, "\n\ndelivered: {delivered}, to be tried again: {retrying}, dead letters: {dead}");
     for error in &report.errors {
-        let _ok = write!(text, "\nnot done for {}: {}", error.account, error.error);
+        let _ok = write!(text, "\nfailed for {}: {}", error.account, error.error);
     }
     text
 }
@@ -231,7 +241,7 @@ fn once(report: &OnceReport) -> String {
 fn link(link: &Link) -> [String; 5] {
     let state = match &link.state {
         LinkState::Open => "open".to_owned(),
-        LinkState::Started { .. } => "begun".to_owned(),
+        LinkState::Started { .. } => "started".to_owned(),
         LinkState::Used { at, .. } => format!("used {}", instant(*at)),
         LinkState::Revoked { at } => format!("revoked {}", instant(*at)),
     };
@@ -262,7 +272,7 @@ fn checked(checks: &[Check]) -> String {
     let lines = checks.iter().map(|Check { name, state, detail, remedy }| {
         let mark = match state {
             CheckState::Fine => "ok    ",
-            CheckState::Unsure => "look  ",
+            CheckState::Unsure => "unsure",
             CheckState::Failed => "FAILED",
             CheckState::Skipped => "-     ",
         };
@@ -286,9 +296,9 @@ fn account_shown(shown: &AccountShown) -> String {
         .as_ref()
         .map_or_else(String::new, |problem| format!("\n\nIts settings cannot be used: {problem}"));
     format!(
-        "{name} ({label}), {id}\n{state}; connected {connected}; asks about work from {} on\n\n{}{problem}",
+        "{name} ({label}), {id}\n{state}; connected {connected}; asks about work finished since {}\n\n{}{problem}",
         instant(shown.account.asks_from),
-        table(&["key", "value", "from"], rows)
+        table(&["key", "value", "from"], "There are no settings.", rows)
     )
 }
 
@@ -302,14 +312,11 @@ fn status(report: &StatusReport) -> String {
             }
             (None, None) if account.receiver_stopped_at.is_some() => {
                 let since = maybe(account.receiver_stopped_at);
-                format!(
-                    "{}, but its receiver said at {since} that it is gone: nothing is sent",
-                    account.state
-                )
+                format!("{}, but nothing is sent: its receiver answered 410 (gone) at {since}", account.state)
             }
             (None, None) => match account.asking_fails_since {
                 Some(since) => {
-                    format!("{}, but what is due cannot be read since {}", account.state, instant(since))
+                    format!("{}, but reading due work has failed since {}", account.state, instant(since))
                 }
                 None => account.state.clone(),
             },
@@ -329,7 +336,7 @@ fn status(report: &StatusReport) -> String {
     let header =
         ["account", "state", "last success", "last event", "asked 7d", "skipped 7d", "queue", "next action"];
     let mut text = if report.running { "The daemon is running." } else { "No daemon is running." }.to_owned();
-    let _ok = write!(text, "\n\n{}", table(&header, rows));
+    let _ok = write!(text, "\n\n{}", table(&header, NO_ACCOUNTS, rows));
     if let Some(limit) = report.draft_limit {
         // One that rests is installed all the same.
         let is_installed = |state: &str| matches!(state, "connected" | "paused");
@@ -337,7 +344,7 @@ fn status(report: &StatusReport) -> String {
         let _ok = write!(text, "\n\nDraft app: {connected} of {limit} accounts (jobber.draft_app).");
     }
     let (version, until) = (&report.api_version, report.api_supported_until.strftime("%Y-%m-%d"));
-    let _ok = write!(text, "\nVersion {version} of Jobber's API is supported until {until} at least.");
+    let _ok = write!(text, "\nJobber supports API version {version} at least until {until}.");
     for alert in &report.alerts {
         let Alert { kind, since, summary, action, .. } = alert;
         let _ok = write!(text, "\n\n{kind} since {}: {summary}\n  {action}", instant(*since));
@@ -429,7 +436,7 @@ pub(super) fn audit(rows: &[Explained]) -> Result<String, csv::Error> {
 
 fn explain(explained: &[Explained]) -> String {
     if explained.is_empty() {
-        return "No finished work is known that fits.".to_owned();
+        return NO_WORK.to_owned();
     }
     let rows = explained.iter().map(|Explained { account_name, finished_local, decision, .. }| {
         [
@@ -448,7 +455,7 @@ fn explain(explained: &[Explained]) -> String {
         ]
     });
     let mut text =
-        table(&["about", "work", "account", "trigger", "finished", "what became of it", "seen"], rows);
+        table(&["about", "work", "account", "trigger", "finished", "outcome", "seen"], NO_WORK, rows);
     for row in explained {
         if let Some(sentence) = &row.would_say {
             // A String takes every write.
@@ -468,13 +475,13 @@ fn outcome(outcome: &Outcome) -> String {
 
 fn delivered(delivery: &Delivery) -> String {
     match delivery {
-        Delivery::Queued => "on its way".to_owned(),
+        Delivery::Queued => "queued for delivery".to_owned(),
         Delivery::Delivered { at, status, attempts } => {
             let attempts = if *attempts == 1 { String::new() } else { format!(", attempt {attempts}") };
             format!("delivered {} (HTTP {status}{attempts})", instant(*at))
         }
         Delivery::Dead { reason } => format!("dead letter: {reason}"),
-        Delivery::Dropped => "dropped by hand".to_owned(),
+        Delivery::Dropped => "dropped from the queue".to_owned(),
     }
 }
 
@@ -491,7 +498,7 @@ fn queue_row(row: &QueueRow) -> [String; 6] {
             self::subject(subject),
             work.to_string(),
             account.to_string(),
-            "waits for its moment".to_owned(),
+            "waiting until it is due".to_owned(),
             instant(*due_at),
             "-".to_owned(),
         ],
@@ -506,7 +513,7 @@ fn queue_row(row: &QueueRow) -> [String; 6] {
 fn entry_state(state: &EntryState, attempts: u32) -> (String, String) {
     match state {
         EntryState::Due { at } if attempts == 0 => ("to be sent".to_owned(), instant(*at)),
-        EntryState::Due { at } => (format!("to be tried again, {attempts} attempts so far"), instant(*at)),
+        EntryState::Due { at } => (format!("to be tried again, attempts so far: {attempts}"), instant(*at)),
         EntryState::Leased { until } => ("being sent".to_owned(), instant(*until)),
         EntryState::Dead { at, reason } => (format!("dead letter: {reason}"), instant(*at)),
     }

@@ -96,8 +96,11 @@ pub fn find_secret(config: &Config, name: SecretName) -> Result<(SecretString, S
         Some(path) => Ok((read_private(name, path)?, SecretSource::File(path.clone()))),
         None => Err(ConfigError::new(
             name.file_key(),
-            "the secret is not given",
-            format!("name a file there, load the credential {}, or set {variable}", name.credential()),
+            "the secret is missing",
+            format!(
+                "set it to a file with the secret, load the systemd credential {}, or set {variable}",
+                name.credential()
+            ),
         )),
     }
 }

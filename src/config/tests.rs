@@ -42,7 +42,7 @@ fn the_least_that_is_needed() {
 #[test]
 fn an_error_is_one_line_whatever_it_quotes() {
     let error = error(&changed("https://reviews.example.com", "one\\ntwo"));
-    assert_eq!(error, "http.public_url: `one two` is no address; write one such as https://example.com/path");
+    assert_eq!(error, "http.public_url: `one two` is not a URL; write one such as https://example.com/path");
 }
 
 #[test]
@@ -71,11 +71,11 @@ fn every_error_names_its_key_and_the_remedy() {
     let cases = [
         (
             with("min_rating = 4"),
-            "review.min_rating: customers must not be chosen by how they feel: Google and the FTC forbid selective asking; remove it; hold_tag holds an ask for unfinished work",
+            "review.min_rating: customers must not be chosen by how they feel: Google and the FTC forbid selective asking; remove it; to hold back asks for unfinished work, use review.hold_tag",
         ),
         (
             with("message = \"Hi {{ client.frist_name }}\""),
-            "review.message: undefined value in line 1; mend the template; the README lists what it can name",
+            "review.message: undefined value in line 1; correct the template; the documentation lists the fields it can use",
         ),
         (
             with("body_file = \"/nowhere\""),
@@ -87,19 +87,23 @@ fn every_error_names_its_key_and_the_remedy() {
         ),
         (
             with("[review.window]\nweekdays = \"9-5\""),
-            "review.window.weekdays: `9-5` gives no hours; write hours such as 09:00-20:00, or closed",
+            "review.window.weekdays: `9-5` is not a range of hours; write hours such as 09:00-20:00, or closed",
         ),
         (
             with("[review.window]\nweekdays = \"closed\"\nsaturday = \"closed\"\nsunday = \"closed\""),
-            "review.window: it never opens: nobody would be asked; give some day hours such as 09:00-20:00",
+            "review.window: it is never open, so nobody would be asked; set hours such as 09:00-20:00 for at least one day",
         ),
         (
             with("[review.window]\ntimezone = \"Middle Earth\""),
-            "review.window.timezone: `Middle Earth` is no time zone; write one such as America/Chicago",
+            "review.window.timezone: `Middle Earth` is not a known time zone; use an IANA name such as America/Chicago",
+        ),
+        (
+            with("[review.window]\ntimezone = \"America/Torronto\""),
+            "review.window.timezone: `America/Torronto` is not a known time zone; use an IANA name such as America/Toronto",
         ),
         (
             with("webhook_secret_file = \"x\"\n[store]\nretention = \"30d\""),
-            "store.retention: it is not longer than review.cooldown: who was asked would be forgotten before they may be asked again; write a year or more",
+            "store.retention: it is not longer than review.cooldown: past asks would be forgotten before the cooldown is over; raise it, or shorten review.cooldown",
         ),
         (
             changed("client_id = \"id\"", ""),
@@ -117,29 +121,33 @@ fn every_error_names_its_key_and_the_remedy() {
         ),
         (
             with("delay = \"soon\""),
-            "review.delay: `soon` is no length of time; write one such as 90s, 30m, 2h or 7d",
+            "review.delay: `soon` is not a length of time; write one such as 90s, 30m, 2h or 7d",
         ),
-        (with("delay = \"-2h\""), "review.delay: `-2h` is no length of time; "),
+        (with("delay = \"-2h\""), "review.delay: `-2h` is not a length of time; "),
         (with("delay = \"8d\""), "review.delay: 8d is not shorter than review.max_age, 7d; "),
         (
             with("trigger = \"job_done\""),
             "review.trigger: `job_done` is not known; use one of job_completed, visit_completed, ",
         ),
-        (with("include_drafts = \"yes\""), "review.include_drafts: it is "),
+        (
+            with("include_drafts = \"yes\""),
+            "review.include_drafts: it is the string \"yes\"; it must be true or false",
+        ),
+        (with("delay = 5"), "review.delay: it is the number 5; it must be a string such as \"2h\""),
         (
             with("[poll]\nschedule = \"*/5 * * * *\""),
             "poll.schedule: `*/5 * * * *` has 5 fields; write six, seconds first, such as `0 */5 * * * *` for every five minutes",
         ),
-        (with("[poll]\nschedule = \"0 99 * * * *\""), "poll.schedule: `0 99 * * * *` is no schedule; "),
+        (with("[poll]\nschedule = \"0 99 * * * *\""), "poll.schedule: `0 99 * * * *` is not a schedule; "),
         (with("[poll]\nconcurrency = 0"), "poll.concurrency: 0 is out of range; write 1 to 256"),
         (
             changed(review, "webhook_url = \"http://platform.example.com/hook\""),
-            "review.webhook_url: `http://platform.example.com/hook` is not https; only addresses on this machine may do without",
+            "review.webhook_url: `http://platform.example.com/hook` is not https; use https (http is allowed only for this machine itself)",
         ),
-        (changed(review, "webhook_url = \"platform\""), "review.webhook_url: `platform` is no address; "),
+        (changed(review, "webhook_url = \"platform\""), "review.webhook_url: `platform` is not a URL; "),
         (
             changed(review, "webhook_url = \"https://me:pw@example.com/\""),
-            "review.webhook_url: it holds a user name or password; ",
+            "review.webhook_url: it contains a user name or password; ",
         ),
         (
             changed("https://reviews.example.com", "https://example.com/reviews"),
@@ -214,6 +222,6 @@ fn a_secret_that_everybody_can_read_is_refused() {
     let missing = find_secret(&config, SecretName::StoreKey).unwrap_err().to_string();
     assert_eq!(
         missing,
-        "store.key_file: the secret is not given; name a file there, load the credential store_key, or set JOBBER_REVIEWD__STORE__KEY"
+        "store.key_file: the secret is missing; set it to a file with the secret, load the systemd credential store_key, or set JOBBER_REVIEWD__STORE__KEY"
     );
 }

@@ -18,7 +18,7 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 36_525);
 impl Period {
     /// Reads a period. A day is 24 hours.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no length of time; write one such as 90s, 30m, 2h or 7d");
+        let wrong = || format!("`{text}` is not a length of time; write one such as 90s, 30m, 2h or 7d");
         let span: Span = text.trim().parse().map_err(|_| wrong())?;
         let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
         if duration.is_negative() {
@@ -62,14 +62,16 @@ impl HttpsUrl {
     /// Reads an address.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text)
-            .map_err(|_| format!("`{text}` is no address; write one such as https://example.com/path"))?;
+            .map_err(|_| format!("`{text}` is not a URL; write one such as https://example.com/path"))?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("it holds a user name or password; take them out".to_owned());
+            return Err("it contains a user name or password; remove them".to_owned());
         }
         match url.scheme() {
             "https" => Ok(Self(url)),
             "http" if is_loopback(&url) => Ok(Self(url)),
-            _ => Err(format!("`{text}` is not https; only addresses on this machine may do without")),
+            _ => Err(format!(
+                "`{text}` is not https; use https (http is allowed only for this machine itself)"
+            )),
         }
     }
 }
@@ -108,7 +110,7 @@ impl Schedule {
         match tokio_cron_scheduler::Job::new(text, |_, _| {}) {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(_) => Err(format!(
-                "`{text}` is no schedule; write second, minute, hour, day, month and weekday, such as `0 */5 * * * *`"
+                "`{text}` is not a schedule; write second, minute, hour, day, month and weekday, such as `0 */5 * * * *`"
             )),
         }
     }
@@ -162,9 +164,9 @@ impl<'de> Deserialize<'de> for DayHours {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match String::deserialize(deserializer)?.as_str() {
             CLOSED => Ok(Self(None)),
-            text => Hours::parse(text)
-                .map(|hours| Self(Some(hours)))
-                .map_err(|error| serde::de::Error::custom(format!("`{text}` gives no hours; {error}"))),
+            text => Hours::parse(text).map(|hours| Self(Some(hours))).map_err(|error| {
+                serde::de::Error::custom(format!("`{text}` is not a range of hours; {error}"))
+            }),
         }
     }
 }
@@ -185,10 +187,26 @@ impl<'de> Deserialize<'de> for Zone {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         let zone = zone(&name).filter(|zone| zone.iana_name().is_some()).ok_or_else(|| {
-            serde::de::Error::custom(format!("`{name}` is no time zone; write one such as America/Chicago"))
+            let like = closest_zone(&name).unwrap_or_else(|| "America/Chicago".to_owned());
+            serde::de::Error::custom(format!(
+                "`{name}` is not a known time zone; use an IANA name such as {like}"
+            ))
         })?;
         Ok(Self(zone))
     }
+}
+
+/// The known time zone whose name is written most like `name`, if one is at all.
+fn closest_zone(name: &str) -> Option<String> {
+    /// From here on two names are the same word, mistyped.
+    const ALIKE: f64 = 0.9;
+
+    let alike = |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &name.to_lowercase());
+    jiff::tz::db()
+        .available()
+        .map(|known| known.as_str().to_owned())
+        .max_by(|one, other| alike(one).total_cmp(&alike(other)))
+        .filter(|known| alike(known) > ALIKE)
 }
 
 /// An amount of money in whole currency units, not negative.

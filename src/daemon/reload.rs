@@ -25,16 +25,16 @@ pub(super) async fn reload(context: &std::sync::Arc<Context>, sweeps: &mut Sweep
     match reread().map_err(anyhow::Error::from) {
         Ok(config) => match take(context, sweeps, &config).await {
             Ok(()) => tracing::info!("the settings were read again"),
-            Err(error) => tracing::error!(%error, "the settings were not taken: everything is as before"),
+            Err(error) => tracing::error!(%error, "the new settings are invalid: the old ones apply"),
         },
-        Err(error) => tracing::error!(%error, "the settings were not taken: everything is as before"),
+        Err(error) => tracing::error!(%error, "the new settings are invalid: the old ones apply"),
     }
     super::tell_systemd(&[NotifyState::Ready]);
 }
 
 async fn take(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, config: &Config) -> anyhow::Result<()> {
     for key in waiting_for_a_restart(&context.config, config)? {
-        tracing::warn!(key, "this setting changes with a restart only");
+        tracing::warn!(key, "this setting takes effect only after a restart");
     }
     // Whatever can be refused comes before anything is changed.
     let schedule = config.poll.schedule.as_str();

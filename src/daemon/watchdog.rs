@@ -68,13 +68,13 @@ pub(super) async fn feed(context: &Context, pulse: &Pulse, stop: CancellationTok
             () = tokio::time::sleep(every) => {}
         }
         if let Some(name) = pulse.stuck(Instant::now()) {
-            tracing::error!(part = name, "it does not turn any more: the watchdog is not fed");
+            tracing::error!(part = name, "this part no longer runs: systemd is not notified");
             continue;
         }
         match tokio::time::timeout(every, context.store.probe(context.clock.now())).await {
             Ok(Ok(())) => super::tell_systemd(&[NotifyState::Watchdog]),
-            Ok(Err(error)) => tracing::error!(%error, "the store does not answer: the watchdog is not fed"),
-            Err(_) => tracing::error!("the store does not answer in time: the watchdog is not fed"),
+            Ok(Err(error)) => tracing::error!(%error, "the store does not answer: systemd is not notified"),
+            Err(_) => tracing::error!("the store does not answer in time: systemd is not notified"),
         }
     }
 }

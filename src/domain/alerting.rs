@@ -12,6 +12,7 @@ use crate::domain::model::{
     Account, Alert, AlertKind, Connection, Decision, Health, LostReason, Outcome, Over, SkipReason,
 };
 use crate::domain::rules::Rules;
+use crate::text_table::counted;
 
 /// How long Jobber or a receiver may be in trouble before anybody is told: most of it heals by then.
 const GRACE: SignedDuration = SignedDuration::from_mins(30);
@@ -96,15 +97,14 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
             "",
             now,
             now,
-            format!("{connected} accounts are connected, and Jobber cuts a draft app off at more than {DRAFT_LIMIT} paying ones"),
+            format!("{connected} accounts are connected, and Jobber blocks a draft app that is installed on more than {DRAFT_LIMIT} paying accounts"),
             "publish the app in Jobber's developer centre, then set jobber.draft_app = false".to_owned(),
         ));
     }
     if now >= minus(view.version_ends, VERSION_NEAR) {
         let day = view.version_ends.strftime("%Y-%m-%d");
         let action = "install a newer jobber-reviewd before then".to_owned();
-        let words =
-            format!("Jobber supports the version of its API that this program speaks until {day} at least");
+        let words = format!("Jobber guarantees the API version that this program uses only until {day}");
         found.push(alert(AlertKind::ApiVersion, "", now, now, words, action));
     }
     found
@@ -146,30 +146,33 @@ fn of_account(view: &AccountView, now: Timestamp) -> Vec<Alert> {
             LostReason::AccountInactive => "; ask the contractor whether the Jobber plan has ended",
             _ => "",
         };
-        let summary = format!("{} is not connected any more: {reason}", account.name);
+        let summary = format!("{} is no longer connected: {reason}", account.name);
         let action = format!("send the contractor a new link{more}");
         found.push(alert(AlertKind::ConnectionLost, id, since, now, summary, action));
     }
     if *dead > 0 {
-        let summary = format!("the review platform will not get {dead} asks of {}", account.name);
-        let action = "look at them: jobber-reviewd queue list; then queue retry, or replay".to_owned();
+        let summary = format!("{} of {} could not be delivered", counted(*dead, "ask"), account.name);
+        let action = "run: jobber-reviewd queue list; then use queue retry, queue drop or replay".to_owned();
         found.push(alert(AlertKind::DeadLetters, id, now, now, summary, action));
     }
     if account.is_active()
         && let Some(weekly) = weekly.filter(|weekly| *weekly >= BUSY)
     {
         let since = health.last_finished_at.unwrap_or(account.connected_at);
-        let summary = format!("{} usually finishes {weekly:.0} works a week, and now none", account.name);
+        let summary = format!(
+            "{} usually finishes {weekly:.0} pieces of work a week, but none in the last 7 days",
+            account.name
+        );
         let action =
-            "ask whether work is still closed in Jobber, and whether the trigger is the right one".to_owned();
+            "ask the contractor whether work is still closed in Jobber, and check the trigger".to_owned();
         found.push(alert(AlertKind::NoWork, id, since, now, summary, action));
     }
     if account.is_active() && !account.endpoints.is_empty() && health.unheard >= UNHEARD {
         let since = health.last_webhook_at.unwrap_or(account.connected_at);
         let summary =
-            format!("Jobber sends no events of {} any more; sweeps find its work all the same", account.name);
+            format!("Jobber no longer sends events of {}; sweeps still find its work", account.name);
         let action =
-            format!("jobber-reviewd events disable --account {id}, then events enable --account {id}");
+            format!("run: jobber-reviewd events disable --account {id}; then: events enable --account {id}");
         found.push(alert(AlertKind::EventsStopped, id, since, now, summary, action));
     }
     for alert in &mut found {
@@ -191,9 +194,9 @@ fn jobber_unreachable(view: &View, now: Timestamp) -> Option<Alert> {
     let first = failing.iter().map(|(_, since)| *since).min();
     let first = first.filter(|first| now.duration_since(*first) >= GRACE)?;
     let error = failing.iter().find_map(|(view, _)| view.health.last_error.as_deref());
-    let (accounts, error) = (failing.len(), error.unwrap_or("what is due cannot be read"));
-    let summary = format!("{accounts} accounts cannot be read: {error}");
-    let action = "nothing: it is tried again with every sweep, and heals itself".to_owned();
+    let (accounts, error) = (failing.len(), error.unwrap_or("due work cannot be read"));
+    let summary = format!("{} cannot be read: {error}", counted(accounts, "account"));
+    let action = "nothing to do: every sweep tries again, and the problem goes away by itself".to_owned();
     let accounts = failing.iter().map(|(view, _)| view.account.id.clone()).collect();
     Some(Alert { accounts, ..alert(AlertKind::JobberUnreachable, "", first, now, summary, action) })
 }
@@ -229,14 +232,15 @@ fn of_receiver(receiver: &ReceiverView, now: Timestamp) -> Option<Alert> {
     };
     let waiting = receiver.waiting;
     let found = if let Some(since) = receiver.stopped_at {
-        let summary = format!("the receiver of {whose} says that it is gone; {waiting} asks wait");
-        let action = "mend it, then jobber-reviewd queue retry ASK, which resumes it".to_owned();
+        let summary = format!("the receiver of {whose} answered 410 (gone); asks waiting: {waiting}");
+        let action = "fix it, then run: jobber-reviewd queue retry ASK; this resumes the receiver".to_owned();
         alert(AlertKind::ReceiverGone, &receiver.id, since, now, summary, action)
     } else {
         let since = receiver.failing_since.filter(|since| now.duration_since(*since) >= GRACE)?;
         let error = receiver.last_error.as_deref().unwrap_or("no answer");
-        let summary = format!("the receiver of {whose} does not take asks ({error}); {waiting} wait");
-        let action = "mend it: asks are tried again for three days".to_owned();
+        let summary =
+            format!("the receiver of {whose} does not accept asks ({error}); asks waiting: {waiting}");
+        let action = "fix it: asks are tried again for three days and then become dead letters".to_owned();
         alert(AlertKind::ReceiverFailing, &receiver.id, since, now, summary, action)
     };
     Some(Alert { held_up: waiting, ..found })

@@ -61,7 +61,8 @@ struct Row {
 /// Reads a CSV.
 pub fn parse(text: &[u8], now: Timestamp) -> Result<Parsed, NoTable> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text);
-    let columns = reader.headers().map_err(|error| NoTable(format!("it is no table ({error})")))?.clone();
+    let columns =
+        reader.headers().map_err(|error| NoTable(format!("it is not a CSV table ({error})")))?.clone();
     let has = |name: &str| columns.iter().any(|column| column == name);
     if !has("asked_at") || !has("phone") && !has("email") {
         return Err(NoTable("columns are missing".to_owned()));
@@ -95,14 +96,14 @@ fn understand(
     now: Timestamp,
 ) -> Result<AskedBefore, &'static str> {
     let row: Row =
-        record.deserialize(Some(columns)).map_err(|_| "it has other columns than the first line")?;
+        record.deserialize(Some(columns)).map_err(|_| "its columns do not match the first line")?;
     let phone = ContactKey::phone(&row.phone);
     if phone.is_none() && !row.phone.is_empty() {
-        return Err("its phone is no number");
+        return Err("its phone is not a phone number");
     }
     let email = ContactKey::email(&row.email);
     if email.is_none() && !row.email.is_empty() {
-        return Err("its email is no address");
+        return Err("its email is not an e-mail address");
     }
     let contacts: Vec<_> = phone.into_iter().chain(email).collect();
     if contacts.is_empty() {
@@ -114,8 +115,8 @@ fn understand(
     };
     let at = row.asked_at.parse().ok().or_else(|| day(&row.asked_at));
     match at {
-        None => Err("its asked_at is neither a day such as 2026-03-10 nor an instant"),
-        Some(at) if at > now => Err("its asked_at lies ahead"),
+        None => Err("its asked_at is not a date such as 2026-03-10 or a time such as 2026-03-10T14:00:00Z"),
+        Some(at) if at > now => Err("its asked_at is in the future"),
         Some(at) => {
             let account = row.account.filter(|account| !account.is_empty());
             Ok(AskedBefore { line, account, contacts, at })
@@ -153,10 +154,10 @@ mod tests {
             bad,
             [
                 (4, "it has neither phone nor email"),
-                (5, "its email is no address"),
-                (6, "its phone is no number"),
-                (7, "its asked_at is neither a day such as 2026-03-10 nor an instant"),
-                (8, "its asked_at lies ahead"),
+                (5, "its email is not an e-mail address"),
+                (6, "its phone is not a phone number"),
+                (7, "its asked_at is not a date such as 2026-03-10 or a time such as 2026-03-10T14:00:00Z"),
+                (8, "its asked_at is in the future"),
             ]
         );
     }

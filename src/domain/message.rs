@@ -124,7 +124,7 @@ impl Texts {
         if let Some(message) = &texts.message {
             let text = message.render(&values(full.clone())).map_err(TextsError::Message)?;
             if text.trim().is_empty() {
-                let detail = "it says nothing".to_owned();
+                let detail = "its text is empty".to_owned();
                 return Err(TextsError::Message(TemplateError { detail }));
             }
         }
@@ -187,7 +187,7 @@ fn in_json(body: &Template, ask: Value) -> Result<String, TemplateError> {
     let text = body.render(&values(ask))?;
     match serde_json::from_str::<Value>(&text) {
         Ok(_) => Ok(text.trim().to_owned()),
-        Err(error) => Err(TemplateError { detail: format!("what it makes is no JSON: {error}") }),
+        Err(error) => Err(TemplateError { detail: format!("its output is not JSON: {error}") }),
     }
 }
 
@@ -358,7 +358,7 @@ mod tests {
             ("Hi {{ client.first_name", "line 1"),
             ("Hi\n{{ client.frist_name }}", "line 2"),
             ("{{ nobody }}", "undefined"),
-            ("  ", "it says nothing"),
+            ("  ", "its text is empty"),
             ("{% include '/etc/passwd' %}", "line 1"),
             (
                 "{{ range(1000000) | length }}{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
@@ -387,7 +387,7 @@ mod tests {
         let untitled =
             r#"{"title": {% if job %}{{ job.title }}{% else %}null{% endif %}, "text": {{ message }}}"#;
         assert!(refused(None, Some(untitled)).contains("undefined"), "a job can lack a title");
-        assert!(refused(None, Some("{\"a\": }")).contains("no JSON"));
+        assert!(refused(None, Some("{\"a\": }")).contains("not JSON"));
         assert_eq!(Texts::default().freeze(&ask(true)).unwrap(), serde_json::to_string(&ask(true)).unwrap());
     }
 }

@@ -235,7 +235,7 @@ fn throttled(cost: Option<Cost>) -> ApiError {
     let available = budget.currently_available;
     if requested > budget.maximum_available {
         let detail =
-            format!("it costs {requested} points, more than the {} there can be", budget.maximum_available);
+            format!("it costs {requested} points, more than the maximum of {}", budget.maximum_available);
         return ApiError::Rejected { detail };
     }
     let missing = requested.saturating_sub(available).max(1);

@@ -82,7 +82,7 @@ pub struct Granted {
 
 /// The settings cannot be made into an OAuth client.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} is no usable address")]
+#[error("{0} cannot be used: write a URL such as https://example.com")]
 pub struct BadEndpoint(&'static str);
 
 type JobberOAuth = oauth2::Client<

@@ -14,6 +14,7 @@ use crate::domain::model::{Account, Connection, Trigger};
 use crate::jobber::operations::DisconnectApp;
 use crate::outbound::secret::WebhookSecret;
 use crate::store::{Belongings, Change, Own};
+use crate::text_table::counted;
 
 /// The key that the account keeps a field of its own for: a link chooses it too.
 const TRIGGER: &str = "trigger";
@@ -117,7 +118,7 @@ pub async fn set(context: &Context, name: &str, wanted: AccountChange) -> Result
         match key.as_str() {
             TRIGGER => match value.as_str().unwrap_or_default().parse() {
                 Ok(trigger) => change.trigger = Some(trigger),
-                Err(error) => return refused(format!("trigger: {value} is no trigger; {error}")),
+                Err(error) => return refused(format!("trigger: {value} is not a trigger; {error}")),
             },
             BODY | SECRET => return refused(format!("{key}: give the name of a file")),
             _ => {
@@ -151,7 +152,7 @@ pub async fn set(context: &Context, name: &str, wanted: AccountChange) -> Result
             }
             key => {
                 return refused(format!(
-                    "--unset {key}: an account has no such key: `account show` lists its keys"
+                    "--unset {key}: there is no such key; `account show` lists the keys"
                 ));
             }
         }
@@ -192,7 +193,7 @@ pub async fn pause(context: &Context, name: &str) -> Result<Done, OpError> {
         Err(_) => "review.max_age".to_owned(),
     };
     Ok(Done::new(format!(
-        "{name} is paused: nothing is read and nothing is sent. After `account resume`, work finished meanwhile is asked about unless it is older than {max_age} by then"
+        "{name} is paused: nothing is read and nothing is sent. Work finished during the pause is asked about after `account resume`, unless it is older than {max_age} by then"
     )))
 }
 
@@ -226,19 +227,19 @@ pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> 
         Err(SessionError::Store(error)) => return Err(error.into()),
         Err(error) => {
             return Err(OpError::Failed(format!(
-                "Jobber could not be told ({error}): the account is connected as before, except for its events; try again"
+                "Jobber did not confirm it ({error}): the account is still connected, but Jobber may no longer send its events; try again"
             )));
         }
     }
     let where_to = if account.connection.is_connected() {
         "here and in Jobber"
     } else {
-        "here; Jobber had ended its side already"
+        "here; Jobber had already ended the connection"
     };
     let dropped = context.store.disconnect(&account.id, context.clock.now()).await?;
     tracing::info!(account.id = %account.id, asks = dropped, "disconnected by an operator");
     Ok(Done::new(format!(
-        "{} is disconnected, {where_to}. What waited is not asked about; {dropped} asks on their way were dropped. `account remove` forgets the account",
+        "{} is disconnected {where_to}. Waiting work is not asked about. Queued asks that were dropped: {dropped}. `account remove` deletes the account",
         account.name
     )))
 }
@@ -248,22 +249,25 @@ pub async fn remove(context: &Context, name: &str, write: bool) -> Result<Done, 
     let account = find_account(context, name).await?;
     if account.connection.is_connected() {
         return Err(OpError::Refused(format!(
-            "{} is connected: `account disconnect` it first",
+            "{} is connected: run `account disconnect` first",
             account.name
         )));
     }
     let Belongings { decisions, waiting, asks } = context.store.belongings(&account.id).await?;
-    let what =
-        format!("{decisions} decisions ({waiting} of them still waiting) and {asks} asks on their way");
+    let what = format!(
+        "{} ({waiting} still waiting) and {}",
+        counted(decisions, "decision"),
+        counted(asks, "queued ask")
+    );
     let name = &account.name;
     if !write {
-        return Ok(Done::new(format!("{name} would be forgotten, with {what}: add --yes to do it")));
+        return Ok(Done::new(format!("{name} would be deleted, with {what}: add --yes to do it")));
     }
     if !context.store.remove_account(&account.id, context.clock.now()).await? {
         return Err(OpError::Refused(format!(
-            "{name} was connected meanwhile: `account disconnect` it first"
+            "{name} was connected again in the meantime: run `account disconnect` first"
         )));
     }
     tracing::info!(account.id = %account.id, "removed by an operator");
-    Ok(Done::new(format!("{name} is forgotten, with {what}")))
+    Ok(Done::new(format!("{name} is deleted, with {what}")))
 }

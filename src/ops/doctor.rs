@@ -73,7 +73,7 @@ impl Check {
 
     /// Not looked at, for want of `what`.
     pub fn skipped(name: impl Into<String>, what: &str) -> Self {
-        Self::new(name, CheckState::Skipped, format!("depends on: {what}"), None)
+        Self::new(name, CheckState::Skipped, format!("skipped, because this check failed: {what}"), None)
     }
 
     fn unsure(name: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -99,7 +99,11 @@ pub async fn doctor(context: &Context) -> Result<Vec<Check>, OpError> {
     if !reached {
         checks.push(Check::skipped("accounts", "Jobber's API"));
     } else if known.is_empty() {
-        checks.push(Check::unsure("accounts", "none is connected", "jobber-reviewd link create NAME"));
+        checks.push(Check::unsure(
+            "accounts",
+            "no account is connected",
+            "run: jobber-reviewd link create NAME",
+        ));
     } else {
         checks.extend(accounts(context, &known).await?);
     }
@@ -110,12 +114,11 @@ pub async fn doctor(context: &Context) -> Result<Vec<Check>, OpError> {
 
 async fn store(context: &Context, now: Timestamp) -> Check {
     match context.store.probe(now).await {
-        Ok(()) => Check::fine(
-            "store",
-            format!("{} takes and gives back what is written", context.store.path().display()),
-        ),
+        Ok(()) => {
+            Check::fine("store", format!("{} can be written and read back", context.store.path().display()))
+        }
         Err(error) => {
-            Check::failed("store", error.to_string(), "mend that and start the daemon again; nothing is lost")
+            Check::failed("store", error.to_string(), "fix that and start the daemon again; nothing is lost")
         }
     }
 }
@@ -128,8 +131,8 @@ async fn jobber(context: &Context, now: Timestamp) -> Vec<Check> {
             let clock = match date.map(|date| now.duration_since(date)) {
                 None => Check::unsure(
                     "clock",
-                    "Jobber does not tell its time",
-                    "timedatectl should say: synchronized",
+                    "Jobber's answer does not contain the time",
+                    "check that timedatectl shows: System clock synchronized: yes",
                 ),
                 Some(off) if off.abs() > SKEW => Check::failed(
                     "clock",
@@ -159,7 +162,7 @@ async fn app(context: &Context) -> Result<Check, StoreError> {
     let name = "client id and secret";
     Ok(match context.session.try_app().await {
         // A refresh token that nobody gave out is refused; the app that brought it was not.
-        Err(TokenError::NeedsAuthorization(_)) | Ok(()) => Check::fine(name, "Jobber knows the app"),
+        Err(TokenError::NeedsAuthorization(_)) | Ok(()) => Check::fine(name, "Jobber accepts them"),
         Err(TokenError::Store(error)) => return Err(error),
         Err(TokenError::AppRefused { detail }) => Check::failed(
             name,
@@ -169,7 +172,7 @@ async fn app(context: &Context) -> Result<Check, StoreError> {
         Err(error @ TokenError::Unavailable { .. }) => Check::unsure(
             name,
             error.to_string(),
-            "try again; if it stays so, compare both with the app's page in Jobber",
+            "try again; if it fails again, compare both with the app's page in Jobber",
         ),
     })
 }
@@ -179,23 +182,23 @@ async fn public_url(context: &Context) -> Check {
     let redirect = format!("the app's redirect URI in Jobber must be {}", context.config.redirect_uri());
     if is_loopback(url) {
         let remedy = "fine for a trial with the sandbox; contractors need a public https address";
-        return Check::unsure(name, format!("{url} is this machine alone"), remedy);
+        return Check::unsure(name, format!("{url} can be reached only from this machine"), remedy);
     }
     match context.session.get(url.clone(), "healthz").await {
         Ok(200) => Check::unsure(
             name,
-            format!("{url} leads here, seen from this machine; {redirect}"),
-            "open it once from a phone: the way from outside cannot be tried from here",
+            format!("{url} reaches the daemon from this machine; {redirect}"),
+            "open it once from a phone: access from outside cannot be checked from here",
         ),
         Ok(status) => Check::failed(
             name,
             format!("{url}healthz answers HTTP {status}"),
-            "let the web server pass that host on to http.listen, and see that the daemon runs",
+            "make the web server forward that host to http.listen, and check that the daemon is running",
         ),
         Err(error) => Check::unsure(
             name,
             format!("{url} cannot be reached from this machine ({error}); {redirect}"),
-            "open it once from a phone; some networks do not let a machine see itself from outside",
+            "open it once from a phone; in some networks a machine cannot reach its own public address",
         ),
     }
 }
@@ -204,7 +207,7 @@ fn version(now: Timestamp) -> Check {
     let (name, end) = ("version of the API", supported_until());
     let days = end.duration_since(now).as_hours() / 24;
     let detail =
-        format!("{API_VERSION} is supported until {} at least, {days} days", end.strftime("%Y-%m-%d"));
+        format!("{API_VERSION} is supported at least until {} ({days} days left)", end.strftime("%Y-%m-%d"));
     if days < 60 {
         Check::failed(name, detail, "install a newer jobber-reviewd")
     } else {
@@ -217,11 +220,11 @@ async fn accounts(context: &Context, known: &[Account]) -> Result<Vec<Check>, St
     for account in known {
         let name = format!("account {}", account.name);
         if !account.is_active() && account.connection.is_connected() {
-            checks.push(Check::fine(name, "it rests (account resume)"));
+            checks.push(Check::fine(name, "it is paused (`account resume` resumes it)"));
             continue;
         }
         if let crate::domain::model::Connection::Disconnected { .. } = account.connection {
-            checks.push(Check::fine(name, "it was disconnected (account remove)"));
+            checks.push(Check::fine(name, "it is disconnected (`account remove` deletes it)"));
             continue;
         }
         match context.session.run(&account.id, &WhoAmI).await {
@@ -233,7 +236,7 @@ async fn accounts(context: &Context, known: &[Account]) -> Result<Vec<Check>, St
                 }
             }
             Ok(other) => {
-                let detail = format!("its token opens another account, {}", other.data.id);
+                let detail = format!("its token belongs to another account, {}", other.data.id);
                 checks.push(Check::failed(name, detail, "disconnect it, and send the contractor a new link"));
             }
             Err(SessionError::Store(error)) => return Err(error),
@@ -248,7 +251,7 @@ async fn accounts(context: &Context, known: &[Account]) -> Result<Vec<Check>, St
                 checks.push(Check::failed(
                     name,
                     detail,
-                    "wait: most of this heals itself; status shows since when",
+                    "wait: most such errors go away by themselves; `status` shows since when",
                 ));
             }
         }
@@ -259,7 +262,7 @@ async fn accounts(context: &Context, known: &[Account]) -> Result<Vec<Check>, St
     Ok(checks)
 }
 
-/// Each receiver once. It gets a ping, signed and then signed wrongly; neither asks anybody.
+/// Each receiver once. It gets a signed ping, which asks nobody.
 async fn receivers(context: &Context, known: &[Account], now: Timestamp) -> Result<Vec<Check>, StoreError> {
     // By address and secret: an account can have its own of each.
     let mut receivers: BTreeMap<_, (Receiver, Vec<&str>)> = BTreeMap::new();
@@ -292,29 +295,29 @@ async fn receivers(context: &Context, known: &[Account], now: Timestamp) -> Resu
 }
 
 fn of_ping(name: String, signed: &Attempted) -> Check {
-    let remedy = |words: &str| format!("{words}; jobber-reviewd test-event tries everything");
+    let remedy = |words: &str| format!("{words}; then run: jobber-reviewd test-event");
     match &signed.reply {
         Answer::Accepted { status } => Check::fine(name, format!("it took a signed ping (HTTP {status})")),
         Answer::Gone => Check::failed(
             name,
             "it answers 410: gone",
-            remedy("mend its address (review.webhook_url, account set)"),
+            remedy("correct its address (review.webhook_url or `account set`)"),
         ),
         Answer::Refused { status } => {
-            Check::fine(name, format!("it answers, and does not know pings (HTTP {status})"))
+            Check::fine(name, format!("it answers, but does not support pings (HTTP {status})"))
         }
         Answer::Failed { status: Some(status @ (401 | 403)), .. } => Check::failed(
             name,
             format!("it refused our signature (HTTP {status})"),
-            remedy("give the platform the content of webhook_secret"),
+            remedy("enter the content of webhook_secret on the platform"),
         ),
         Answer::Failed { status: Some(404 | 405), .. } => {
-            Check::failed(name, signed.note.clone(), remedy("the path of its address is wrong"))
+            Check::failed(name, signed.note.clone(), remedy("correct the path of its address"))
         }
         Answer::Failed { .. } => Check::failed(
             name,
             signed.note.clone(),
-            remedy("see that the platform is up, and its address right"),
+            remedy("check that the platform is up and its address is correct"),
         ),
     }
 }
@@ -323,9 +326,13 @@ async fn queue(context: &Context) -> Result<Check, StoreError> {
     let counts = context.store.outbox_counts().await?;
     let (queued, dead) =
         counts.by_account.values().fold((0, 0), |sum, count| (sum.0 + count.queued, sum.1 + count.dead));
-    let detail = format!("{queued} asks on their way, {dead} dead letters");
+    let detail = format!("queued asks: {queued}, dead letters: {dead}");
     Ok(if dead > 0 {
-        Check::failed("queue", detail, "jobber-reviewd queue list; then replay, queue retry or queue drop")
+        Check::failed(
+            "queue",
+            detail,
+            "run: jobber-reviewd queue list; then use replay, queue retry or queue drop",
+        )
     } else {
         Check::fine("queue", detail)
     })
@@ -362,12 +369,12 @@ pub async fn test_event(context: &Context, account: Option<String>) -> Result<Ve
     let mut checks = vec![of_forged(&wrong)];
     let taken = matches!(first.reply, Answer::Accepted { .. });
     checks.push(if taken {
-        Check::fine("a sample", format!("it was taken in time ({}), under the id {sample}", first.note))
+        Check::fine("a sample", format!("it was accepted ({}), with the id {sample}", first.note))
     } else {
         Check::failed(
             "a sample",
-            format!("it was not taken: {}", first.note),
-            "give the platform the content of webhook_secret, and see that it answers 2xx within 15 s",
+            format!("it was not accepted: {}", first.note),
+            "check that the platform has the content of webhook_secret and answers 2xx within 15 s",
         )
     });
     checks.push(if taken {
@@ -384,12 +391,14 @@ fn of_forged(wrong: &Attempted) -> Check {
     match &wrong.reply {
         Answer::Accepted { .. } => Check::failed(
             name,
-            format!("it was taken ({}): whoever knows the address can send asks", wrong.note),
+            format!("it was accepted ({}): anybody who knows the address can send false asks", wrong.note),
             "have the platform verify webhook-signature (Standard Webhooks)",
         ),
-        Answer::Failed { status: None, .. } => {
-            Check::failed(name, wrong.note.clone(), "see that the platform is up, and its address right")
-        }
+        Answer::Failed { status: None, .. } => Check::failed(
+            name,
+            wrong.note.clone(),
+            "check that the platform is up and its address is correct",
+        ),
         Answer::Failed { status: Some(500..), .. } => {
             Check::unsure(name, wrong.note.clone(), "the platform should answer a wrong signature with 401")
         }
@@ -405,18 +414,18 @@ fn of_repeat(again: &Attempted, id: &MessageId) -> Check {
         Answer::Accepted { .. } => Check::new(
             name,
             CheckState::Unsure,
-            format!("it was taken again ({}), as it should be", again.note),
-            Some(format!("look into the platform: {id} must be there once, not twice")),
+            format!("it was accepted again ({}), as it should be", again.note),
+            Some(format!("check on the platform: {id} must be there once, not twice")),
         ),
         Answer::Failed { status: Some(409), .. } => Check::unsure(
             name,
             "it was refused as a repeat (HTTP 409)",
-            "answer a repeat with 2xx: any other answer is tried again",
+            "make the platform answer a repeat with 2xx: after any other answer the ask is sent again",
         ),
         _ => Check::failed(
             name,
             again.note.clone(),
-            "answer a repeat with 2xx: any other answer is tried again",
+            "make the platform answer a repeat with 2xx: after any other answer the ask is sent again",
         ),
     }
 }

@@ -54,7 +54,10 @@ async fn turn(context: &Context, account: Option<String>, turn: Turn) -> Result<
     let accounts = match named(context, account).await? {
         Some(account) if turn != Turn::AsTheyAre && !account.is_active() => {
             let state = account.state();
-            return Err(OpError::Refused(format!("{} is {state}: Jobber cannot be told", account.name)));
+            return Err(OpError::Refused(format!(
+                "{} is {state}: its events cannot be changed now; `status` shows what to do",
+                account.name
+            )));
         }
         Some(account) => vec![account],
         None => context.store.accounts().await?,

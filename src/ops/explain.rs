@@ -46,13 +46,15 @@ pub async fn explain(context: &Context, what: &str, render: bool) -> Result<Vec<
 /// The sentence for one work as it would read now, or why there is none.
 async fn would_say(context: &Context, row: &Explained) -> Result<String, OpError> {
     let Some(account) = context.store.account(&row.account).await? else {
-        return Ok("the account is gone".to_owned());
+        return Ok("the account was removed".to_owned());
     };
     match context.rechecker.preview(&account, &row.decision.work, row.decision.trigger).await {
         Ok(Some(ask)) => Ok(ask.message),
-        Ok(None) => Ok("nobody to ask: Jobber has neither the work nor a client for it".to_owned()),
+        Ok(None) => {
+            Ok("there is nobody to ask: the work was deleted in Jobber, or it has no client".to_owned())
+        }
         Err(SessionError::Store(error)) => Err(error.into()),
-        Err(error) => Ok(format!("it cannot be read: {error}")),
+        Err(error) => Ok(format!("it cannot be read from Jobber: {error}")),
     }
 }
 

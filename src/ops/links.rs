@@ -8,6 +8,7 @@ use super::{Done, OpError, named};
 use crate::accounts::onboarding::NewLink;
 use crate::context::Context;
 use crate::domain::model::{Link, LinkId, Trigger};
+use crate::store::LinkRefusal;
 
 /// A new link. The address is shown this once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub async fn list(context: &Context) -> Result<Vec<Link>, OpError> {
 pub async fn revoke(context: &Context, id: &LinkId) -> Result<Done, OpError> {
     match context.store.revoke_link(id, context.clock.now()).await? {
         Ok(link) => Ok(Done::new(format!("link {} for {} is revoked", link.id, link.label))),
+        Err(LinkRefusal::Unknown) => {
+            Err(OpError::NotFound(format!("there is no link `{id}`: `link list` shows every link")))
+        }
         Err(refusal) => Err(OpError::Refused(format!("{id}: {refusal}; `link list` shows every link"))),
     }
 }

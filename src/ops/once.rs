@@ -120,7 +120,11 @@ async fn report(
             SweepOutcome::Idle => {}
             SweepOutcome::Busy => error(&account.id, "another sweep of this account is running", false),
             SweepOutcome::Resting(until) => {
-                error(&account.id, &format!("Jobber asked to be left alone until {until}"), false);
+                error(
+                    &account.id,
+                    &format!("Jobber asked for a pause until {until}; a later sweep tries again"),
+                    false,
+                );
             }
         }
     }

@@ -19,7 +19,7 @@ pub async fn suppress(
     let at = context.clock.now();
     context.store.suppress(&who, Suppression { what: what.clone(), account, note, at }).await?;
     Ok(Done::new(format!(
-        "{what} is never asked; an ask that is on its way is dropped before its next attempt"
+        "{what} is never asked from now on; an ask in the queue is dropped before its next attempt"
     )))
 }
 
@@ -30,7 +30,7 @@ pub async fn unsuppress(context: &Context, what: &str, account: Option<String>) 
         Ok(Done::new(format!("{what} can be asked again")))
     } else {
         Err(OpError::NotFound(format!(
-            "{what} is not on the list: `suppress list` shows who is, and for whom"
+            "{what} is not on the list: `suppress list` shows who is, and for which account"
         )))
     }
 }
@@ -43,7 +43,7 @@ pub async fn suppressions(context: &Context) -> Result<Vec<Suppression>, OpError
 fn contact(what: &str) -> Result<ContactKey, OpError> {
     ContactKey::of(what).ok_or_else(|| {
         OpError::Refused(format!(
-            "`{what}` is neither a phone number nor an e-mail address nor the id of a client as Jobber's API gives it"
+            "`{what}` cannot be used: give a phone number, an e-mail address, or the id of a client from Jobber's API"
         ))
     })
 }

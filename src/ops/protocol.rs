@@ -109,7 +109,7 @@ async fn carried_out<V: Verb>(request: &str, scene: Scene<'_>) -> Result<Value, 
 }
 
 fn unknown() -> Refusal {
-    let message = "the daemon does not know this request: is it another version than the command line?";
+    let message = "the daemon does not know this request: it is probably another version; restart the daemon";
     Refusal { kind: RefusalKind::Refused, message: message.to_owned() }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::model::{
     Trigger, WorkRef,
 };
 use crate::store::QueueRefusal;
+use crate::text_table::counted;
 
 /// Something that is waiting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,8 +129,8 @@ pub async fn replay(
     };
     let dead = context.store.fold_entries(vec![], pick).await?;
     if !write {
-        let count = dead.len();
-        return Ok(Done::new(format!("{count} dead letters would be sent again: add --yes to do it")));
+        let count = counted(dead.len(), "dead letter");
+        return Ok(Done::new(format!("{count} would be sent again: add --yes to do it")));
     }
     let mut due = 0;
     for id in dead {
@@ -141,7 +142,7 @@ pub async fn replay(
         }
     }
     context.bells.delivery.notify_one();
-    Ok(Done::new(format!("{due} dead letters are due now, under their old ids")))
+    Ok(Done::new(format!("{} will be sent again now, under the old ids", counted(due, "dead letter"))))
 }
 
 /// Has the one work that fits `what` asked about although it was found too old.
@@ -157,17 +158,17 @@ pub async fn release(context: &Context, what: &str) -> Result<Done, OpError> {
         }
         several => {
             return Err(OpError::Refused(format!(
-                "`{what}` matches {} works that were skipped as too old: use the id of one",
+                "`{what}` matches {} pieces of work that were skipped as too old: use the id of one of them",
                 several.len()
             )));
         }
     };
     if !context.store.release(&row.account, &row.decision.work, context.clock.now()).await? {
         return Err(OpError::Refused(format!(
-            "{} was decided about again meanwhile: look at `explain`",
+            "{} was decided again in the meantime: see `explain`",
             row.decision.work
         )));
     }
     context.bells.recheck.notify_one();
-    Ok(Done::new(format!("{} is looked at again, although it is old", row.decision.work)))
+    Ok(Done::new(format!("{} is decided again now, although it is too old", row.decision.work)))
 }

@@ -89,7 +89,7 @@ fn every_work_opted_out(asked: usize, skipped: &BTreeMap<SkipReason, usize>) -> 
     let opted_out = skipped.get(&SkipReason::WorkOptedOut).copied().unwrap_or_default();
     (asked == 0 && opted_out >= SUSPICIOUS && skipped.len() == 1).then(|| {
         format!(
-            "review requests are off on all {opted_out} jobs of this week: is that Jobber's default for new jobs? Switch it on in Jobber's settings for reviews"
+            "review requests are off for all {opted_out} jobs of the last 7 days: if that is Jobber's default for new jobs, turn it on in Jobber's settings for reviews"
         )
     })
 }
@@ -181,7 +181,9 @@ fn next_action(account: &Account, health: &Health, dead: usize, receiver_stopped
         return Some(error.clone());
     }
     if receiver_stopped {
-        return Some("the receiver says it is gone: mend it, then jobber-reviewd queue retry ASK".to_owned());
+        return Some(
+            "the receiver answered 410 (gone): fix it, then run: jobber-reviewd queue retry ASK".to_owned(),
+        );
     }
     (dead > 0).then(|| "look at the dead letters: jobber-reviewd queue list".to_owned())
 }

@@ -57,7 +57,7 @@ impl Control {
         }
         match std::fs::symlink_metadata(path) {
             Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
-            Ok(_) => return Err(std::io::Error::other("there is something else at that path")),
+            Ok(_) => return Err(std::io::Error::other("something that is not a socket is at that path")),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -81,13 +81,13 @@ impl Control {
             };
             match accepted {
                 Ok((stream, _)) if !self.may_ask(&stream) => {
-                    tracing::warn!("a stranger at the control socket was turned away");
+                    tracing::warn!("a process of another user was refused at the control socket");
                 }
                 Ok((stream, _)) => {
                     tasks.spawn(serve(stream, Arc::clone(&context)));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the control socket does not accept");
+                    tracing::warn!(%error, "the control socket cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -146,7 +146,7 @@ pub enum CallError {
     #[error("you may not use the control socket {0}: run this as root or as the daemon's user")]
     Forbidden(PathBuf),
     /// The daemon went away while it worked.
-    #[error("the daemon ended before it replied: {0}")]
+    #[error("the daemon closed the connection before it replied: {0}")]
     Broken(std::io::Error),
     /// What it told could not be kept.
     #[error("the export cannot be written: {0}")]

@@ -117,7 +117,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
             }
             Err(error) => {
                 // Out of descriptors, say: some connection will end.
-                tracing::warn!(%error, "the public listener does not accept");
+                tracing::warn!(%error, "the public listener cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

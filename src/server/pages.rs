@@ -99,17 +99,17 @@ fn title(trigger: Trigger) -> &'static str {
     match trigger {
         Trigger::JobCompleted => "When a job is closed (recommended)",
         Trigger::VisitCompleted => "After every completed visit",
-        Trigger::InvoiceCreated => "When an invoice is made",
+        Trigger::InvoiceCreated => "When an invoice is created",
         Trigger::InvoicePaid => "When an invoice is paid",
     }
 }
 
 fn explanation(trigger: Trigger) -> &'static str {
     match trigger {
-        Trigger::JobCompleted => "The work is done and nothing is open any more.",
+        Trigger::JobCompleted => "All work on the job is done.",
         Trigger::VisitCompleted => "For recurring jobs that stay open for a long time.",
         Trigger::InvoiceCreated => "The invoice is on its way to the customer.",
-        Trigger::InvoicePaid => "Only customers who have paid.",
+        Trigger::InvoicePaid => "Only customers who have paid are asked.",
     }
 }
 
@@ -153,8 +153,8 @@ const fn told(status: StatusCode, title: &'static str, what: &'static str, remed
 impl Notice {
     pub(super) const NO_SUCH_PAGE: Self = told(
         StatusCode::NOT_FOUND,
-        "There is no such page",
-        "The address is not complete, or it is wrong.",
+        "Page not found",
+        "The address is incomplete or wrong.",
         "Open the link again from the message you got it in.",
     );
     pub(super) const TOO_MANY: Self = told(
@@ -166,25 +166,25 @@ impl Notice {
     pub(super) const NO_COOKIE: Self = told(
         StatusCode::BAD_REQUEST,
         "Your browser did not send its cookie",
-        "This page needs one cookie, to know that it is you who comes back from Jobber.",
-        "Allow cookies for this site, open the link again, and use the same browser for all of it.",
+        "This page needs a cookie to recognise you when you come back from Jobber.",
+        "Allow cookies for this site, open the link again, and stay in the same browser.",
     );
     pub(super) const BAD_FORM: Self = told(
         StatusCode::BAD_REQUEST,
         "That did not come from this page",
-        "What your browser sent does not belong to the page it was shown.",
+        "Your browser sent a form that does not match this page.",
         "Open the link again and press the button.",
     );
     pub(super) const DENIED: Self = told(
         StatusCode::OK,
         "Nothing was connected",
         "You did not allow access in Jobber, so nothing was stored.",
-        "If that was a mistake, open the link again in this browser and choose to allow access.",
+        "If that was a mistake, open the link again in this browser and allow access.",
     );
     pub(super) const MARKETPLACE: Self = told(
         StatusCode::BAD_REQUEST,
         "One step is missing",
-        "You started in Jobber. This app is connected through a link that is made for you.",
+        "You started in Jobber, but this app is connected through a personal link.",
         "Ask the people who run this service for your link, and open it. Nothing was stored.",
     );
     pub(super) const NO_TOKENS: Self = told(
@@ -206,7 +206,7 @@ impl Notice {
             LinkRefusal::Unknown => told(
                 StatusCode::NOT_FOUND,
                 "This link is not known",
-                "The address is not complete, or the link was never made here.",
+                "The address is incomplete, or the link was not created here.",
                 "Open it again from the message you got it in, or ask for a new one.",
             ),
             LinkRefusal::Expired => told(
@@ -217,8 +217,8 @@ impl Notice {
             ),
             LinkRefusal::Used => told(
                 StatusCode::GONE,
-                "This link was used",
-                "It connected an account, and it works only once.",
+                "This link was already used",
+                "It has connected an account, and a link works only once.",
                 "If that was you, everything is fine. If not, tell the people who sent it.",
             ),
             LinkRefusal::Revoked => told(
@@ -231,18 +231,18 @@ impl Notice {
                 StatusCode::CONFLICT,
                 "This link is being used in another browser",
                 "Somebody pressed its button in another browser or on another device.",
-                "Go on there, or ask for a new link.",
+                "Continue there, or ask for a new link.",
             ),
             LinkRefusal::UnknownState => told(
                 StatusCode::BAD_REQUEST,
                 "This was completed already, or took too long",
-                "Jobber sent you back with an answer that is not waited for any more. Nothing was changed.",
+                "Jobber sent you back, but this attempt was already completed or has expired. Nothing was changed.",
                 "If your account is not connected yet, open the link again.",
             ),
             LinkRefusal::OtherBrowser => told(
                 StatusCode::BAD_REQUEST,
                 "Please use one browser",
-                "You came back from Jobber in another browser than the one you started in. Nothing was stored.",
+                "You started in one browser and came back from Jobber in another. Nothing was stored.",
                 "Open the link again and stay in the same browser.",
             ),
             LinkRefusal::OtherAccount { expected } => Self {
@@ -250,7 +250,7 @@ impl Notice {
                 ..told(
                     StatusCode::CONFLICT,
                     "This is another Jobber account",
-                    "The link is for one account, and you signed in to another. Nothing was stored. It is for:",
+                    "You signed in to another account than the one this link is for. Nothing was stored. The link is for:",
                     "Sign out of Jobber, sign in to that account, and open the link again.",
                 )
             },

@@ -270,16 +270,18 @@ fn failed(error: &ConnectError) -> Response {
     match error {
         ConnectError::Refused(refusal) => {
             if let LinkRefusal::OtherAccount { .. } = refusal {
-                tracing::warn!("a link for one account was used with another: nothing was stored");
+                tracing::warn!(
+                    "a link was used with another account than the one it is for; nothing was stored"
+                );
             }
             notice(Notice::of(refusal))
         }
         ConnectError::Token(error) => {
-            tracing::warn!(%error, "a callback brought no tokens");
+            tracing::warn!(%error, "Jobber gave no tokens after a callback");
             notice(Notice::NO_TOKENS)
         }
         ConnectError::Api(error) => {
-            tracing::warn!(%error, "fresh tokens did not say whose they are");
+            tracing::warn!(%error, "Jobber did not say which account the new tokens belong to");
             notice(Notice::NO_TOKENS)
         }
         ConnectError::Random(error) => broken(error),

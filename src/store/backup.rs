@@ -76,10 +76,12 @@ pub enum RestoreError {
         error: std::io::Error,
     },
     /// It is something else, or was changed or cut short.
-    #[error("it is no whole export: {0}; take another copy")]
+    #[error("the file is not a complete export: {0}; use another copy")]
     Broken(&'static str),
     /// A newer program wrote it.
-    #[error("it was made by a newer version (format {format}, schema {schema}): install that version")]
+    #[error(
+        "the export was made by a newer version (format {format}, schema {schema}): install that version"
+    )]
     Newer {
         /// Its layout.
         format: u32,
@@ -87,10 +89,10 @@ pub enum RestoreError {
         schema: u32,
     },
     /// There is a store already.
-    #[error("there is a store at {0}: move it away first, what it knows would be lost")]
+    #[error("there is a store at {0}: move it away first, because restore does not overwrite a store")]
     Occupied(std::path::PathBuf),
     /// Its tokens were sealed with another key.
-    #[error("the store key does not fit this export: give the key it was made with")]
+    #[error("the store key does not match this export: use the key of the store it was made from")]
     WrongKey,
     /// The new store failed.
     #[error(transparent)]
@@ -217,7 +219,7 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
     let mut hash = Sha256::new();
     let text = next_line(&mut export)?;
     let head: Head = serde_json::from_str(&text)
-        .map_err(|_| RestoreError::Broken("its first line says something else"))?;
+        .map_err(|_| RestoreError::Broken("its first line is not that of an export"))?;
     if head.jobber_reviewd_export > FORMAT || head.schema > SCHEMA {
         return Err(RestoreError::Newer { format: head.jobber_reviewd_export, schema: head.schema });
     }
@@ -226,7 +228,7 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
     let mut copied = Copied { made_at: head.made_at, entries: head.entries, accounts: 0 };
     for _ in 0..head.entries {
         let text = next_line(&mut export)?;
-        let broken = || RestoreError::Broken("a line of it is no entry");
+        let broken = || RestoreError::Broken("one of its lines is not an entry");
         let entry: Entry = serde_json::from_str(&text).map_err(|_| broken())?;
         let (key, value) = (STANDARD_NO_PAD.decode(entry.k), STANDARD_NO_PAD.decode(entry.v));
         let (Ok(key), Ok(value)) = (key, value) else { return Err(broken()) };
@@ -237,7 +239,7 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
     let tail: Tail = serde_json::from_str(&next_line(&mut export)?)
         .map_err(|_| RestoreError::Broken("its last line is missing"))?;
     if tail.sha256 != hex(hash) {
-        return Err(RestoreError::Broken("its checksum does not fit"));
+        return Err(RestoreError::Broken("its checksum is wrong"));
     }
     let txn = Txn::new(&database.table);
     let key_check = txn.get_raw(&key::key_check())?;
@@ -253,7 +255,7 @@ fn next_line(export: &mut impl BufRead) -> Result<String, RestoreError> {
     let mut text = String::new();
     std::io::Read::take(&mut *export, LONGEST_LINE).read_line(&mut text).map_err(|error| {
         match error.kind() {
-            std::io::ErrorKind::InvalidData => RestoreError::Broken("it is no text"),
+            std::io::ErrorKind::InvalidData => RestoreError::Broken("it is not text"),
             _ => RestoreError::Io(error),
         }
     })?;
@@ -326,12 +328,15 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         for count in 0..lines.len() {
             let cut = lines[..count].iter().fold(String::new(), |cut, line| cut + line + "\n");
-            assert!(restore(cut.as_bytes()).starts_with("it is no whole export"), "{count} lines");
+            assert!(
+                restore(cut.as_bytes()).starts_with("the file is not a complete export"),
+                "{count} lines"
+            );
         }
-        assert!(restore(&text.as_bytes()[..text.len() - 1]).starts_with("it is no whole export"));
+        assert!(restore(&text.as_bytes()[..text.len() - 1]).starts_with("the file is not a complete export"));
         let changed = text.replacen("\"v\":\"", "\"v\":\"AAAA", 1);
-        assert!(restore(changed.as_bytes()).contains("its checksum does not fit"));
-        assert!(restore(b"\xff\xfe").contains("it is no text"));
+        assert!(restore(changed.as_bytes()).contains("its checksum is wrong"));
+        assert!(restore(b"\xff\xfe").contains("it is not text"));
         let newer = text.replacen(&format!("\"schema\":{SCHEMA}"), "\"schema\":99", 1);
         assert!(restore(newer.as_bytes()).contains("install that version"));
         let left: Vec<_> = std::fs::read_dir(fixture.folder.path())

@@ -17,14 +17,14 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// There is none.
-    #[error("there is no store at {path}: start the daemon once, it makes one")]
+    #[error("there is no store at {path}: start the daemon once to create it")]
     Missing {
         /// The folder.
         path: PathBuf,
     },
     /// There was one, and it is gone: what it knew of who was asked is gone with it.
     #[error(
-        "the store {path} is gone, and with it who was asked: restore a backup (`jobber-reviewd restore FILE`), or start once with --accept-empty-store and send every contractor a new link"
+        "the store {path} is gone, and with it the record of past asks: restore a backup (`jobber-reviewd restore FILE`), or start once with --accept-empty-store and send every contractor a new link"
     )]
     Gone {
         /// The folder.
@@ -44,7 +44,7 @@ pub enum StoreError {
     },
     /// It lacks commits that it once had.
     #[error(
-        "the store {path} is a damaged or an older copy: its last {missing} commits are missing, and with them who was asked; restore a newer backup (`jobber-reviewd restore FILE`), or, if this copy was put there on purpose, remove {tally} and start again"
+        "the store {path} is damaged or an older copy (missing commits: {missing}), so the record of past asks is incomplete: restore a newer backup (`jobber-reviewd restore FILE`), or, if you put this copy there on purpose, remove {tally} and start again"
     )]
     Stale {
         /// The folder.
@@ -56,7 +56,7 @@ pub enum StoreError {
     },
     /// It belongs to another user: what we wrote there, that user's daemon could not read.
     #[error(
-        "the store {path} belongs to another user: let the running daemon do this, or do it as that user"
+        "the store {path} belongs to another user: start the daemon and try again, or run this as that user"
     )]
     Foreign {
         /// The store's folder.
@@ -71,7 +71,7 @@ pub enum StoreError {
         error: std::io::Error,
     },
     /// Its tokens were sealed with another key.
-    #[error("the store key does not fit the store {path}: give the key it was made with")]
+    #[error("the store key does not match the store {path}: use the key it was created with")]
     WrongKey {
         /// The store's folder.
         path: PathBuf,
@@ -87,7 +87,9 @@ pub enum StoreError {
         found: u32,
     },
     /// A value does not decode.
-    #[error("a value of the store cannot be read ({family}): {detail}")]
+    #[error(
+        "a value of the store cannot be read ({family}): {detail}; restore a backup (`jobber-reviewd restore FILE`)"
+    )]
     Corrupt {
         /// Which kind of value.
         family: &'static str,
@@ -98,20 +100,20 @@ pub enum StoreError {
     #[error("the store failed: {0}")]
     Database(#[from] DatabaseError),
     /// A look at it was cut off by a panic. The store itself is as it was.
-    #[error("a look at the store was cut off: {0}")]
+    #[error("reading the store was interrupted: {0}; try again")]
     CutOff(String),
     /// A token or a secret could not be sealed.
     #[error("{0} could not be sealed")]
     Unsealed(&'static str),
     /// A flush failed earlier, or the writer is gone.
-    #[error("the store no longer accepts writes ({0}); mend that and start again, nothing is lost")]
+    #[error("the store no longer accepts writes ({0}); fix that and start again, nothing is lost")]
     Failed(String),
 }
 
 fn remedy(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        _ if is_full(error) => "make room on its disk, nothing is lost",
-        std::io::ErrorKind::ReadOnlyFilesystem => "let it be written to",
+        _ if is_full(error) => "free space on its disk; nothing is lost",
+        std::io::ErrorKind::ReadOnlyFilesystem => "make its file system writable",
         _ => "check that its folder exists and belongs to this user",
     }
 }

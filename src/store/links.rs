@@ -23,7 +23,7 @@ pub enum LinkRefusal {
     #[error("this link has expired")]
     Expired,
     /// It connected an account.
-    #[error("this link was used")]
+    #[error("this link was already used")]
     Used,
     /// An admin revoked it.
     #[error("this link was revoked")]

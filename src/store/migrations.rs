@@ -23,7 +23,7 @@ pub(super) fn migrate(txn: &mut Txn<'_>, found: u32) -> Result<(), StoreError> {
         type_messages(txn)?;
     }
     if found != SCHEMA {
-        tracing::info!(from = found, to = SCHEMA, "the store is brought to this program's schema");
+        tracing::info!(from = found, to = SCHEMA, "the store was upgraded to this program's schema");
     }
     Ok(())
 }

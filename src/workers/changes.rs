@@ -64,7 +64,7 @@ impl ChangeWatcher {
                     Err(SessionError::Store(error)) => Err(error),
                     Err(error) => {
                         // The sweep of this account tells of such trouble.
-                        tracing::debug!(account.id = %account.id, %error, "what is watched could not be read");
+                        tracing::debug!(account.id = %account.id, %error, "watched changes could not be read");
                         Ok(0)
                     }
                 }
@@ -190,7 +190,10 @@ fn request(since: Timestamp) -> ChangedClients {
 }
 
 fn endless() -> SessionError {
-    SessionError::Failed { detail: "Jobber's pages do not end".to_owned(), trouble: Trouble::Answer }
+    SessionError::Failed {
+        detail: "Jobber's list of pages does not end".to_owned(),
+        trouble: Trouble::Answer,
+    }
 }
 
 /// What is told of a record; nothing of a visit that is not completed.

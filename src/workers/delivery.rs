@@ -182,7 +182,7 @@ impl Deliverer {
         let Some(Route { receiver, hours }) = self.route(account, *kind).await? else { return Ok(None) };
         let now = self.parts.clock.now();
         if *kind == MessageKind::Ask && self.parts.store.is_suppressed(id).await? {
-            tracing::info!(ask.key = %id, "dropped: an admin put its customer on the list of those who are never asked");
+            tracing::info!(ask.key = %id, "dropped: the customer was put on the list of people who are never asked");
             // An attempt that is under way is not ours to drop.
             let _dropped = self.parts.store.drop_entry(id, now).await?;
             return Ok(None);
@@ -261,7 +261,7 @@ fn tell(entry: &OutboxEntry, attempted: &Attempted, next: &Next) {
         Next::ReceiverGone => {
             tracing::error!(
                 ask.key = %key, attempt, note,
-                "the receiver says it is gone: nothing is sent until an ask is retried by hand (queue retry)"
+                "the receiver answered 410 (gone): nothing is sent to it until somebody runs queue retry"
             );
         }
     }

@@ -222,7 +222,7 @@ impl Inbox {
             }
             match self.parts.store.drop_entry(&entry.id, self.parts.clock.now()).await? {
                 Ok(()) => {
-                    tracing::info!(ask.key = %entry.id, "dropped: its customer does not want review requests any more");
+                    tracing::info!(ask.key = %entry.id, "dropped: the customer no longer wants review requests");
                     followed.dropped += 1;
                 }
                 Err(QueueRefusal::UnderWay(_)) => is_done = false,

@@ -94,7 +94,7 @@ impl Notifier {
                 Change::Stands(alert) => {
                     if !alert.told {
                         let account = alert.account.as_ref().map(AccountId::as_str);
-                        tracing::warn!(alert.kind = %alert.kind, account.id = account, since = %alert.since, "something needs attention: see status");
+                        tracing::warn!(alert.kind = %alert.kind, account.id = account, since = %alert.since, "a new alert: run jobber-reviewd status");
                     }
                     alert
                 }
@@ -115,7 +115,7 @@ impl Notifier {
 
     async fn ended(&self, alert: Alert, now: Timestamp) -> Result<Alert, StoreError> {
         let account = alert.account.as_ref().map(AccountId::as_str);
-        tracing::info!(alert.kind = %alert.kind, account.id = account, since = %alert.since, "over");
+        tracing::info!(alert.kind = %alert.kind, account.id = account, since = %alert.since, "the alert is over");
         let is_connection = matches!(
             alert.kind,
             AlertKind::ConnectionLost | AlertKind::JobberUnreachable | AlertKind::NeedsOperator
@@ -140,7 +140,7 @@ impl Notifier {
         let mut told = Vec::new();
         for alert in self.parts.store.alerts().await?.into_iter().filter(|alert| !alert.told) {
             if let Err(error) = self.send(&alert).await? {
-                tracing::warn!(alert.kind = %alert.kind, error, "the alert was not told; it is tried again in a minute");
+                tracing::warn!(alert.kind = %alert.kind, error, "the alert could not be sent; it is tried again in a minute");
                 // Another one may be taken.
                 continue;
             }
@@ -218,7 +218,7 @@ impl Notifier {
             Ok((_, url)) => url,
             Err(ConnectError::Store(error)) => return Err(error),
             Err(error) => {
-                tracing::warn!(alert.kind = %alert.kind, %error, "the alert goes out without a link");
+                tracing::warn!(alert.kind = %alert.kind, %error, "the alert is sent without a link");
                 return Ok(Value::Null);
             }
         };

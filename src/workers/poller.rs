@@ -272,7 +272,10 @@ impl Poller {
                 _ => return Ok(()),
             }
         }
-        Err(SessionError::Failed { detail: "Jobber's pages do not end".to_owned(), trouble: Trouble::Answer })
+        Err(SessionError::Failed {
+            detail: "Jobber's list of pages does not end".to_owned(),
+            trouble: Trouble::Answer,
+        })
     }
 
     /// Notes how the accounts fare, in one commit, and says it once when that changes.
@@ -322,7 +325,7 @@ fn lists(stream: Stream, start: Timestamp, window: Option<Timestamp>) -> Vec<Lis
 fn tell(id: &AccountId, before: &Health, after: &Health) {
     match (&before.last_error, &after.last_error) {
         (None, Some(error)) => {
-            tracing::warn!(account.id = %id, %error, "a sweep failed; it will be tried again with every sweep");
+            tracing::warn!(account.id = %id, %error, "a sweep failed; every sweep tries again");
         }
         (Some(_), Some(error)) => tracing::debug!(account.id = %id, %error, "a sweep failed again"),
         (Some(_), None) => tracing::info!(account.id = %id, "sweeps work again"),

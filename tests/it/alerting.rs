@@ -92,7 +92,7 @@ async fn an_outage_is_told_when_it_does_not_heal_at_once() {
     app.fault(&ace, down, 20, None);
     live(&app, 30).await;
     assert_eq!(told(&operator), raised_and_over("jobber_unreachable"));
-    assert!(operator.got()[0].json()["action"].as_str().unwrap().contains("heals itself"));
+    assert!(operator.got()[0].json()["action"].as_str().unwrap().contains("goes away by itself"));
 }
 
 #[tokio::test]
@@ -161,7 +161,7 @@ async fn an_account_that_fell_silent_is_told_of() {
     }
     assert_eq!(told(&operator), raised_and_over("no_work")[..1]);
     let summary = operator.got()[0].json()["summary"].as_str().unwrap().to_owned();
-    assert!(summary.contains("usually finishes 4 works a week"), "{summary}");
+    assert!(summary.contains("usually finishes 4 pieces of work a week"), "{summary}");
     ace.closed_job(&app);
     live(&app, 30).await;
     assert_eq!(told(&operator), raised_and_over("no_work"));

@@ -106,7 +106,11 @@ async fn broken_settings_and_open_secrets_are_told_before_anything_else_is_tried
     let said = machine.run(&["doctor"]).await;
     assert_eq!(said.status, 3);
     assert!(said.out.contains("FAILED  secrets") && said.out.contains("chmod 600"), "{}", said.out);
-    assert!(said.out.contains("everything else: depends on: secrets"), "{}", said.out);
+    assert!(
+        said.out.contains("everything else: skipped, because this check failed: secrets"),
+        "{}",
+        said.out
+    );
 
     std::fs::write(machine.path("config.toml"), "[poll]\nschedule = \"*/5 * * * *\"\n").unwrap();
     let said = machine.run(&["doctor", "--json"]).await;

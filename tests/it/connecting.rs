@@ -160,7 +160,7 @@ async fn a_link_connects_the_account_that_allowed_it() {
 
     let account = site.context.store.account(&ace.id).await.unwrap().unwrap();
     assert_eq!((account.trigger, account.label.as_str()), (Trigger::VisitCompleted, "Ace <b>&"));
-    site.get(&mut browser, &url).await.says(410, "This link was used");
+    site.get(&mut browser, &url).await.says(410, "This link was already used");
     site.get(&mut browser, &back).await.says(400, "completed already, or took too long");
 }
 

@@ -53,7 +53,7 @@ async fn an_export_of_the_running_daemon_brings_everything_back() {
     }
     let restored = machine.run(&["restore", file]).await;
     assert_eq!(restored.status, 0, "{}", restored.err);
-    assert!(restored.out.contains("restored 1 accounts as they were at "), "{}", restored.out);
+    assert!(restored.out.contains("restored 1 account from the export of "), "{}", restored.out);
 
     let daemon = machine.start().await;
     let job = machine.close_a_job();

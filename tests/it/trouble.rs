@@ -171,7 +171,7 @@ async fn an_account_that_asks_for_rest_is_left_alone() {
     let before = app.sandbox.stats(ace.number).requests;
     app.pass(minutes(5));
     let report = app.once().await;
-    assert!(report.errors[0].error.contains("left alone"), "{}", report.errors[0].error);
+    assert!(report.errors[0].error.contains("asked for a pause"), "{}", report.errors[0].error);
     assert_eq!(app.sandbox.stats(ace.number).requests, before);
     app.pass(minutes(5));
     app.sweep().await;

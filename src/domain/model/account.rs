@@ -162,10 +162,10 @@ impl LostReason {
     pub fn describe(self) -> &'static str {
         match self {
             Self::RefreshTokenRefused => {
-                "Jobber refused the refresh token (spent elsewhere, admin deactivated, plan or app changed)"
+                "Jobber refused the refresh token (used by another program, Jobber admin deactivated, plan or app changed)"
             }
             Self::RefreshInterrupted => {
-                "a refresh was cut off (a crash, or an answer that never came) and its tokens were lost"
+                "a token refresh was interrupted (a crash or a lost answer), and the new tokens were lost"
             }
             Self::DisconnectedInJobber => "the app was disconnected in Jobber",
             Self::AccountInactive => "the Jobber account is not active",

@@ -137,26 +137,24 @@ impl SkipReason {
             Self::BeforeConnection => "finished before the account was connected (or its trigger changed)",
             Self::TooOld => "finished longer ago than max_age",
             Self::NoLongerFinished => "reopened before it was asked about",
-            Self::NotFound => "Jobber does not have it any more",
-            Self::UnknownStatus => "Jobber gives it a status this version does not know",
-            Self::AlreadyAsked => "this work, or the job behind it, was asked about",
+            Self::NotFound => "it no longer exists in Jobber",
+            Self::UnknownStatus => "it has a status in Jobber that this version does not know",
+            Self::AlreadyAsked => "this work or its job was already asked about",
             Self::NoClient => "the invoice has no client",
             Self::SampleData => "one of Jobber's demo clients",
             Self::ClientArchived => "the client is archived in Jobber",
-            Self::ClientOptedOut => "the client gets no review requests (switch on the client in Jobber)",
-            Self::WorkOptedOut => "review requests are off for this work (switch in Jobber)",
+            Self::ClientOptedOut => "review requests are turned off for this client in Jobber",
+            Self::WorkOptedOut => "review requests are turned off for this job or invoice in Jobber",
             Self::NoContact => "no phone that takes texts and no e-mail address",
             Self::ClientIsLead => "the client is a lead",
-            Self::Tagged => "the client has the tag that says never (review.never_tag)",
-            Self::Disconnected => "the account was disconnected before its moment came",
-            Self::Suppressed => "this person is on the list of those who are never asked (suppress)",
-            Self::BelowMinimum => "the work came to less than review.min_total",
-            Self::TitleExcluded => {
-                "work with such a title is left out (review.only_titles, review.not_titles)"
-            }
-            Self::KindOfClient => "such clients are left out (review.clients)",
+            Self::Tagged => "the client has the tag of review.never_tag",
+            Self::Disconnected => "the account was disconnected before the ask was due",
+            Self::Suppressed => "this person must never be asked (`suppress list`)",
+            Self::BelowMinimum => "the total of the work is below review.min_total",
+            Self::TitleExcluded => "its title is excluded (review.only_titles, review.not_titles)",
+            Self::KindOfClient => "this kind of client is excluded (review.clients)",
             Self::AskedRecently => "this person was asked within review.cooldown",
-            Self::Shadow => "it would be asked about, and review.shadow is on: nothing is sent",
+            Self::Shadow => "it would be asked about, but nothing is sent because review.shadow is on",
         }
     }
 
