@@ -51,7 +51,7 @@ impl Fixture {
         fixture
     }
 
-    async fn link(&self, hash: &str, account: Option<AccountId>) {
+    pub(super) async fn link(&self, hash: &str, account: Option<AccountId>) {
         let link = Link {
             id: LinkId::new(format!("lnk_{hash}")),
             label: "Ace".into(),
@@ -64,7 +64,7 @@ impl Fixture {
         self.store.put_link(hash, link).await.unwrap();
     }
 
-    fn start(link: &str, state: &str, browser: &str) -> Start {
+    pub(super) fn start(link: &str, state: &str, browser: &str) -> Start {
         Start {
             link: link.into(),
             state: state.into(),
@@ -74,7 +74,7 @@ impl Fixture {
         }
     }
 
-    async fn connect(
+    pub(super) async fn connect(
         &self,
         link: &str,
         state: &str,
@@ -146,7 +146,7 @@ pub(super) fn unlocked<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> Re
     }
 }
 
-fn new_connection(pending: Pending, account: AccountId) -> NewConnection {
+pub(super) fn new_connection(pending: Pending, account: AccountId) -> NewConnection {
     NewConnection {
         pending,
         account,
@@ -460,69 +460,6 @@ async fn a_receiver_that_is_gone_stops_and_keeps_its_ask() {
     assert_eq!((entry.failures, entry.state), (0, EntryState::Due { at: at(6) }));
     assert_eq!(store.retry_entry(&ask, Some(receiver()), at(7)).await.unwrap(), Ok(()));
     assert_eq!(store.receiver(&receiver()).await.unwrap().stopped_at, None);
-}
-
-#[tokio::test]
-async fn a_link_connects_once() {
-    let fixture = Fixture::connected().await;
-    let refused = fixture.connect("hash", "state2", AccountId::new("other"), Trigger::JobCompleted).await;
-    assert_eq!(refused, Err(LinkRefusal::Used));
-    assert_eq!(fixture.store.accounts().await.unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn of_two_browsers_at_once_the_first_has_the_link() {
-    let fixture = Fixture::empty();
-    fixture.link("hash", None).await;
-    let store = &fixture.store;
-    let (one, two) = tokio::join!(
-        store.start_link(Fixture::start("hash", "s1", "b1"), at(0)),
-        store.start_link(Fixture::start("hash", "s2", "b2"), at(0)),
-    );
-    let outcomes = [one.unwrap(), two.unwrap()];
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
-    assert!(outcomes.contains(&Err(LinkRefusal::Elsewhere)));
-    // The first may press again, after a denial say.
-    let winner = if outcomes[0].is_ok() { "b1" } else { "b2" };
-    assert_eq!(store.start_link(Fixture::start("hash", "s3", winner), at(0)).await.unwrap(), Ok(()));
-}
-
-#[tokio::test]
-async fn a_link_that_ran_out_or_was_revoked_starts_nothing() {
-    let fixture = Fixture::empty();
-    fixture.link("hash", None).await;
-    let store = &fixture.store;
-    let start = |link: &str| store.start_link(Fixture::start(link, "s", "b"), at(60));
-    assert_eq!(start("hash").await.unwrap(), Err(LinkRefusal::Expired));
-    assert_eq!(start("nonsense").await.unwrap(), Err(LinkRefusal::Unknown));
-    store.revoke_link(&LinkId::new("lnk_hash"), at(1)).await.unwrap().unwrap();
-    assert_eq!(start("hash").await.unwrap(), Err(LinkRefusal::Revoked));
-    let unknown = store.revoke_link(&LinkId::new("lnk_nonsense"), at(1)).await.unwrap();
-    assert_eq!(unknown, Err(LinkRefusal::Unknown));
-}
-
-#[tokio::test]
-async fn a_state_counts_once_and_for_its_own_browser() {
-    let fixture = Fixture::empty();
-    fixture.link("hash", None).await;
-    let store = &fixture.store;
-    store.start_link(Fixture::start("hash", "s", "b"), at(0)).await.unwrap().unwrap();
-    assert_eq!(store.take_pending("forged", "b", at(1)).await.unwrap(), Err(LinkRefusal::UnknownState));
-    assert_eq!(store.take_pending("s", "thief", at(1)).await.unwrap(), Err(LinkRefusal::OtherBrowser));
-    assert!(store.take_pending("s", "b", at(1)).await.unwrap().is_ok());
-    assert_eq!(store.take_pending("s", "b", at(1)).await.unwrap(), Err(LinkRefusal::UnknownState));
-
-    store.start_link(Fixture::start("hash", "late", "b"), at(0)).await.unwrap().unwrap();
-    assert_eq!(store.take_pending("late", "b", at(15)).await.unwrap(), Err(LinkRefusal::UnknownState));
-}
-
-#[tokio::test]
-async fn a_link_for_a_known_account_refuses_another_one() {
-    let fixture = Fixture::connected().await;
-    fixture.link("mend", Some(id())).await;
-    let refused = fixture.connect("mend", "s2", AccountId::new("other"), Trigger::JobCompleted).await;
-    assert_eq!(refused, Err(LinkRefusal::OtherAccount { expected: "Ace Plumbing".into() }));
-    assert_eq!(fixture.store.tokens(&AccountId::new("other")).await.unwrap().map(|_| ()), None);
 }
 
 #[tokio::test]

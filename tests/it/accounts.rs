@@ -7,8 +7,7 @@ use jobber_reviewd::testing::protocol::{
     AccountDisconnect, AccountPause, AccountRemove, AccountResume, AccountSet, AccountShow, QueueRetry,
     Status, Verb,
 };
-use jobber_reviewd::testing::{AccountShown, Handed};
-use jobber_reviewd::testing::{Done, OpError};
+use jobber_reviewd::testing::{AccountShown, Done, Handed, OpError};
 use serde_json::{Value, json};
 
 use crate::support::*;

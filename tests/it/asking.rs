@@ -1,9 +1,7 @@
 //! From finished work to a signed ask, once; and why not.
 
 use jobber_reviewd::testing::model::{Outcome, SkipReason, Trigger, WorkRef};
-use jobber_reviewd::testing::once;
-use jobber_reviewd::testing::protocol::Explain;
-use jobber_reviewd::testing::{Effect, no_progress};
+use jobber_reviewd::testing::{Effect, no_progress, once};
 use jobber_sandbox::FaultKind;
 use serde_json::json;
 
@@ -576,34 +574,4 @@ async fn a_failing_account_keeps_no_other_one_waiting() {
     assert_eq!(report.errors.len(), 1);
     app.pass(hours(2));
     assert_eq!(app.once().await.delivered, 1);
-}
-
-#[tokio::test]
-async fn explain_finds_a_decision_by_everything_people_ask_with() {
-    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
-    app.pass(minutes(10));
-    let customer = ace.customer(&app);
-    let job = ace.job(&app, &customer, "Drain Cleaning", &[]);
-    ace.close(&app, &job);
-    app.sweep().await;
-    app.pass(hours(2));
-    app.sweep().await;
-    let ask = app.receiver.ids()[0].clone();
-    let words = [
-        "John Smith",
-        "smith",
-        "555-123-4567",
-        "john@example.com",
-        "#1",
-        "1",
-        &customer.id,
-        job.id.as_str(),
-        &ask,
-    ];
-    for what in words {
-        let request = Explain { what: what.to_owned(), render: false };
-        assert_eq!(app.run(request).await.unwrap().len(), 1, "{what}");
-    }
-    let request = Explain { what: "Mrs Jones".to_owned(), render: false };
-    assert_eq!(app.run(request).await.unwrap(), []);
 }

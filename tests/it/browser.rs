@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
-use jobber_reviewd::testing::Http;
-use jobber_reviewd::testing::NewLink;
 use jobber_reviewd::testing::model::Trigger;
+use jobber_reviewd::testing::{Http, NewLink};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};

@@ -3,10 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use jobber_reviewd::testing::Context;
-use jobber_reviewd::testing::Http;
-use jobber_reviewd::testing::NewLink;
 use jobber_reviewd::testing::model::{AccountId, LinkId, Trigger};
+use jobber_reviewd::testing::{Context, Http, NewLink};
 use jobber_sandbox::{CLIENT_ID, Op};
 use reqwest::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE,

@@ -1,9 +1,8 @@
 //! From the outbox to the receiver.
 
-use jobber_reviewd::testing::OpError;
-use jobber_reviewd::testing::SCHEDULE;
 use jobber_reviewd::testing::model::{DeadReason, EntryState, MessageId, Trigger};
 use jobber_reviewd::testing::protocol::{QueueDrop, QueueRetry, QueueShow, Status};
+use jobber_reviewd::testing::{OpError, SCHEDULE};
 
 use crate::support::*;
 

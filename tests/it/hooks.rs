@@ -5,15 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
-use jobber_reviewd::testing::EventsOf;
-use jobber_reviewd::testing::Followed;
-use jobber_reviewd::testing::Http;
 use jobber_reviewd::testing::model::{
     AlertKind, Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef,
 };
 use jobber_reviewd::testing::protocol::{
     AccountPause, AccountResume, AccountSet, EventsStatus, EventsTurn, Replay,
 };
+use jobber_reviewd::testing::{EventsOf, Followed, Http};
 use jobber_sandbox::{CLIENT_SECRET, FaultKind, Op};
 use serde_json::{Value, json};
 use sha2::Sha256;

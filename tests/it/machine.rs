@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jobber_reviewd::testing::StoreKey;
-use jobber_reviewd::testing::{IfMissing, Store};
+use jobber_reviewd::testing::{IfMissing, Store, StoreKey};
 use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
 use serde_json::{Value, json};
 use tokio::net::UnixDatagram;

@@ -10,11 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
-use jobber_reviewd::testing::QueueRow;
-use jobber_reviewd::testing::Window;
 use jobber_reviewd::testing::model::{Decision, LostReason, Outcome, SkipReason, Trigger, WorkRef};
 use jobber_reviewd::testing::protocol::{QueueList, QueueRetry};
-use jobber_reviewd::testing::{Concurrency, Period};
+use jobber_reviewd::testing::{Concurrency, Period, QueueRow, Window};
 use jobber_sandbox::{FaultKind, Op, Switches};
 use serde_json::{Value, json};
 

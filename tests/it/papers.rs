@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use jobber_reviewd::testing::CrashPoint;
-use jobber_reviewd::testing::{Config, KEYS};
+use jobber_reviewd::testing::{Config, CrashPoint, KEYS};
 
 use crate::guards::{files, read, root};
 

@@ -1,11 +1,10 @@
 //! Whom to ask: each person once in a while, nobody who is not to be asked.
 
-use jobber_reviewd::testing::OpError;
-use jobber_reviewd::testing::Period;
 use jobber_reviewd::testing::model::{Outcome, SkipReason, Trigger, WorkRef};
 use jobber_reviewd::testing::protocol::{
     QueueRelease, ShadowCompare, Status, SuppressAdd, SuppressList, SuppressRemove,
 };
+use jobber_reviewd::testing::{OpError, Period};
 use serde_json::json;
 
 use crate::support::*;

@@ -1,9 +1,7 @@
 //! Refreshing, rotation, and connections that end.
 
-use jobber_reviewd::testing::SweepOutcome;
-use jobber_reviewd::testing::WorkDetails;
 use jobber_reviewd::testing::model::{Connection, EncodedId, LostReason, Trigger, WorkRef};
-use jobber_reviewd::testing::{Effect, no_progress};
+use jobber_reviewd::testing::{Effect, SweepOutcome, WorkDetails, no_progress};
 use jobber_sandbox::{FaultKind, Op};
 use secrecy::ExposeSecret as _;
 use serde_json::json;

@@ -2,9 +2,7 @@
 
 use jobber_reviewd::testing::model::Trigger;
 use jobber_reviewd::testing::protocol::Status;
-use jobber_reviewd::testing::{Concurrency, Percent};
-use jobber_reviewd::testing::{Effect, no_progress};
-use jobber_reviewd::testing::{SweepOutcome, Swept};
+use jobber_reviewd::testing::{Concurrency, Effect, Percent, SweepOutcome, Swept, no_progress};
 use jobber_sandbox::{FaultKind, Op};
 use serde_json::json;
 
