@@ -46,11 +46,17 @@ pub enum ApiError {
         /// Until there are enough.
         wait: SignedDuration,
     },
-    /// Network, 429, 5xx, a waiting room: heals itself.
+    /// Network, 5xx, a waiting room: heals itself.
     #[error("Jobber did not answer ({detail})")]
     Unavailable {
         /// What happened; never a body.
         detail: String,
+        /// How long Jobber wants to be left alone, if it said so.
+        retry_after: Option<SignedDuration>,
+    },
+    /// 429: too many requests in a while, whatever they cost.
+    #[error("Jobber wants fewer requests for this account (HTTP 429)")]
+    TooMany {
         /// How long Jobber wants to be left alone, if it said so.
         retry_after: Option<SignedDuration>,
     },
@@ -69,6 +75,12 @@ pub enum ApiError {
     WrongVersion {
         /// The version it served.
         served: String,
+    },
+    /// Jobber does not serve the version that was asked for any more.
+    #[error("Jobber no longer serves API version {API_VERSION} ({detail}): install a newer jobber-reviewd")]
+    UnknownVersion {
+        /// Jobber's sentence.
+        detail: String,
     },
     /// Jobber does not accept the query.
     #[error("Jobber did not accept the query: {detail}")]

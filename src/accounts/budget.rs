@@ -4,11 +4,27 @@
 //! the app does for that account drinks from the same bucket. So the daemon keeps to a share of it: a request waits
 //! while it would take the level below what is left to others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::plus;
+
+/// Requests for one account that may begin within [`WINDOW`]: well below the 2,500 that Jobber allows to an app and an
+/// account (`api-behaviour.md` §3), because others use the app too.
+const REQUESTS: u32 = 2000;
+
+/// What Jobber counts requests over.
+const WINDOW: SignedDuration = SignedDuration::from_secs(300);
+
+/// Requests are counted together within this time.
+const COUNTED_TOGETHER: SignedDuration = SignedDuration::from_secs(10);
+
+/// How long an account rests after a first 429 that does not say how long; each further one in a row doubles it.
+const FIRST_REST: SignedDuration = SignedDuration::from_secs(60);
+
+/// And how long at most.
+const LONGEST_REST: SignedDuration = SignedDuration::from_secs(300);
 
 /// How full the bucket was, as Jobber told with an answer. In points, and points a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,16 +45,51 @@ pub struct Budget {
     level: Option<(Level, Timestamp)>,
     /// What each kind of question was reckoned to cost when it was last asked.
     costs: BTreeMap<&'static str, u64>,
+    /// When requests began, and how many at about that time.
+    begun: VecDeque<(Timestamp, u32)>,
+    /// Answers with 429 in a row.
+    refused: u32,
 }
 
 impl Budget {
     /// A budget of which nothing is known yet, and of which we may take `share` percent.
     pub fn new(share: u64) -> Self {
-        Self { share, level: None, costs: BTreeMap::new() }
+        Self { share, level: None, costs: BTreeMap::new(), begun: VecDeque::new(), refused: 0 }
     }
 
     /// How long a question of this kind has to wait from `now`. It counts as asked after that wait.
     pub fn wait(&mut self, kind: &'static str, now: Timestamp) -> SignedDuration {
+        let for_points = self.wait_for_points(kind, now);
+        for_points.max(self.wait_for_a_turn(now))
+    }
+
+    /// Jobber answered 429: how long to leave the account alone.
+    pub fn too_many(&mut self, retry_after: Option<SignedDuration>, now: Timestamp) -> SignedDuration {
+        let doubled = FIRST_REST.checked_mul(1 << self.refused.min(8)).unwrap_or(LONGEST_REST);
+        self.refused += 1;
+        // Whoever else used the app, the window is full.
+        self.begun.clear();
+        self.begun.push_back((now, 1));
+        retry_after.unwrap_or(doubled.min(LONGEST_REST))
+    }
+
+    /// Counts a request, and waits while [`WINDOW`] is full of them. A clock that was set back begins to count anew.
+    fn wait_for_a_turn(&mut self, now: Timestamp) -> SignedDuration {
+        self.begun.retain(|(at, _)| *at <= now && now.duration_since(*at) < WINDOW);
+        let wait = match self.begun.front() {
+            Some((oldest, _)) if self.begun.iter().map(|(_, count)| count).sum::<u32>() >= REQUESTS => {
+                WINDOW - now.duration_since(*oldest)
+            }
+            _ => SignedDuration::ZERO,
+        };
+        match self.begun.back_mut() {
+            Some((at, count)) if now.duration_since(*at) < COUNTED_TOGETHER => *count += 1,
+            _ => self.begun.push_back((now, 1)),
+        }
+        wait
+    }
+
+    fn wait_for_points(&mut self, kind: &'static str, now: Timestamp) -> SignedDuration {
         let cost = self.costs.get(kind).copied().unwrap_or_default();
         let Some((level, at)) = self.level else { return SignedDuration::ZERO };
         // Whoever was told to wait stands in front.
@@ -69,6 +120,7 @@ impl Budget {
 
     /// Notes what Jobber told with the answer to a question of this kind.
     pub fn note(&mut self, kind: &'static str, cost: u64, level: Level, now: Timestamp) {
+        self.refused = 0;
         self.costs.insert(kind, cost);
         self.level = Some((level, now));
     }
@@ -86,6 +138,28 @@ mod tests {
 
     fn level(available: u64) -> Level {
         Level { maximum: 10_000, available, rate: 500 }
+    }
+
+    #[test]
+    fn requests_stay_below_what_jobber_counts() {
+        let mut budget = Budget::new(100);
+        for number in 0..i64::from(REQUESTS) {
+            assert_eq!(budget.wait("jobs", at(number * 10)), SignedDuration::ZERO);
+        }
+        let wait = budget.wait("jobs", at(20_000));
+        assert_eq!(wait, SignedDuration::from_secs(280), "until the first ones leave the window");
+        assert_eq!(budget.wait("jobs", at(301_000)), SignedDuration::ZERO);
+        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::ZERO, "a clock that was set back");
+    }
+
+    #[test]
+    fn a_429_without_a_time_is_left_alone_for_longer_and_longer() {
+        let mut budget = Budget::new(100);
+        let rests: Vec<i64> = (0..5).map(|_| budget.too_many(None, at(0)).as_secs()).collect();
+        assert_eq!(rests, [60, 120, 240, 300, 300]);
+        assert_eq!(budget.too_many(Some(SignedDuration::from_secs(7)), at(0)).as_secs(), 7);
+        budget.note("jobs", 1, level(100), at(0));
+        assert_eq!(budget.too_many(None, at(0)).as_secs(), 60, "an answer in between begins anew");
     }
 
     #[test]

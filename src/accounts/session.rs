@@ -135,6 +135,12 @@ impl Session {
                     waits += 1;
                     continue;
                 }
+                ApiError::TooMany { retry_after } => {
+                    let now = self.clock.now();
+                    let rest = self.with_budget(account, |budget| budget.too_many(retry_after, now));
+                    let trouble = Trouble::Outage { retry_after: Some(rest) };
+                    return Err(SessionError::Failed { trouble, detail: error.to_string() });
+                }
                 ApiError::Unauthorized(Refusal::Disconnected) => LostReason::DisconnectedInJobber,
                 ApiError::Unauthorized(Refusal::Inactive) => LostReason::AccountInactive,
                 error => {
@@ -190,11 +196,15 @@ impl Session {
 
 fn trouble_of(error: &ApiError) -> Trouble {
     match error {
-        ApiError::Unavailable { retry_after, .. } => Trouble::Outage { retry_after: *retry_after },
+        ApiError::Unavailable { retry_after, .. } | ApiError::TooMany { retry_after } => {
+            Trouble::Outage { retry_after: *retry_after }
+        }
         ApiError::Throttled { wait, .. } => Trouble::Outage { retry_after: Some(*wait) },
         // A fresh token that is refused: the grant just gave it, so it lives. Something in between is broken.
         ApiError::Unauthorized(_) => Trouble::Outage { retry_after: None },
-        ApiError::Hidden { .. } | ApiError::WrongVersion { .. } => Trouble::Operator,
+        ApiError::Hidden { .. } | ApiError::WrongVersion { .. } | ApiError::UnknownVersion { .. } => {
+            Trouble::Operator
+        }
         ApiError::Refused(errors) => Trouble::Refused(errors.clone()),
         ApiError::Rejected { .. } | ApiError::Unexpected { .. } => Trouble::Answer,
     }
@@ -205,7 +215,7 @@ fn from_token(error: TokenError) -> SessionError {
         TokenError::NeedsAuthorization(reason) => return SessionError::NeedsAuthorization(reason),
         TokenError::Store(error) => return SessionError::Store(error),
         TokenError::AppRefused { .. } => Trouble::Operator,
-        TokenError::Unavailable { .. } => Trouble::Outage { retry_after: None },
+        TokenError::CodeRefused | TokenError::Unavailable { .. } => Trouble::Outage { retry_after: None },
     };
     SessionError::Failed { detail: error.to_string(), trouble }
 }

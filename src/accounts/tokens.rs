@@ -55,6 +55,9 @@ pub enum TokenError {
     /// Only the contractor can mend it.
     #[error("the connection needs authorization: {0}")]
     NeedsAuthorization(LostReason),
+    /// The code of a callback does not count: it was used, or is too old.
+    #[error("Jobber refused the authorization code: open the link again")]
+    CodeRefused,
     /// Jobber does not accept the app itself: client id or secret.
     #[error("Jobber refused the app ({detail}): check jobber.client_id and the client secret")]
     AppRefused {
@@ -78,6 +81,7 @@ impl From<EndpointError> for TokenError {
     fn from(error: EndpointError) -> Self {
         match error {
             EndpointError::GrantRefused => Self::NeedsAuthorization(LostReason::RefreshTokenRefused),
+            EndpointError::CodeRefused => Self::CodeRefused,
             EndpointError::AppRefused { detail } => Self::AppRefused { detail },
             EndpointError::Unavailable { detail, answered } => Self::Unavailable { detail, answered },
         }

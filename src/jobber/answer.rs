@@ -165,7 +165,10 @@ pub(super) fn sort<T: DeserializeOwned>(head: &Head, body: &[u8]) -> Result<Answ
     if head.status == 401 {
         return Err(ApiError::Unauthorized(Refusal::Unrecognised));
     }
-    if head.status == 429 || head.status >= 500 {
+    if head.status == 429 {
+        return Err(ApiError::TooMany { retry_after: head.retry_after });
+    }
+    if head.status >= 500 {
         let detail = format!("HTTP {}", head.status);
         return Err(ApiError::Unavailable { detail, retry_after: head.retry_after });
     }
@@ -181,8 +184,17 @@ pub(super) fn sort<T: DeserializeOwned>(head: &Head, body: &[u8]) -> Result<Answ
         }
         Err(error) => return Err(ApiError::Unexpected { detail: misfit(&error) }),
     };
+    if head.status == 404
+        && let Some(detail) = words.as_ref().filter(|words| words.contains("does not exist"))
+    {
+        return Err(ApiError::UnknownVersion { detail: detail.clone() });
+    }
     if let Some(detail) = words {
         return Err(ApiError::Unavailable { detail, retry_after: head.retry_after });
+    }
+    // A missing token hides the data like a missing scope does, and is told apart by the code alone.
+    if rest.errors.iter().any(|error| error.extensions.code.as_deref() == Some("UNAUTHENTICATED")) {
+        return Err(ApiError::Unauthorized(Refusal::Unrecognised));
     }
     if rest.errors.iter().any(|error| error.extensions.code.as_deref() == Some("THROTTLED")) {
         return Err(throttled(rest.extensions.cost));
@@ -318,7 +330,9 @@ mod tests {
         let document =
             json!({"data": null, "errors": [{"message": "Field 'updatedAt' doesn't exist on type 'Task'"}]});
         assert!(matches!(error(200, &document), ApiError::Rejected { .. }));
-        for status in [429, 500, 502, 503] {
+        let crowded = json!({"message": "Too many requests"});
+        assert!(matches!(error(429, &crowded), ApiError::TooMany { .. }));
+        for status in [500, 502, 503] {
             assert!(matches!(
                 error(status, &json!({"message": "Service temporarily unavailable"})),
                 ApiError::Unavailable { .. }

@@ -37,9 +37,12 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 /// Why the token endpoint gave no tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// The refresh token or the code does not count.
-    #[error("Jobber says that the token is not valid")]
+    /// The refresh token does not count.
+    #[error("Jobber says that the refresh token is not valid")]
     GrantRefused,
+    /// The code of a callback does not count: it was used, or is too old.
+    #[error("Jobber says that the authorization code is not valid")]
+    CodeRefused,
     /// Jobber does not accept the app itself: client id or secret.
     #[error("Jobber refused the app ({detail}): check jobber.client_id and the client secret")]
     AppRefused {
@@ -143,6 +146,10 @@ impl TokenResponse for JobberTokens {
 enum Sorted {
     #[error("the refresh token is not valid")]
     GrantRefused,
+    #[error("the authorization code is not valid")]
+    CodeRefused,
+    #[error("client id and secret do not match an app")]
+    AppRefused,
     #[error("{0}")]
     Unanswered(String),
     #[error("{0}")]
@@ -246,6 +253,8 @@ impl Transport {
                 Ok(response)
             }
             Kind::GrantRefused => Err(Sorted::GrantRefused),
+            Kind::CodeRefused => Err(Sorted::CodeRefused),
+            Kind::AppRefused => Err(Sorted::AppRefused),
             Kind::Meaningless => {
                 let detail = format!("HTTP {} without a token", status.as_u16());
                 // A success that cannot be read may have rotated.
@@ -265,6 +274,10 @@ enum Kind {
     ForTheLibrary(reqwest::StatusCode),
     /// The documented refusal of a refresh token.
     GrantRefused,
+    /// The refusal of a code.
+    CodeRefused,
+    /// The refusal of the app itself: the same status as that of a refresh token.
+    AppRefused,
     /// Anything else.
     Meaningless,
 }
@@ -278,11 +291,12 @@ fn sort(status: u16, body: &[u8]) -> Kind {
         error: Option<String>,
     }
 
-    if status == 401
-        && std::str::from_utf8(body)
-            .is_ok_and(|text| text.to_lowercase().contains("refresh token is not valid"))
-    {
-        return Kind::GrantRefused;
+    let words = std::str::from_utf8(body).unwrap_or_default().to_lowercase();
+    match status {
+        401 if words.contains("refresh token is not valid") => return Kind::GrantRefused,
+        401 if words.contains("do not match an existing application") => return Kind::AppRefused,
+        400 if words.contains("authorization code was not valid") => return Kind::CodeRefused,
+        _ => {}
     }
     let shape = serde_json::from_slice::<Shape>(body).ok();
     match shape {
@@ -299,6 +313,10 @@ fn sort(status: u16, body: &[u8]) -> Kind {
 fn endpoint_error(error: &RequestTokenError<Sorted, BasicErrorResponse>) -> EndpointError {
     match error {
         RequestTokenError::Request(Sorted::GrantRefused) => EndpointError::GrantRefused,
+        RequestTokenError::Request(Sorted::CodeRefused) => EndpointError::CodeRefused,
+        RequestTokenError::Request(refused @ Sorted::AppRefused) => {
+            EndpointError::AppRefused { detail: refused.to_string() }
+        }
         RequestTokenError::Request(Sorted::Unanswered(detail)) => {
             EndpointError::Unavailable { detail: detail.clone(), answered: false }
         }
@@ -380,6 +398,9 @@ mod tests {
     fn only_a_refusal_is_a_refusal() {
         let refusal: &[u8] = b"The provided refresh token is not valid";
         assert_eq!(sort(401, refusal), Kind::GrantRefused);
+        let stranger: &[u8] = b"The provided client id and secret do not match an existing application";
+        assert_eq!(sort(401, stranger), Kind::AppRefused, "the same status, told by its words alone");
+        assert_eq!(sort(400, b"The provided authorization code was not valid."), Kind::CodeRefused);
         let for_the_library =
             |status, body: &str| matches!(sort(status, body.as_bytes()), Kind::ForTheLibrary(_));
         assert!(for_the_library(200, r#"{"access_token":"a","refresh_token":"r"}"#));

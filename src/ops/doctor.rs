@@ -169,7 +169,7 @@ async fn app(context: &Context) -> Result<Check, StoreError> {
             format!("Jobber refused the app: {detail}"),
             "copy jobber.client_id and the client secret from the app's page in Jobber's developer centre",
         ),
-        Err(error @ TokenError::Unavailable { .. }) => Check::unsure(
+        Err(error @ (TokenError::CodeRefused | TokenError::Unavailable { .. })) => Check::unsure(
             name,
             error.to_string(),
             "try again; if it fails again, compare both with the app's page in Jobber",

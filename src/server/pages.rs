@@ -193,6 +193,12 @@ impl Notice {
         "You allowed access, but Jobber did not confirm it to us. Nothing was stored.",
         "Open the link again in this browser in a minute. If it happens again, tell the people who sent it.",
     );
+    pub(super) const CODE_REFUSED: Self = told(
+        StatusCode::BAD_GATEWAY,
+        "Jobber did not accept this attempt",
+        "The permission that Jobber gave was used already or is too old. Nothing was stored.",
+        "Open the link again in this browser and press its button once more.",
+    );
     pub(super) const BROKEN: Self = told(
         StatusCode::INTERNAL_SERVER_ERROR,
         "Something is wrong here",

@@ -30,6 +30,7 @@ use super::limits::{Caller, Limits, Rates, serve};
 use super::pages::{self, Connecting, Notice};
 use super::webhooks;
 use crate::accounts::onboarding::{ConnectError, random};
+use crate::accounts::tokens::TokenError;
 use crate::clock::plus;
 use crate::config::EVENTS_PATH;
 use crate::context::Context;
@@ -276,6 +277,7 @@ fn failed(error: &ConnectError) -> Response {
             }
             notice(Notice::of(refusal))
         }
+        ConnectError::Token(TokenError::CodeRefused) => notice(Notice::CODE_REFUSED),
         ConnectError::Token(error) => {
             tracing::warn!(%error, "Jobber gave no tokens after a callback");
             notice(Notice::NO_TOKENS)

@@ -294,7 +294,7 @@ async fn a_code_that_jobber_does_not_honour_is_told_and_stores_nothing() {
     let state =
         pressed.location.unwrap().split_once("state=").unwrap().1.split('&').next().unwrap().to_owned();
     let url = format!("{}/oauth/callback?code=nonsense&state={state}", site.base);
-    site.get(&mut browser, &url).await.says(502, "Jobber did not complete the connection");
+    site.get(&mut browser, &url).await.says(502, "Open the link again");
     assert_eq!(site.accounts().await, 0);
 }
 

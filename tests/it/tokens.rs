@@ -47,6 +47,17 @@ async fn without_rotation_the_same_refresh_token_is_kept() {
     assert_eq!(app.sandbox.stats(ace.number).refreshes, 3);
 }
 
+/// A token that ran out is answered as a missing one is: HTTP 200, hidden data, and a code that tells it from a missing scope.
+#[tokio::test]
+async fn a_token_that_hides_everything_is_refreshed() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.fault(&ace, FaultKind::Unauthenticated, 1, None);
+    app.pass(minutes(10));
+    app.sweep().await;
+    assert_eq!(app.sandbox.stats(ace.number).refreshes, 1);
+    assert_eq!(lost(&app, &ace), None);
+}
+
 #[tokio::test]
 async fn ten_at_once_refresh_once() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;

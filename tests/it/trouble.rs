@@ -125,6 +125,7 @@ async fn trouble_that_does_not_heal_itself_asks_for_the_operator() {
     for (set, expected) in [
         (json!({"hidden_fields": ["Query.jobs"]}), Some("read_jobs")),
         (json!({"served_version": "2022-09-01"}), Some("install a newer")),
+        (json!({"version_gone": true}), Some("install a newer")),
         (json!({"requests_per_window": 0}), None),
     ] {
         app.switch(&ace, set);
@@ -133,10 +134,11 @@ async fn trouble_that_does_not_heal_itself_asks_for_the_operator() {
         assert_eq!(seen.is_some(), expected.is_some(), "{seen:?}");
         assert!(seen.unwrap_or_default().contains(expected.unwrap_or_default()));
         // An outage in the middle mends nothing.
-        app.switch(&ace, json!({"hidden_fields": [], "served_version": null, "requests_per_window": 0}));
+        app.switch(&ace, json!({"hidden_fields": [], "served_version": null, "version_gone": false, "requests_per_window": 0}));
         assert!(!app.once().await.errors[0].needs_operator);
         assert_eq!(action().await.is_some(), expected.is_some());
         app.switch(&ace, json!({"requests_per_window": 2500}));
+        app.pass(minutes(10));
         app.sweep().await;
         assert_eq!(action().await, None);
     }

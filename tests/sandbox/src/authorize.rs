@@ -1,5 +1,6 @@
 //! OAuth as Jobber does it (`api-behaviour.md` §2): codes, access tokens that are JWTs, refresh tokens that rotate.
 
+use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
@@ -14,8 +15,8 @@ use super::world::{Access, Grant, Kind, Refresh, TokenState, World, encode_id};
 /// What the token endpoint answers.
 pub(super) enum TokenAnswer {
     Pair(Value),
-    /// HTTP 401, `text/plain`.
-    Refused(&'static str),
+    /// An HTTP status, and `text/plain`.
+    Refused(StatusCode, &'static str),
     /// An error of RFC 6749.
     Error(u16, &'static str),
 }
@@ -44,12 +45,14 @@ impl TokenForm {
 
 pub(super) fn token(world: &mut World, form: &TokenForm) -> TokenAnswer {
     if form.client_id.as_deref() != Some(CLIENT_ID) || form.client_secret.as_deref() != Some(CLIENT_SECRET) {
-        return TokenAnswer::Error(401, "invalid_client");
+        let words = "The provided client id and secret do not match an existing application";
+        return TokenAnswer::Refused(StatusCode::UNAUTHORIZED, words);
     }
     match form.grant_type.as_str() {
         "authorization_code" => {
             let Some(grant) = form.code.as_ref().and_then(|code| world.codes.remove(code)) else {
-                return TokenAnswer::Error(400, "invalid_grant");
+                let words = "The provided authorization code was not valid.";
+                return TokenAnswer::Refused(StatusCode::BAD_REQUEST, words);
             };
             if let Some(account) = world.accounts.get_mut(&grant.account) {
                 account.stats.exchanges += 1;
@@ -65,7 +68,8 @@ pub(super) fn token(world: &mut World, form: &TokenForm) -> TokenAnswer {
 }
 
 fn refresh(world: &mut World, token: &str) -> TokenAnswer {
-    const REFUSED: TokenAnswer = TokenAnswer::Refused("The provided refresh token is not valid");
+    const REFUSED: TokenAnswer =
+        TokenAnswer::Refused(StatusCode::UNAUTHORIZED, "The provided refresh token is not valid");
 
     let Some(known) = world.refresh.get(token).cloned() else { return REFUSED };
     let grant = known.grant;

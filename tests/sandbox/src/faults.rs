@@ -29,6 +29,8 @@ pub struct Switches {
     pub jitter_ms: u64,
     /// The version that is served whatever was asked for.
     pub served_version: Option<String>,
+    /// The version that is asked for does not exist any more: HTTP 404 with that sentence.
+    pub version_gone: bool,
     /// HTTP status of the answer for a closed account.
     pub inactive_status: u16,
     /// Fields hidden for want of a scope: `Query.jobs`, `Job.invoices`.
@@ -78,6 +80,7 @@ impl Default for Switches {
             latency_ms: 0,
             jitter_ms: 0,
             served_version: None,
+            version_gone: false,
             inactive_status: 401,
             hidden_fields: vec![],
             hidden_types: vec![],
@@ -137,6 +140,8 @@ pub enum FaultKind {
     WaitingRoom,
     /// The access token runs out just now.
     Expired,
+    /// The access token does not count, and that is answered as a missing one is: HTTP 200 and hidden data.
+    Unauthenticated,
     /// HTTP 200 and JSON that means nothing.
     Nonsense,
     /// It is done, and then the connection ends: the caller cannot know.

@@ -98,9 +98,8 @@ async fn token(State(shared): App, Form(form): Form<TokenForm>) -> Response {
         let mut world = shared.world();
         let response = match authorize::token(&mut world, &form) {
             TokenAnswer::Pair(pair) => axum::Json(pair).into_response(),
-            TokenAnswer::Refused(words) => {
-                (StatusCode::UNAUTHORIZED, [(CONTENT_TYPE, "text/plain; charset=utf-8")], words)
-                    .into_response()
+            TokenAnswer::Refused(status, words) => {
+                (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], words).into_response()
             }
             TokenAnswer::Error(status, code) => json_answer(status, &json!({ "error": code })),
         };
@@ -119,6 +118,11 @@ async fn graphql(State(shared): App, headers: HeaderMap, body: Bytes) -> Respons
             Err(refusal) => return dated(*refusal, world.now()),
         }
     };
+    let asked = headers.get("x-jobber-graphql-version").and_then(|value| value.to_str().ok());
+    if shared.world().accounts.get(&grant.account).is_some_and(|account| account.switches.version_gone) {
+        let words = format!("GraphQL API version '{}' does not exist", asked.unwrap_or_default());
+        return dated(json_answer(404, &json!({ "message": words })), now);
+    }
     let Ok(request) = serde_json::from_slice::<Request>(&body) else {
         return dated(json_answer(400, &json!({"message": "Bad Request"})), now);
     };
@@ -143,9 +147,10 @@ fn authenticate(world: &World, headers: &HeaderMap) -> Result<Grant, Box<Respons
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "));
-    let Some(access) = token.and_then(|token| world.access.get(token)) else {
-        return refuse("Token not recognized");
+    let Some(token) = token.filter(|token| !token.is_empty()) else {
+        return Err(Box::new(json_answer(200, &unauthenticated())));
     };
+    let Some(access) = world.access.get(token) else { return refuse("Token not recognized") };
     match access.state {
         TokenState::Disconnected => {
             return refuse("User has disconnected this app from their account. Please delete this token");
@@ -164,6 +169,15 @@ fn authenticate(world: &World, headers: &HeaderMap) -> Result<Grant, Box<Respons
         return refuse("Access token expired");
     }
     Ok(access.grant.clone())
+}
+
+/// What a request without a token gets (`live-findings.md`, Corrected).
+fn unauthenticated() -> Value {
+    let message = "An object of type Account was hidden because you are unauthenticated";
+    json!({
+        "data": {"account": null},
+        "errors": [{"message": message, "extensions": {"code": "UNAUTHENTICATED"}}],
+    })
 }
 
 /// Counts a request and takes the failure that is queued for it; `None` over the request limit.
@@ -341,6 +355,7 @@ async fn disturbed(fault: Option<FaultKind>, answer: impl FnOnce() -> Response) 
         Some(FaultKind::WaitingRoom) => {
             Html("<html><body>You are now in line.</body></html>").into_response()
         }
+        Some(FaultKind::Unauthenticated) => json_answer(200, &unauthenticated()),
         Some(FaultKind::Expired) => json_answer(401, &json!({"message": "Access token expired"})),
         Some(FaultKind::Nonsense) => json_answer(200, &json!({"unexpected": true})),
     }
