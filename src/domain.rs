@@ -1,5 +1,5 @@
-//! What the program knows and decides: pure. Everything takes `now` as an argument; nothing here knows the network, the
-//! store or the runtime.
+//! What the program knows and decides. Pure: every function takes `now` as an argument, and nothing here uses
+//! the network, the store or the runtime.
 
 pub mod alerting;
 pub mod decide;

@@ -1,40 +1,40 @@
-//! What must survive: accounts, tokens, links, decisions, markers, the outbox. The only place that knows
-//! keys and bytes.
+//! Everything that must survive a restart: accounts, tokens, links, decisions, markers, the outbox. Only this
+//! folder knows keys and bytes.
 //!
 //! # How a write becomes durable
 //!
-//! One thread owns all writes (`store/sled/writer.rs`). It drains its queue, runs each operation against the table and
-//! applies what the operation wrote as one atomic batch, then flushes once, syncs the file once, and only
-//! then answers everybody. So an operation is all or nothing, operations are strictly one after the other
-//! (an operation may read, decide and write without anybody in between), and an answered write survives
-//! `kill -9` and, as far as the disk keeps its word, a power cut. sled's asynchronous flush is never used:
-//! several at once can deadlock the process.
+//! One thread does all writes (`store/sled/writer.rs`). It drains its queue, runs each operation against the
+//! table and applies its writes as one atomic batch. Then it flushes once, syncs the file once, and answers
+//! all callers. So an operation is atomic, operations run strictly one after the other (an operation can
+//! read, decide and write without interference), and an answered write survives `kill -9` and, if the disk is
+//! honest, a power cut. sled's asynchronous flush is never used: several at once can deadlock the process.
 //!
 //! # What a crash leaves behind
 //!
-//! - *Before the batch was applied*: nothing happened. The caller never got an answer; it will come back to
-//!   the same work, because what it works on (a watermark, a due candidate, a due outbox entry) still stands.
-//! - *Between batch and flush*: all of the batch or nothing of it, again without an answer. Every operation
-//!   looks at the state before it writes, so doing it twice is the same as once.
+//! - *Before the batch was applied*: nothing happened. The caller got no answer and will repeat the work,
+//!   because its source (a watermark, a due candidate, a due outbox entry) is unchanged.
+//! - *Between batch and flush*: all of the batch or nothing, again without an answer. Every operation reads
+//!   the state before it writes, so running it twice is harmless.
 //! - *After the flush, before the answer was read*: it is done. The caller repeats and finds it done.
-//! - *With a lease out*: only one process can hold the store, so on opening every lease is void and the
-//!   entry is due at once. The receiver may have got it: the retry carries the same id.
+//! - *With a lease out*: only one process can open the store, so opening it voids every lease and the entry
+//!   is due at once. The receiver may have got it: the retry has the same id.
 //!
-//! If a flush fails (a full disk), memory is ahead of the disk. The writer then refuses everything from
-//! there on with [`StoreError::Failed`], so that nothing is sent on the strength of what may be forgotten.
-//! The daemon stops and says so.
+//! If a flush fails (a full disk), memory is ahead of the disk. From then on the writer refuses everything
+//! with [`StoreError::Failed`], so that nothing is sent based on data that may be lost. The daemon stops and
+//! says so.
 //!
-//! Beside the folder lies a file with the number of commits the store is known to hold (`store/open.rs`): a store that
-//! is gone, emptied or cut short is noticed, and the daemon does not go on with one that forgot whom it asked.
+//! A file beside the folder has the number of commits that the store is known to hold (`store/open.rs`). So a
+//! store that is gone, emptied or cut short is noticed, and the daemon does not continue without its record
+//! of who was asked.
 //!
-//! Reads go to the table directly. They may see one operation but not yet the next; whoever acts on a
-//! read does so through an operation that looks again. A read of a few keys is done at once; a read of a whole family goes
-//! to a thread of its own, so that no async thread waits for it.
+//! Reads go to the table directly and may see one operation but not yet the next. A caller that acts on a
+//! read uses an operation that checks again. A read of a few keys is done at once. A read of a whole family
+//! runs on its own thread, so that no async thread waits for it.
 //!
 //! # The seam
 //!
-//! Everything is read and written through a transaction (`store/txn.rs`), and an operation can be run again. What lies
-//! below, and that it is sled, is known in `store/sled/` alone.
+//! Everything is read and written through a transaction (`store/txn.rs`), and an operation can run again.
+//! Only `store/sled/` knows that the database is sled.
 
 mod accounts;
 mod backup;
@@ -80,7 +80,7 @@ use self::sled::{Table, Writer};
 use seal::Sealer;
 use txn::Txn;
 
-/// The schema this program writes. It reads every earlier one.
+/// The schema that this program writes. It reads every earlier one.
 const SCHEMA: u32 = 5;
 
 struct Inner {
@@ -90,7 +90,7 @@ struct Inner {
     path: PathBuf,
 }
 
-/// The store. Cheap to clone; all clones are the same store.
+/// The store. Cheap to clone: all clones are the same store.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
@@ -101,17 +101,17 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Waits until every accepted write is durable, and gives the folder free for another process once
-    /// the last clone is dropped.
+    /// Waits until every accepted write is durable. The folder is free for another process when the last
+    /// clone is dropped.
     pub async fn close(&self) {
         if let Some(commits) = self.0.writer.stop().await {
             self.note_tally(commits);
         }
     }
 
-    /// Writes down, beside the store, how many commits it holds: whoever opens it next sees when some are missing.
+    /// Writes the number of commits beside the store, so that the next opening notices missing ones.
     pub async fn keep_tally(&self) -> Result<(), StoreError> {
-        // Read by the writer: there it is the number that was flushed.
+        // The writer reads it, so it is the flushed number.
         let commits = self.write(|txn| txn.get::<u64>(&key::commits())).await?;
         self.note_tally(commits.unwrap_or_default());
         Ok(())
@@ -123,7 +123,7 @@ impl Store {
         }
     }
 
-    /// Waits until a write has failed: from then on all do, and nothing may be acted on.
+    /// Waits until a write has failed. After that all writes fail, and nothing may be acted on.
     pub async fn failed(&self) -> StoreError {
         self.0.writer.failed().await
     }
@@ -133,7 +133,7 @@ impl Store {
         &self.0.path
     }
 
-    /// Bytes on disk.
+    /// Size on disk in bytes.
     pub fn size_on_disk(&self) -> u64 {
         std::fs::read_dir(&self.0.path)
             .into_iter()
@@ -145,7 +145,7 @@ impl Store {
             .sum()
     }
 
-    /// Writes, flushes and reads back, as every real write does.
+    /// Writes, flushes and reads back, like a real write.
     pub async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |txn| {
             txn.put(&key::probe(), &now);
@@ -168,7 +168,7 @@ impl Store {
         self.get(&key::account(id)).await
     }
 
-    /// Notes the time zone of an account.
+    /// Stores the time zone of an account.
     pub async fn note_timezone(&self, id: &AccountId, timezone: String) -> Result<(), StoreError> {
         let key = key::account(id);
         self.write(move |txn| {
@@ -180,7 +180,7 @@ impl Store {
         .await
     }
 
-    /// Runs an operation and waits until what it wrote is durable. It may be run more than once.
+    /// Runs an operation and waits until its writes are durable. The operation may run more than once.
     async fn write<T: Send + 'static>(
         &self,
         operation: impl Fn(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -193,18 +193,17 @@ impl Store {
         self.0.writer.run(run).await
     }
 
-    /// Reads a few keys. Whoever does so many times in a row gives others their turn meanwhile.
+    /// Reads a few keys, and yields so that many reads in a row do not starve other tasks.
     async fn read<T>(&self, read: impl FnOnce(&Txn<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         tokio::task::consume_budget().await;
         read(&Txn::new(&self.0.table))
     }
 
-    /// Reads one key.
     async fn get<V: codec::Stored>(&self, key: &[u8]) -> Result<Option<V>, StoreError> {
         self.read(|txn| txn.get(key)).await
     }
 
-    /// Reads as many keys as there are, on a thread that nobody else waits for.
+    /// Reads any number of keys on a separate thread.
     async fn scan<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Txn<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -215,7 +214,7 @@ impl Store {
     }
 }
 
-/// Reads bytes as every kind of value, and as the keys that are read back.
+/// Decodes bytes as every kind of value, and as the keys that are parsed.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzzed(bytes: &[u8]) {
     codec::fuzzed(bytes);

@@ -1,4 +1,4 @@
-//! The steps of the daemon's loops. Each is a public function that does one round and returns what it did.
+//! The steps of the daemon's loops. Each is a function that does one round and returns what it did.
 
 mod backoff;
 pub mod changes;

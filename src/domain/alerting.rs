@@ -1,8 +1,8 @@
-//! What is wrong, and what has changed about that: pure.
+//! Finds what is wrong and what has changed since the last look. Pure.
 //!
-//! Conditions come from how everything stands; what was raised before is compared with them. So one trouble is one
-//! alert, however many attempts fail while it lasts, and one recovery. What heals itself is given time to; what needs a
-//! human is told at once.
+//! Conditions are computed from the current state and compared with the alerts raised before. So one trouble
+//! makes one alert and one recovery, however many attempts fail meanwhile. Trouble that heals itself gets a
+//! grace period; trouble that needs a human is reported at once.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,77 +14,68 @@ use crate::domain::model::{
 use crate::domain::rules::Rules;
 use crate::text_table::counted;
 
-/// How long Jobber or a receiver may be in trouble before anybody is told: most of it heals by then.
+/// How long Jobber or a receiver may fail before the operator is told. Most outages end earlier.
 const GRACE: SignedDuration = SignedDuration::from_mins(30);
 
-/// An account without finished work for so long is looked at.
+/// An account without finished work for this long is checked.
 pub const SILENCE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// What "usually" is counted over, before the silence.
+/// The period before the silence over which the usual number of works is counted.
 pub const USUALLY: SignedDuration = SignedDuration::from_hours(8 * 7 * 24);
 
-/// Works in a week from which on none is unusual.
+/// Works per week from which silence is unusual.
 const BUSY: f64 = 3.0;
 
-/// Connected accounts at which a draft app is cut off, and from which on it is told (`api-behaviour.md` §2).
+/// Jobber cuts a draft app off at this many accounts (`api-behaviour.md` §2). The warning starts at
+/// `DRAFT_NEAR`.
 pub const DRAFT_LIMIT: usize = 5;
 const DRAFT_NEAR: usize = 4;
 
-/// How long before its end the version of the API is told of.
+/// How long before the API version ends the operator is warned.
 const VERSION_NEAR: SignedDuration = SignedDuration::from_hours(60 * 24);
 
-/// So many works that no event told of are no accident: a restart may swallow one.
+/// This many works without an event are no accident. A restart may lose one event.
 const UNHEARD: u32 = 3;
 
-/// An ask that leaves so much after its time is late.
+/// An ask that leaves this much after its time is late.
 const LATE: SignedDuration = SignedDuration::from_mins(10);
 
-/// How everything stands.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// Every account.
     pub accounts: Vec<AccountView>,
-    /// Every receiver that has something to get.
+    /// Every receiver that has messages to get.
     pub receivers: Vec<ReceiverView>,
-    /// Whether the app is a draft in Jobber's eyes.
+    /// Whether the app is a draft at Jobber.
     pub draft_app: bool,
-    /// Until when Jobber supports the version of its API that this program speaks.
+    /// When Jobber stops supporting the API version that this program uses.
     pub version_ends: Timestamp,
 }
 
-/// How an account stands.
 #[derive(Debug, Clone)]
 pub struct AccountView {
-    /// The account.
     pub account: Account,
-    /// How its sweeps go.
     pub health: Health,
-    /// Its dead letters.
     pub dead: usize,
-    /// Works it usually finishes in a week; known only of an account that is silent.
+    /// Works it usually finishes in a week. Set only if the account is silent.
     pub weekly: Option<f64>,
 }
 
-/// How a receiver stands.
 #[derive(Debug, Clone)]
 pub struct ReceiverView {
-    /// Names it, without its address.
+    /// Identifies it without its address.
     pub id: String,
-    /// Whose asks it gets.
+    /// The accounts that send their asks to it.
     pub accounts: Vec<String>,
-    /// Since when it says that it is gone.
+    /// When it answered that it is gone.
     pub stopped_at: Option<Timestamp>,
-    /// When it last took something.
     pub delivered_at: Option<Timestamp>,
-    /// The oldest ask that it did not take.
+    /// Creation time of the oldest ask that it did not take.
     pub failing_since: Option<Timestamp>,
-    /// What it answered last.
     pub last_error: Option<String>,
-    /// Asks that wait for it.
     pub waiting: usize,
 }
 
-/// Everything that is wrong at `now`, each once.
+/// Everything that is wrong at `now`, each trouble once.
 pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
     let mut found: Vec<Alert> = view.accounts.iter().flat_map(|account| of_account(account, now)).collect();
     found.extend(jobber_unreachable(view, now));
@@ -183,7 +174,7 @@ fn of_account(view: &AccountView, now: Timestamp) -> Vec<Alert> {
     found
 }
 
-/// One for all accounts: it is one Jobber.
+/// One alert for all accounts: there is only one Jobber.
 fn jobber_unreachable(view: &View, now: Timestamp) -> Option<Alert> {
     let failing: Vec<(&AccountView, Timestamp)> = view
         .accounts
@@ -201,7 +192,7 @@ fn jobber_unreachable(view: &View, now: Timestamp) -> Option<Alert> {
     Some(Alert { accounts, ..alert(AlertKind::JobberUnreachable, "", first, now, summary, action) })
 }
 
-/// One for each distinct trouble: a wrong client secret fails every account alike.
+/// One alert per distinct trouble: a wrong client secret fails every account alike.
 fn needs_operator(view: &View, now: Timestamp) -> Vec<Alert> {
     let mut found: Vec<(Alert, usize)> = Vec::new();
     for AccountView { account, health, .. } in &view.accounts {
@@ -246,25 +237,24 @@ fn of_receiver(receiver: &ReceiverView, now: Timestamp) -> Option<Alert> {
     Some(Alert { held_up: waiting, ..found })
 }
 
-/// What is to be stored: news about a trouble, its end, or that a trouble goes on.
+/// What is to be stored about a trouble.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It is new, or worse than it was: stored, and told if it is new.
+    /// It is new or worse than before. It is stored, and reported if it is new.
     Stands(Alert),
-    /// It is over; how much it held up is still to be counted.
+    /// It is over. What it held up is still to be counted.
     Ended(Alert),
-    /// It came back before anybody was told of its end: as if it had never ended.
+    /// It came back before its end was reported, so it counts as never ended.
     Returned(Alert),
 }
 
-/// What changed between what was raised and what is so now.
 pub fn changes(raised: &[Alert], view: &View, now: Timestamp) -> Vec<Change> {
     let conditions = conditions(view, now);
     let mut changes = Vec::new();
     for condition in &conditions {
         match raised.iter().find(|alert| alert.key == condition.key) {
             None => changes.push(Change::Stands(condition.clone())),
-            // Mended and lost again between two looks: it needs another link.
+            // Reconnected and lost again between two looks: it needs another link.
             Some(alert) if alert.kind == AlertKind::ConnectionLost && condition.since > alert.since => {
                 changes.push(Change::Stands(condition.clone()));
             }
@@ -287,7 +277,7 @@ pub fn changes(raised: &[Alert], view: &View, now: Timestamp) -> Vec<Change> {
     changes
 }
 
-/// A connection that was mended counts as such when it was read again: only then it is known what it missed.
+/// A reconnected account counts as recovered only after a sweep: only then is it known what it missed.
 fn is_unread_yet(alert: &Alert, view: &View) -> bool {
     alert.kind == AlertKind::ConnectionLost
         && view.accounts.iter().any(|view| {
@@ -297,7 +287,7 @@ fn is_unread_yet(alert: &Alert, view: &View) -> bool {
         })
 }
 
-/// What is usual fades from the window in which it is counted; the silence ends with a work.
+/// The usual number fades from the period in which it is counted. Only new work ends the silence.
 fn is_silent_still(alert: &Alert, view: &View) -> bool {
     alert.kind == AlertKind::NoWork
         && view.accounts.iter().any(|view| {
@@ -307,17 +297,17 @@ fn is_silent_still(alert: &Alert, view: &View) -> bool {
         })
 }
 
-/// What a trouble held up.
+/// What a trouble delayed or lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeldUp {
-    /// Asks that leave later because of it.
+    /// Asks that leave later because of the trouble.
     pub late: usize,
-    /// Works that are too old now.
+    /// Works that are now too old to ask about.
     pub missed: usize,
 }
 
 impl HeldUp {
-    /// Counts one decision of an account that asks by `rules`, for a trouble from `since` to `now`.
+    /// Counts one decision of an account with these `rules`, for a trouble from `since` to `now`.
     pub fn count(&mut self, decision: &Decision, rules: &Rules, since: Timestamp, now: Timestamp) {
         let due = rules.hours.leaves(plus(decision.finished_at, rules.delay));
         if due < since || due > minus(now, LATE) {
@@ -332,7 +322,6 @@ impl HeldUp {
     }
 }
 
-/// Ends an alert.
 pub fn over(alert: Alert, at: Timestamp, late: usize, missed: usize) -> Alert {
     Alert { over: Some(Over { at, late: late.max(alert.held_up), missed }), told: false, ..alert }
 }

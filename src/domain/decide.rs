@@ -1,8 +1,8 @@
-//! Ask, skip or wait: the decision on a candidate, over facts read fresh. Pure.
+//! Decides about a candidate from fresh facts: ask, skip or wait. Pure.
 //!
-//! The order of the checks is the order in which a person would want to hear the reasons: first what
-//! became of the work, then whether it was asked about, then what the customer wants, then whether the
-//! customer can be reached.
+//! The checks run in the order in which a person would want to read the reasons: first what happened to the
+//! work, then whether it was asked about, then what the customer wants, then whether the customer can be
+//! reached.
 
 use std::collections::BTreeMap;
 
@@ -19,53 +19,46 @@ use crate::domain::model::{
 use crate::domain::plan::{Finish, finish, too_old};
 use crate::domain::rules::{KindOfClients, Policy, Rules};
 
-/// What was decided.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// Ask.
     Ask(Box<Ask>),
-    /// Do not ask.
     Skip {
-        /// Why.
         reason: SkipReason,
-        /// What the reason saw.
+        /// The values that led to the reason.
         saw: BTreeMap<String, String>,
-        /// What is known now.
+        /// What is known about the work now.
         subject: Box<Subject>,
     },
-    /// Not yet: it was finished later than the candidate says.
+    /// Not yet: the work was finished later than the candidate says.
     Defer {
-        /// When it was finished.
         finished_at: Timestamp,
-        /// The new moment.
         until: Timestamp,
     },
 }
 
-/// The contractor, as the ask names it.
+/// The contractor, as named in the ask.
 #[derive(Debug, Clone, Copy)]
 pub struct Contractor<'a> {
-    /// Jobber's id of the account.
     pub id: &'a AccountId,
-    /// Its name in Jobber.
+    /// The account's name in Jobber.
     pub name: &'a str,
 }
 
-/// What is known of earlier asks, and of the person.
+/// What is known about earlier asks and about the person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Past {
     /// Markers of the work and of every job behind it.
     pub markers: BTreeMap<WorkRef, Marker>,
-    /// The last time this person was asked, however it was reached.
+    /// The last time this person was asked, by any contact.
     pub contacted: Option<Contacted>,
-    /// Whether an admin said that this person is never asked.
+    /// Set if the operator said that this person is never asked.
     pub suppression: Option<Suppression>,
 }
 
-/// How long a client that is on hold waits before it is looked at again.
+/// How long a client on hold waits until the next check.
 const HOLD: SignedDuration = SignedDuration::from_hours(1);
 
-/// Decides on `candidate`. `facts` is `None` when Jobber no longer has the work.
+/// Decides about `candidate`. `facts` is `None` if Jobber no longer has the work.
 pub fn decide(
     contractor: Contractor<'_>,
     candidate: &Candidate,
@@ -160,7 +153,7 @@ pub fn decide(
     }))
 }
 
-/// The ask for this work as it would read now, whatever is decided; `None` where there is nobody to ask.
+/// The ask for this work as it would read now, whatever the decision. `None` if there is nobody to ask.
 pub fn preview(
     contractor: Contractor<'_>,
     trigger: Trigger,
@@ -173,16 +166,16 @@ pub fn preview(
     Some(said(body(contractor, trigger, facts, client, phone, email, now), facts, client, rules))
 }
 
-/// The id of the ask for this account, trigger and work: the same however often it is computed.
+/// The id of the ask for this account, trigger and work. The same input always gives the same id.
 pub fn ask_id(account: &AccountId, trigger: Trigger, work: &WorkRef) -> AskId {
     let parts = [account.as_str(), trigger.as_str(), work.kind.as_str(), work.id.as_str()];
     AskId::new(format!("ask_{}", digest::short(&parts)))
 }
 
-/// The marker that forbids to ask about `work`, if there is one.
+/// The marker that forbids an ask about `work`, if there is one.
 ///
-/// Its own marker always does. A job's marker does when the job was asked about by another kind of work:
-/// an ask for a visit marks its job, and that must stop the job and its invoices, but not the next visit.
+/// The work's own marker always does. A job's marker does if the job was asked about through another kind of
+/// work: an ask about a visit marks its job and so stops the job and its invoices, but not the next visit.
 pub fn blocking<'m>(
     work: &WorkRef,
     job_ids: &[crate::domain::model::EncodedId],
@@ -196,12 +189,12 @@ pub fn blocking<'m>(
     })
 }
 
-/// Until when a person that was asked is left alone.
+/// When the cooldown of a person who was asked ends.
 pub fn rests_until(contacted: &Contacted, policy: &Policy) -> Timestamp {
     plus(contacted.at, policy.cooldown)
 }
 
-/// Why the contractor, or the admin, does not want this customer to be asked about this work.
+/// Why the contractor or the operator does not want this customer to be asked about this work.
 fn unwanted(
     facts: &Facts,
     client: &ClientFacts,
@@ -261,7 +254,7 @@ fn status_of(record: &Record) -> String {
     }
 }
 
-/// Jobber's switch on the record that the trigger is about, and on the job behind it.
+/// Jobber's switch on the record of the trigger and on the job behind it.
 fn opted_out_work(facts: &Facts, trigger: Trigger) -> Option<&'static str> {
     let job = facts.job.as_ref().is_some_and(|job| !job.allow_review_request);
     let invoice = match trigger {

@@ -1,7 +1,7 @@
-//! People whom another tool has asked already, from its CSV: a row a person and ask. Pure.
+//! Reads people whom another tool has already asked from its CSV: one row per person and ask. Pure.
 //!
-//! The first line names the columns, in any order: `phone`, `email` (one of them must be filled), `asked_at` (a day or an
-//! instant), and `account` where the file is about several. Other columns are left alone.
+//! The first line names the columns, in any order: `phone` and `email` (one of them must be filled),
+//! `asked_at` (a day or an instant), and `account` if the file is about several. Other columns are ignored.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -10,32 +10,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::model::ContactKey;
 
-/// Somebody who was asked.
+/// A person who was asked before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskedBefore {
-    /// Where it stands in the file.
+    /// The line in the file, from 1.
     pub line: u64,
-    /// The account that asked, by id or name; that of the command line when absent.
+    /// The account that asked, by id or name. If absent, the account of the command line.
     pub account: Option<String>,
-    /// How the person was reached.
+    /// The person's contacts.
     pub contacts: Vec<ContactKey>,
-    /// When.
+    /// When the person was asked.
     pub at: Timestamp,
 }
 
-/// A row that says nothing we can use.
+/// A row that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadRow {
-    /// Where it stands in the file.
+    /// The line in the file, from 1.
     pub line: u64,
-    /// What is wrong with it; holds nothing of what it says.
+    /// What is wrong with the row, without any of its content.
     pub problem: String,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parsed {
-    /// Rows to note.
+    /// Rows to store.
     pub asked: Vec<AskedBefore>,
     /// Rows that cannot be used.
     pub bad: Vec<BadRow>,

@@ -1,8 +1,8 @@
-//! What is said: the sentence for the customer, and the body for a receiver that wants other field names. Pure.
+//! Writes the sentence for the customer, and the body for a receiver that wants other field names. Pure.
 //!
-//! The built-in sentence reads well whatever is missing. A template of the operator's replaces it; where that does not
-//! read (it names a technician, and there is none) the built-in one is sent: a customer is not left unasked for it. A
-//! template sees the ask and nothing else: no files, no clock, and so many steps that it ends.
+//! The built-in sentence reads well when parts are missing. The operator can replace it with a template. If
+//! the template fails (it names a technician and there is none), the built-in sentence is sent, so that the
+//! customer is still asked. A template sees only the ask: no files, no clock, and a limited number of steps.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use serde_json::{Value, json};
 
 use crate::domain::model::{Account, AskBody, ClientFacts, Person};
 
-/// Steps that a template may take.
+/// Steps that a template may run.
 const FUEL: u64 = 20_000;
 
-/// The name of the one template in its environment: what it is decides how values are written.
+/// Template names. The extension selects how values are escaped.
 const MESSAGE: &str = "message.txt";
 const BODY: &str = "body.json";
 
-/// More names than this read like a roll call: the rest become "the team".
+/// More names than this are too long to read: the rest become "the team".
 const NAMED_AT_MOST: usize = 3;
 
-/// What a customer is called: the first name, or the whole name of a company or of somebody without one.
+/// The first name, or the whole name of a company or of a person without a first name.
 pub fn first_name(client: &ClientFacts) -> &str {
     let first = client.first_name.trim();
     if client.is_company || first.is_empty() { client.name.trim() } else { first }
 }
 
-/// "Hi John! How was your Water Heater Installation with Mike?", and what reads well when parts are missing.
+/// "Hi John! How was your Water Heater Installation with Mike?", or a shorter form when parts are missing.
 pub fn compose(client: &ClientFacts, title: Option<&str>, crew: &[Person]) -> String {
     let greeting = match first_name(client) {
         "" => "Hi!".to_owned(),
@@ -60,7 +60,6 @@ fn join(names: &[&str]) -> Option<String> {
     }
 }
 
-/// Why a template cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct TemplateError {
@@ -75,7 +74,6 @@ impl From<minijinja::Error> for TemplateError {
     }
 }
 
-/// A template and the environment it lives in.
 #[derive(Clone)]
 struct Template(Arc<Environment<'static>>, &'static str);
 
@@ -89,7 +87,7 @@ impl Template {
     fn parse(name: &'static str, source: &str) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         environment.set_fuel(Some(FUEL));
-        // What is not there cannot be printed, but it can be asked for.
+        // A missing value cannot be printed, but it can be tested.
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_auto_escape_callback(|name| match name {
             BODY => AutoEscape::Json,
@@ -105,7 +103,7 @@ impl Template {
     }
 }
 
-/// The texts that an account's asks are made of.
+/// The texts of an account's asks.
 #[derive(Debug, Clone, Default)]
 pub struct Texts {
     message: Option<Template>,
@@ -113,7 +111,7 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Templates of the operator's: for the sentence, and for the whole body. Both are tried on samples.
+    /// Parses the operator's templates for the sentence and for the whole body. Both are tried on samples.
     pub fn new(message: Option<&str>, body: Option<&str>) -> Result<Self, TextsError> {
         let message = message.map(|source| Template::parse(MESSAGE, source)).transpose();
         let body = body.map(|source| Template::parse(BODY, source)).transpose();
@@ -136,7 +134,7 @@ impl Texts {
         Ok(texts)
     }
 
-    /// The sentence for the customer of `ask`, which has none yet.
+    /// The sentence for the customer of `ask`, whose message is still empty.
     pub fn sentence(&self, ask: &AskBody, built_in: String) -> String {
         let Some(message) = &self.message else { return built_in };
         match message.render(&values(serde_json::to_value(ask).unwrap_or_default())) {
@@ -145,7 +143,7 @@ impl Texts {
         }
     }
 
-    /// Whether the operator's sentence reads even when there is no title, no technician, no first name.
+    /// Whether the operator's sentence still works without title, technician and first name.
     pub fn reads_when_parts_are_missing(&self) -> bool {
         let samples = [sample(false), sparse(sample(true))];
         self.message
@@ -153,13 +151,13 @@ impl Texts {
             .is_none_or(|message| samples.into_iter().all(|ask| message.render(&values(ask)).is_ok()))
     }
 
-    /// The body of an ask that is marked as a test and about nobody, as this account's would be.
+    /// The body of a test ask about nobody, as this account would send it.
     pub fn sample(&self, account: Option<&Account>, now: Timestamp) -> Result<String, TemplateError> {
         let mut ask = sample(true);
         ask["type"] = "review.test".into();
         ask["test"] = true.into();
         ask["timestamp"] = now.to_string().into();
-        // A number that is kept free for such things.
+        // A number reserved for fiction.
         ask["client"] = json!({
             "id": "test", "name": "Test Customer", "first_name": "Test", "phone": "+15550100100", "email": "test@example.com",
         });
@@ -172,9 +170,9 @@ impl Texts {
         }
     }
 
-    /// The bytes of an ask, frozen from here on.
+    /// The bytes of an ask. They never change afterwards.
     pub fn freeze(&self, ask: &AskBody) -> Result<String, TemplateError> {
-        // Plain data with text keys and finite numbers: it always encodes.
+        // Plain data with text keys and finite numbers always encodes.
         match &self.body {
             Some(body) => in_json(body, serde_json::to_value(ask).unwrap_or_default()),
             None => Ok(serde_json::to_string(ask).unwrap_or_default()),
@@ -182,7 +180,7 @@ impl Texts {
     }
 }
 
-/// What a body's template makes of an ask, if that is JSON.
+/// Renders a body template and checks that the result is JSON.
 fn in_json(body: &Template, ask: Value) -> Result<String, TemplateError> {
     let text = body.render(&values(ask))?;
     match serde_json::from_str::<Value>(&text) {
@@ -191,18 +189,15 @@ fn in_json(body: &Template, ask: Value) -> Result<String, TemplateError> {
     }
 }
 
-/// Which of the templates cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TextsError {
-    /// That of the sentence.
     #[error(transparent)]
     Message(TemplateError),
-    /// That of the body.
     #[error(transparent)]
     Body(TemplateError),
 }
 
-/// What a template sees: the ask as it is sent, without what is not known, and `team`: who did the work, in words.
+/// What a template sees: the ask without its nulls, plus `team`, the names of the crew in words.
 fn values(mut ask: Value) -> Value {
     without_nulls(&mut ask);
     for section in ["job", "visit", "property", "invoice"] {
@@ -229,7 +224,7 @@ fn without_nulls(value: &mut Value) {
     }
 }
 
-/// Every section is there, and whatever Jobber can leave out of it is left out.
+/// Keeps every section and removes everything that Jobber can leave out.
 fn sparse(mut ask: Value) -> Value {
     for field in ["/job/title", "/job/completed_at", "/visit/title", "/visit/completed_at", "/invoice/total"]
     {
@@ -242,7 +237,7 @@ fn sparse(mut ask: Value) -> Value {
     ask
 }
 
-/// An ask to try templates on: with everything, or with as little as there can be.
+/// A sample ask to try templates on: complete, or as small as possible.
 fn sample(is_full: bool) -> Value {
     let mut ask = json!({
         "type": "review.requested", "timestamp": "2026-03-10T14:00:00Z", "trigger": "job_completed",

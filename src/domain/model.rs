@@ -1,7 +1,7 @@
-//! The words of the program as types: ids, triggers, works, records, decisions, asks.
+//! The shared types: ids, triggers, works, records, decisions, asks.
 //!
-//! Everything here is plain data. Raw API nodes become these types in `jobber::convert` and nowhere
-//! else; the store writes them, and the pure core (`plan`, `decide`, `retry`) reasons about them.
+//! Everything here is plain data. Only `jobber` converts API nodes into these types. The store writes them,
+//! and the pure core (`plan`, `decide`, `retry`) works on them.
 
 mod account;
 mod alert;
@@ -64,7 +64,7 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// An opaque id of Jobber's: padded base64 of `gid://Jobber/Job/123` (`api-behaviour.md` §3, Formats).
+    /// An opaque id of Jobber: padded base64 of `gid://Jobber/Job/123` (`api-behaviour.md` §3, Formats).
     EncodedId
 }
 text_id! {
@@ -72,20 +72,20 @@ text_id! {
     AccountId
 }
 text_id! {
-    /// One ask, made of account, trigger and work: the same work asked about again is the same ask.
+    /// One ask. It is derived from account, trigger and work, so the same work gives the same id.
     AskId
 }
 text_id! {
-    /// One message to a receiver: its webhook id and idempotency key, the same for every attempt at it.
+    /// One message to a receiver: its webhook id and idempotency key, the same for every attempt.
     MessageId
 }
 text_id! {
-    /// A one-time authorisation link, by the short name admins see. It is not the link's secret.
+    /// The short public name of a one-time link. It is not the link's secret.
     LinkId
 }
 
 impl MessageId {
-    /// The id of a message about a change, by whatever names the change.
+    /// The id of a message about a change. The parts identify the change.
     pub fn of_change(parts: &[&str]) -> Self {
         Self(format!("evt_{}", digest::short(parts)))
     }
@@ -98,7 +98,7 @@ impl From<&AskId> for MessageId {
     }
 }
 
-/// Which event of a contractor's work makes a customer due for an ask.
+/// The event in a contractor's work that makes a customer due for an ask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
@@ -161,7 +161,7 @@ impl FromStr for Trigger {
     }
 }
 
-/// The text names no trigger.
+/// The text is not a trigger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("use one of job_completed, visit_completed, invoice_created, invoice_paid")]
 pub struct UnknownTrigger;
@@ -176,7 +176,7 @@ pub enum WorkKind {
     Visit,
     /// An invoice.
     Invoice,
-    /// No work but a client's card: what an event can be about, and no ask.
+    /// A client's card. Events can be about one, asks cannot.
     Client,
 }
 

@@ -1,11 +1,11 @@
-//! From what a sweep saw to what is new: candidates, skips, and where the next sweep starts. Pure.
+//! Turns the records of a sweep into candidates, skips and the next watermark. Pure.
 //!
-//! A record is looked at by its work, never by its place on a page: pages shift while they are read
-//! (`api-behaviour.md` §3, Paging), sweeps overlap, and the reconcile sweep sees everything again. So
-//! the same record a second time plans nothing, whatever came in between.
+//! A record is identified by its work, never by its place on a page: pages shift while they are read
+//! (`api-behaviour.md` §3, Paging), sweeps overlap, and the reconcile sweep sees everything again. So the
+//! same record plans nothing the second time, whatever came in between.
 //!
-//! The watermark comes from the records. It never moves back, and a record from the future (a visit
-//! can be completed with any instant) does not move it: it would hide everything before that instant.
+//! The watermark comes from the records. It never moves back. A record from the future does not move it,
+//! because it would hide everything before that instant (a visit can be completed with any instant).
 
 use std::collections::BTreeMap;
 
@@ -18,20 +18,20 @@ use crate::domain::model::{
 };
 use crate::domain::rules::Rules;
 
-/// How far behind its watermark a sweep starts: it is unknown whether Jobber's `after` includes its own
-/// instant, and a one-off close is written twice about a second apart (`api-behaviour.md` §1).
+/// How far behind its watermark a sweep starts. It is unknown whether Jobber's `after` includes the instant
+/// itself, and a one-off close is written twice, about a second apart (`api-behaviour.md` §1).
 pub const OVERLAP: SignedDuration = SignedDuration::from_mins(10);
 
-/// `receivedDate` is a day: the invoice was paid somewhere inside it (`api-behaviour.md` §1, Invoices).
+/// `receivedDate` is a day: the invoice was paid at some time on it (`api-behaviour.md` §1, Invoices).
 const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Where a stream's sweep starts. What lies before `asks_from` is of no interest, even where the watermark is
-/// older: the trigger was changed since.
+/// Where a stream's sweep starts. Nothing before `asks_from` matters, even if the watermark is older because
+/// the trigger was changed since.
 pub fn start_of(watermark: Option<Timestamp>, rules: &Rules) -> Timestamp {
     minus(watermark.map_or(rules.asks_from, |at| at.max(rules.asks_from)), OVERLAP)
 }
 
-/// Where the reconcile sweep starts: everything that can still be asked about.
+/// Where the reconcile sweep starts. It covers all work that can still be asked about.
 pub fn reconcile_start(now: Timestamp, rules: &Rules) -> Timestamp {
     minus(now, rules.max_age)
 }
@@ -39,19 +39,17 @@ pub fn reconcile_start(now: Timestamp, rules: &Rules) -> Timestamp {
 /// Whether a piece of work is finished, by the rule of a trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finish {
-    /// Not finished, or not any more.
+    /// Not finished, or reopened.
     Open,
-    /// Finished.
     At {
-        /// The instant that `delay` and `max_age` count from.
+        /// The instant from which `delay` and `max_age` count.
         at: Timestamp,
-        /// The instant that is compared with the connection's. For paid invoices the latest at which the money can
-        /// have come; where nothing proves that the work is newer than the record, the record's creation.
+        /// The instant compared with `asks_from`. For a paid invoice it is the latest possible payment time.
+        /// If nothing proves that the work is newer than the record, it is the record's creation.
         proven: Timestamp,
     },
-    /// Jobber gives a status this version does not know.
+    /// Jobber gives a status that this version does not know.
     Unclear {
-        /// The status.
         status: String,
     },
 }
@@ -69,8 +67,8 @@ pub fn finish(record: &Record, trigger: Trigger, include_drafts: bool) -> Finish
     }
 }
 
-/// `completedAt` decides. The status only tells a closed job from one that was reopened and kept its
-/// `completedAt`: whether reopening clears it is unknown (`api-behaviour.md` §1, Jobs).
+/// `completedAt` decides. The status only detects a job that was reopened and kept its `completedAt`: it is
+/// unknown whether reopening clears it (`api-behaviour.md` §1, Jobs).
 fn job_finish(job: &JobRecord) -> Finish {
     let Some(at) = job.completed_at else { return Finish::Open };
     match &job.status {
@@ -87,8 +85,8 @@ fn job_finish(job: &JobRecord) -> Finish {
     }
 }
 
-/// A draft that is issued later counts from its issue date, held between creation and last change:
-/// the date is editable.
+/// A draft that is issued later counts from its issue date. The date is editable, so it is limited to the
+/// time between creation and last change.
 fn created_finish(invoice: &InvoiceRecord, include_drafts: bool) -> Finish {
     match &invoice.status {
         InvoiceStatus::Draft if !include_drafts => Finish::Open,
@@ -106,9 +104,9 @@ fn created_finish(invoice: &InvoiceRecord, include_drafts: bool) -> Finish {
     }
 }
 
-/// Paid is the status and nothing else. The instant is the last change if that fell on the day the
-/// money was received, else the day. Without a received date nothing proves that an invoice from
-/// before the connection was paid after it.
+/// Only the status says that an invoice is paid. The instant is the last change if that fell on the day the
+/// money was received, else that day. Without a received date nothing proves that an invoice from before the
+/// connection was paid after it.
 fn paid_finish(invoice: &InvoiceRecord) -> Finish {
     match (&invoice.status, invoice.received_at) {
         (InvoiceStatus::Paid, Some(day)) => {
@@ -125,21 +123,21 @@ fn paid_finish(invoice: &InvoiceRecord) -> Finish {
 /// What the store knows about the works of a sweep.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// The decision on each, if there is one.
+    /// The existing decisions.
     pub decisions: BTreeMap<WorkRef, Decision>,
-    /// The marker on each, if there is one. It can outlive the decision, and a job can carry the
-    /// marker of one of its visits or invoices.
+    /// The existing markers. A marker can outlive its decision, and a job can carry the marker of one of its
+    /// visits or invoices.
     pub markers: BTreeMap<WorkRef, Marker>,
 }
 
-/// What is new.
+/// The new results of a sweep.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Finished works that wait for their moment from now on.
+    /// Finished works that now wait until they are due.
     pub candidates: Vec<Candidate>,
     /// Finished works that are not asked about.
     pub skipped: Vec<Decision>,
-    /// The stream's watermark, if it moved.
+    /// The stream's new watermark, if it moved.
     pub watermark: Option<Timestamp>,
 }
 
@@ -152,8 +150,8 @@ impl Plan {
 
 /// Plans one stream of one sweep.
 ///
-/// `observed_at` is Jobber's time of the answer where it gave one, else ours: it only bounds how far a
-/// record can move the watermark.
+/// `observed_at` is Jobber's time of the answer if it gave one, else ours. It only limits how far a record
+/// can move the watermark.
 pub fn plan(
     records: &[Record],
     known: &Known,
@@ -207,8 +205,8 @@ pub fn plan(
     plan
 }
 
-/// Whether a record that is finished at `now_at` tells of the same finishing as one that was finished at `before`.
-/// A payment is known by its day: an edit on that day moves the instant, and is no other payment.
+/// Whether a record finished at `now_at` means the same completion as one finished at `before`. A payment is
+/// known by its day: an edit on that day moves the instant but is no other payment.
 fn is_same_finish(record: &Record, before: Timestamp, now_at: Timestamp) -> bool {
     let same_day = |day: Timestamp| day <= before && before < plus(day, A_DAY);
     match record {
@@ -228,7 +226,7 @@ enum Judgement {
 fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, now: Timestamp) -> Judgement {
     let decision = known.decisions.get(work);
     let (at, proven) = match finish(record, rules.trigger, rules.include_drafts) {
-        // A candidate that was reopened is the recheck's to judge: it reads fresh.
+        // The recheck reads fresh and judges a reopened candidate.
         Finish::Open => return Judgement::Nothing,
         Finish::Unclear { status } => {
             return match decision {
@@ -271,7 +269,7 @@ fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, now: Tim
     Judgement::Wait { finished_at: at }
 }
 
-/// What the reason `too_old` saw, if it applies.
+/// The values for the reason `too_old`, if it applies.
 pub(crate) fn too_old(
     finished_at: Timestamp,
     rules: &Rules,

@@ -1,4 +1,4 @@
-//! When to try a delivery again: a typed outcome and a schedule that is data. Pure.
+//! Decides when to try a delivery again, by a typed outcome and a fixed schedule. Pure.
 
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::plus;
 use crate::domain::model::DeadReason;
 
-/// The wait before each attempt; the first is made at once. After the last one the ask is a dead letter.
+/// The wait before each attempt. The first attempt is made at once. After the last one the ask is a dead
+/// letter.
 pub const SCHEDULE: [SignedDuration; 10] = [
     SignedDuration::ZERO,
     SignedDuration::from_secs(5),
@@ -20,36 +21,32 @@ pub const SCHEDULE: [SignedDuration; 10] = [
     SignedDuration::from_hours(24),
 ];
 
-/// The longest wait a receiver can ask for with `Retry-After`.
+/// The longest `Retry-After` that is honoured.
 pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
 
-/// What one attempt brought, as far as policy needs to know.
+/// The outcome of one attempt, as far as the policy needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// 2xx: the receiver has it.
     Accepted {
-        /// The status.
         status: u16,
     },
-    /// 400, 413, 415, 422: this payload will never do.
+    /// 400, 413, 415, 422: the receiver will never take this payload.
     Refused {
-        /// The status.
         status: u16,
     },
-    /// 410: the receiver is gone, whatever we send.
+    /// 410: the receiver is gone for every payload.
     Gone,
-    /// Everything else: no answer, 3xx, other 4xx, 5xx. Worth another attempt.
+    /// Everything else (no answer, 3xx, other 4xx, 5xx) is tried again.
     Failed {
-        /// The status, if there was an answer.
         status: Option<u16>,
-        /// How long the receiver wants to be left alone.
+        /// The wait that the receiver asks for.
         retry_after: Option<SignedDuration>,
     },
 }
 
 impl Reply {
-    /// Sorts an HTTP status. 401 and 404 are retried too: a receiver in the middle of a deployment
-    /// gives both.
+    /// Sorts an HTTP status. 401 and 404 are retried too: a receiver gives both while it is being deployed.
     pub fn from_status(status: u16, retry_after: Option<SignedDuration>) -> Self {
         match status {
             200..=299 => Self::Accepted { status },
@@ -60,26 +57,24 @@ impl Reply {
     }
 }
 
-/// What becomes of the ask.
+/// What happens to the ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Done.
     Delivered,
     /// Another attempt, not before `at`.
     DueAgain {
-        /// The instant.
         at: Timestamp,
     },
-    /// A dead letter.
+    /// The ask becomes a dead letter.
     Dead(DeadReason),
-    /// Nothing more to this receiver until an admin resumes it; the ask stays queued.
+    /// Nothing more is sent to this receiver until the operator resumes it. The ask stays queued.
     ReceiverGone,
 }
 
 /// Decides what follows attempt number `attempt` (counted from 1), which ended at `now` with `reply`.
 ///
-/// `entropy` spreads asks that failed together: the wait is the schedule's, give or take a tenth.
-/// A receiver's `Retry-After` can lengthen the wait, up to [`LONGEST_WAIT`], never shorten it.
+/// `entropy` spreads asks that failed together: the scheduled wait varies by up to a tenth. A receiver's
+/// `Retry-After` can lengthen the wait up to [`LONGEST_WAIT`], but never shorten it.
 pub fn next(attempt: u32, reply: &Reply, now: Timestamp, entropy: u64) -> Next {
     match reply {
         Reply::Accepted { .. } => Next::Delivered,
@@ -95,7 +90,7 @@ pub fn next(attempt: u32, reply: &Reply, now: Timestamp, entropy: u64) -> Next {
     }
 }
 
-/// `wait` give or take a tenth.
+/// `wait` plus or minus a tenth.
 fn jittered(wait: SignedDuration, entropy: u64) -> SignedDuration {
     let span = wait.as_millis() / 5;
     if span <= 0 {
@@ -109,7 +104,7 @@ fn jittered(wait: SignedDuration, entropy: u64) -> SignedDuration {
 pub fn retry_after(value: &str, now: Timestamp) -> Option<SignedDuration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than an i64 holds is a very long time, not no answer.
+        // More digits than an i64 holds mean a very long time, not a missing value.
         return Some(value.parse().map_or(SignedDuration::MAX, SignedDuration::from_secs));
     }
     let until = DateTimeParser::new().parse_timestamp(value).ok()?;

@@ -1,4 +1,4 @@
-//! Running beside an old automation without sending: what we would have sent, next to what it did send. Pure.
+//! Compares a run in shadow mode with what an old automation really sent. Pure.
 
 use std::collections::BTreeSet;
 
@@ -12,38 +12,32 @@ use crate::domain::rules::Rules;
 /// Our ask and theirs are about the same work if they are no further apart than this.
 const SAME: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The difference.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShadowReport {
     /// Asks that both made.
     pub both: usize,
     /// Asks that only we would have made.
     pub only_us: Vec<OnlyUs>,
-    /// Asks that only they made, and what we decided instead.
+    /// Asks that only they made, with our decision.
     pub only_them: Vec<OnlyThem>,
-    /// Lines of theirs that asked somebody again within the cooldown.
+    /// Lines of their file that asked a person again within the cooldown.
     pub repeats: Vec<u64>,
-    /// Lines of theirs that asked somebody outside the window.
+    /// Lines of their file that asked a person outside the window.
     pub outside_hours: Vec<u64>,
 }
 
-/// An ask that only we would have made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnlyUs {
-    /// Whom.
     pub client: String,
-    /// When.
     pub at: Timestamp,
 }
 
-/// An ask that only they made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnlyThem {
-    /// Where it stands in their file.
+    /// The line in their file.
     pub line: u64,
-    /// When.
     pub at: Timestamp,
-    /// What we decided about that person, if we knew of any work.
+    /// What we decided about that person, if we know any work.
     pub we: Option<String>,
 }
 

@@ -1,7 +1,7 @@
-//! What Jobber's webhooks say, and what that means for an account: pure.
+//! Reads Jobber's webhooks and decides what follows for an account. Pure.
 //!
-//! An event holds ids only, and may be late, doubled or out of order (`api-behaviour.md` §4). So it never decides
-//! anything: it names a record that is worth reading now.
+//! An event holds only ids, and can be late, doubled or out of order (`api-behaviour.md` §4). So it never
+//! decides anything: it only names a record that should be read now.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::domain::model::{AccountId, EncodedId, Stream, Trigger, WorkKind, WorkRef};
 
-/// A topic that means something here.
+/// A topic that the daemon uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Topic {
@@ -21,7 +21,7 @@ pub enum Topic {
     VisitComplete,
     /// A visit was changed.
     VisitUpdate,
-    /// An invoice was made.
+    /// An invoice was created.
     InvoiceCreate,
     /// An invoice was changed.
     InvoiceUpdate,
@@ -46,7 +46,7 @@ impl Topic {
         Self::AppConnect,
     ];
 
-    /// Jobber's name of it.
+    /// Jobber's name of the topic.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::JobClosed => "JOB_CLOSED",
@@ -61,7 +61,7 @@ impl Topic {
         }
     }
 
-    /// The topics that an account with this trigger has use for.
+    /// The topics that an account with this trigger needs.
     pub fn of(trigger: Trigger) -> Vec<Self> {
         let own: &[Self] = match trigger.stream() {
             Stream::Jobs => &[Self::JobClosed, Self::JobUpdate],
@@ -84,28 +84,28 @@ impl Topic {
 /// Something that happened in an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Where.
+    /// The account.
     pub account: AccountId,
-    /// What.
+    /// What happened.
     pub topic: Topic,
-    /// To which record.
+    /// The record it happened to.
     pub item: EncodedId,
-    /// When, if that is said in a way that can be read.
+    /// When it happened, if the body says so in a readable form.
     pub occurred_at: Option<Timestamp>,
 }
 
-/// What a request of Jobber's comes to.
+/// What a webhook request contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// Something that means something here.
+    /// An event that the daemon uses.
     Event(Event),
-    /// A topic that does not.
+    /// A topic that the daemon does not use.
     OtherTopic,
-    /// No event at all.
+    /// Not an event.
     Nonsense,
 }
 
-/// Reads a body: JSON, or the form of apps from before.
+/// Reads a body: JSON, or the form encoding of older apps.
 pub fn read(body: &[u8]) -> Heard {
     let fields = match serde_json::from_slice::<Value>(body) {
         Ok(json) => json.pointer("/data/webHookEvent").cloned(),
@@ -117,7 +117,7 @@ pub fn read(body: &[u8]) -> Heard {
     let Some(topic) = Topic::ALL.into_iter().find(|known| known.as_str() == topic) else {
         return Heard::OtherTopic;
     };
-    // An event about the app alone is the only one that can do without.
+    // Only events about the app itself have no item.
     if text("itemId").is_none_or(str::is_empty) && !matches!(topic, Topic::AppDisconnect | Topic::AppConnect)
     {
         return Heard::Nonsense;
@@ -146,37 +146,35 @@ fn form(body: &[u8]) -> Option<Value> {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "wish", rename_all = "snake_case")]
 pub enum FollowUp {
-    /// This piece of work may be finished: read it.
+    /// This work may be finished: read it.
     Read {
-        /// The work.
         work: WorkRef,
     },
-    /// This client's card has changed: what waits for it may not leave any more.
+    /// This client changed: its queued asks may not leave any more.
     Client {
-        /// The card.
         id: EncodedId,
     },
-    /// More cards have changed than are kept one by one: everything that waits in the outbox is looked at again.
+    /// Too many clients changed to be kept one by one: the whole outbox is checked again.
     Outbox,
-    /// Whether Jobber still lets us in may have changed.
+    /// Jobber may have revoked or restored the connection.
     Connection,
-    /// More has happened than can be read one by one.
+    /// Too much happened to read one by one.
     Sweep,
 }
 
-/// A follow-up in the inbox, and how often it was asked for: an event that comes while it is carried out asks again.
+/// A follow-up in the inbox. An event that arrives while it is carried out raises `again`, so it runs once
+/// more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboxEntry {
-    /// What to do.
     #[serde(flatten)]
     pub follow_up: FollowUp,
-    /// How often, after the first time.
+    /// How often it was requested after the first time.
     #[serde(default)]
     pub again: u64,
 }
 
 impl Event {
-    /// What to do about it in an account with this trigger; `None` if nothing follows.
+    /// What follows in an account with this trigger, if anything.
     pub fn follow_up(&self, trigger: Trigger) -> Option<FollowUp> {
         match (self.topic, self.topic.work()) {
             (_, Some(kind)) if kind == trigger.work_kind() => {

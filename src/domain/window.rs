@@ -1,8 +1,8 @@
-//! When customers may be asked: hours of each weekday, in the contractor's own time. Pure.
+//! When customers may be asked: hours of each weekday in the contractor's time zone. Pure.
 //!
-//! What falls due while the window is closed leaves after it opens: in the order in which it fell due, spread over the
-//! first hour, so that a night's work is not a burst at nine sharp. Daylight saving is the calendar's business: hours
-//! are looked up day by day, so a day can be an hour shorter or longer than the clock says.
+//! What falls due while the window is closed leaves after it opens, in the same order, spread over the first
+//! hour. So a night's work is not sent in one burst at nine. Hours are looked up day by day in the calendar,
+//! so daylight saving can make a day shorter or longer.
 
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
@@ -10,29 +10,29 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::plus;
 
-/// What fell due while the window was closed is spread over so long, or half of the opening if that is less.
+/// What fell due while the window was closed is spread over this time, or over half of the opening if that is
+/// shorter.
 const SPREAD: SignedDuration = SignedDuration::from_hours(1);
 
-/// How far is looked for an opening. A window that is not open in this time is never.
+/// How many days ahead to look for an opening. A window that does not open in this time never opens.
 const DAYS: i32 = 370;
 
-/// Minutes in a day of the clock.
+/// Minutes in a day by the clock.
 const MIDNIGHT: u16 = 24 * 60;
 
-/// From one minute of the day to another: `09:00-20:00`.
+/// A range of minutes of the day: `09:00-20:00`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hours {
     from: u16,
     to: u16,
 }
 
-/// The text gives no hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write hours such as 09:00-20:00, or closed")]
 pub struct NoHours;
 
 impl Hours {
-    /// Reads `09:00-20:00`; the end may be `24:00`.
+    /// Reads `09:00-20:00`. The end may be `24:00`.
     pub fn parse(text: &str) -> Result<Self, NoHours> {
         let minute = |text: &str| -> Option<u16> {
             let (hours, minutes) = text.trim().split_once(':')?;
@@ -58,13 +58,13 @@ impl std::fmt::Display for Hours {
 /// When customers may be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// Monday first; `None` is closed.
+    /// Monday first. `None` means closed.
     days: [Option<Hours>; 7],
     holidays: Vec<Date>,
 }
 
 impl Window {
-    /// Open in these hours of each weekday, Monday first, and closed on these days.
+    /// A window with these hours for each weekday, Monday first, closed on the holidays.
     pub fn new(days: [Option<Hours>; 7], holidays: Vec<Date>) -> Self {
         Self { days, holidays }
     }
@@ -74,13 +74,14 @@ impl Window {
         Self::new([Some(Hours { from: 0, to: MIDNIGHT }); 7], vec![])
     }
 
-    /// Whether it is open at `at`.
+    /// Whether the window is open at `at`.
     pub fn is_open(&self, zone: &TimeZone, at: Timestamp) -> bool {
         self.opening(zone, at.to_zoned_datetime(zone.clone()).date())
             .is_some_and(|(from, to)| from <= at && at < to)
     }
 
-    /// When what falls due at `at` may leave: at once, or some time after the next opening. `None` where it never opens.
+    /// When something due at `at` may leave: at once, or some time after the next opening. `None` if it never
+    /// opens.
     pub fn leaves(&self, zone: &TimeZone, at: Timestamp) -> Option<Timestamp> {
         if self.is_open(zone, at) {
             return Some(at);
@@ -104,7 +105,7 @@ impl Window {
         Some(plus(opens, SignedDuration::from_millis(i64::try_from(after).unwrap_or_default())))
     }
 
-    /// From when to when it is open on a day.
+    /// The opening of a day, from and to.
     fn opening(&self, zone: &TimeZone, day: Date) -> Option<(Timestamp, Timestamp)> {
         let hours = self.days[usize::try_from(day.weekday().to_monday_zero_offset()).ok()?]?;
         if self.holidays.contains(&day) {
@@ -119,14 +120,14 @@ impl Window {
         (from < to).then_some((from, to))
     }
 
-    /// The hours of a weekday.
+    /// The hours of a weekday, if it is open.
     pub fn hours(&self, day: Weekday) -> Option<Hours> {
         self.days[usize::try_from(day.to_monday_zero_offset()).unwrap_or_default()]
     }
 }
 
-/// The time zone of that name: IANA's, or as Rails calls those of North America. It is unknown which of them Jobber
-/// gives (`api-behaviour.md` §2).
+/// The time zone with this name: an IANA name, or the Rails name of a North American zone. It is unknown
+/// which of them Jobber gives (`api-behaviour.md` §2).
 pub fn zone(name: &str) -> Option<TimeZone> {
     const RAILS: &[(&str, &str)] = &[
         ("Newfoundland", "America/St_Johns"),
@@ -229,7 +230,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(400))]
 
-        /// In every zone there is, at any instant of years with all their daylight-saving changes.
+        /// In every time zone, at any instant, in years with all their daylight-saving changes.
         #[test]
         fn nobody_leaves_while_it_is_closed_and_everybody_in_order(
             days in prop::array::uniform7(prop_oneof![3 => any_hours(), 1 => Just(None)]),
@@ -238,7 +239,7 @@ mod tests {
             close in 0_i64..200_000,
         ) {
             let window = Window::new(days, vec![]);
-            // Some of them close together.
+            // Some of them are close together.
             let first = due[0];
             due.extend((0..5).map(|step| first + close * step));
             due.sort_unstable();

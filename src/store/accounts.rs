@@ -1,4 +1,4 @@
-//! What an admin says of one account: its own settings, its rest, its end.
+//! Operator commands for one account: its own settings, pause, disconnect, removal.
 
 use std::collections::BTreeMap;
 
@@ -14,54 +14,51 @@ use crate::domain::model::{
     Account, AccountId, Connection, Contacted, Decision, Health, OutboxEntry, Outcome, SkipReason, Trigger,
 };
 
-/// Keys that one commit forgets, at most: others want to write too.
+/// Maximum number of keys deleted in one commit, so that other writes get their turn.
 const TOGETHER: usize = 512;
 
-/// What an admin changes about an account; what is absent stays.
+/// The changes to an account. Absent fields stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// Settings of its own, by key; those without a value go back to what `[review]` says.
+    /// Own settings by key. A key without a value goes back to `[review]`.
     pub keys: BTreeMap<String, Option<serde_json::Value>>,
-    /// A template of the body, or none of its own any more.
+    /// The body template.
     pub body: Own<String>,
-    /// What signs for its receiver, or none of its own any more.
+    /// The secret that signs for the account's own receiver.
     pub secret: Own<SecretString>,
-    /// What fires an ask from now on.
+    /// The new trigger.
     pub trigger: Option<Trigger>,
 }
 
-/// What becomes of something that an account can have of its own.
+/// A change to something that an account can have of its own.
 #[derive(Debug, Clone, Default)]
 pub enum Own<T> {
-    /// It stays as it is.
     #[default]
     Keep,
-    /// It is this from now on.
     Set(T),
-    /// It has none of its own any more.
+    /// The account goes back to the shared value.
     Unset,
 }
 
-/// How much an account's removal takes with it.
+/// What the removal of an account deletes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Belongings {
-    /// Decisions, whatever they were.
     pub decisions: usize,
-    /// Works that wait for their moment.
+    /// Candidates.
     pub waiting: usize,
-    /// Asks on their way, and dead letters.
+    /// Outbox entries, dead letters included.
     pub asks: usize,
 }
 
 impl Store {
-    /// The secret that signs for an account's own receiver.
+    /// The secret that signs for the account's own receiver.
     pub async fn webhook_secret(&self, id: &AccountId) -> Result<Option<SecretString>, StoreError> {
         let sealed = self.read(|txn| txn.get_raw(&key::webhook_secret(id))).await?;
         sealed.map(|sealed| self.0.sealer.open_secret(id, &sealed)).transpose()
     }
 
-    /// Changes an account; `None` if there is no such one. A changed trigger asks only about work from `at` on, by Jobber's
-    /// clock.
+    /// Changes an account. `None` if it does not exist. A new trigger asks only about work finished after
+    /// `at`, by Jobber's clock.
     pub async fn change_account(
         &self,
         id: &AccountId,
@@ -103,7 +100,7 @@ impl Store {
         .await
     }
 
-    /// Has an account rest, or go on; `false` if it did already.
+    /// Pauses an account, or resumes it. `false` if that was its state already.
     pub async fn pause(&self, id: &AccountId, since: Option<Timestamp>) -> Result<bool, StoreError> {
         let key = key::account(id);
         self.write(move |txn| {
@@ -113,21 +110,21 @@ impl Store {
             }
             account.paused_at = since;
             txn.put(&key, &account);
-            // Troubles from before the rest are to be found anew.
+            // Alerts from before the pause must be raised anew.
             forget_troubles(txn, &account.id)?;
             Ok(true)
         })
         .await
     }
 
-    /// Ends a connection for good: no tokens, nothing more is read. What was decided stays on record; what waited is not
-    /// asked about, and asks that were still on their way are dropped. How many those were.
+    /// Ends a connection for good and deletes its tokens. Decisions stay. Candidates are skipped and queued
+    /// asks are dropped. Returns the number of dropped asks.
     pub async fn disconnect(&self, id: &AccountId, now: Timestamp) -> Result<usize, StoreError> {
         let id = id.clone();
         self.write(move |txn| {
             let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
             account.connection = Connection::Disconnected { at: now };
-            // Whoever disconnects has ended them before.
+            // The caller has already deleted them at Jobber.
             account.endpoints.clear();
             txn.put(&key::account(&id), &account);
             for key in [key::token(&id), key::refreshing(&id)] {
@@ -142,7 +139,7 @@ impl Store {
         .await
     }
 
-    /// What would be gone with an account.
+    /// Counts what a removal would delete.
     pub async fn belongings(&self, id: &AccountId) -> Result<Belongings, StoreError> {
         let id = id.clone();
         self.scan(move |txn| {
@@ -159,8 +156,8 @@ impl Store {
         .await
     }
 
-    /// Forgets everything about an account that is not connected; `false` if it was connected meanwhile. First nothing of it
-    /// can be under way any more, and the account itself goes last: cut off half way, it is simply done again.
+    /// Deletes everything about a disconnected account. `false` if it was connected meanwhile. Running work
+    /// is ended first and the account itself is deleted last, so an interrupted removal can be repeated.
     pub async fn remove_account(&self, id: &AccountId, now: Timestamp) -> Result<bool, StoreError> {
         let is_connected = |account: &Account| matches!(account.connection, Connection::Connected);
         let key = key::account(id);
@@ -215,7 +212,7 @@ fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
     for family in [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION, key::CARD, key::SEEN] {
         keys.extend(txn.keys(&key::of_account(family, id))?);
     }
-    // Notes of a shadow, and those that all accounts share.
+    // Shadow notes, and notes shared by all accounts.
     for entry in txn.scan(key::CONTACT) {
         let (key, _) = entry?;
         if txn.get::<Contacted>(&key)?.is_some_and(|contacted| contacted.account == *id) {
@@ -225,7 +222,7 @@ fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
     Ok(keys)
 }
 
-/// What waits is not asked about any more.
+/// Skips all candidates.
 fn end_waiting(txn: &mut Txn<'_>, id: &AccountId, now: Timestamp) -> Result<(), StoreError> {
     let due = txn.keys(key::DUE)?;
     for key in due {
@@ -240,7 +237,7 @@ fn end_waiting(txn: &mut Txn<'_>, id: &AccountId, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// Whatever was wrong with an account before it rested or was connected again, nobody knows whether it still is.
+/// Nobody knows whether an alert from before a pause or a reconnect still applies.
 pub(super) fn forget_troubles(txn: &mut Txn<'_>, id: &AccountId) -> Result<(), StoreError> {
     let key = key::health(id);
     let Some(mut health) = txn.get::<Health>(&key)? else { return Ok(()) };

@@ -1,10 +1,10 @@
-//! Export and restore: the whole store as lines of JSON, the same for every version of sled.
+//! Export and restore: the whole store as lines of JSON, independent of the version of sled.
 //!
-//! The first line says what it is, then comes one line for each entry, and the last holds a checksum of all before
-//! it: a copy that was cut short is noticed. Tokens stay sealed; without the store key nobody connects with them.
+//! The first line is a header, then follows one line per entry, and the last line has a checksum of all
+//! before it. So a truncated copy is detected. Tokens stay sealed and are useless without the store key.
 //!
-//! An export is one moment of the store: it is taken by the thread that writes. What was asked between an export and
-//! its restoring is asked again, under the same ids: they are made of account, trigger and work.
+//! An export is a consistent snapshot: the writer thread takes it. Asks sent after the export are sent again
+//! after a restore, under the same ids, because ids are derived from account, trigger and work.
 
 use std::io::BufRead;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -22,13 +22,13 @@ use super::txn::Txn;
 use super::{SCHEMA, Sealer, Store, StoreError, key};
 use crate::store_key::StoreKey;
 
-/// The layout of the lines.
+/// Version of the line format.
 const FORMAT: u32 = 1;
 
-/// Bytes of lines that make one part of an export, about.
+/// Approximate bytes per part of an export.
 const PART: usize = 64 * 1024;
 
-/// An entry is never as long as this, in bytes of a line: whatever is, is no export.
+/// Maximum bytes per line. A longer line means that the file is no export.
 const LONGEST_LINE: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,56 +50,40 @@ struct Tail {
     sha256: String,
 }
 
-/// What a copy holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copied {
-    /// When it was made.
     pub made_at: Timestamp,
-    /// Entries of every kind.
     pub entries: usize,
-    /// Connected accounts.
     pub accounts: usize,
 }
 
-/// Why nothing was restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// It cannot be read to its end.
     #[error("the export cannot be read: {0}")]
     Io(#[from] std::io::Error),
-    /// The store cannot be put in its place.
     #[error("the store {path} cannot be written: {error}; nothing was restored")]
     Write {
-        /// The store's folder.
         path: std::path::PathBuf,
-        /// What the system said.
         error: std::io::Error,
     },
-    /// It is something else, or was changed or cut short.
     #[error("the file is not a complete export: {0}; use another copy")]
     Broken(&'static str),
-    /// A newer program wrote it.
     #[error(
         "the export was made by a newer version (format {format}, schema {schema}): install that version"
     )]
     Newer {
-        /// Its layout.
         format: u32,
-        /// The schema inside.
         schema: u32,
     },
-    /// There is a store already.
     #[error("there is a store at {0}: move it away first, because restore does not overwrite a store")]
     Occupied(std::path::PathBuf),
-    /// Its tokens were sealed with another key.
     #[error("the store key does not match this export: use the key of the store it was made from")]
     WrongKey,
-    /// The new store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// An export on its way out: its parts, in order, as text of whole lines.
+/// An export that is being written: its parts in order, each with whole lines.
 pub struct Export {
     copied: Copied,
     entries: std::vec::IntoIter<(Bytes, Bytes)>,
@@ -109,7 +93,6 @@ pub struct Export {
 }
 
 impl Export {
-    /// What it holds.
     pub fn contents(&self) -> &Copied {
         &self.copied
     }
@@ -139,7 +122,7 @@ impl Iterator for Export {
 }
 
 fn line(value: &impl Serialize) -> String {
-    // Plain data: it always encodes.
+    // Plain data always encodes.
     let mut line = serde_json::to_string(value).unwrap_or_default();
     line.push('\n');
     line
@@ -149,14 +132,14 @@ fn hex(hash: Sha256) -> String {
     use std::fmt::Write as _;
 
     hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        // A String takes every write.
+        // A String accepts every write.
         let _written = write!(text, "{byte:02x}");
         text
     })
 }
 
 impl Store {
-    /// The store as it is at one moment, between two writes.
+    /// A snapshot of the store between two writes.
     pub async fn export(&self, now: Timestamp) -> Result<Export, StoreError> {
         let entries: Vec<_> = self.write(|txn| txn.scan(b"").collect()).await?;
         let accounts = entries.iter().filter(|(key, _)| key.starts_with(key::ACCOUNT)).count();
@@ -172,9 +155,9 @@ impl Store {
         })
     }
 
-    /// Makes a store in the folder `path` from an export. Either all of it is there afterwards, or nothing.
+    /// Creates a store in the folder `path` from an export: completely or not at all.
     ///
-    /// Blocks. Whoever restores as root leaves the store to the user who owns the folder around it.
+    /// Blocks. When run as root, the store is given to the owner of the parent folder.
     pub fn restore(path: &Path, key: &StoreKey, export: impl BufRead) -> Result<Copied, RestoreError> {
         if is_there(path) {
             return Err(RestoreError::Occupied(path.to_owned()));
@@ -192,7 +175,7 @@ impl Store {
                 return Err(error);
             }
         };
-        // An empty folder may be in the way; one with something in it is not ours to replace.
+        // An empty folder may be replaced, any other may not.
         match std::fs::remove_dir(path) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -214,7 +197,7 @@ impl Store {
     }
 }
 
-/// Reads an export into a new store; what it holds, and its number of commits.
+/// Reads an export into a new store. Returns its contents and its number of commits.
 fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(Copied, u64), RestoreError> {
     let mut hash = Sha256::new();
     let text = next_line(&mut export)?;

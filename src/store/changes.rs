@@ -1,4 +1,4 @@
-//! What is watched as it was last seen, and the events that tell how it changed.
+//! The last known state of watched records, and the messages about their changes.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,23 +11,21 @@ use crate::domain::model::{
     WorkKind, WorkRef,
 };
 
-/// What a look at an account's clients stores, in one commit.
+/// The result of one look at an account's clients, stored in one commit.
 #[derive(Debug, Clone)]
 pub struct ClientsCommit {
-    /// Whose clients.
     pub account: AccountId,
-    /// The account's name.
     pub account_name: String,
-    /// Cards, the oldest change first.
+    /// Cards, oldest change first.
     pub cards: Vec<ClientSnapshot>,
     /// Where the next look begins.
     pub watermark: Timestamp,
-    /// When it was looked.
     pub now: Timestamp,
 }
 
 impl Store {
-    /// Stores cards that changed, and an event for each that differs from what was known; how many those were.
+    /// Stores changed cards and a message for each that differs from the known one. Returns the number of
+    /// messages.
     pub async fn commit_clients(&self, commit: ClientsCommit) -> Result<usize, StoreError> {
         self.write(move |txn| {
             let ClientsCommit { account: id, account_name, cards, watermark, now } = &commit;
@@ -66,7 +64,8 @@ impl Store {
         .await
     }
 
-    /// Stores that records changed, and an event for each change that was not told yet; how many those were.
+    /// Stores changed records and a message for each change that was not reported yet. Returns the number of
+    /// messages.
     pub async fn commit_records(&self, commit: RecordsCommit) -> Result<usize, StoreError> {
         self.write(move |txn| {
             let RecordsCommit { account: id, topic, stream, records, watermark, now } = &commit;
@@ -101,31 +100,23 @@ impl Store {
     }
 }
 
-/// What a look at one stream of an account stores, in one commit.
+/// The result of one look at a stream of an account, stored in one commit.
 #[derive(Debug, Clone)]
 pub struct RecordsCommit {
-    /// Whose records.
     pub account: AccountId,
-    /// What is told of them.
     pub topic: WatchTopic,
-    /// The stream they are of.
     pub stream: Stream,
-    /// What changed, in the order in which it did.
+    /// Changed records in the order of their changes.
     pub records: Vec<Changed>,
     /// Where the next look begins.
     pub watermark: Timestamp,
-    /// When it was looked.
     pub now: Timestamp,
 }
 
-/// A record that changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changed {
-    /// Which.
     pub work: WorkRef,
-    /// When.
     pub at: Timestamp,
-    /// What is told of it.
     pub fields: Value,
 }
 

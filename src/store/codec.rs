@@ -1,5 +1,5 @@
-//! Values: a version byte, then JSON. Every type has a frozen sample in this module's tests that must
-//! still decode; a change that breaks one needs a new version and a migration.
+//! Encodes values: a version byte, then JSON. Every type has a frozen sample in this module's tests that must
+//! still decode. A change that breaks one needs a new version and a migration.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,11 +12,10 @@ use crate::domain::model::{
 };
 use crate::domain::webhook_event::InboxEntry;
 
-/// A type the store keeps.
 pub(super) trait Stored: Serialize + DeserializeOwned {
-    /// What it is called in errors.
+    /// The name in errors.
     const FAMILY: &'static str;
-    /// The version this program writes.
+    /// The version that this program writes.
     const VERSION: u8 = 1;
 }
 
@@ -27,7 +26,7 @@ macro_rules! stored {
             $(const VERSION: u8 = $version;)?
         })+
 
-        /// Whatever decodes encodes to something that decodes to the same.
+        /// What decodes must encode to something that decodes to the same.
         #[cfg(feature = "fuzzing")]
         pub(super) fn fuzzed(bytes: &[u8]) {
             $(match decode::<$type>(bytes) {
@@ -63,7 +62,7 @@ stored! {
 
 pub(super) fn encode<V: Stored>(value: &V) -> Vec<u8> {
     let mut bytes = vec![V::VERSION];
-    // Plain data with text keys: the JSON writer has nothing to fail on, and a Vec takes every write.
+    // Plain data with text keys cannot fail to encode, and a Vec accepts every write.
     let written = serde_json::to_writer(&mut bytes, value);
     debug_assert!(written.is_ok(), "{} does not encode", V::FAMILY);
     bytes
@@ -83,7 +82,7 @@ pub(super) fn decode<V: Stored>(bytes: &[u8]) -> Result<V, StoreError> {
 mod tests {
     use super::*;
 
-    /// Bytes as an earlier version of this program wrote them. Never change a line: add one.
+    /// Bytes written by an earlier version. Never change a line: add one.
     macro_rules! samples {
         ($($name:ident: $type:ty = $json:literal,)+) => {
             $(#[test]

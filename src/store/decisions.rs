@@ -1,4 +1,4 @@
-//! Decisions, markers and candidates: what a plan and a verdict write.
+//! Decisions, markers and candidates: the writes of a plan and a verdict.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,36 +18,35 @@ use crate::domain::model::{
 use crate::domain::plan::{Known, Plan};
 use crate::domain::rules::Policy;
 
-/// So many works are looked up at once; more on a thread of their own.
+/// Up to this many works are read directly. More are read on a separate thread.
 const FEW: usize = 64;
 
-/// What a planned sweep stores, in one commit.
+/// The result of a planned sweep, stored in one commit.
 #[derive(Debug, Clone)]
 pub struct PlanCommit {
-    /// Whose sweep.
+    /// The account.
     pub account: AccountId,
-    /// The stream that was planned.
+    /// The swept stream.
     pub stream: Stream,
-    /// What fired, and from when on: a plan of before the account was changed counts for nothing.
+    /// The trigger and `asks_from` of the plan. The plan is ignored if they have changed since.
     pub planned_for: (Trigger, Timestamp),
-    /// What is new.
+    /// The new results.
     pub plan: Plan,
-    /// Set by a sweep that looked back over the whole window.
+    /// Set by a sweep over the whole window.
     pub reconciled_at: Option<Timestamp>,
-    /// Whether an event led to it, and no sweep.
+    /// Whether an event caused it instead of a sweep.
     pub by_event: bool,
     /// When it was planned.
     pub now: Timestamp,
 }
 
-/// What became of an ask that was to be stored.
+/// The result of storing an ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AskCommit {
-    /// Stored: decision, markers and outbox entry.
     Stored,
-    /// Only the decision was stored: nothing is sent.
+    /// Shadow mode: only the decision was stored.
     Shadowed,
-    /// Something else settled this work first; nothing was stored.
+    /// The work was already settled. Nothing was stored.
     Superseded,
 }
 
@@ -67,7 +66,7 @@ impl Store {
             }
             Ok(known)
         };
-        // An idle sweep asks about a few works, one that looks back about as many as there are.
+        // An idle sweep looks up a few works, a reconcile sweep almost all.
         if count <= FEW { self.read(known).await } else { self.scan(known).await }
     }
 
@@ -80,13 +79,13 @@ impl Store {
         self.get(&key::decision(account, work)).await
     }
 
-    /// Every decision of an account.
+    /// All decisions of an account.
     pub async fn decisions(&self, account: &AccountId) -> Result<Vec<Decision>, StoreError> {
         let prefix = key::of_account(key::DECISION, account);
         self.scan(move |txn| txn.values(&prefix).collect()).await
     }
 
-    /// Looks at every decision of an account, one after the other; what `look` made of `start` by that.
+    /// Folds `look` over all decisions of an account, beginning with `start`.
     pub async fn fold_decisions<S: Send + 'static>(
         &self,
         account: &AccountId,
@@ -104,8 +103,8 @@ impl Store {
         .await
     }
 
-    /// Stores a plan: candidates, skips, watermark, and when the window was last looked over. The number of
-    /// works that were new.
+    /// Stores a plan: candidates, skips, watermark, and the time of a reconcile sweep. Returns the number of
+    /// new works.
     ///
     /// A work that got a candidate or an ask since the plan was made keeps it.
     pub async fn commit_plan(&self, commit: PlanCommit) -> Result<usize, StoreError> {
@@ -122,7 +121,7 @@ impl Store {
                 if is_settled(txn, id, &candidate.work)? {
                     continue;
                 }
-                // An event of it was to come, and a sweep was first.
+                // An event about it should have come, but the sweep was first.
                 let was_due = !by_event && !account.endpoints.is_empty();
                 if was_due && health.last_webhook_at.is_some_and(|heard| candidate.finished_at > heard) {
                     health.unheard += 1;
@@ -154,7 +153,7 @@ impl Store {
         .await
     }
 
-    /// Works whose candidates are due at `now`, the longest waiting first.
+    /// Works with candidates due at `now`, the longest due first.
     pub async fn due_works(&self, now: Timestamp) -> Result<Vec<(AccountId, WorkRef)>, StoreError> {
         self.scan(move |txn| {
             let mut works = Vec::new();
@@ -175,12 +174,12 @@ impl Store {
         self.read(|txn| Ok(due_index(txn).next().transpose()?.map(|(at, ..)| at))).await
     }
 
-    /// How many candidates wait.
+    /// The number of candidates.
     pub async fn waiting_count(&self) -> Result<usize, StoreError> {
         self.scan(|txn| due_index(txn).try_fold(0, |count, due| due.map(|_| count + 1))).await
     }
 
-    /// Every waiting candidate, the first due first.
+    /// All candidates, the first due first.
     pub async fn candidates(&self) -> Result<Vec<(AccountId, Candidate)>, StoreError> {
         self.scan(|txn| {
             let mut candidates = Vec::new();
@@ -194,7 +193,7 @@ impl Store {
         .await
     }
 
-    /// One waiting candidate.
+    /// The candidate of one work.
     pub async fn candidate(
         &self,
         account: &AccountId,
@@ -203,8 +202,8 @@ impl Store {
         Ok(self.decision(account, work).await?.and_then(waiting))
     }
 
-    /// Stores an ask: decision, markers and the frozen outbox entry, in one commit. The uniqueness rule is
-    /// applied again here, where nobody can come in between.
+    /// Stores an ask: decision, markers and outbox entry in one commit. The uniqueness rule is checked again
+    /// here, where no other write can interfere.
     pub async fn commit_ask(
         &self,
         account: &AccountId,
@@ -223,7 +222,8 @@ impl Store {
             if blocking(&ask.work, &ask.job_ids, &markers).is_some() {
                 return Ok(AskCommit::Superseded);
             }
-            // Two works of one person can be decided about at once: the second comes again, and is told why not.
+            // Two works of one person can be decided at once. The second is rechecked and then skipped with a
+            // reason.
             if people::rests(txn, &id, &ask.contacts, &policy, now)? {
                 return Ok(AskCommit::Superseded);
             }
@@ -236,7 +236,7 @@ impl Store {
             decision.finished_at = ask.finished_at;
             decision.at = now;
             decision.subject = ask.subject.clone();
-            // The payload goes when it is delivered; this proves what it was.
+            // The payload is deleted after delivery. This digest proves what it was.
             decision.saw = BTreeMap::from([("payload_sha256".to_owned(), digest::of_bytes(body.as_bytes()))]);
             txn.put(&key::decision(&id, &ask.work), &decision);
             txn.remove(&key::due(due_at, &id, &ask.work));
@@ -267,7 +267,7 @@ impl Store {
         .await
     }
 
-    /// Stores that a waiting candidate is not asked about; whether it was still waiting.
+    /// Skips a candidate. Returns whether it was still waiting.
     pub async fn commit_skip(
         &self,
         account: &AccountId,
@@ -289,7 +289,7 @@ impl Store {
         .await
     }
 
-    /// Lets a work that was found too old be asked about all the same; whether it was.
+    /// Allows an ask about a work that was too old. Returns whether it was one.
     pub async fn release(
         &self,
         account: &AccountId,
@@ -316,7 +316,7 @@ impl Store {
         .await
     }
 
-    /// Stores that a waiting candidate waits longer; whether it was still waiting.
+    /// Moves a candidate to a later time. Returns whether it was still waiting.
     pub async fn commit_defer(
         &self,
         account: &AccountId,
@@ -341,7 +341,7 @@ fn due_index(
     txn.scan(key::DUE).map(|entry| key::parse_due(&entry?.0).ok_or_else(key::broken))
 }
 
-/// Changes a decision that still waits, and its place in the index of due candidates.
+/// Changes a waiting decision and its place in the index of due candidates.
 pub(super) fn update_waiting(
     txn: &mut Txn<'_>,
     account: &AccountId,
@@ -376,7 +376,7 @@ fn put_waiting(txn: &mut Txn<'_>, account: &AccountId, candidate: Candidate, now
     );
 }
 
-/// Whether a work has a candidate or an ask already.
+/// Whether a work already has a candidate or an ask.
 fn is_settled(txn: &Txn<'_>, account: &AccountId, work: &WorkRef) -> Result<bool, StoreError> {
     Ok(match txn.get::<Decision>(&key::decision(account, work))? {
         Some(decision) => !matches!(decision.outcome, Outcome::Skipped { .. }),

@@ -1,14 +1,14 @@
-//! Why the store could not do it.
+//! Errors of the store.
 
 use std::path::PathBuf;
 
 use super::SCHEMA;
 use super::sled::DatabaseError;
 
-/// Why the store could not do it.
+/// Errors of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has it open.
+    /// Another process has the store open.
     #[error(
         "the store {path} is in use by another process: stop that process, or reach it through its control socket"
     )]
@@ -16,13 +16,13 @@ pub enum StoreError {
         /// The store's folder.
         path: PathBuf,
     },
-    /// There is none.
+    /// There is no store.
     #[error("there is no store at {path}: start the daemon once to create it")]
     Missing {
         /// The folder.
         path: PathBuf,
     },
-    /// There was one, and it is gone: what it knew of who was asked is gone with it.
+    /// The store existed and is gone, together with the record of who was asked.
     #[error(
         "the store {path} is gone, and with it the record of past asks: restore a backup (`jobber-reviewd restore FILE`), or start once with --accept-empty-store and send every contractor a new link"
     )]
@@ -30,31 +30,31 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
-    /// It cannot be read, and was moved out of the way.
+    /// The store cannot be read and was moved aside.
     #[error(
         "the store {path} cannot be read ({detail}) and was moved to {to}: restore a backup (`jobber-reviewd restore FILE`), or start once with --accept-empty-store and send every contractor a new link"
     )]
     Quarantined {
         /// The folder.
         path: PathBuf,
-        /// Where it is now.
+        /// Its new place.
         to: PathBuf,
         /// What is wrong with it.
         detail: String,
     },
-    /// It lacks commits that it once had.
+    /// The store lacks commits that it once had.
     #[error(
         "the store {path} is damaged or an older copy (missing commits: {missing}), so the record of past asks is incomplete: restore a newer backup (`jobber-reviewd restore FILE`), or, if you put this copy there on purpose, remove {tally} and start again"
     )]
     Stale {
         /// The folder.
         path: PathBuf,
-        /// How many are missing.
+        /// The number of missing commits.
         missing: u64,
-        /// The file that says so.
+        /// The file with the expected number.
         tally: PathBuf,
     },
-    /// It belongs to another user: what we wrote there, that user's daemon could not read.
+    /// The store belongs to another user. That user's daemon could not read what we write.
     #[error(
         "the store {path} belongs to another user: start the daemon and try again, or run this as that user"
     )]
@@ -62,28 +62,28 @@ pub enum StoreError {
         /// The store's folder.
         path: PathBuf,
     },
-    /// The folder cannot be made or opened.
+    /// The folder cannot be created or opened.
     #[error("the store {path} cannot be opened: {error}; {}", remedy(error))]
     Open {
         /// The store's folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// Its tokens were sealed with another key.
+    /// The tokens were sealed with another key.
     #[error("the store key does not match the store {path}: use the key it was created with")]
     WrongKey {
         /// The store's folder.
         path: PathBuf,
     },
-    /// A newer or unknown program wrote it.
+    /// A newer or unknown program wrote the store.
     #[error(
         "the store {path} has schema {found}, this program reads schema {SCHEMA}: install the version that wrote it"
     )]
     Schema {
         /// The store's folder.
         path: PathBuf,
-        /// What it says.
+        /// The schema in the store.
         found: u32,
     },
     /// A value does not decode.
@@ -91,21 +91,21 @@ pub enum StoreError {
         "a value of the store cannot be read ({family}): {detail}; restore a backup (`jobber-reviewd restore FILE`)"
     )]
     Corrupt {
-        /// Which kind of value.
+        /// The kind of value.
         family: &'static str,
-        /// What is wrong with it; never its content.
+        /// What is wrong with it, without its content.
         detail: String,
     },
-    /// The database below it failed.
+    /// The database failed.
     #[error("the store failed: {0}")]
     Database(#[from] DatabaseError),
-    /// A look at it was cut off by a panic. The store itself is as it was.
+    /// A panic interrupted a read. The store is unchanged.
     #[error("reading the store was interrupted: {0}; try again")]
     CutOff(String),
     /// A token or a secret could not be sealed.
     #[error("{0} could not be sealed")]
     Unsealed(&'static str),
-    /// A flush failed earlier, or the writer is gone.
+    /// A flush failed earlier, or the writer ended.
     #[error("the store no longer accepts writes ({0}); fix that and start again, nothing is lost")]
     Failed(String),
 }
@@ -118,7 +118,7 @@ fn remedy(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// Whether there was no room.
+/// Whether the disk was full.
 pub fn is_full(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
 
@@ -126,7 +126,7 @@ pub fn is_full(error: &std::io::Error) -> bool {
 }
 
 impl StoreError {
-    /// Whether nothing more may be done on the strength of the store: it does not take writes, or cannot be read.
+    /// Whether the daemon must stop: the store does not accept writes or cannot be read.
     pub fn is_fatal(&self) -> bool {
         !matches!(self, Self::CutOff(_) | Self::Unsealed(_))
     }

@@ -1,4 +1,4 @@
-//! How accounts fare: sweeps that went well or failed, and the troubles that stand.
+//! The health of accounts: results of sweeps, and alerts.
 
 use jiff::Timestamp;
 
@@ -11,8 +11,8 @@ impl Store {
         Ok(self.get(&key::health(id)).await?.unwrap_or_default())
     }
 
-    /// Notes how the sweeps of several accounts went, in one commit: well, or what failed and whether that needs the
-    /// operator. Answers how each stood before and stands now.
+    /// Stores the results of several accounts' sweeps in one commit: success, or the failure. Returns each
+    /// account's health before and after.
     pub async fn note_sweeps(
         &self,
         notes: Vec<(AccountId, Result<(), Failure>)>,
@@ -21,7 +21,7 @@ impl Store {
         self.write(move |txn| {
             let mut changes = Vec::with_capacity(notes.len());
             for (id, result) in &notes {
-                // Removed while it was swept.
+                // Removed during the sweep.
                 if txn.get_raw(&key::account(id))?.is_none() {
                     continue;
                 }
@@ -36,7 +36,7 @@ impl Store {
                     }
                     Err(failure) => {
                         after.failing_since = before.failing_since.or(Some(now));
-                        // An outage in the middle does not mend what only the operator can.
+                        // An outage in between does not solve a problem that needs the operator.
                         if failure.needs_operator || !before.needs_operator {
                             after.last_error = Some(failure.detail.clone());
                             after.needs_operator = failure.needs_operator;
@@ -51,7 +51,7 @@ impl Store {
         .await
     }
 
-    /// Notes whether what is due in an account can be read.
+    /// Stores whether the due candidates of an account can be read.
     pub async fn note_asking(&self, id: &AccountId, works: bool, now: Timestamp) -> Result<(), StoreError> {
         if works == self.health(id).await?.asking_fails_since.is_none() {
             return Ok(());
@@ -66,12 +66,12 @@ impl Store {
         .await
     }
 
-    /// Every trouble that stands, and every end of one that was not told yet.
+    /// All current alerts, and ended ones that were not reported yet.
     pub async fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
         self.scan(|txn| txn.values(key::ALERT).collect()).await
     }
 
-    /// Stores troubles as they stand now, and forgets those that are over and told.
+    /// Stores alerts, and deletes those that are over and reported.
     pub async fn put_alerts(&self, alerts: Vec<Alert>) -> Result<(), StoreError> {
         self.write(move |txn| {
             for alert in &alerts {

@@ -1,4 +1,4 @@
-//! Events that were heard and not followed up yet: an inbox for each account, with an end.
+//! A bounded inbox per account for events that are not followed up yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -12,24 +12,23 @@ use crate::digest;
 use crate::domain::model::{Account, AccountId, EncodedId, Health};
 use crate::domain::webhook_event::{Event, FollowUp, InboxEntry};
 
-/// Wishes of one account that are kept one by one; more become one sweep.
+/// At most this many follow-ups per account are queued. Beyond that the account is swept.
 const KEPT: usize = 256;
 
-/// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noted {
     /// It is in the inbox.
     New,
     /// The same follow-up was there already.
     Known,
-    /// The inbox was full: the account is swept instead.
+    /// The inbox was full, so the account is swept instead.
     Swept,
-    /// No account has use for it.
+    /// No account needs it.
     Unknown,
 }
 
 impl Store {
-    /// Puts what an event asks for into its account's inbox; durable when this returns.
+    /// Puts an event's follow-up into the account's inbox. It is durable when this returns.
     pub async fn note_event(&self, event: Event, now: Timestamp) -> Result<Noted, StoreError> {
         self.write(move |txn| {
             let Some(account) = txn.get::<Account>(&key::account(&event.account))? else {
@@ -55,7 +54,7 @@ impl Store {
                 txn.put(&follow_up_key, &InboxEntry { follow_up, again: 0 });
                 return Ok(Noted::New);
             }
-            // A sweep reads works, and no cards.
+            // A sweep reads works but no cards.
             let follow_up =
                 if let FollowUp::Client { .. } = follow_up { FollowUp::Outbox } else { FollowUp::Sweep };
             let follow_up_key = self::follow_up_key(&account.id, &follow_up);
@@ -66,11 +65,11 @@ impl Store {
         .await
     }
 
-    /// Whose inbox holds anything.
+    /// Accounts with a non-empty inbox.
     pub async fn accounts_with_follow_ups(&self) -> Result<BTreeSet<AccountId>, StoreError> {
         self.scan(|txn| {
             let (mut accounts, mut from) = (BTreeSet::new(), key::EVENT.to_vec());
-            // From one account to the next: an inbox can be long.
+            // Jumps from account to account, because an inbox can be long.
             while let Some((key, _)) = txn.first(Bound::Included(from))? {
                 if !key.starts_with(key::EVENT) {
                     break;
@@ -84,18 +83,18 @@ impl Store {
         .await
     }
 
-    /// What an account's inbox holds.
+    /// The inbox of an account.
     pub async fn follow_ups(&self, id: &AccountId) -> Result<Vec<InboxEntry>, StoreError> {
         let prefix = key::of_account(key::EVENT, id);
         self.scan(move |txn| txn.values(&prefix).collect()).await
     }
 
-    /// Whether any inbox holds anything.
+    /// Whether any inbox has an entry.
     pub async fn has_follow_ups(&self) -> Result<bool, StoreError> {
         self.read(|txn| Ok(txn.scan(key::EVENT).next().transpose()?.is_some())).await
     }
 
-    /// Takes out what was carried out, unless it was asked for again meanwhile.
+    /// Removes finished follow-ups, unless they were requested again meanwhile.
     pub async fn take_from_inbox(&self, id: &AccountId, followed: Vec<InboxEntry>) -> Result<(), StoreError> {
         let id = id.clone();
         self.write(move |txn| {
@@ -110,7 +109,7 @@ impl Store {
         .await
     }
 
-    /// Notes that events may be expected, or that one came.
+    /// Stores that events are expected from now on, or that one came.
     pub async fn note_webhook(&self, id: &AccountId, now: Timestamp) -> Result<(), StoreError> {
         let key = key::health(id);
         self.write(move |txn| {
@@ -123,7 +122,7 @@ impl Store {
         .await
     }
 
-    /// Notes the endpoints at Jobber that send an account's events.
+    /// Stores the webhook endpoints at Jobber that send an account's events.
     pub async fn note_endpoints(
         &self,
         id: &AccountId,
@@ -151,7 +150,7 @@ fn follow_up_key(account: &AccountId, follow_up: &FollowUp) -> Vec<u8> {
     key::event(account, &name)
 }
 
-/// Forgets an account's inbox.
+/// The keys of an account's inbox.
 pub(super) fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
     txn.keys(&key::of_account(key::EVENT, id))
 }

@@ -1,5 +1,5 @@
-//! The keys. A family name, then parts with a zero byte between: ids hold none. Instants are written so
-//! that bytes sort as time does.
+//! The keys: a family name, then parts separated by a zero byte, which ids never contain. Instants are
+//! encoded so that their bytes sort by time.
 
 use jiff::Timestamp;
 
@@ -20,7 +20,7 @@ pub(super) const OUTBOX_DUE: &[u8] = b"outdue\0";
 pub(super) const SEEN: &[u8] = b"seen\0";
 pub(super) const PENDING: &[u8] = b"pending\0";
 
-/// Stands for all accounts: no id of Jobber's reads so.
+/// Stands for all accounts. No id of Jobber looks like this.
 pub(super) const EVERYWHERE: &str = "*";
 pub(super) const SUPPRESSION: &[u8] = b"suppression\0";
 
@@ -32,12 +32,12 @@ pub(super) fn key_check() -> Vec<u8> {
     b"meta\0key_check".to_vec()
 }
 
-/// How many commits there were.
+/// The number of commits.
 pub(super) fn commits() -> Vec<u8> {
     b"meta\0commits".to_vec()
 }
 
-/// When the store was last looked over for what is old.
+/// When the store was last pruned.
 pub(super) fn pruned_at() -> Vec<u8> {
     b"meta\0pruned_at".to_vec()
 }
@@ -58,7 +58,7 @@ pub(super) fn token(id: &AccountId) -> Vec<u8> {
     join(b"token\0", &[id.as_str().as_bytes()])
 }
 
-/// The secret that signs for this account's own receiver.
+/// The secret that signs for the account's own receiver.
 pub(super) fn webhook_secret(id: &AccountId) -> Vec<u8> {
     join(b"webhook_secret\0", &[id.as_str().as_bytes()])
 }
@@ -67,35 +67,35 @@ pub(super) fn card(account: &AccountId, client: &EncodedId) -> Vec<u8> {
     join(CARD, &[account.as_str().as_bytes(), client.as_str().as_bytes()])
 }
 
-/// When a watched record was last seen to change.
+/// The last seen change of a watched record.
 pub(super) fn seen(account: &AccountId, work: &WorkRef) -> Vec<u8> {
     of_work(SEEN, account, work)
 }
 
-/// `name` tells one wish from another.
+/// `name` identifies the follow-up.
 pub(super) fn event(account: &AccountId, name: &str) -> Vec<u8> {
     join(EVENT, &[account.as_str().as_bytes(), name.as_bytes()])
 }
 
-/// Whose inbox an [`event`] key is of.
+/// The account of an [`event`] key.
 pub(super) fn account_of_event(key: &[u8]) -> Option<AccountId> {
     parse_account(key.strip_prefix(EVENT)?.split(|byte| *byte == 0).next()?)
 }
 
-/// `key` is what the alert calls its trouble.
+/// `key` is the key of the alert.
 pub(super) fn alert(key: &str) -> Vec<u8> {
     join(ALERT, &[key.as_bytes()])
 }
 
-/// Since when a refresh of this account is under way.
+/// Since when a refresh of this account is running.
 pub(super) fn refreshing(id: &AccountId) -> Vec<u8> {
     join(b"refreshing\0", &[id.as_str().as_bytes()])
 }
 
-/// Where the keys of a family begin that are about accounts after this one.
+/// The first possible key of the accounts after this one.
 pub(super) fn after_account(family: &[u8], account: &AccountId) -> Vec<u8> {
     let mut key = join(family, &[account.as_str().as_bytes()]);
-    // Parts end with a zero.
+    // Parts end with a zero byte.
     key.push(1);
     key
 }
@@ -110,17 +110,17 @@ pub(super) fn pending(hash: &str) -> Vec<u8> {
     join(PENDING, &[hash.as_bytes()])
 }
 
-/// `scope` is an account, or [`EVERYWHERE`].
+/// `scope` is an account or [`EVERYWHERE`].
 pub(super) fn contact(scope: &str, contact: &ContactKey) -> Vec<u8> {
     join(CONTACT, &[scope.as_bytes(), contact.as_str().as_bytes()])
 }
 
-/// `scope` is an account, or [`EVERYWHERE`].
+/// `scope` is an account or [`EVERYWHERE`].
 pub(super) fn suppression(scope: &str, contact: &ContactKey) -> Vec<u8> {
     join(SUPPRESSION, &[scope.as_bytes(), contact.as_str().as_bytes()])
 }
 
-/// What every key of a family begins with that is about this account.
+/// The prefix of a family's keys for this account.
 pub(super) fn of_account(family: &[u8], account: &AccountId) -> Vec<u8> {
     join(family, &[account.as_str().as_bytes(), b""])
 }
@@ -133,7 +133,7 @@ pub(super) fn marker(account: &AccountId, work: &WorkRef) -> Vec<u8> {
     of_work(MARKER, account, work)
 }
 
-/// Index of waiting candidates by the moment they are due.
+/// Index of candidates by due time.
 pub(super) fn due(at: Timestamp, account: &AccountId, work: &WorkRef) -> Vec<u8> {
     let mut key = [DUE, &instant(at)].concat();
     key.extend(of_work(b"", account, work));
@@ -144,7 +144,7 @@ pub(super) fn outbox(id: &MessageId) -> Vec<u8> {
     join(OUTBOX, &[id.as_str().as_bytes()])
 }
 
-/// Index of outbox entries by the moment of their next attempt.
+/// Index of outbox entries by the time of their next attempt.
 pub(super) fn outbox_due(at: Timestamp, id: &MessageId) -> Vec<u8> {
     join(&[OUTBOX_DUE, &instant(at)].concat(), &[id.as_str().as_bytes()])
 }
@@ -154,18 +154,17 @@ pub(super) fn receiver(hash: &str) -> Vec<u8> {
     join(b"receiver\0", &[hash.as_bytes()])
 }
 
-/// A key of an index that does not read back.
+/// A key of an index that cannot be parsed.
 pub(super) fn broken() -> StoreError {
     StoreError::Corrupt { family: "index of what is due", detail: "a key does not parse".to_owned() }
 }
 
-/// Whose decision a [`decision`] key names.
+/// The account of a [`decision`] key.
 pub(super) fn account_of(key: &[u8]) -> Option<AccountId> {
     let account = key.strip_prefix(DECISION)?.split(|byte| *byte == 0).next()?;
     Some(AccountId::new(text(account)?))
 }
 
-/// Reads a [`due`] key back.
 pub(super) fn parse_due(key: &[u8]) -> Option<(Timestamp, AccountId, WorkRef)> {
     let (at, rest) = parse_instant(key.strip_prefix(DUE)?)?;
     let mut parts = rest.split(|byte| *byte == 0);
@@ -184,18 +183,16 @@ pub(super) fn parse_due(key: &[u8]) -> Option<(Timestamp, AccountId, WorkRef)> {
     Some((at, AccountId::new(account), WorkRef { kind, id }))
 }
 
-/// Reads an [`outbox_due`] key back.
 pub(super) fn parse_outbox_due(key: &[u8]) -> Option<(Timestamp, MessageId)> {
     let (at, rest) = parse_instant(key.strip_prefix(OUTBOX_DUE)?)?;
     Some((at, MessageId::new(text(rest)?)))
 }
 
-/// The value of an [`outbox_due`] key: of which kind the message is, and of which account.
+/// The value of an [`outbox_due`] key: the message's kind and account.
 pub(super) fn outbox_due_value(kind: MessageKind, account: &AccountId) -> Vec<u8> {
     join(kind.as_str().as_bytes(), &[b"", account.as_str().as_bytes()])
 }
 
-/// Reads an [`outbox_due_value`] back.
 pub(super) fn parse_outbox_due_value(value: &[u8]) -> Option<(MessageKind, AccountId)> {
     let (kind, account) = text(value)?.split_once('\0')?;
     let kind = match kind {
@@ -220,7 +217,7 @@ fn join(family: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     key
 }
 
-/// Nanoseconds since the epoch with the sign bit turned, big end first.
+/// Nanoseconds since the epoch with the sign bit flipped, big endian.
 fn instant(at: Timestamp) -> [u8; 16] {
     at.as_nanosecond().cast_unsigned().wrapping_add(1 << 127).to_be_bytes()
 }

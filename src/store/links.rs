@@ -1,4 +1,4 @@
-//! One-time links, authorisations under way, and the commit that connects an account.
+//! One-time links, pending authorisations, and the commit that connects an account.
 
 use std::collections::BTreeMap;
 
@@ -13,72 +13,59 @@ use crate::domain::model::{
     Account, AccountId, Connection, Link, LinkId, LinkState, LostReason, Pending, Trigger,
 };
 
-/// Why a link or an authorisation under way does not count.
+/// Why a link or a pending authorisation is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkRefusal {
-    /// No such link.
     #[error("this link is not known")]
     Unknown,
-    /// Its time is over.
     #[error("this link has expired")]
     Expired,
-    /// It connected an account.
     #[error("this link was already used")]
     Used,
-    /// An admin revoked it.
     #[error("this link was revoked")]
     Revoked,
-    /// Somebody began with it in another browser.
     #[error("this link is being used in another browser")]
     Elsewhere,
-    /// The state was never issued, was used, or has expired.
     #[error("this authorisation was not started here, was completed, or took too long")]
     UnknownState,
-    /// The state was issued to another browser.
     #[error("this authorisation was started in another browser")]
     OtherBrowser,
-    /// The link mends one account, and this is another.
+    /// The link is for another account.
     #[error("this link is for another Jobber account")]
     OtherAccount {
-        /// The account it is for, by its name in Jobber.
         expected: String,
     },
 }
 
-/// What the button of a link begins.
+/// A pending authorisation that the link's button starts.
 #[derive(Debug, Clone)]
 pub struct Start {
-    /// Hash of the link's secret.
     pub link: String,
-    /// Hash of the OAuth state that goes to Jobber.
     pub state: String,
-    /// Hash of the browser's cookie.
     pub browser: String,
-    /// The trigger that was chosen.
     pub trigger: Trigger,
-    /// After this the answer is refused.
     pub expires_at: Timestamp,
 }
 
-/// An account that Jobber let us into.
+/// A newly authorised account.
 #[derive(Debug, Clone)]
 pub struct NewConnection {
-    /// The authorisation that led to it.
+    /// The pending authorisation.
     pub pending: Pending,
     /// Jobber's id of the account.
     pub account: AccountId,
     /// Its name in Jobber.
     pub name: String,
-    /// The first pair.
+    /// The first token pair.
     pub tokens: Tokens,
-    /// When, by Jobber's clock where it gave one.
+    /// The time by Jobber's clock, if it gave one.
     pub at: Timestamp,
-    /// When, by ours.
+    /// The time by our clock.
     pub now: Timestamp,
 }
 
 impl Store {
-    /// Every link, the newest first.
+    /// All links, newest first.
     pub async fn links(&self) -> Result<Vec<Link>, StoreError> {
         let mut links: Vec<Link> = self.scan(|txn| txn.values(key::LINK).collect()).await?;
         links.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
@@ -95,7 +82,7 @@ impl Store {
         .await
     }
 
-    /// Revokes a link that was not used yet.
+    /// Revokes an unused link.
     pub async fn revoke_link(
         &self,
         id: &LinkId,
@@ -132,8 +119,8 @@ impl Store {
         Ok(usable(link, browser, now))
     }
 
-    /// The button: reserves the link for this browser and notes the authorisation under way. Two at once:
-    /// the first wins.
+    /// Handles the button: reserves the link for this browser and stores the pending authorisation. Of two at
+    /// once the first wins.
     pub async fn start_link(
         &self,
         start: Start,
@@ -155,7 +142,7 @@ impl Store {
         .await
     }
 
-    /// Takes the authorisation that a state stands for, once. Another browser's attempt does not use it up.
+    /// Takes the pending authorisation of a state, once. An attempt by another browser does not use it up.
     pub async fn take_pending(
         &self,
         state: &str,
@@ -180,7 +167,7 @@ impl Store {
     }
 
     /// Connects or reconnects an account: account, tokens and used link in one commit. A known account keeps
-    /// everything it had; only work from after a changed trigger is asked about.
+    /// everything. After a change of trigger only newer work is asked about.
     pub async fn connect(&self, new: NewConnection) -> Result<Result<Account, LinkRefusal>, StoreError> {
         let sealed = self.0.sealer.seal(&new.account, &new.tokens)?;
         self.write(move |txn| {
@@ -200,9 +187,9 @@ impl Store {
             let trigger = new.pending.trigger;
             let account = match txn.get::<Account>(&key::account(&new.account))? {
                 Some(known) => {
-                    // After an end that was meant it begins anew.
+                    // After a deliberate disconnect the account starts anew.
                     let goes_on = !matches!(known.connection, Connection::Disconnected { .. });
-                    // Those of an authorisation that was ended in Jobber ended with it.
+                    // The endpoints ended with an authorisation that was revoked in Jobber.
                     let ended = matches!(
                         known.connection,
                         Connection::NeedsAuthorization { reason: LostReason::DisconnectedInJobber, .. }
@@ -215,7 +202,8 @@ impl Store {
                         connection: Connection::Connected,
                         asks_from: if goes_on && known.trigger == trigger { known.asks_from } else { new.at },
                         trigger,
-                        // Another user may have authorised: the next sweep looks back, and asks where he lives.
+                        // Another user may have authorised: the next sweep covers the whole window and reads
+                        // the time zone.
                         reconciled_at: None,
                         ..known
                     }

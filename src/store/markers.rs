@@ -1,4 +1,4 @@
-//! Markers: proof that a piece of work, or a job behind it, was asked about.
+//! Markers: proof that a piece of work or a job behind it was asked about.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use super::{Store, StoreError, key};
 use crate::domain::model::{AccountId, EncodedId, Marker, WorkRef};
 
 impl Store {
-    /// Markers on the work and on every job behind it.
+    /// The markers of the work and of every job behind it.
     #[doc(hidden)]
     pub async fn markers(
         &self,
@@ -19,7 +19,6 @@ impl Store {
     }
 }
 
-/// Markers on the work and on every job behind it.
 pub(super) fn markers(
     txn: &Txn<'_>,
     account: &AccountId,
@@ -35,7 +34,7 @@ pub(super) fn markers(
     Ok(markers)
 }
 
-/// The work and every job behind it, each once.
+/// The work and every job behind it, without duplicates.
 pub(super) fn marked_by(work: &WorkRef, job_ids: &[EncodedId]) -> BTreeSet<WorkRef> {
     std::iter::once(work.clone()).chain(job_ids.iter().cloned().map(WorkRef::job)).collect()
 }

@@ -1,4 +1,4 @@
-//! What an earlier program wrote, brought to today's schema in the commit that opens the store.
+//! Migrates what an earlier program wrote to the current schema, in the commit that opens the store.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::domain::model::{
 };
 use crate::domain::rules::Policy;
 
-/// Brings what schema `found` wrote to [`SCHEMA`].
+/// Migrates from schema `found` to [`SCHEMA`].
 pub(super) fn migrate(txn: &mut Txn<'_>, found: u32) -> Result<(), StoreError> {
     if found < 3 {
         index_people(txn)?;
@@ -28,7 +28,7 @@ pub(super) fn migrate(txn: &mut Txn<'_>, found: u32) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Notes everybody of whom a decision says that they were asked: an earlier schema kept no notes of people.
+/// Derives the contacts of asked people from decisions: schema 1 did not store them.
 fn index_people(txn: &mut Txn<'_>) -> Result<(), StoreError> {
     let keys = txn.keys(key::DECISION)?;
     for key in keys {
@@ -41,7 +41,7 @@ fn index_people(txn: &mut Txn<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// An entry of the outbox as schemas 1 to 4 had it: whether it was an ask or an event was told by its id alone.
+/// An outbox entry in schemas 1 to 4. Only its id distinguished asks from events.
 #[derive(Debug, Serialize, Deserialize)]
 struct Untyped {
     id: MessageId,
@@ -80,7 +80,7 @@ impl From<Untyped> for OutboxEntry {
     }
 }
 
-/// Since schema 5 an entry of the outbox says which kind of message it is, and so does its place in the index.
+/// Since schema 5 an outbox entry and its index entry store the kind of message.
 fn type_messages(txn: &mut Txn<'_>) -> Result<(), StoreError> {
     for key in txn.keys(key::OUTBOX)? {
         let Some(bytes) = txn.get_raw(&key)? else { continue };
@@ -93,7 +93,7 @@ fn type_messages(txn: &mut Txn<'_>) -> Result<(), StoreError> {
 mod tests {
     use super::*;
 
-    /// Bytes as an earlier version of this program wrote them. Never change a line.
+    /// Bytes written by an earlier version. Never change a line.
     const SAMPLES: [&str; 4] = [
         r#"{"id":"ask_1","account":"Z2lk","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":2,"failures":2,"state":"due","at":"2026-03-10T11:05:00Z","last":{"at":"2026-03-10T11:00:05Z","status":503,"error":"HTTP 503"}}"#,
         r#"{"id":"ask_1","account":"Z2lk","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":1,"failures":0,"state":"leased","until":"2026-03-10T11:01:00Z"}"#,

@@ -1,19 +1,19 @@
-//! Opening: is it ours, is it whole, is it of an age we can read?
+//! Opens the store: is it ours, is it complete, can we read its schema?
 //!
-//! A daemon that quietly goes on with an empty store would ask everybody again. So beside the store's folder lies a
-//! *tally*: a file with the number of commits that the store is known to hold. It is written after a flush, never
-//! before, so it can only lag behind.
+//! A daemon that continues with an empty store would ask everybody again. So a *tally* file beside the
+//! store's folder keeps the number of commits that the store is known to hold. It is written only after a
+//! flush, so it can only lag behind.
 //!
 //! | The store | The tally | |
 //! |---|---|---|
-//! | is not there | is not there | the first start: the daemon makes one |
-//! | is not there | is there | refused: it is gone |
-//! | is empty | is there | moved aside, refused |
+//! | does not exist | does not exist | first start: the daemon creates one |
+//! | does not exist | exists | refused: the store is gone |
+//! | is empty | exists | moved aside, refused |
 //! | cannot be read | | moved aside, refused |
 //! | has fewer commits than the tally | | refused: sled cut off a damaged end, or it is an old copy |
 //! | has as many or more | | opened |
 //!
-//! What an earlier program wrote is brought to today's schema in the commit that opens the store.
+//! Older schemas are migrated in the commit that opens the store.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -28,14 +28,14 @@ use super::txn::Txn;
 use super::{Inner, SCHEMA, Sealer, Store, StoreError, key, migrations, outbox, sled};
 use crate::store_key::StoreKey;
 
-/// What to do where there is no store.
+/// What to do if there is no store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfMissing {
-    /// Say so.
+    /// Fail.
     Refuse,
-    /// Make an empty one, unless there was one before.
+    /// Create an empty one, unless there was one before.
     MakeFirst,
-    /// Make an empty one in any case: a human has accepted that everything is forgotten.
+    /// Create an empty one in any case: the operator accepts that everything is forgotten.
     MakeAnyway,
 }
 
@@ -44,12 +44,12 @@ struct Tally {
     commits: u64,
 }
 
-/// The tally of the store in `path`.
+/// The path of the tally of the store in `path`.
 pub(super) fn tally_path(path: &Path) -> PathBuf {
     path.with_added_extension("tally")
 }
 
-/// Replaces the tally as a whole.
+/// Replaces the whole tally atomically.
 pub(super) fn write_tally(path: &Path, commits: u64) -> std::io::Result<()> {
     let to = tally_path(path);
     let new = to.with_added_extension("new");
@@ -60,7 +60,7 @@ pub(super) fn write_tally(path: &Path, commits: u64) -> std::io::Result<()> {
     std::fs::rename(new, to)
 }
 
-/// What the tally says. A tally that cannot be read tells at least that there was a store.
+/// Reads the tally. An unreadable tally still proves that there was a store.
 fn read_tally(path: &Path) -> std::io::Result<Option<u64>> {
     match std::fs::read(tally_path(path)) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).map_or(0, |tally: Tally| tally.commits))),
@@ -72,7 +72,7 @@ fn read_tally(path: &Path) -> std::io::Result<Option<u64>> {
 impl Store {
     /// Opens the store in the folder `path`.
     ///
-    /// Blocks: opening reads the log. Leases left by an earlier process are released.
+    /// Blocks, because opening reads the log. Leases left by an earlier process are released.
     pub fn open(path: &Path, key: &StoreKey, if_missing: IfMissing) -> Result<Self, StoreError> {
         let open_error = |error| StoreError::Open { path: path.to_owned(), error };
         let tally = read_tally(path).map_err(open_error)?;
@@ -100,7 +100,7 @@ impl Store {
         let mut txn = Txn::new(&database.table);
         match txn.get::<u32>(&key::schema())? {
             None if tally.is_some() && if_missing != IfMissing::MakeAnyway => {
-                // sled takes what it cannot make sense of for nothing.
+                // sled treats a file that it does not understand as empty.
                 return Err(sled::quarantine(path, "nothing is in it".to_owned()));
             }
             None => {
@@ -110,7 +110,7 @@ impl Store {
             }
             Some(found @ 1..=SCHEMA) => {
                 let commits = match found {
-                    // Schema 1 had no count.
+                    // Schema 1 had no commit count.
                     1 => 0,
                     _ => txn.get::<u64>(&key::commits())?.ok_or_else(|| StoreError::Corrupt {
                         family: "counter",
@@ -142,11 +142,11 @@ impl Store {
     }
 }
 
-/// Whether a folder belongs to the user we run as, who owns our entry in `/proc`.
+/// Whether the folder belongs to our user, who owns our entry in `/proc`.
 fn is_ours(path: &Path) -> bool {
     match (std::fs::metadata(path), std::fs::metadata("/proc/self")) {
         (Ok(folder), Ok(process)) => folder.uid() == process.uid(),
-        // Opening it will tell.
+        // Opening it will give the error.
         _ => true,
     }
 }
@@ -217,7 +217,7 @@ mod tests {
         std::fs::rename(&old, &path).unwrap();
 
         let error = refused(&path);
-        // Opening, plan, ask.
+        // The commits of open, plan and ask.
         assert!(matches!(error, StoreError::Stale { missing: 3, .. }), "{error}");
         std::fs::remove_file(tally_path(&path)).unwrap();
         assert_eq!(open(&path, IfMissing::MakeFirst).unwrap().accounts().await.unwrap().len(), 1);
@@ -246,14 +246,14 @@ mod tests {
     fn write(path: &Path, entries: &[(&[u8], &[u8])]) {
         let database = sled::open(path).unwrap();
         for (key, value) in entries {
-            // A raw string has no escapes: the version byte is put in front here.
+            // A raw string has no escapes, so the version byte is added here.
             let value = value.strip_prefix(br"\x01").map_or(value.to_vec(), |json| [b"\x01", json].concat());
             database.table.apply([(key.to_vec(), Some(value))].into()).unwrap();
         }
         database.flush().unwrap();
     }
 
-    /// The bytes of an outbox as schema 4 wrote them: an ask that was being sent, a dead letter, an event. Never change a line.
+    /// An outbox as schema 4 wrote it: a leased ask, a dead letter, an event. Never change a line.
     #[tokio::test]
     async fn what_schema_4_wrote_is_read() {
         let folder = tempfile::tempdir().unwrap();
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(read_tally(&path).unwrap(), Some(13));
     }
 
-    /// The bytes of a store as the first schema wrote them. Never change a line.
+    /// A store as schema 1 wrote it. Never change a line.
     #[tokio::test]
     async fn what_schema_1_wrote_is_read() {
         let folder = tempfile::tempdir().unwrap();
@@ -325,7 +325,7 @@ mod tests {
         let marker = store.markers(&id(), &work, &[]).await.unwrap().remove(&work).unwrap();
         assert!(matches!(marker, Marker { by: WorkKind::Job, .. }));
         assert!(store.decision(&id(), &job("j1")).await.unwrap().is_some());
-        // People were not noted then: the decisions tell who was asked.
+        // Contacts were not stored then: the decisions tell who was asked.
         let contacts = [ContactKey::phone("(555) 123-4567").unwrap()];
         let past = store.past(&id(), &job("j2"), &[], None, &contacts, &Policy::default()).await.unwrap();
         assert_eq!(past.contacted.unwrap().ask_id.as_str(), "ask_1");

@@ -1,4 +1,4 @@
-//! The outbox: entries, their leases, dead letters, and receivers that said they are gone.
+//! The outbox: entries, leases, dead letters, and stopped receivers.
 
 use std::collections::BTreeMap;
 
@@ -13,42 +13,38 @@ use crate::domain::model::{
 };
 use crate::domain::retry::Next;
 
-/// How exactly it is known when a receiver last took something.
+/// Precision of the stored time of a receiver's last success.
 const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Messages that are due, by account and kind.
+/// Due messages by account and kind.
 pub type DueMessages = BTreeMap<(AccountId, MessageKind), Vec<MessageId>>;
 
-/// A receiver, by a hash of its address: addresses can hold secrets.
+/// A receiver, identified by a hash of its address, because addresses can hold secrets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReceiverId(String);
 
 impl ReceiverId {
-    /// The receiver at `url`.
     pub fn of(url: &str) -> Self {
         Self(digest::short(&[url]))
     }
 
-    /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Why an admin's wish about the queue was not carried out.
+/// Why an operator's command for the queue was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueueRefusal {
-    /// There is no such entry.
     #[error("there is no ask {0} in the queue: `queue list` shows what is there")]
     NoSuchMessage(MessageId),
-    /// An attempt is under way.
     #[error("ask {0} is being sent right now: try again in a minute")]
     UnderWay(MessageId),
 }
 
 impl Store {
-    /// Messages that are due at `now`, by account and kind, the longest waiting first; of each `each` at most: what
-    /// cannot be delivered to one receiver keeps nobody else's from being seen.
+    /// Messages due at `now` by account and kind, the longest due first, and at most `each` of each. So
+    /// messages to a failing receiver do not hide those to others.
     pub async fn due_messages(&self, now: Timestamp, each: usize) -> Result<DueMessages, StoreError> {
         self.scan(move |txn| {
             let mut due = DueMessages::new();
@@ -77,7 +73,7 @@ impl Store {
         self.get(&key::outbox(id)).await
     }
 
-    /// Looks at every entry (due, leased, dead), one after the other; what `look` made of `start` by that.
+    /// Folds `look` over all entries (due, leased, dead), beginning with `start`.
     pub async fn fold_entries<S: Send + 'static>(
         &self,
         start: S,
@@ -99,13 +95,13 @@ impl Store {
         self.scan(|txn| txn.values(key::OUTBOX).collect()).await
     }
 
-    /// What is known of a receiver.
+    /// The state of a receiver.
     pub async fn receiver(&self, id: &ReceiverId) -> Result<ReceiverState, StoreError> {
         Ok(self.get(&key::receiver(&id.0)).await?.unwrap_or_default())
     }
 
-    /// Begins an attempt: counts it and leases the entry until `until`. `None` if it is not due any more.
-    /// A lease that ran out without an outcome counts as due.
+    /// Begins an attempt: counts it and leases the entry until `until`. `None` if it is no longer due. An
+    /// expired lease counts as due.
     pub async fn lease(
         &self,
         id: &MessageId,
@@ -128,7 +124,7 @@ impl Store {
         .await
     }
 
-    /// Puts an entry off, unless an attempt is under way. A lease that ran out counts as none.
+    /// Postpones an entry, unless an attempt is running. An expired lease does not count.
     pub async fn postpone(&self, id: &MessageId, now: Timestamp, until: Timestamp) -> Result<(), StoreError> {
         let id = id.clone();
         self.write(move |txn| {
@@ -187,7 +183,7 @@ impl Store {
                     note_delivery(txn, &entry, Delivery::Dead { reason: *reason })?;
                 }
                 Next::ReceiverGone => {
-                    // The refusal was the receiver's, not the ask's: it is no failure of the ask.
+                    // The receiver refused everything, so this is no failure of the ask.
                     entry.state = EntryState::Due { at: last.at };
                     let key = key::receiver(&receiver.0);
                     let state = txn.get::<ReceiverState>(&key)?.unwrap_or_default();
@@ -201,8 +197,8 @@ impl Store {
         .await
     }
 
-    /// Makes an entry due at once, whether it waits or is dead, and resumes its receiver, if that is known. The schedule starts
-    /// again.
+    /// Makes a waiting or dead entry due at once and restarts its schedule. Resumes its receiver, if that is
+    /// known.
     pub async fn retry_entry(
         &self,
         id: &MessageId,
@@ -230,7 +226,7 @@ impl Store {
         .await
     }
 
-    /// Takes an entry out of the queue for good. Its markers stay: the customer is not asked again.
+    /// Removes an entry from the queue for good. Its markers stay, so the customer is not asked again.
     pub async fn drop_entry(
         &self,
         id: &MessageId,
@@ -252,7 +248,7 @@ impl Store {
         .await
     }
 
-    /// How many asks are queued, and how many are dead letters.
+    /// Counts queued asks and dead letters.
     pub async fn outbox_counts(&self) -> Result<OutboxCounts, StoreError> {
         self.fold_entries(OutboxCounts::default(), |counts, entry| {
             let account = counts.by_account.entry(entry.account).or_default();
@@ -265,19 +261,16 @@ impl Store {
     }
 }
 
-/// The queue in numbers.
+/// The size of the queue.
 #[derive(Debug, Clone, Default)]
 pub struct OutboxCounts {
-    /// For each account that has any.
     pub by_account: BTreeMap<AccountId, QueueCount>,
 }
 
-/// One account's queue in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueCount {
-    /// Waiting for an attempt, or in one.
+    /// Waiting for an attempt, or leased.
     pub queued: usize,
-    /// Dead letters.
     pub dead: usize,
 }
 
@@ -292,7 +285,6 @@ fn due_index(
     })
 }
 
-/// Writes an entry and its place in the index.
 pub(super) fn put_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
     if let Some(at) = next_at(entry) {
         let value = key::outbox_due_value(entry.payload.kind(), &entry.account);
@@ -307,7 +299,7 @@ fn take_from_index(txn: &mut Txn<'_>, entry: &OutboxEntry) {
     }
 }
 
-/// When something is to be done about an entry: its next attempt, or the end of a lease that nobody settled.
+/// The time of the next action for an entry: its next attempt, or the end of its lease.
 fn next_at(entry: &OutboxEntry) -> Option<Timestamp> {
     match entry.state {
         EntryState::Due { at } => Some(at),
@@ -320,7 +312,7 @@ fn is_under_way(entry: &OutboxEntry, now: Timestamp) -> bool {
     matches!(entry.state, EntryState::Leased { until } if until > now)
 }
 
-/// Drops every ask of an account, except one that is being sent: its outcome is still to come. How many there were.
+/// Drops all asks of an account, except leased ones, which will still be settled. Returns their number.
 pub(super) fn drop_entries_of(
     txn: &mut Txn<'_>,
     account: &AccountId,
@@ -338,7 +330,7 @@ pub(super) fn drop_entries_of(
     Ok(dropped)
 }
 
-/// Forgets every ask of an account, whatever becomes of one that is being sent.
+/// Deletes all asks of an account, leased ones too.
 pub(super) fn forget_entries_of(txn: &mut Txn<'_>, account: &AccountId) -> Result<(), StoreError> {
     for entry in entries_of(txn, account)? {
         take_from_index(txn, &entry);
@@ -355,7 +347,7 @@ fn entries_of(txn: &Txn<'_>, account: &AccountId) -> Result<Vec<OutboxEntry>, St
     Ok(entries)
 }
 
-/// Makes every leased entry due: whoever leased it is gone.
+/// Makes every leased entry due: the process that leased it is gone.
 pub(super) fn release_leases(txn: &mut Txn<'_>) -> Result<(), StoreError> {
     let keys = txn.keys(key::OUTBOX)?;
     for key in keys {

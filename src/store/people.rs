@@ -12,11 +12,11 @@ use crate::domain::model::{
 };
 use crate::domain::rules::Policy;
 
-/// Stands for the ask of another tool.
+/// The ask id for asks by another tool.
 const IMPORTED: &str = "imported";
 
 impl Store {
-    /// What is known of a work, and of the person whom `contacts` reach and `card` names.
+    /// What is known about a work and about the person with these `contacts` or this `card`.
     pub async fn past(
         &self,
         account: &AccountId,
@@ -36,7 +36,7 @@ impl Store {
         .await
     }
 
-    /// Whether somebody was put on the list after an ask for them was made.
+    /// Whether a person was suppressed after an ask for them was made.
     pub async fn is_suppressed(&self, ask: &MessageId) -> Result<bool, StoreError> {
         self.read(|txn| {
             let Some(entry) = txn.get::<OutboxEntry>(&key::outbox(ask))? else { return Ok(false) };
@@ -48,7 +48,7 @@ impl Store {
         .await
     }
 
-    /// Puts somebody on the list of those who are never asked.
+    /// Suppresses a person: they are never asked.
     pub async fn suppress(&self, who: &ContactKey, suppression: Suppression) -> Result<(), StoreError> {
         let key = suppression_key(who, suppression.account.as_ref());
         self.write(move |txn| {
@@ -58,7 +58,7 @@ impl Store {
         .await
     }
 
-    /// Takes somebody off that list; whether they were on it.
+    /// Ends a suppression. Returns whether there was one.
     pub async fn unsuppress(
         &self,
         who: &ContactKey,
@@ -73,7 +73,7 @@ impl Store {
         .await
     }
 
-    /// Notes people whom another tool has asked.
+    /// Stores people whom another tool has asked.
     pub async fn note_asked_before(
         &self,
         people: Vec<(AccountId, Vec<ContactKey>, Timestamp)>,
@@ -87,13 +87,13 @@ impl Store {
         .await
     }
 
-    /// Everybody who is never asked.
+    /// All suppressions.
     pub async fn suppressions(&self) -> Result<Vec<Suppression>, StoreError> {
         self.scan(|txn| txn.values(key::SUPPRESSION).collect()).await
     }
 }
 
-/// Why this person is never asked, by any of their contacts or by their card.
+/// The suppression of this person, by any of their contacts or by their card.
 fn suppression(
     txn: &Txn<'_>,
     account: &AccountId,
@@ -115,7 +115,7 @@ fn suppression_key(who: &ContactKey, account: Option<&AccountId>) -> Vec<u8> {
     key::suppression(account.map_or(key::EVERYWHERE, AccountId::as_str), who)
 }
 
-/// The last ask of a person that the policy counts.
+/// The last ask of a person that counts for the policy.
 fn last_contact(
     txn: &Txn<'_>,
     account: &AccountId,
@@ -139,12 +139,12 @@ fn last_contact(
     Ok(last)
 }
 
-/// Where it is noted who would have been asked: it holds nobody back once asks are sent.
+/// The scope for people who would have been asked in shadow mode. It blocks nobody once asks are really sent.
 fn shadow_of(scope: &str) -> String {
     format!("~{scope}")
 }
 
-/// Whether this person was asked so recently that they rest at `now`.
+/// Whether this person's cooldown is still running at `now`.
 pub(super) fn rests(
     txn: &Txn<'_>,
     account: &AccountId,
@@ -156,7 +156,7 @@ pub(super) fn rests(
     Ok(last.is_some_and(|contacted| rests_until(&contacted, policy) > now))
 }
 
-/// Notes that a person was asked, for this account and for all.
+/// Stores that a person was asked, for this account and for all.
 pub(super) fn note_contact(
     txn: &mut Txn<'_>,
     account: &AccountId,
@@ -230,8 +230,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// Beside a list of all asks that is read from end to end each time: nobody is asked twice within the cooldown,
-        /// by whichever of their numbers, and nobody else is held back.
+        /// Compared with a full list of all asks: nobody is asked twice within the cooldown, by any of their
+        /// numbers, and nobody else is held back.
         #[test]
         fn nobody_is_asked_twice_within_the_cooldown(
             asks in prop::collection::vec((prop::collection::vec(0_u32..6, 1..3), 0_i64..400), 1..30),

@@ -1,7 +1,7 @@
-//! What may be forgotten: decisions, markers and links from before the retention.
+//! Deletes what is older than the retention: decisions, markers and links.
 //!
-//! A marker is what keeps a customer from being asked twice, so it lives far longer than work can be asked about. What
-//! still waits, and what is in the outbox, is never forgotten.
+//! A marker keeps a customer from being asked twice, so it is kept far longer than work can be asked about.
+//! Candidates and outbox entries are never deleted.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,14 +11,14 @@ use super::{Store, StoreError, key};
 use crate::clock::minus;
 use crate::domain::model::{AskId, Contacted, Decision, Link, Marker, Outcome};
 
-/// How often is looked for what is old.
+/// How often old entries are searched.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Entries that one commit forgets, at most: others want to write too.
+/// Maximum number of entries deleted in one commit, so that other writes get their turn.
 const TOGETHER: usize = 256;
 
 impl Store {
-    /// Forgets what is older than `retention`, if that was not done for a day. How many entries went.
+    /// Deletes what is older than `retention`, at most once a day. Returns the number of entries.
     pub async fn prune(&self, now: Timestamp, retention: SignedDuration) -> Result<usize, StoreError> {
         let last = self.get::<Timestamp>(&key::pruned_at()).await?;
         if last.is_some_and(|last| now.duration_since(last).abs() < EVERY) {
@@ -53,7 +53,7 @@ fn old_keys(txn: &Txn<'_>, before: Timestamp) -> Result<Vec<Bytes>, StoreError> 
     Ok(old)
 }
 
-/// Forgets those of `keys` that are still old: a work can have been finished again meanwhile.
+/// Deletes those of `keys` that are still old: a work can have been finished again meanwhile.
 fn forget(txn: &mut Txn<'_>, keys: &[Bytes], before: Timestamp) -> Result<usize, StoreError> {
     let mut forgotten = 0;
     for key in keys {
@@ -101,7 +101,7 @@ mod tests {
     use crate::domain::retry::Next;
 
     const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
-    /// A year after everything.
+    /// A year after everything else.
     const LATER: i64 = 366 * 24 * 60;
 
     async fn deliver(fixture: &Fixture, name: &str) {
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(fixture.plan(candidates(&["j"])).await, 0, "it is settled");
     }
 
-    /// Years of work, one step a month: the store grows until the retention is full, and then no more.
+    /// Years of work, one step per month: the store grows until the retention is reached, and then no more.
     #[tokio::test]
     async fn the_files_size_levels_off() {
         const MONTH: i64 = 30 * 24 * 60;

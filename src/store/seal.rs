@@ -1,5 +1,5 @@
-//! Tokens at rest: XChaCha20-Poly1305 under a key that is not in the store. The account's id is bound in,
-//! so a sealed value moved to another account does not open.
+//! Encrypts tokens with XChaCha20-Poly1305 under a key that is not in the store. The account's id is
+//! authenticated, so a sealed value copied to another account does not open.
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -16,16 +16,16 @@ const VERSION: u8 = 1;
 const NONCE: usize = 24;
 const KEY_CHECK: &[u8] = b"jobber-reviewd store key";
 
-/// An account's pair of tokens.
+/// An account's token pair.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// Opens the API until `expires_at`.
+    /// The access token.
     pub access: SecretString,
-    /// Buys the next pair, once.
+    /// The refresh token. It can be used once.
     pub refresh: SecretString,
-    /// When the access token stops working, by Jobber's clock.
+    /// When the access token expires, by Jobber's clock.
     pub expires_at: Timestamp,
-    /// When the pair arrived, by ours.
+    /// When the pair arrived, by our clock.
     pub obtained_at: Timestamp,
 }
 
@@ -114,7 +114,7 @@ impl Sealer {
     }
 }
 
-/// Bound in, so that a sealed secret is not taken for a sealed pair.
+/// The authenticated data of a sealed secret. It differs from that of a sealed pair.
 fn of_secret(account: &AccountId) -> Vec<u8> {
     [b"webhook secret\0", account.as_str().as_bytes()].concat()
 }

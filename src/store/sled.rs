@@ -1,4 +1,4 @@
-//! The database below the store: sled. No type, path or iterator of sled's is known outside of this folder.
+//! The database below the store: sled. Nothing outside this folder uses sled's types, paths or iterators.
 
 mod writer;
 
@@ -12,16 +12,15 @@ use super::StoreError;
 
 pub(super) use writer::Writer;
 
-/// The one tree; its name carries the layout of the keys.
+/// The only tree. Its name includes the version of the key layout.
 const TREE: &str = "jobber-reviewd.1";
 
-/// The file in the store's folder that holds everything.
+/// The database file in the store's folder.
 const FILE: &str = "db";
 
-/// Memory sled may use to cache pages, in bytes.
+/// Maximum bytes of sled's page cache.
 const CACHE: u64 = 32 * 1024 * 1024;
 
-/// The database failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(transparent)]
 pub struct DatabaseError(#[from] ::sled::Error);
@@ -32,10 +31,10 @@ impl From<::sled::Error> for StoreError {
     }
 }
 
-/// What one operation writes: by key, the new value, or none where the key goes.
+/// The writes of one operation by key. `None` deletes the key.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// A key or a value, as it is stored. Cheap to clone.
+/// A stored key or value. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bytes(::sled::IVec);
 
@@ -47,7 +46,7 @@ impl std::ops::Deref for Bytes {
     }
 }
 
-/// The entries, as they are committed.
+/// The committed entries.
 #[derive(Clone)]
 pub(super) struct Table(::sled::Tree);
 
@@ -56,7 +55,8 @@ impl Table {
         Ok(self.0.get(key)?.map(Bytes))
     }
 
-    /// Every entry whose key begins with `prefix`, by key. An entry that is written meanwhile may be seen or not.
+    /// Every entry with a key that begins with `prefix`, sorted by key. A concurrent write may or may not be
+    /// seen.
     pub(super) fn scan(
         &self,
         prefix: &[u8],
@@ -67,7 +67,7 @@ impl Table {
         })
     }
 
-    /// The first entry from `from` on.
+    /// The first entry at or after `from`.
     pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<(Bytes, Bytes)>, StoreError> {
         let first = self.0.range((from, Bound::Unbounded)).next().transpose()?;
         Ok(first.map(|(key, value)| (Bytes(key), Bytes(value))))
@@ -91,7 +91,7 @@ impl Table {
     }
 }
 
-/// An open database that nobody writes to yet.
+/// An open database without a writer yet.
 pub(super) struct Database {
     db: ::sled::Db,
     pub(super) table: Table,
@@ -99,26 +99,25 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Makes what was written durable: sled's flush is enough against our own death, the sync against a power cut.
+    /// Makes writes durable. sled's flush survives a crash of the process, the sync survives a power cut.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.db.flush()?;
         self.file.sync_data().map_err(|error| StoreError::from(::sled::Error::Io(error)))
     }
 }
 
-/// Whether there is a database in the folder.
 pub(super) fn is_there(path: &Path) -> bool {
     path.join(FILE).is_file()
 }
 
-/// Opens sled's files; moves them aside where they cannot be read.
+/// Opens sled's files. Moves them aside if they cannot be read.
 pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
     let open = || {
         let db = ::sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).open()?;
         let tree = db.open_tree(TREE)?;
         Ok((db, tree))
     };
-    // sled asserts where it could return an error: a damaged file must not end in a stack trace.
+    // sled panics in cases where it could return an error. A damaged file must not end in a stack trace.
     let detail = match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok((db, tree))) => {
             let open_error = |error| StoreError::Open { path: path.to_owned(), error };
@@ -137,7 +136,7 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
     Err(quarantine(path, detail))
 }
 
-/// Moves a store aside, and says so.
+/// Moves a store aside and returns the error for it.
 pub(super) fn quarantine(path: &Path, detail: String) -> StoreError {
     let path = path.to_owned();
     match move_aside(&path) {
@@ -146,7 +145,7 @@ pub(super) fn quarantine(path: &Path, detail: String) -> StoreError {
     }
 }
 
-/// Under a name that is free.
+/// Renames to a free name.
 fn move_aside(path: &Path) -> std::io::Result<PathBuf> {
     let free = (1_u32..).map(|number| path.with_added_extension(format!("quarantine-{number}")));
     let to =
@@ -160,7 +159,7 @@ fn is_lock_failure(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
 }
 
-/// Whether the file's content is at fault, and not the system.
+/// Whether the file's content is damaged, in contrast to a system error.
 fn is_damage(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData)
 }

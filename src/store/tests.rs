@@ -109,7 +109,7 @@ impl Fixture {
         self.folder.path().join("store")
     }
 
-    /// Closes it and leaves its folder.
+    /// Closes the store and returns its folder.
     pub(super) async fn put_away(self) -> tempfile::TempDir {
         self.store.close().await;
         self.folder
@@ -135,7 +135,7 @@ fn open_again(path: &Path) -> Store {
     unlocked(|| Store::open(path, &key(1), IfMissing::MakeFirst)).unwrap()
 }
 
-/// sled's own threads can hold the lock of a store that was just closed a moment longer.
+/// sled's threads can hold the lock a moment longer after the store is closed.
 pub(super) fn unlocked<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let begun = std::time::Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! The tokens of accounts, sealed: a pair is replaced only by whoever knows which pair that is.
+//! The sealed tokens of accounts. A pair can be replaced only by a caller who names that pair.
 
 use jiff::Timestamp;
 
@@ -8,10 +8,9 @@ use crate::digest;
 use crate::domain::model::{Account, AccountId, Connection, LostReason};
 
 impl Store {
-    /// Notes that Jobber does not let us in any more; whether that was news.
+    /// Stores that Jobber refused the tokens. Returns whether that is new.
     ///
-    /// It counts only for the pair of tokens that Jobber refused: the contractor may have authorised anew while
-    /// the refusal was on its way.
+    /// It counts only for the refused pair, because the contractor may have authorised again meanwhile.
     pub async fn lose_connection(
         &self,
         id: &AccountId,
@@ -43,10 +42,10 @@ impl Store {
         }
     }
 
-    /// Notes, durably and before Jobber is asked, that this pair is about to be refreshed. Answers when that was
-    /// noted before without a new pair having come of it: the refresh token may be spent.
+    /// Stores durably, before the request to Jobber, that this pair is about to be refreshed. Returns the
+    /// time of an earlier refresh that never brought a new pair: the refresh token may be spent.
     ///
-    /// A store that cannot take a write shows here, while the old pair still stands.
+    /// If the store cannot write, this fails while the old pair is still valid.
     pub async fn begin_refresh(
         &self,
         id: &AccountId,
@@ -63,7 +62,7 @@ impl Store {
         .await
     }
 
-    /// Notes that a refresh was answered and brought no new pair: the old one stands as it was.
+    /// Stores that a refresh was answered without a new pair: the old one is unchanged.
     pub async fn end_refresh(&self, id: &AccountId) -> Result<(), StoreError> {
         let key = key::refreshing(id);
         self.write(move |txn| {
@@ -73,8 +72,8 @@ impl Store {
         .await
     }
 
-    /// Stores a new pair in place of `old`; durable when this returns. `false` if another pair took its place
-    /// meanwhile: that one stays.
+    /// Replaces the pair `old` with a new one, durably. `false` if another pair is stored meanwhile: that one
+    /// stays.
     pub async fn replace_tokens(
         &self,
         id: &AccountId,
@@ -94,16 +93,14 @@ impl Store {
     }
 }
 
-/// An account's tokens, and which pair they are.
+/// An account's tokens with the id of their pair.
 #[derive(Debug, Clone)]
 pub struct Held {
-    /// The tokens.
     pub tokens: Tokens,
-    /// Which pair.
     pub pair: PairId,
 }
 
-/// Names a pair of tokens without telling anything of it: the digest of the sealed pair.
+/// Identifies a pair of tokens without revealing it: the digest of the sealed pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairId(String);
 
@@ -113,13 +110,13 @@ impl PairId {
     }
 }
 
-/// Whether the stored pair is `pair`; where there is none, whether none was meant.
+/// Whether the stored pair is `pair`. `None` means that there is no pair.
 fn holds(txn: &Txn<'_>, id: &AccountId, pair: Option<&PairId>) -> Result<bool, StoreError> {
     let stored = txn.get_raw(&key::token(id))?.map(|sealed| PairId::of(&sealed));
     Ok(stored.as_ref() == pair)
 }
 
-/// Writes a pair. Whatever refresh was under way is over.
+/// Writes a pair and ends any recorded refresh.
 pub(super) fn put_pair(txn: &mut Txn<'_>, id: &AccountId, sealed: Vec<u8>) {
     txn.put_raw(key::token(id), sealed);
     txn.remove(&key::refreshing(id));

@@ -1,4 +1,4 @@
-//! The seam to the database below: everything is read and written through a transaction.
+//! Transactions: all reads and writes of the database go through them.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -7,7 +7,7 @@ use super::StoreError;
 use super::codec::{self, Stored};
 use super::sled::{Bytes, Table, Writes};
 
-/// What one operation reads and writes: its own writes over the table.
+/// The reads and writes of one operation. It reads committed entries and its own writes.
 pub(super) struct Txn<'t> {
     table: &'t Table,
     writes: Writes,
@@ -32,7 +32,7 @@ impl<'t> Txn<'t> {
         }
     }
 
-    /// Every entry whose key begins with `prefix`, by key, as it was before this operation wrote.
+    /// Every entry with a key that begins with `prefix`, sorted by key, as of before this operation's writes.
     pub(super) fn scan(
         &self,
         prefix: &[u8],
@@ -40,7 +40,6 @@ impl<'t> Txn<'t> {
         self.table.scan(prefix)
     }
 
-    /// The values of those entries.
     pub(super) fn values<V: Stored>(
         &self,
         prefix: &[u8],
@@ -48,12 +47,11 @@ impl<'t> Txn<'t> {
         self.scan(prefix).map(|entry| codec::decode(&entry?.1))
     }
 
-    /// The keys of those entries.
     pub(super) fn keys(&self, prefix: &[u8]) -> Result<Vec<Bytes>, StoreError> {
         self.scan(prefix).map(|entry| Ok(entry?.0)).collect()
     }
 
-    /// The first entry from `from` on.
+    /// The first entry at or after `from`.
     pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<(Bytes, Bytes)>, StoreError> {
         self.table.first(from)
     }

@@ -1,4 +1,4 @@
-//! What is left alone for a while after a failure.
+//! Keys that pause for a while after a failure.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::plus;
 
-/// Keys that are left alone until an instant. It is kept in memory only: after a restart everything is tried at once.
+/// Keys that pause until an instant. Kept only in memory: after a restart everything is tried at once.
 #[derive(Debug)]
 pub(crate) struct Backoff<K>(Mutex<HashMap<K, Timestamp>>);
 
@@ -19,14 +19,13 @@ impl<K> Default for Backoff<K> {
 }
 
 impl<K: Eq + Hash + Clone> Backoff<K> {
-    /// Leaves `key` alone for `time` from `now` on.
     pub(crate) fn hold(&self, key: &K, now: Timestamp, time: SignedDuration) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|_, until| *until > now);
         held.insert(key.clone(), plus(now, time));
     }
 
-    /// Until when `key` is left alone, if it is at `now`.
+    /// The end of `key`'s pause, if it is pausing at `now`.
     pub(crate) fn until(&self, key: &K, now: Timestamp) -> Option<Timestamp> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.get(key).copied().filter(|until| *until > now)

@@ -1,14 +1,15 @@
-//! Watches what changes in Jobber, for whoever listens at `events.webhook_url`. Clients' cards that changed since the last
-//! look are compared with what was known of them, and the difference is told; of jobs, visits and invoices each change.
+//! Watches changes in Jobber for the receiver at `events.webhook_url`. Changed client cards are compared with
+//! their last known state and the difference is reported. For jobs, visits and invoices each change is
+//! reported.
 //!
-//! The first look only notes where to begin. A card, its place in the stream and the event that tells of it are stored in one
-//! commit; the event then goes the way of an ask: leased, signed, retried under one id. What has not been known before
-//! is told without a before.
+//! The first look only stores where to begin. A card, the watermark and the message about the change are
+//! stored in one commit. The message is then delivered like an ask: leased, signed, and retried under one id.
+//! A card that was not known before is reported without a previous state.
 //!
 //! # Crash points
 //!
-//! - *Before the commit*: the watermark stands, the same cards are read again.
-//! - *After it*: reading them again finds no difference.
+//! - *Before the commit*: the watermark is unchanged, the same cards are read again.
+//! - *After the commit*: reading them again finds no difference.
 
 use std::sync::Arc;
 
@@ -23,13 +24,13 @@ use crate::domain::model::{Account, AccountId, ClientSnapshot, Record, Stream, W
 use crate::jobber::operations::{ChangedClients, List, PageRequest};
 use crate::store::{Changed, ClientsCommit, RecordsCommit, StoreError};
 
-/// A look begins so much before the last card that was seen: clocks and commits of Jobber's are not one.
+/// A look starts this long before the last seen change, because Jobber's clocks and commits are not in strict
+/// order.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 
-/// More pages than this are a broken answer: 50,000 rows.
+/// More pages than this are a broken answer (50,000 rows).
 const PAGES_AT_MOST: u32 = 500;
 
-/// Watches what changes.
 #[derive(Debug)]
 pub struct ChangeWatcher {
     parts: WorkerParts,
@@ -39,12 +40,12 @@ pub struct ChangeWatcher {
 }
 
 impl ChangeWatcher {
-    /// One without `topics` does nothing: nobody listens.
+    /// With empty `topics` it does nothing.
     pub fn new(parts: WorkerParts, topics: Vec<WatchTopic>) -> Self {
         Self { pool: parts.pool(), parts, in_flight: InFlight::new(), topics }
     }
 
-    /// One look at every one of `accounts` that is not looked at already; how many events came of it.
+    /// One look at each of `accounts`, except those already under way. Returns the number of messages.
     pub async fn watch_once(self: &Arc<Self>, accounts: Vec<Account>) -> Result<usize, StoreError> {
         if self.topics.is_empty() {
             return Ok(0);
@@ -63,7 +64,7 @@ impl ChangeWatcher {
                     Ok(told) => Ok(told),
                     Err(SessionError::Store(error)) => Err(error),
                     Err(error) => {
-                        // The sweep of this account tells of such trouble.
+                        // The account's sweep reports this trouble.
                         tracing::debug!(account.id = %account.id, %error, "watched changes could not be read");
                         Ok(0)
                     }
@@ -109,7 +110,7 @@ impl ChangeWatcher {
             begin = begin.or(answer.date);
             pages += 1;
             let rows: Vec<_> = answer.data.records.iter().filter_map(changed_of).collect();
-            // Jobs come in the order of change, and from the beginning of time.
+            // Jobs are sorted by change and include all of the past.
             let is_reached = stream == Stream::Jobs && rows.iter().any(|row| row.at < since);
             changed.extend(rows.into_iter().filter(|row| row.at >= since));
             match answer.data.next {
@@ -164,14 +165,14 @@ impl ChangeWatcher {
             pages += 1;
             match page.next {
                 None => break,
-                // Half of it must not move the watermark: what is behind would never be told.
+                // A partial read must not move the watermark, or the rest would never be reported.
                 next if next == request.after || pages == PAGES_AT_MOST => {
                     return Err(endless());
                 }
                 next => request.after = next,
             }
         }
-        // The oldest change first; of a card that moved while pages were read, the newest row.
+        // Oldest change first. If a card moved while pages were read, its newest row counts.
         cards.sort_by_key(|card| card.updated_at);
         let Some(newest) = cards.last().map(|card| card.updated_at) else { return Ok(0) };
         let commit = ClientsCommit {
@@ -196,7 +197,7 @@ fn endless() -> SessionError {
     }
 }
 
-/// What is told of a record; nothing of a visit that is not completed.
+/// What is reported about a record. A visit that is not completed is not reported.
 fn changed_of(record: &Record) -> Option<Changed> {
     let fields = match record {
         Record::Job(job) => json!({

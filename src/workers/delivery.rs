@@ -1,19 +1,19 @@
-//! From the outbox to the receiver: lease, post, sort the answer, settle.
+//! Delivers from the outbox to the receiver: lease, post, classify the answer, settle.
 //!
 //! # Crash points
 //!
 //! - *Before the lease was stored*: the entry is due, nothing was sent.
-//! - *Between lease and answer*: the receiver may have the ask or not. On the next start every lease is void and
-//!   the entry is due again; the retry carries the same id and the same bytes, so a receiver that honours the
-//!   id sees it once.
-//! - *After the answer, before it was settled*: as above. An accepted ask may be sent once more, under its id.
+//! - *Between lease and answer*: the receiver may have the ask or not. On the next start every lease is void
+//!   and the entry is due again. The retry has the same id and bytes, so a receiver that honours the id
+//!   handles it once.
+//! - *After the answer, before it was settled*: the same. An accepted ask may be sent once more under its id.
 //! - *After the settlement*: done.
 //!
-//! An ask leaves only while the window of its account is open, also when it is tried again: the review platform writes
-//! to the customer when it gets it.
+//! An ask is sent only while its account's window is open, also on a retry, because the review platform
+//! writes to the customer at once.
 //!
-//! A lease is longer than a request can take, and the number of the attempt is its fencing number: an outcome
-//! that comes after its lease ran out and the entry was leased again is ignored.
+//! A lease is longer than the longest request. The attempt's number is its fencing number: if the lease
+//! expired and the entry was leased again, the late outcome is ignored.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,29 +35,26 @@ use crate::outbound::sender::{Attempted, Sender, TIMEOUT};
 use crate::store::{ReceiverId, StoreError};
 use crate::telemetry;
 
-/// Requests to one receiver at the same time.
+/// Concurrent requests per receiver.
 const POSTS: usize = 8;
 
-/// Requests to all receivers together.
+/// Concurrent requests in total.
 const POSTS_IN_ALL: usize = 1024;
 
-/// Asks of one account that one step takes: what is left is due for the next.
+/// Maximum asks per account in one step. The rest stay due.
 const TAKEN_AT_MOST: usize = 128;
 
-/// From taking an entry to the latest moment at which its outcome counts: longer than a request can take.
+/// The outcome of an attempt counts only within this time. It is longer than the longest request.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
 const _: () = assert!(TIMEOUT.as_secs() + 30 <= Duration::from_mins(1).as_secs());
 
-/// What became of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// The message.
     pub message: MessageId,
-    /// What follows; `None` if somebody else had it.
+    /// The next step. `None` if another attempt had the lease.
     pub next: Option<Next>,
 }
 
-/// Sends what is in the outbox.
 #[derive(Debug)]
 pub struct Deliverer {
     parts: WorkerParts,
@@ -67,7 +64,6 @@ pub struct Deliverer {
     in_flight: InFlight<MessageId>,
 }
 
-/// A message that is taken.
 struct Taken {
     message: MessageId,
     kind: MessageKind,
@@ -76,14 +72,14 @@ struct Taken {
 }
 
 impl Deliverer {
-    /// A deliverer through `sender`; after the stop it begins no other attempt.
+    /// A deliverer that begins no attempt after the stop.
     pub fn new(parts: WorkerParts, sender: Sender) -> Self {
         let (lanes, posts) = (Mutex::default(), Semaphore::new(POSTS_IN_ALL));
         Self { parts, sender, lanes, posts, in_flight: InFlight::new() }
     }
 
-    /// One attempt at every ask that is due and not under way, of one account or of all. May run while an earlier one
-    /// still waits for an answer: each ask is taken by one of them.
+    /// Attempts every due ask of one account or of all. It may run while an earlier call still waits for
+    /// answers: each ask is taken by only one of them.
     pub async fn deliver_once(
         self: &Arc<Self>,
         only: Option<&AccountId>,
@@ -95,7 +91,7 @@ impl Deliverer {
                 continue;
             }
             if kind == MessageKind::Change && self.parts.settings.events_receiver().is_none() {
-                // Nobody listens any more.
+                // There is no receiver any more.
                 for message in messages {
                     let _dropped = self.parts.store.drop_entry(&message, self.parts.clock.now()).await?;
                 }
@@ -123,7 +119,8 @@ impl Deliverer {
         Ok(all)
     }
 
-    /// Attempts what goes to one receiver. Each has a lane of its own: one that hangs keeps no other one waiting.
+    /// Attempts everything for one receiver. Each receiver is served separately, so one that hangs does not
+    /// delay the others.
     async fn post_all(
         self: Arc<Self>,
         receiver: ReceiverId,
@@ -148,8 +145,9 @@ impl Deliverer {
         Ok(all)
     }
 
-    /// Where the asks of an account go now, and when; `None` while none may leave: it rests or is gone, it is a shadow, its
-    /// receiver said that it is gone, its settings are broken (which its sweeps tell). What waits stays where it is.
+    /// The account's current receiver and window. `None` while nothing may be sent: the account is paused or
+    /// gone, in shadow mode, its receiver is gone, or its settings are broken (its sweeps report that). Its
+    /// messages stay queued.
     async fn route(&self, id: &AccountId, kind: MessageKind) -> Result<Option<Route>, StoreError> {
         let Some(account) = self.parts.store.account(id).await? else { return Ok(None) };
         let is_over = matches!(account.connection, Connection::Disconnected { .. });
@@ -168,7 +166,7 @@ impl Deliverer {
         }
         let hours = match kind {
             MessageKind::Ask => rules.hours,
-            // A program reads it, whatever the hour.
+            // A program reads it, so the hour does not matter.
             MessageKind::Change => LocalHours::always(),
         };
         Ok(Some(Route { receiver, hours }))
@@ -176,20 +174,20 @@ impl Deliverer {
 
     async fn attempt(&self, taken: &Taken) -> Result<Option<Attempt>, StoreError> {
         let Taken { message: id, kind, account, .. } = taken;
-        // Never closed: a turn always comes.
+        // The semaphore is never closed.
         let _turn = self.posts.acquire().await;
-        // Again: others had their turn, and something may have happened meanwhile.
+        // Check again: the state may have changed while waiting.
         let Some(Route { receiver, hours }) = self.route(account, *kind).await? else { return Ok(None) };
         let now = self.parts.clock.now();
         if *kind == MessageKind::Ask && self.parts.store.is_suppressed(id).await? {
             tracing::info!(ask.key = %id, "dropped: the customer was put on the list of people who are never asked");
-            // An attempt that is under way is not ours to drop.
+            // A running attempt cannot be dropped.
             let _dropped = self.parts.store.drop_entry(id, now).await?;
             return Ok(None);
         }
         let until = hours.leaves(now);
         if until > now {
-            // It was decided in time and held up: the customer sleeps now.
+            // It was decided in time but delayed, and now the window is closed.
             self.parts.store.postpone(id, now, until).await?;
             return Ok(None);
         }
@@ -212,13 +210,12 @@ impl Deliverer {
     }
 }
 
-/// Where asks go, and in which hours.
 struct Route {
     receiver: Receiver,
     hours: LocalHours,
 }
 
-/// What an attempt is counted as.
+/// The result's label in metrics.
 fn name_of(next: &Next) -> &'static str {
     match next {
         Next::Delivered => "delivered",
@@ -239,7 +236,8 @@ fn last_attempt(attempted: &Attempted, at: Timestamp) -> LastAttempt {
     LastAttempt { at, status, error: attempted.note.clone() }
 }
 
-/// Spreads what failed together. The same attempt always waits the same: a crash changes nothing.
+/// Spreads messages that failed together. It is the same after a crash, because it depends only on the
+/// attempt.
 fn entropy(entry: &OutboxEntry) -> u64 {
     // FNV-1a.
     entry

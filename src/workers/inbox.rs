@@ -1,13 +1,14 @@
-//! What Jobber's webhooks named: read it at once, and run it through the same plan as the poll.
+//! Follows up Jobber's webhooks: reads each named record at once and plans it like a sweep.
 //!
-//! The poll stays the truth; an event only makes it faster. Whatever an event leads to is planned and stored as a sweep
-//! would, with the same uniqueness rule in the same commit: webhook and poll that come upon the same work together make
-//! one candidate. An event moves no watermark.
+//! The poll stays the source of truth; an event only makes it faster. The plan of an event is stored in the
+//! same way as a sweep's, with the same uniqueness rule in the same commit. So an event and a sweep that find
+//! the same work make one candidate. An event moves no watermark.
 //!
 //! # Crash points
 //!
-//! - *Before the event was stored*: Jobber got no answer, and sends it again or does not; the poll finds the work.
-//! - *Before its wish was taken out*: the record is read once more, and plans nothing.
+//! - *Before the event was stored*: Jobber got no answer and may send it again. If not, the poll finds the
+//!   work.
+//! - *Before its follow-up was removed*: the record is read once more and plans nothing.
 
 use std::sync::Arc;
 
@@ -24,28 +25,27 @@ use crate::domain::webhook_event::{FollowUp, InboxEntry};
 use crate::jobber::operations::{WhoAmI, WorkDetails};
 use crate::store::{PlanCommit, QueueRefusal, StoreError};
 
-/// How long an account's events rest after Jobber could not be read.
+/// How long an account's events wait after Jobber could not be read.
 const REST: SignedDuration = SignedDuration::from_secs(30);
 
-/// How long they rest when a card's work cannot be read for another reason.
+/// How long they wait if a client's work cannot be read for another reason.
 const WAIT_FOR_AN_ANSWER: SignedDuration = SignedDuration::from_mins(15);
 
-/// What was followed up.
+/// The results of following up events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Followed {
-    /// Works that were read.
+    /// Number of works read.
     pub read: usize,
     /// New candidates.
     pub candidates: usize,
-    /// Asks that are not sent any more.
+    /// Number of asks dropped because the client no longer wants them.
     pub dropped: usize,
-    /// Events that wait for whoever listens.
+    /// Number of messages about changes.
     pub told: usize,
-    /// Accounts that are to be swept.
+    /// Accounts that need a sweep.
     pub sweep: Vec<AccountId>,
 }
 
-/// Follows events up.
 #[derive(Debug)]
 pub struct Inbox {
     parts: WorkerParts,
@@ -56,13 +56,12 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// An inbox whose changes of clients `watcher` tells.
     pub fn new(parts: WorkerParts, watcher: Arc<ChangeWatcher>) -> Self {
         let (in_flight, backoff) = (InFlight::new(), Backoff::default());
         Self { pool: parts.pool(), parts, watcher, in_flight, backoff }
     }
 
-    /// Follows everything up that was heard, each account in a task of its own.
+    /// Follows up all queued events, each account in its own task.
     pub async fn follow_up_once(self: &Arc<Self>) -> Result<Followed, StoreError> {
         let mut queue = Vec::new();
         for id in self.parts.store.accounts_with_follow_ups().await? {
@@ -99,10 +98,10 @@ impl Inbox {
         let mut follow_ups = self.parts.store.follow_ups(id).await?;
         let about_cards =
             |wanted: &InboxEntry| matches!(wanted.follow_up, FollowUp::Client { .. } | FollowUp::Outbox);
-        // Works first: a card that cannot be read keeps none of them waiting.
+        // Works first: a card that cannot be read must not delay them.
         follow_ups.sort_by_key(about_cards);
         let Some(account) = self.parts.store.account(id).await?.filter(Account::is_active) else {
-            // Nothing can be read. When it can again, a sweep looks back for works; it does not for cards.
+            // Nothing can be read now. The next sweep will find works, but not cards, so only cards stay.
             let rest = follow_ups.into_iter().filter(|wanted| !about_cards(wanted)).collect();
             self.parts.store.take_from_inbox(id, rest).await?;
             return Ok(followed);
@@ -119,13 +118,13 @@ impl Inbox {
                 break;
             }
             let outcome = match &wanted.follow_up {
-                // The sweep reads it, and more.
+                // The sweep reads this and more.
                 FollowUp::Sweep => Ok(true),
                 FollowUp::Read { .. } if sweeps => Ok(true),
                 FollowUp::Read { work } => self.read(&account, work, &mut followed).await.map(|()| true),
                 FollowUp::Client { id } => self.cards(&account, Some(id), &mut followed).await,
                 FollowUp::Outbox => self.cards(&account, None, &mut followed).await,
-                // Whoever is not let in any more is told so, and the account is noted as lost.
+                // If Jobber refuses the tokens, this request notices it and stores the lost connection.
                 FollowUp::Connection => self.parts.session.run(id, &WhoAmI).await.map(|_| true),
             };
             let is_done = match outcome {
@@ -140,7 +139,7 @@ impl Inbox {
                     self.rest(id, retry_after.map_or(REST, |asked| asked.max(REST)));
                     break;
                 }
-                // It does not heal by asking again: a work is left to the sweep, a card waits for a while.
+                // A retry does not help. A work is left to the sweep, a card waits for a while.
                 Err(SessionError::Failed { detail, .. }) => {
                     tracing::debug!(account.id = %id, detail, "an event could not be followed up");
                     if about_cards(&wanted) {
@@ -157,7 +156,7 @@ impl Inbox {
         Ok(followed)
     }
 
-    /// Reads one work and plans it, as a sweep would that saw only this row.
+    /// Reads and plans one work, like a sweep with only this row.
     async fn read(
         &self,
         account: &Account,
@@ -192,9 +191,9 @@ impl Inbox {
         Ok(())
     }
 
-    /// A card has changed (or, where none is named, some have): what waits in the outbox for it, and what was given up, is
-    /// dropped if the client does not want it any more. What is not decided yet is read fresh anyway. `false` while an
-    /// attempt is under way: then it is looked at again.
+    /// Handles a changed card, or several unnamed ones. Queued asks and dead letters of clients that no
+    /// longer want them are dropped. Candidates need nothing, because the recheck reads fresh. Returns
+    /// `false` while an attempt is running: then it is checked again later.
     async fn cards(
         &self,
         account: &Account,

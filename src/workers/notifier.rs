@@ -1,8 +1,8 @@
-//! Tells the operator what has changed: look, compare, store, tell.
+//! Tells the operator what has changed: look, compare, store, send.
 //!
-//! What stands is stored before anybody is told, and that it was told afterwards: a crash in between tells it once more,
-//! under the same id. A channel that does not take it is tried again with the next look. The secret of a link is in no
-//! store: a link is made for the telling, and again after a restart that came before it.
+//! An alert is stored before it is sent, and marked as told afterwards. A crash in between sends it again
+//! under the same id. If a channel fails, the next look tries it again. The secret of a link is never stored:
+//! a link is created for the message, and again after a restart before the message was sent.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::process::Stdio;
@@ -31,31 +31,30 @@ use crate::jobber::supported_until;
 use crate::outbound::sender::Sender;
 use crate::store::{ReceiverId, StoreError};
 
-/// How long a command may take.
+/// Maximum run time of a command.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a link works that goes out with an alert.
+/// How long a link in an alert is valid.
 const LINK_LIVES: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// How often it is counted what a silent account usually does.
+/// How often the usual work of a silent account is counted.
 const COUNT_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
-/// An entry that waits longer than any early step of the schedule was put off for another reason.
+/// An entry that waits longer than the early steps of the schedule was postponed for another reason.
 const NOT_TRIED: SignedDuration = SignedDuration::from_hours(3);
 
-/// "Usually" needs so many weeks.
+/// Minimum number of weeks for a meaningful average.
 const WEEKS_AT_LEAST: f64 = 4.0;
 
-/// Whom alerts go to.
+/// The channels for alerts.
 #[derive(Debug, Clone, Default)]
 pub struct Channels {
-    /// A webhook, signed like asks are.
+    /// A webhook, signed like asks.
     pub webhook: Option<Receiver>,
-    /// A program and its arguments; it gets the alert on stdin.
+    /// A program and its arguments. It gets the alert on stdin.
     pub command: Vec<String>,
 }
 
-/// Tells what has changed.
 #[derive(Debug)]
 pub struct Notifier {
     parts: WorkerParts,
@@ -70,7 +69,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// A notifier that tells `channels`; `draft_app` says whether Jobber counts the app's accounts.
+    /// `draft_app` says whether Jobber limits the number of accounts.
     pub fn new(
         parts: WorkerParts,
         onboarding: Arc<Onboarding>,
@@ -83,7 +82,7 @@ impl Notifier {
         Self { parts, onboarding, sender, channels, draft_app, turn, links, posted, weekly }
     }
 
-    /// One look at everything. What was told, in the order in which it was.
+    /// Takes one look at everything. Returns the alerts that were sent, in order.
     pub async fn notify_once(&self) -> Result<Vec<Alert>, StoreError> {
         let Ok(_turn) = self.turn.try_lock() else { return Ok(vec![]) };
         let now = self.parts.clock.now();
@@ -108,7 +107,6 @@ impl Notifier {
         self.tell().await
     }
 
-    /// Troubles as they stand.
     pub async fn standing(&self) -> Result<Vec<Alert>, StoreError> {
         Ok(self.parts.store.alerts().await?.into_iter().filter(|alert| alert.over.is_none()).collect())
     }
@@ -132,7 +130,7 @@ impl Notifier {
             missed += held.missed;
         }
         let was_told = alert.told;
-        // Nobody heard that it began: nobody needs to hear that it ended.
+        // If its beginning was not reported, its end is not reported either.
         Ok(Alert { told: !was_told, ..over(alert, now, late, missed) })
     }
 
@@ -141,14 +139,14 @@ impl Notifier {
         for alert in self.parts.store.alerts().await?.into_iter().filter(|alert| !alert.told) {
             if let Err(error) = self.send(&alert).await? {
                 tracing::warn!(alert.kind = %alert.kind, error, "the alert could not be sent; it is tried again in a minute");
-                // Another one may be taken.
+                // Another channel may accept it.
                 continue;
             }
             let alert = Alert { told: true, ..alert };
             self.parts.store.put_alerts(vec![alert.clone()]).await?;
             told.push(alert);
         }
-        // What is told, or over before it was, needs no memory.
+        // Alerts that are told, or ended before that, need no link in memory.
         let open: HashSet<MessageId> =
             self.parts.store.alerts().await?.iter().filter(|alert| !alert.told).map(id_of).collect();
         self.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| open.contains(id));
@@ -203,7 +201,7 @@ impl Notifier {
         Ok(body.to_string())
     }
 
-    /// A link that mends the account, ready to be sent on.
+    /// A link that restores the account's connection, ready to be forwarded.
     async fn link(&self, alert: &Alert) -> Result<Value, StoreError> {
         let (id_of_alert, now) = (id_of(alert), self.parts.clock.now());
         let made = self.links.lock().unwrap_or_else(PoisonError::into_inner).get(&id_of_alert).cloned();
@@ -244,7 +242,7 @@ impl Notifier {
                     view.accounts.push(account.name.clone());
                 }
                 Err(ReceiverError::Store(error)) => return Err(error),
-                // What cannot be used shows in the account's sweeps.
+                // The account's sweeps report unusable settings.
                 Ok(_) | Err(ReceiverError::Settings(_)) => {}
             }
             accounts.push(AccountView { account, health, dead, weekly });
@@ -261,7 +259,7 @@ impl Notifier {
         Ok(View { accounts, receivers, draft_app: self.draft_app, version_ends: supported_until() })
     }
 
-    /// How much a silent account usually finishes in a week.
+    /// How much work a silent account usually finishes per week.
     async fn weekly(&self, account: &Account, now: Timestamp) -> Result<Option<f64>, StoreError> {
         let known = self.weekly.lock().unwrap_or_else(PoisonError::into_inner).get(&account.id).copied();
         if let Some((_, weekly)) = known.filter(|(at, _)| now.duration_since(*at) < COUNT_EVERY) {
@@ -281,18 +279,18 @@ impl Notifier {
     }
 }
 
-/// Receivers, and what waits for each.
+/// Receivers, with the number of messages queued for each.
 #[derive(Default)]
 struct Receivers {
-    /// Where the asks of each account go.
+    /// The receiver of each account's asks.
     of: HashMap<AccountId, ReceiverId>,
     views: BTreeMap<ReceiverId, ReceiverView>,
-    /// A receiver of its own, which all accounts share.
+    /// The receiver of changes, shared by all accounts.
     events: Option<ReceiverView>,
 }
 
 impl Receivers {
-    /// Notes an entry of the outbox with the receiver that it is for.
+    /// Counts an outbox entry for its receiver.
     fn note(&mut self, entry: OutboxEntry, now: Timestamp) {
         let receiver = match entry.payload.kind() {
             MessageKind::Change => self.events.as_mut(),
@@ -300,9 +298,9 @@ impl Receivers {
         };
         let Some(view) = receiver.filter(|_| !matches!(entry.state, EntryState::Dead { .. })) else { return };
         view.waiting += 1;
-        // What it did not take while it took something since is the entry's own misfortune.
+        // If the receiver accepted something later, the problem is with this entry only.
         let refused = entry.last.filter(|last| view.delivered_at.is_none_or(|taken| last.at > taken));
-        // What was put off to the morning is not tried meanwhile.
+        // Entries postponed to the next opening are not tried meanwhile.
         let is_tried = !matches!(entry.state, EntryState::Due { at } if at.duration_since(now) > NOT_TRIED);
         if let Some(last) = refused.filter(|_| is_tried)
             && view.failing_since.is_none_or(|since| entry.created_at < since)
@@ -325,13 +323,13 @@ fn untried(id: &ReceiverId, state: &ReceiverState) -> ReceiverView {
     }
 }
 
-/// The same for every attempt to tell it.
+/// The same id for every attempt to send it.
 fn id_of(alert: &Alert) -> MessageId {
     let (raised, end) = (alert.raised_at.to_string(), if alert.over.is_some() { "over" } else { "raised" });
     MessageId::new(format!("alr_{}", digest::short(&[&alert.key, &raised, end])))
 }
 
-/// Gives `body` to a program.
+/// Runs a program with `body` on stdin.
 async fn run(program: &str, arguments: &[String], body: &str) -> Result<(), String> {
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
@@ -342,7 +340,7 @@ async fn run(program: &str, arguments: &[String], body: &str) -> Result<(), Stri
         .spawn()
         .map_err(|error| format!("{program} cannot be started: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not want to read it all can still do its work.
+        // A program may ignore part of its input.
         let _unread = stdin.write_all(body.as_bytes()).await;
     }
     match child.wait().await {

@@ -1,16 +1,17 @@
 //! One sweep: read what changed, plan, store.
 //!
-//! An idle account costs one request: the first page of its stream, whose rows are all older than the
-//! watermark. Once an hour the sweep looks back over the whole window of `max_age` as well, for what a moving
-//! watermark cannot see: completions that were dated back, and rows that slipped between two pages.
+//! An idle account costs one request: the first page of its stream has only rows older than the watermark.
+//! Once an hour the sweep also covers the whole `max_age` window. That finds what a moving watermark misses:
+//! backdated completions, and rows that slipped between two pages.
 //!
 //! # Crash points
 //!
-//! - *While pages are read*: nothing was stored, the watermark stands, the next sweep reads the same again.
+//! - *While pages are read*: nothing was stored, the watermark is unchanged, the next sweep reads the same
+//!   again.
 //! - *After the commit*: candidates, skips and watermark are stored together. Reading the same rows again
 //!   plans nothing.
 //!
-//! A read that fails ends the account's sweep without a trace in its watermark; other accounts go on.
+//! A failed read ends the account's sweep and leaves its watermark unchanged. Other accounts continue.
 
 use std::sync::Arc;
 
@@ -29,43 +30,43 @@ use crate::jobber::operations::{List, PageRequest, TimezoneOfViewer};
 use crate::store::{PlanCommit, StoreError};
 use crate::telemetry;
 
-/// How often a sweep looks back over the whole window.
+/// How often a sweep covers the whole window.
 const RECONCILE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
-/// Accounts whose fate is noted in one commit.
+/// Accounts with results that are stored in one commit.
 const NOTED_TOGETHER: usize = 256;
 
-/// A list with more pages than this is a broken answer: 50,000 rows.
+/// A list with more pages than this is a broken answer (50,000 rows).
 const PAGES_AT_MOST: u32 = 500;
 
-/// How one account's sweep went.
+/// The result of one account's sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Swept {
-    /// Whose sweep.
+    /// The account.
     pub account: Account,
-    /// How it went.
+    /// The result.
     pub outcome: SweepOutcome,
 }
 
-/// How a sweep went.
+/// The result of a sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SweepOutcome {
-    /// It read everything it wanted.
+    /// It read everything.
     Polled(Polled),
-    /// The account needs authorization; nothing was read.
+    /// The account needs authorization. Nothing was read.
     Lost(LostReason),
-    /// An admin has it rest, or ended its connection; nothing was read.
+    /// The operator paused or disconnected the account. Nothing was read.
     Idle,
     /// An earlier sweep of this account is still running.
     Busy,
-    /// Jobber asked to be left alone until then.
+    /// Jobber asked for a pause until then.
     Resting(Timestamp),
     /// Something could not be read.
     Failed(Failure),
 }
 
 impl SweepOutcome {
-    /// What it is counted as.
+    /// The result's label in metrics.
     fn name(&self) -> &'static str {
         match self {
             Self::Polled(_) => "polled",
@@ -78,20 +79,17 @@ impl SweepOutcome {
     }
 }
 
-/// What a sweep found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Polled {
-    /// Requests it took.
     pub requests: u32,
     /// New candidates.
     pub candidates: Vec<Candidate>,
     /// New skips.
     pub skipped: Vec<Decision>,
-    /// Whether it looked back over the whole window.
+    /// Whether it covered the whole window.
     pub reconciled: bool,
 }
 
-/// Sweeps accounts.
 #[derive(Debug)]
 pub struct Poller {
     parts: WorkerParts,
@@ -101,13 +99,13 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// A poller that begins with no other account after the stop.
+    /// A poller that begins no account after the stop.
     pub fn new(parts: WorkerParts) -> Self {
         Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
     }
 
-    /// One sweep over `accounts`. It ends when all are done, but another one may begin before: accounts that are
-    /// still under way are left out of it, so that a slow one keeps no other one waiting.
+    /// One sweep over `accounts`. The next sweep may begin before this one ends. It leaves out accounts that
+    /// are still under way, so a slow account does not delay the others.
     pub async fn poll_once(
         self: &Arc<Self>,
         accounts: Vec<Account>,
@@ -115,8 +113,8 @@ impl Poller {
         progress: &Progress,
     ) -> Result<Vec<Swept>, StoreError> {
         let total = accounts.len();
-        // An account counts as under way from here on, not only when its turn comes: a second sweep that begins
-        // meanwhile leaves it alone.
+        // An account counts as under way from here, not only when its turn comes. A second sweep leaves it
+        // alone.
         let queue: Vec<_> =
             accounts.into_iter().map(|account| (self.in_flight.enter(&account.id), account)).collect();
         let sweep = |(entered, account): (Option<Entered<AccountId>>, Account)| {
@@ -222,8 +220,8 @@ impl Poller {
         Ok(polled)
     }
 
-    /// Asks, once an hour, for the contractor's time zone. It needs a scope that the app may lack, and can wait: the configured one
-    /// stands in for it.
+    /// Reads the contractor's time zone once an hour. The app may lack the scope for it. Until it is known
+    /// the configured zone applies.
     async fn learn_timezone(&self, account: &Account, reading: &mut Reading) -> Result<(), SessionError> {
         reading.requests += 1;
         match self.parts.session.run(&account.id, &TimezoneOfViewer).await {
@@ -242,7 +240,7 @@ impl Poller {
         }
     }
 
-    /// Reads a list to its end, or, where it is sorted by change and not filtered, down to `start`.
+    /// Reads a list to its end. A list sorted by change and without a filter is read down to `start`.
     async fn read(
         &self,
         account: &Account,
@@ -278,7 +276,7 @@ impl Poller {
         })
     }
 
-    /// Notes how the accounts fare, in one commit, and says it once when that changes.
+    /// Stores the accounts' results in one commit, and logs each change once.
     async fn note(&self, swept: &[Swept]) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
         let notes: Vec<_> = swept
@@ -308,14 +306,14 @@ impl Poller {
 struct Reading {
     records: Vec<Record>,
     requests: u32,
-    /// Jobber's clock when the first page was read: what changed later is left to the next sweep.
+    /// Jobber's clock at the first page. Later changes are left to the next sweep.
     observed_at: Option<Timestamp>,
 }
 
 fn lists(stream: Stream, start: Timestamp, window: Option<Timestamp>) -> Vec<List> {
     let since = window.map_or(start, |window| window.min(start));
     match stream {
-        // Jobs have no filter by change, so the look-back is a list of its own (`api-behaviour.md` §1).
+        // Jobs have no filter by change, so the reconcile sweep needs its own list (`api-behaviour.md` §1).
         Stream::Jobs => std::iter::once(List::ChangedJobs).chain(window.map(List::CompletedJobs)).collect(),
         Stream::Visits => vec![List::CompletedVisits(since)],
         Stream::Invoices => vec![List::ChangedInvoices(since)],

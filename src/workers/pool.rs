@@ -1,4 +1,4 @@
-//! What steps have in common: whether they may act, and what is being worked on right now.
+//! What all steps share: effects, progress, and the set of work under way.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -13,17 +13,17 @@ use tokio_util::sync::CancellationToken;
 pub enum Effect {
     /// Store and send.
     Apply,
-    /// Neither; a token that Jobber rotates or refuses meanwhile is stored all the same.
+    /// Neither. Rotated or refused tokens are stored all the same.
     DryRun,
 }
 
-/// Told how much of a long step is done: so many of so many.
+/// Reports the progress of a long step: done, total.
 pub type Progress = dyn Fn(usize, usize) + Send + Sync;
 
-/// For whoever does not want to know.
+/// Ignores progress.
 pub fn no_progress(_done: usize, _of: usize) {}
 
-/// A set of keys that are being worked on, so that none is begun twice.
+/// Keys under way, so that no work is begun twice.
 #[derive(Debug)]
 pub(crate) struct InFlight<K: Eq + Hash>(Arc<Mutex<HashSet<K>>>);
 
@@ -32,15 +32,14 @@ impl<K: Eq + Hash + Clone> InFlight<K> {
         Self(Arc::default())
     }
 
-    /// Begins work on `key`, unless it is being worked on. It ends when the entry is dropped, even by a panic
-    /// or a cancelled task.
+    /// Begins work on `key`, unless it is under way. The work ends when the result is dropped, even by a
+    /// panic or a cancelled task.
     pub(crate) fn enter(&self, key: &K) -> Option<Entered<K>> {
         let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         fresh.then(|| Entered { set: Arc::clone(&self.0), key: key.clone() })
     }
 }
 
-/// Work under way.
 #[derive(Debug)]
 pub(crate) struct Entered<K: Eq + Hash> {
     set: Arc<Mutex<HashSet<K>>>,
@@ -53,7 +52,7 @@ impl<K: Eq + Hash> Drop for Entered<K> {
     }
 }
 
-/// How much is done at the same time, by all runs of a step together, and until when new work is begun.
+/// Limits the concurrent work of all runs of a step, and begins nothing after the stop.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
     turns: Arc<Semaphore>,
@@ -67,12 +66,11 @@ impl Pool {
         Self { turns: Arc::new(Semaphore::new(at_once)), at_once, stop }
     }
 
-    /// Whether it is time to end.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// Begins to work on `items`, each in a task of its own. After the stop nothing new is begun.
+    /// Works on `items`, each in its own task. After the stop nothing new is begun.
     pub(crate) fn start<I, W, F>(&self, items: Vec<I>, work: W) -> Running<I, W, F::Output>
     where
         W: Fn(I) -> F,
@@ -83,7 +81,7 @@ impl Pool {
     }
 }
 
-/// Work that goes on as long as somebody takes its results. Dropping it ends what is under way.
+/// Running tasks. They make progress while results are taken. Dropping it cancels them.
 pub(crate) struct Running<I, W, T> {
     pool: Pool,
     items: std::vec::IntoIter<I>,
@@ -97,8 +95,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    /// The next result, in the order in which they come; `None` when all is done. A task that panicked is told
-    /// and left out.
+    /// The next finished result. `None` when all are done. A task that panicked is logged and left out.
     pub(crate) async fn next(&mut self) -> Option<F::Output> {
         loop {
             while self.tasks.len() < self.pool.at_once
@@ -107,7 +104,7 @@ where
             {
                 let (turns, work) = (Arc::clone(&self.pool.turns), (self.work)(item));
                 self.tasks.spawn(async move {
-                    // Never closed: a turn always comes.
+                    // The semaphore is never closed.
                     let _turn = turns.acquire().await;
                     work.await
                 });

@@ -1,17 +1,17 @@
-//! What is due: read it fresh, decide, store the ask.
+//! Rechecks due candidates: read fresh, decide, store the ask.
 //!
-//! Between completion and ask lie hours in which a job is reopened, a customer opts out, a phone number
-//! changes. So nothing of what the sweep saw is sent: everything that decides is read again at this moment.
+//! Hours pass between completion and ask. Meanwhile a job may be reopened, a customer may opt out, a phone
+//! number may change. So everything that the decision needs is read again now.
 //!
 //! # Crash points
 //!
-//! - *Before the commit*: the candidate still waits and is considered again.
-//! - *After the commit*: decision, markers and the frozen outbox entry are stored together. Considering the
-//!   same work again finds it settled; the deliverer takes it from there.
+//! - *Before the commit*: the candidate still waits and is rechecked again.
+//! - *After the commit*: decision, markers and outbox entry are stored together. Another recheck finds the
+//!   work settled. The deliverer continues from there.
 //!
-//! A recheck that fails decides nothing: the candidate waits a little and is due again, so that one record which
-//! Jobber cannot give keeps no other one waiting. When Jobber itself cannot be reached, the whole account rests for a
-//! moment. What has become stale meanwhile needs no reading.
+//! A failed recheck decides nothing. The candidate is due again a little later, so one unreadable record does
+//! not block the others. If Jobber itself cannot be reached, the whole account pauses briefly. Work that
+//! became too old meanwhile needs no read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,45 +35,37 @@ use crate::jobber::operations::{WorkDetails, WorkExtras};
 use crate::store::{AskCommit, StoreError};
 use crate::telemetry;
 
-/// How long an account rests after a failed recheck, unless Jobber asks for longer.
+/// How long an account pauses after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
 
-/// How long a candidate waits after an answer that cannot be used.
+/// How long a candidate waits after an unusable answer.
 const WAIT_FOR_AN_ANSWER: SignedDuration = SignedDuration::from_mins(15);
 
-/// What became of one candidate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Considered {
-    /// Whose work.
     pub account: AccountId,
-    /// The work.
     pub work: WorkRef,
-    /// What became of it.
     pub outcome: AskOutcome,
 }
 
-/// What became of a candidate.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AskOutcome {
-    /// An ask is in the outbox; in a dry run it would be.
+    /// An ask is in the outbox. In a dry run it would be.
     Asked(AskId),
-    /// It is not asked about.
     Skipped(SkipReason),
-    /// It waits longer.
     Deferred(Timestamp),
-    /// Something else settled it first.
+    /// The work was already settled.
     Superseded,
-    /// It could not be read; it is due again soon.
+    /// It could not be read and is due again soon.
     Failed {
-        /// Why.
         failure: Failure,
-        /// Whether Jobber could not be reached: then it is the same for every work of the account.
+        /// Whether Jobber could not be reached. Then all works of the account fail alike.
         outage: bool,
     },
 }
 
 impl AskOutcome {
-    /// What it is counted as, and why.
+    /// The result's labels in metrics: outcome and reason.
     fn names(&self) -> (&'static str, &'static str) {
         match self {
             Self::Asked(_) => ("asked", ""),
@@ -85,7 +77,6 @@ impl AskOutcome {
     }
 }
 
-/// Considers what is due.
 #[derive(Debug)]
 pub struct Rechecker {
     parts: WorkerParts,
@@ -95,13 +86,13 @@ pub struct Rechecker {
 }
 
 impl Rechecker {
-    /// A rechecker that begins with no other account after the stop.
+    /// A rechecker that begins no account after the stop.
     pub fn new(parts: WorkerParts) -> Self {
         Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
     }
 
-    /// Considers every candidate that is due, of one account or of all; each account's in the order in which they
-    /// became due. May run while an earlier one is still at work: accounts that are under way are left to it.
+    /// Rechecks all due candidates of one account or of all, per account the longest due first. It may run
+    /// while an earlier call is still working: accounts under way are left out.
     pub async fn recheck_once(
         self: &Arc<Self>,
         only: Option<&AccountId>,
@@ -160,7 +151,6 @@ impl Rechecker {
         Ok(considered)
     }
 
-    /// Considers one candidate.
     pub async fn consider(
         &self,
         account: &Account,
@@ -182,7 +172,7 @@ impl Rechecker {
         }
         let until = rules.hours.leaves(self.parts.clock.now());
         if until > self.parts.clock.now() {
-            // Nothing is read at night only to be read again in the morning.
+            // A read now would only be repeated when the window opens.
             return self.defer(account, candidate, candidate.finished_at, until, effect).await;
         }
         let facts = match self.read(account, &candidate.work).await {
@@ -247,7 +237,7 @@ impl Rechecker {
         Ok(AskOutcome::Skipped(reason))
     }
 
-    /// Lets a candidate that could not be read wait, and its account too where Jobber cannot be reached.
+    /// Postpones an unreadable candidate, and pauses its account if Jobber cannot be reached.
     async fn put_off(
         &self,
         account: &Account,
@@ -307,7 +297,7 @@ impl Rechecker {
         }
     }
 
-    /// The ask for a work as it would read now; `None` where Jobber does not have it, or nobody to ask.
+    /// The ask for a work as it would read now. `None` if Jobber no longer has it or there is nobody to ask.
     pub async fn preview(
         &self,
         account: &Account,
@@ -320,8 +310,8 @@ impl Rechecker {
         Ok(preview(contractor, trigger, &facts, &rules, self.parts.clock.now()))
     }
 
-    /// Everything that decides, fresh. The crew and a job's invoice are read only for work that is worth it,
-    /// and an ask goes out without them where Jobber hides them.
+    /// Reads all facts fresh. The crew and a job's invoice are read only if the work may be asked about. If
+    /// Jobber hides them, the ask is sent without them.
     async fn read(&self, account: &Account, work: &WorkRef) -> Result<Option<Facts>, SessionError> {
         let Some(mut facts) = self.parts.session.run(&account.id, &WorkDetails { work }).await?.data else {
             return Ok(None);

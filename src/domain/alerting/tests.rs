@@ -147,7 +147,7 @@ fn a_trouble_is_one_alert_and_one_end_however_long_it_lasts() {
     for minutes in 1..100 {
         assert_eq!(changes(std::slice::from_ref(&told), &trouble, at(minutes)), []);
     }
-    // Authorised again, but not read yet: nobody knows what was missed.
+    // Authorised again but not swept yet: nobody knows what was missed.
     let mut mended = account("a");
     mended.health.last_success = Some(at(-5));
     assert_eq!(changes(std::slice::from_ref(&told), &view(vec![mended.clone()]), at(101)), []);
@@ -159,7 +159,7 @@ fn a_trouble_is_one_alert_and_one_end_however_long_it_lasts() {
     let ended = over(told.clone(), at(102), 2, 1);
     assert_eq!(changes(std::slice::from_ref(&ended), &view(vec![mended]), at(103)), []);
     assert_eq!(changes(std::slice::from_ref(&ended), &trouble, at(103)), [Change::Returned(told.clone())]);
-    // An account that was removed has no trouble any more.
+    // A removed account has no trouble.
     assert_eq!(changes(std::slice::from_ref(&told), &view(vec![]), at(103)), [Change::Ended(told)]);
 }
 

@@ -211,7 +211,7 @@ fn an_invoice_trigger_looks_at_the_invoices_own_switch() {
     let verdict = decide_on(&facts, Trigger::InvoicePaid, &BTreeMap::new());
     assert_eq!(reason(&verdict), SkipReason::WorkOptedOut);
 
-    // And at the switch of the job behind it.
+    // The same for the switch of the job behind it.
     let mut facts = facts;
     facts.invoice.as_mut().unwrap().allow_review_request = true;
     assert!(matches!(decide_on(&facts, Trigger::InvoicePaid, &BTreeMap::new()), Verdict::Ask(_)));
@@ -402,13 +402,13 @@ fn an_ask_names_every_way_to_reach_the_customer() {
     assert!(!ask.contacts.is_empty());
 }
 
-/// What the decision looks at, as plain as it gets.
+/// What the decision looks at, as plain flags.
 #[derive(Debug, Clone)]
 struct World {
     is_gone: bool,
     is_open: bool,
     is_asked: bool,
-    /// And three hours.
+    /// Three hours are added.
     days_old: i64,
     has_client: bool,
     sample: bool,
@@ -427,7 +427,7 @@ struct World {
     held: bool,
 }
 
-/// The first reason that holds, read from top to bottom; `None` asks or waits.
+/// The first reason that applies, from top to bottom. `None` means ask or wait.
 fn obvious(world: &World) -> Option<SkipReason> {
     let rules = [
         (world.is_gone, SkipReason::NotFound),
@@ -486,7 +486,7 @@ fn as_facts(world: &World) -> Facts {
 fn any_world() -> impl proptest::strategy::Strategy<Value = World> {
     use proptest::prelude::*;
 
-    // Most things are well with most work: otherwise the first reasons would hide the others.
+    // Most flags are rarely set: otherwise the first reasons would hide the others.
     let rarely = || prop::bool::weighted(0.08);
     let switches = prop::array::uniform13(rarely());
     let title = prop::sample::select(vec!["Gutter Cleaning", "warranty visit", "Lawn care"]);
@@ -542,7 +542,8 @@ fn any_world() -> impl proptest::strategy::Strategy<Value = World> {
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(3000))]
 
-    /// Beside a list that is read from top to bottom: the same reason, and otherwise an ask or, on hold, a wait.
+    /// Compares with a list that is read from top to bottom: the same reason, or else an ask or, on hold, a
+    /// wait.
     #[test]
     fn the_decision_is_the_obvious_one(world in any_world()) {
         let id = AccountId::new("acc");

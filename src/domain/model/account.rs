@@ -1,4 +1,4 @@
-//! A connected account: its connection, its own settings, and how its sweeps go.
+//! A connected account: its connection, its own settings, and the health of its sweeps.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,44 +15,46 @@ pub struct Account {
     pub id: AccountId,
     /// The account's name in Jobber.
     pub name: String,
-    /// The name the admin gave when making the link.
+    /// The operator's name for the account, given with the link.
     pub label: String,
-    /// What fires an ask.
+    /// The event that makes a customer due for an ask.
     pub trigger: Trigger,
     /// When it was first connected.
     pub connected_at: Timestamp,
-    /// Work finished before this is never asked about: the first connection, or the last change of trigger.
+    /// Work finished before this is never asked about: the first connection, or the last change of the
+    /// trigger.
     pub asks_from: Timestamp,
-    /// Whether Jobber still lets us in.
+    /// Whether Jobber accepts the account's tokens.
     pub connection: Connection,
-    /// High-water instant of each stream that was swept.
+    /// The watermark of each stream that was swept.
     #[serde(default)]
     pub watermarks: BTreeMap<Stream, Timestamp>,
-    /// When the look-back over the whole `max_age` window last succeeded.
+    /// When a sweep over the whole `max_age` window last succeeded.
     #[serde(default)]
     pub reconciled_at: Option<Timestamp>,
-    /// The time zone of the user who authorised, as Jobber names it; `None` as long as it is not known.
+    /// Time zone of the user who authorised, as Jobber names it. `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
-    /// Since when an admin has it rest: nothing is read, decided or sent, and what waits is kept.
+    /// Since when the operator paused it. Nothing is read, decided or sent; queued work is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<Timestamp>,
-    /// What it does otherwise than `[review]` says.
+    /// Settings that differ from `[review]`.
     #[serde(default, skip_serializing_if = "Overrides::is_empty")]
     pub overrides: Overrides,
-    /// Where the next look at its clients begins, if they are watched.
+    /// Where the next look at its clients begins, if clients are watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients_watermark: Option<Timestamp>,
-    /// Where the next look at each stream begins that is watched for whoever listens.
+    /// Where the next look at each watched stream begins.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub watched: BTreeMap<Stream, Timestamp>,
-    /// Who at Jobber sends its events, by topic: Jobber cannot list them (`api-behaviour.md` §4).
+    /// The webhook endpoints at Jobber that send its events, by topic. Jobber cannot list them
+    /// (`api-behaviour.md` §4).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<String, EncodedId>,
 }
 
 impl Account {
-    /// An account that was connected just now, at `at`.
+    /// An account that was connected at `at`.
     pub fn new(id: AccountId, name: String, label: String, trigger: Trigger, at: Timestamp) -> Self {
         Self {
             id,
@@ -73,12 +75,12 @@ impl Account {
         }
     }
 
-    /// Whether there is anything to read and to decide for it now.
+    /// Whether it is connected and not paused.
     pub fn is_active(&self) -> bool {
         self.connection.is_connected() && self.paused_at.is_none()
     }
 
-    /// Its state's name in output.
+    /// The name of its state in output.
     pub fn state(&self) -> &'static str {
         match (&self.connection, self.paused_at) {
             (Connection::Connected, Some(_)) => "paused",
@@ -87,51 +89,51 @@ impl Account {
     }
 }
 
-/// Settings of one account: keys below `review`, such as `delay` or `window.sunday`, and their values.
+/// Settings of one account: keys below `review`, such as `delay` or `window.sunday`, with their values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Overrides {
-    /// By key.
+    /// The values by key.
     pub keys: BTreeMap<String, serde_json::Value>,
-    /// A template of the whole body.
+    /// A template of the whole body of an ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }
 
 impl Overrides {
-    /// Whether the account does everything as `[review]` says.
+    /// Whether the account has no settings of its own.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.body.is_none()
     }
 }
 
-/// Whether Jobber still lets us in.
+/// Whether Jobber accepts our tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Connection {
-    /// It does, as far as we know.
+    /// It does, as far as is known.
     Connected,
-    /// It does not; only the contractor can mend it, with a link.
+    /// It does not. Only the contractor can restore it, with a link.
     NeedsAuthorization {
-        /// Why.
+        /// Why it was lost.
         reason: LostReason,
-        /// Since when we know.
+        /// When that was noticed.
         since: Timestamp,
     },
-    /// An admin ended it, here and in Jobber.
+    /// The operator ended it, here and at Jobber.
     Disconnected {
-        /// When.
+        /// When it was ended.
         at: Timestamp,
     },
 }
 
 impl Connection {
-    /// Whether polling makes sense.
+    /// Whether the account can be polled.
     pub fn is_connected(&self) -> bool {
         matches!(self, Self::Connected)
     }
 
-    /// The state's name in output.
+    /// The name of the state in output.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Connected => "connected",
@@ -147,13 +149,13 @@ impl Connection {
 pub enum LostReason {
     /// Jobber refused the refresh token.
     RefreshTokenRefused,
-    /// Jobber refused the refresh token, and an earlier refresh had never been answered: its pair was lost.
+    /// Jobber refused the refresh token, and an earlier refresh was never answered: its new pair was lost.
     RefreshInterrupted,
     /// The contractor disconnected the app in Jobber.
     DisconnectedInJobber,
-    /// The Jobber account is not active any more.
+    /// The Jobber account is no longer active.
     AccountInactive,
-    /// There is no token for this account in the store.
+    /// The store has no token for this account.
     NoToken,
 }
 
@@ -180,28 +182,28 @@ impl fmt::Display for LostReason {
     }
 }
 
-/// How the last sweeps of an account went. Kept apart from [`Account`]: losing it costs nothing.
+/// How the last sweeps of an account went. It is stored apart from [`Account`]: losing it is harmless.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// The last sweep that read everything it wanted.
+    /// The last complete sweep.
     pub last_success: Option<Timestamp>,
     /// Since when sweeps fail, if they do.
     pub failing_since: Option<Timestamp>,
-    /// What the last failure was.
+    /// The error of the last failed sweep.
     pub last_error: Option<String>,
-    /// Whether that failure needs the operator: it does not heal itself.
+    /// Whether that error needs the operator. Other errors heal themselves.
     #[serde(default)]
     pub needs_operator: bool,
-    /// Since when what is due cannot be read, if it cannot.
+    /// Since when due candidates cannot be read, if they cannot.
     #[serde(default)]
     pub asking_fails_since: Option<Timestamp>,
-    /// The last finished work that was seen for the first time.
+    /// When finished work was last seen for the first time.
     #[serde(rename = "last_event")]
     pub last_finished_at: Option<Timestamp>,
-    /// The last event that Jobber sent.
+    /// When Jobber last sent an event.
     #[serde(rename = "last_webhook", default, skip_serializing_if = "Option::is_none")]
     pub last_webhook_at: Option<Timestamp>,
-    /// Finished works that a sweep found since then and no event told of.
+    /// Finished works found by sweeps since then without an event.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unheard: u32,
 }
@@ -211,11 +213,11 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// What could not be done.
+/// Why something failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What happened, in a sentence.
+    /// One sentence about what happened.
     pub detail: String,
-    /// Whether it needs the operator; otherwise it heals itself.
+    /// Whether it needs the operator. Otherwise it heals itself.
     pub needs_operator: bool,
 }

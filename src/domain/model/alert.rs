@@ -1,4 +1,4 @@
-//! What an operator is told when something changes, once.
+//! Alerts: what the operator is told once when something changes.
 
 use std::fmt;
 
@@ -7,34 +7,34 @@ use serde::{Deserialize, Serialize};
 
 use super::AccountId;
 
-/// What is wrong.
+/// The kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertKind {
     /// A connection needs authorization.
     ConnectionLost,
-    /// Jobber does not answer; heals itself.
+    /// Jobber does not answer. It heals itself.
     JobberUnreachable,
     /// Sweeps fail for a reason that does not heal itself.
     NeedsOperator,
-    /// A receiver does not take asks.
+    /// A receiver does not accept messages.
     ReceiverFailing,
-    /// A receiver said that it is gone.
+    /// A receiver answered that it is gone.
     ReceiverGone,
-    /// Asks were given up.
+    /// Messages became dead letters.
     DeadLetters,
-    /// An account that usually finishes work finished none.
+    /// An account that usually finishes work has finished none.
     NoWork,
-    /// Jobber was to send events, and sends none.
+    /// Jobber should send events and sends none.
     EventsStopped,
     /// A draft app is near the number of accounts at which Jobber cuts it off.
     DraftApp,
-    /// The version of Jobber's API that this program speaks is near its end.
+    /// Jobber's support for the API version of this program ends soon.
     ApiVersion,
 }
 
 impl AlertKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 10] = [
         Self::ConnectionLost,
         Self::JobberUnreachable,
@@ -48,7 +48,7 @@ impl AlertKind {
         Self::ApiVersion,
     ];
 
-    /// Its name in output.
+    /// The name in output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ConnectionLost => "connection_lost",
@@ -71,34 +71,34 @@ impl fmt::Display for AlertKind {
     }
 }
 
-/// Something that is wrong, or was.
+/// A trouble, present or past.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
-    /// What is wrong with what: the same as long as it is the same trouble.
+    /// Identifies the trouble as long as it lasts.
     pub key: String,
     /// What is wrong.
     pub kind: AlertKind,
-    /// With which account, if it is one's.
+    /// The account, if it concerns one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
-    /// That account's name.
+    /// The account's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_name: Option<String>,
-    /// Whose asks it holds up.
+    /// The accounts with asks that it holds up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<AccountId>,
-    /// Since when.
+    /// When it began.
     pub since: Timestamp,
     /// When it was noticed.
     pub raised_at: Timestamp,
-    /// What happened, in a sentence.
+    /// One sentence about what happened.
     pub summary: String,
     /// What to do.
     pub action: String,
-    /// Asks that were held up at the same time, at most.
+    /// The largest number of asks held up at the same time.
     #[serde(default)]
     pub held_up: usize,
-    /// Whether the operator was told of it as it stands.
+    /// Whether the operator was told its current state.
     pub told: bool,
     /// Set when it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,10 +108,10 @@ pub struct Alert {
 /// How a trouble ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Over {
-    /// When.
+    /// When it ended.
     pub at: Timestamp,
     /// Asks that are late because of it.
     pub late: usize,
-    /// Works that are not asked about any more because of it.
+    /// Works that became too old to ask about because of it.
     pub missed: usize,
 }

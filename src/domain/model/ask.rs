@@ -1,30 +1,30 @@
-//! The message to the review platform. Field names are a promise to receivers.
+//! The message to the review platform. Receivers rely on the field names.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{AccountId, AskId, ContactKey, EncodedId, Subject, Trigger, WorkRef};
 
-/// The message to the review platform, before it is frozen into bytes.
+/// An ask before it is frozen into bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
     /// Webhook id and idempotency key.
     pub id: AskId,
-    /// The work asked about.
+    /// The work it asks about.
     pub work: WorkRef,
     /// Every job behind it.
     pub job_ids: Vec<EncodedId>,
     /// When the work was finished.
     pub finished_at: Timestamp,
-    /// What `explain` finds it by.
+    /// Fields by which `explain` finds it.
     pub subject: Subject,
-    /// Every way in which the customer is reached.
+    /// All contacts of the customer.
     pub contacts: Vec<ContactKey>,
-    /// What is sent.
+    /// The JSON that is sent.
     pub body: AskBody,
 }
 
-/// The JSON of an ask. Field names are a promise to receivers.
+/// The JSON of an ask. Receivers rely on the field names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AskBody {
     /// Always `review.requested`.
@@ -32,7 +32,7 @@ pub struct AskBody {
     pub kind: String,
     /// When it was decided to ask.
     pub timestamp: Timestamp,
-    /// What fired.
+    /// The trigger that applied.
     pub trigger: Trigger,
     /// The contractor.
     pub account: BodyAccount,
@@ -47,7 +47,7 @@ pub struct AskBody {
     /// Where the work was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub property: Option<BodyProperty>,
-    /// Who did it; may be empty.
+    /// Who did the work. May be empty.
     pub assigned_users: Vec<BodyPerson>,
     /// The invoice of an invoice trigger, or the newest one of the job.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,9 +70,9 @@ pub struct BodyAccount {
 pub struct BodyJob {
     /// Jobber's id.
     pub id: EncodedId,
-    /// The number people use.
+    /// The number that people use.
     pub number: i64,
-    /// Its title.
+    /// The job's title.
     pub title: Option<String>,
     /// `completed` or `open`.
     pub status: String,
@@ -80,7 +80,7 @@ pub struct BodyJob {
     pub jobber_status: String,
     /// When it was closed.
     pub completed_at: Option<Timestamp>,
-    /// The page in Jobber.
+    /// The job's page in Jobber.
     pub url: String,
 }
 
@@ -89,7 +89,7 @@ pub struct BodyJob {
 pub struct BodyVisit {
     /// Jobber's id.
     pub id: EncodedId,
-    /// Its title.
+    /// The visit's title.
     pub title: Option<String>,
     /// When it was completed.
     pub completed_at: Option<Timestamp>,
@@ -104,16 +104,16 @@ pub struct BodyClient {
     pub name: String,
     /// First name, or the display name of a company.
     pub first_name: String,
-    /// A number that takes texts.
+    /// A number that accepts text messages.
     pub phone: Option<String>,
-    /// An address.
+    /// An e-mail address.
     pub email: Option<String>,
 }
 
 /// Where the work was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyProperty {
-    /// On one line.
+    /// The address on one line.
     pub address: String,
 }
 
@@ -131,10 +131,10 @@ pub struct BodyPerson {
 pub struct BodyInvoice {
     /// Jobber's id.
     pub id: EncodedId,
-    /// The number people use.
+    /// The number that people use.
     pub number: String,
     /// Total in whole currency units.
     pub total: Option<f64>,
-    /// Jobber's status.
+    /// Jobber's own status.
     pub status: String,
 }

@@ -1,29 +1,29 @@
-//! What is watched beside asks: topics, and a client's card: how the client is called and reached.
+//! Changes that are watched besides asks: their topics, and a client's name and contacts.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{EncodedId, Stream};
 
-/// What can be watched and told to whoever listens.
+/// What can be watched and reported to `events.webhook_url`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum WatchTopic {
-    /// How a client is called or reached.
+    /// A client's name or contacts changed.
     #[serde(rename = "client.updated")]
     ClientUpdated,
-    /// Anything of a job.
+    /// Anything of a job changed.
     #[serde(rename = "job.updated")]
     JobUpdated,
-    /// A visit's completion.
+    /// A visit was completed.
     #[serde(rename = "visit.completed")]
     VisitCompleted,
-    /// Anything of an invoice.
+    /// Anything of an invoice changed.
     #[serde(rename = "invoice.updated")]
     InvoiceUpdated,
 }
 
 impl WatchTopic {
-    /// Its name in events.
+    /// The topic's name in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientUpdated => "client.updated",
@@ -33,7 +33,7 @@ impl WatchTopic {
         }
     }
 
-    /// The stream it is found in; none for clients, which no trigger follows.
+    /// The stream it is found in. None for clients, which no trigger follows.
     pub fn stream(self) -> Option<Stream> {
         match self {
             Self::ClientUpdated => None,
@@ -44,7 +44,7 @@ impl WatchTopic {
     }
 }
 
-/// A card. Field names are a promise to receivers of `client.updated`.
+/// A client's card. Receivers of `client.updated` rely on the field names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSnapshot {
     /// Jobber's id.
@@ -61,36 +61,36 @@ pub struct ClientSnapshot {
     pub is_archived: bool,
     /// The client's switch for review requests.
     pub receives_review_requests: bool,
-    /// Its numbers.
+    /// The client's phone numbers.
     pub phones: Vec<SnapshotPhone>,
-    /// Its addresses.
+    /// The client's e-mail addresses.
     pub emails: Vec<SnapshotEmail>,
-    /// Last change of anything on it.
+    /// Last change of anything on the card.
     pub updated_at: Timestamp,
 }
 
-/// A number on a card.
+/// A phone number on a card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotPhone {
-    /// As Jobber normalises it, or as it was written.
+    /// As Jobber normalises it, or else as it was typed.
     pub number: String,
-    /// Whether it takes texts.
+    /// Whether it accepts text messages.
     pub takes_texts: bool,
-    /// Whether it is the first to use.
+    /// Whether it is the client's main number.
     pub is_primary: bool,
 }
 
-/// An address on a card.
+/// An e-mail address on a card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotEmail {
     /// The address.
     pub address: String,
-    /// Whether it is the first to use.
+    /// Whether it is the client's main address.
     pub is_primary: bool,
 }
 
 impl ClientSnapshot {
-    /// Whether anything that is watched differs: a note or a visit touches a card too.
+    /// Whether a watched field differs. Notes and visits change a card's `updated_at` too.
     pub fn differs(&self, other: &Self) -> bool {
         Self { updated_at: other.updated_at, ..self.clone() } != *other
     }

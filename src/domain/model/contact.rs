@@ -1,7 +1,8 @@
-//! Who is the same person: a telephone number or an e-mail address, however it is written. Pure.
+//! Recognises the same person by phone number or e-mail address, however they are written. Pure.
 //!
-//! Regulars get a second card, a card is deleted and made again, a husband books one job and his wife the next. What
-//! they have in common is how they are reached, so that is what a cooldown and a suppression hold on to.
+//! Regular customers get a second card, cards are deleted and made again, and a couple may book as two
+//! clients. Their phone numbers and addresses stay the same, so cooldowns and suppressions are stored by
+//! contact.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,19 +11,19 @@ use serde::{Deserialize, Serialize};
 use super::{ClientFacts, Subject};
 use crate::digest;
 
-/// A number with fewer digits is none: it would make strangers one person.
+/// A number with fewer digits is no phone number: it would make strangers one person.
 const FEWEST_DIGITS: usize = 7;
 
-/// Stands for a number or an address without telling it.
+/// The digest of a phone number, an address or a card id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ContactKey(String);
 
 impl ContactKey {
-    /// The key of a telephone number; `None` if it has too few digits to be one. Ten digits are North American.
+    /// The key of a phone number. `None` if it has too few digits. Ten digits are North American.
     pub fn phone(number: &str) -> Option<Self> {
         let number = number.to_lowercase();
-        // "Cell 555-123-4567 ext. 9": what stands before the number says nothing, what stands after it is an extension.
+        // "Cell 555-123-4567 ext. 9": ignore the text before the number and the extension after it.
         let number = number.trim_start_matches(|char: char| !char.is_ascii_digit() && char != '+');
         let main = number.split(['x', 'e', '#', ';', ',']).next().unwrap_or_default();
         let digits: String = main.chars().filter(char::is_ascii_digit).collect();
@@ -34,7 +35,7 @@ impl ContactKey {
         Some(Self(digest::short(&["phone", &format!("{country}{digits}")])))
     }
 
-    /// The key of an e-mail address; `None` if it is none.
+    /// The key of an e-mail address. `None` if the text is not one.
     pub fn email(address: &str) -> Option<Self> {
         let address = address.trim().to_lowercase();
         let (name, host) = address.split_once('@')?;
@@ -46,8 +47,8 @@ impl ContactKey {
         Self(digest::short(&["client", id]))
     }
 
-    /// What somebody wrote to name a person: an address, a number, or the id of a card as Jobber's API gives it. `None`
-    /// where it is none of these: it would fit nobody.
+    /// The key of whatever identifies a person: an address, a number, or a card's id as Jobber's API gives
+    /// it. `None` if the text is none of these.
     pub fn of(text: &str) -> Option<Self> {
         let text = text.trim();
         if text.contains('@') {
@@ -67,7 +68,7 @@ impl ContactKey {
 }
 
 impl Subject {
-    /// The ways in which a decision's customer is reached, as far as it kept them.
+    /// The stored contacts of the decision's customer.
     pub fn contacts(&self) -> Vec<ContactKey> {
         let phone = self.phone.as_deref().and_then(ContactKey::phone);
         let email = self.email.as_deref().and_then(ContactKey::email);
@@ -75,7 +76,7 @@ impl Subject {
     }
 }
 
-/// Every way in which a customer is reached.
+/// All contacts of a customer.
 pub fn contacts_of(client: &ClientFacts) -> Vec<ContactKey> {
     let phones = client.phones.iter().filter_map(|phone| ContactKey::phone(&phone.number));
     let emails = client.emails.iter().filter_map(|email| ContactKey::email(&email.address));

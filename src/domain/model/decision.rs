@@ -1,4 +1,4 @@
-//! What was decided about each finished piece of work, and whom that concerns.
+//! The decisions about finished work, and whom they concern.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AccountId, AskId, DeadReason, EncodedId, Trigger, WorkKind, WorkRef};
 
-/// Words to find a decision by, as far as they are known.
+/// Fields to find a decision by, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Subject {
@@ -18,13 +18,13 @@ pub struct Subject {
     /// The client's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
-    /// The number an ask would go to.
+    /// The number that an ask would go to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phone: Option<String>,
-    /// The address an ask would go to.
+    /// The address that an ask would go to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// The job, or the job behind.
+    /// The job, or the job behind the work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<EncodedId>,
     /// That job's number.
@@ -38,20 +38,20 @@ pub struct Subject {
     pub invoice_number: Option<String>,
 }
 
-/// Finished work that waits for its moment.
+/// Finished work that waits until it is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The work.
     pub work: WorkRef,
-    /// What it fired.
+    /// The trigger that applied.
     pub trigger: Trigger,
     /// When it was finished.
     pub finished_at: Timestamp,
-    /// The earliest moment to ask: completion plus `delay`, or later.
+    /// The earliest time to ask: completion plus `delay`, or later.
     pub due_at: Timestamp,
-    /// When an admin said that it may be asked about although it is too old.
+    /// When the operator allowed the ask although the work is too old.
     pub released_at: Option<Timestamp>,
-    /// What is known of it.
+    /// What is known about the work.
     pub subject: Subject,
 }
 
@@ -65,11 +65,11 @@ pub enum SkipReason {
     TooOld,
     /// Reopened, uncompleted or unpaid since.
     NoLongerFinished,
-    /// Jobber does not have it any more.
+    /// Jobber no longer has it.
     NotFound,
-    /// Jobber gives a status this version does not know.
+    /// Jobber gives a status that this version does not know.
     UnknownStatus,
-    /// This work, or the job behind it, was asked about.
+    /// This work or the job behind it was already asked about.
     AlreadyAsked,
     /// The invoice has no client.
     NoClient,
@@ -81,25 +81,25 @@ pub enum SkipReason {
     ClientOptedOut,
     /// Review requests are off for this job or invoice.
     WorkOptedOut,
-    /// No phone that takes texts, and no e-mail address.
+    /// No phone that accepts text messages, and no e-mail address.
     NoContact,
-    /// The client is a lead: nobody has worked for them.
+    /// The client is a lead: no work was done for them yet.
     ClientIsLead,
-    /// The client has the tag that says never.
+    /// The client has the configured tag for "never ask".
     Tagged,
-    /// An admin put this person on the list of those who are never asked.
+    /// The operator suppressed this person.
     Suppressed,
-    /// An admin ended the connection before its moment came.
+    /// The operator ended the connection before the work was due.
     Disconnected,
-    /// The work came to less than the settings want.
+    /// The work's total is below the configured minimum.
     BelowMinimum,
-    /// The settings leave work with such a title out.
+    /// The settings exclude work with this title.
     TitleExcluded,
-    /// The settings leave companies, or people, out.
+    /// The settings exclude companies, or people.
     KindOfClient,
-    /// This person was asked not long ago, perhaps through another card, work or trigger.
+    /// This person was asked recently, perhaps through another card, work or trigger.
     AskedRecently,
-    /// It was decided to ask, and nothing is sent.
+    /// Shadow mode: an ask was decided, and nothing is sent.
     Shadow,
 }
 
@@ -158,8 +158,7 @@ impl SkipReason {
         }
     }
 
-    /// Whether the same work, finished at the same recorded instant, is looked at again when a sweep
-    /// sees it.
+    /// Whether a sweep judges the same work with the same completion time again.
     pub fn frees_key(self) -> bool {
         matches!(self, Self::NoLongerFinished | Self::UnknownStatus)
     }
@@ -171,16 +170,16 @@ impl fmt::Display for SkipReason {
     }
 }
 
-/// What became of a finished work.
+/// The result for a finished work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// A candidate.
+    /// It is a candidate.
     Waiting {
-        /// The earliest moment to ask.
+        /// The earliest time to ask.
         due_at: Timestamp,
     },
-    /// Asked: an outbox entry was made. Final.
+    /// An outbox entry was made. Final.
     Asked {
         /// The ask.
         ask_id: AskId,
@@ -189,7 +188,7 @@ pub enum Outcome {
     },
     /// Not asked.
     Skipped {
-        /// Why.
+        /// Why it was skipped.
         reason: SkipReason,
     },
 }
@@ -202,40 +201,40 @@ pub enum Delivery {
     Queued,
     /// The receiver took it.
     Delivered {
-        /// When.
+        /// When it was taken.
         at: Timestamp,
-        /// The HTTP status it answered.
+        /// The HTTP status of the answer.
         status: u16,
-        /// Attempts it took.
+        /// Number of attempts.
         attempts: u32,
     },
-    /// Given up; kept as a dead letter.
+    /// Given up and kept as a dead letter.
     Dead {
-        /// Why.
+        /// Why it was given up.
         reason: DeadReason,
     },
-    /// An admin dropped it from the queue.
+    /// The operator dropped it from the queue.
     Dropped,
 }
 
-/// The one record of what was decided about a finished work, and why.
+/// The decision about one finished work, and its reason. There is one per work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// The work.
     pub work: WorkRef,
-    /// What it fired.
+    /// The trigger that applied.
     pub trigger: Trigger,
-    /// When it was finished, as of this decision.
+    /// When the work was finished, as known at this decision.
     pub finished_at: Timestamp,
     /// When this was decided.
     pub at: Timestamp,
     /// What was decided.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// What the reason saw: name and value.
+    /// The values that led to the reason, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub saw: BTreeMap<String, String>,
-    /// When an admin said that it may be asked about although it is too old.
+    /// When the operator allowed the ask although the work is too old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_at: Option<Timestamp>,
     /// Whom and what it is about.
@@ -243,37 +242,37 @@ pub struct Decision {
     pub subject: Subject,
 }
 
-/// Proof that something was asked about. Written with the ask, never removed by it.
+/// Proof that something was asked about. It is written with the ask and outlives it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
-    /// The kind of work that was asked about. A job behind it carries the same value.
+    /// The kind of work that was asked about. The jobs behind the work carry the same value.
     pub by: WorkKind,
     /// The ask.
     pub ask_id: AskId,
-    /// When.
+    /// When it was asked about.
     pub at: Timestamp,
 }
 
 /// The last time a person was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contacted {
-    /// Through which account.
+    /// The account that asked.
     pub account: AccountId,
-    /// By which ask.
+    /// The ask.
     pub ask_id: AskId,
-    /// When.
+    /// When the person was asked.
     pub at: Timestamp,
 }
 
-/// Somebody who is never asked.
+/// A person who is never asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suppression {
-    /// A number, an address or a card, as the admin wrote it.
+    /// A number, an address or a card, as the operator wrote it.
     pub what: String,
-    /// Only by this account; by none when absent.
+    /// Only this account never asks. If absent, no account does.
     pub account: Option<AccountId>,
-    /// Why.
+    /// The operator's reason.
     pub note: Option<String>,
-    /// Since when.
+    /// When it was added.
     pub at: Timestamp,
 }

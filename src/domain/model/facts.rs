@@ -1,4 +1,4 @@
-//! What the recheck reads fresh, at the moment of asking.
+//! The facts that the recheck reads from Jobber just before an ask.
 
 use jiff::Timestamp;
 
@@ -7,11 +7,11 @@ use super::{EncodedId, InvoiceStatus, JobStatus, Record};
 /// A phone number of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phone {
-    /// The normalised number where Jobber has one, else as it was typed.
+    /// Normalised by Jobber, or else as it was typed.
     pub number: String,
     /// The client's main number.
     pub primary: bool,
-    /// Whether this number takes texts.
+    /// Whether this number accepts text messages.
     pub sms_allowed: bool,
 }
 
@@ -29,25 +29,25 @@ pub struct EmailAddress {
 pub struct ClientFacts {
     /// Jobber's id.
     pub id: EncodedId,
-    /// Display name; a company's name for companies.
+    /// Display name, or the company's name.
     pub name: String,
     /// First name, may be empty.
     pub first_name: String,
-    /// The card stands for a company.
+    /// Whether the card is a company's.
     pub is_company: bool,
-    /// The card was archived.
+    /// Whether the card is archived.
     pub is_archived: bool,
-    /// One of Jobber's demo clients.
+    /// Whether it is one of Jobber's demo clients.
     pub sample_data: bool,
-    /// Nobody has worked for this client yet.
+    /// Whether no work was done for this client yet.
     pub is_lead: bool,
     /// Jobber's own switch for review requests.
     pub receives_review_requests: bool,
     /// The card's tags, as the contractor wrote them.
     pub tags: Vec<String>,
-    /// All numbers.
+    /// All phone numbers.
     pub phones: Vec<Phone>,
-    /// All addresses.
+    /// All e-mail addresses.
     pub emails: Vec<EmailAddress>,
 }
 
@@ -56,19 +56,19 @@ pub struct ClientFacts {
 pub struct JobFacts {
     /// Jobber's id.
     pub id: EncodedId,
-    /// The number people use.
+    /// The number that people use.
     pub number: i64,
     /// Its title, if it has one.
     pub title: Option<String>,
-    /// Where it stands.
+    /// Jobber's own status.
     pub status: JobStatus,
     /// Set when it was closed.
     pub completed_at: Option<Timestamp>,
     /// The page in Jobber.
     pub url: String,
-    /// Jobber's switch on the job.
+    /// The job's switch for review requests.
     pub allow_review_request: bool,
-    /// What it comes to, in whole currency units.
+    /// The job's total, in whole currency units.
     pub total: f64,
 }
 
@@ -88,17 +88,17 @@ pub struct VisitFacts {
 pub struct InvoiceFacts {
     /// Jobber's id.
     pub id: EncodedId,
-    /// The number people use.
+    /// The number that people use.
     pub number: String,
     /// Total in whole currency units, as Jobber states it.
     pub total: Option<f64>,
-    /// Where it stands.
+    /// Jobber's own status.
     pub status: InvoiceStatus,
-    /// Jobber's switch on the invoice.
+    /// The invoice's switch for review requests.
     pub allow_review_request: bool,
 }
 
-/// Somebody who did the work.
+/// A person who did the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
     /// Jobber's id of the user.
@@ -112,18 +112,18 @@ pub struct Person {
 pub struct Facts {
     /// The piece of work as a sweep would see it now.
     pub record: Record,
-    /// The customer; invoices can lack one.
+    /// The customer. Invoices can lack one.
     pub client: Option<ClientFacts>,
     /// The job, or the first job behind an invoice.
     pub job: Option<JobFacts>,
-    /// Every job behind this work: an ask marks them all.
+    /// Every job behind this work. An ask marks them all.
     pub job_ids: Vec<EncodedId>,
-    /// For `visit_completed`.
+    /// The visit, for `visit_completed`.
     pub visit: Option<VisitFacts>,
-    /// For the invoice triggers, and for jobs that have one.
+    /// The invoice, for the invoice triggers and for jobs that have one.
     pub invoice: Option<InvoiceFacts>,
     /// Where the work was done, on one line.
     pub address: Option<String>,
-    /// Who did it. Empty when Jobber hides users from this app.
+    /// Who did the work. Empty if Jobber hides users from this app.
     pub crew: Vec<Person>,
 }

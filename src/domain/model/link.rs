@@ -1,65 +1,65 @@
-//! One-time links, and authorisations under way.
+//! One-time links and pending authorisations.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{AccountId, LinkId, Trigger};
 
-/// A one-time authorisation link. Its secret is not here, only the secret's hash is its key.
+/// A one-time link for an authorisation. It is stored under the hash of its secret, without the secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// The short name admins see.
+    /// The short public name.
     pub id: LinkId,
-    /// Whom it is for.
+    /// The operator's name for the account.
     pub label: String,
-    /// The trigger the page proposes.
+    /// The trigger that the page proposes.
     pub trigger: Trigger,
-    /// For mending a known account: no other may be connected through it.
+    /// Set for a reconnect: only this account can be connected through the link.
     #[serde(default)]
     pub account: Option<AccountId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Until when it can be used.
     pub expires_at: Timestamp,
-    /// Where it stands.
+    /// The link's state.
     #[serde(flatten)]
     pub state: LinkState,
 }
 
-/// Where a link stands.
+/// The state of a link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum LinkState {
-    /// Nobody pressed its button yet.
+    /// Its button was not pressed yet.
     Open,
-    /// Somebody pressed its button: only that browser can go on with it.
+    /// Its button was pressed. Only that browser can continue.
     Started {
         /// Hash of that browser's cookie.
         browser: String,
     },
     /// It connected an account.
     Used {
-        /// Which one.
+        /// The account.
         by: AccountId,
-        /// When.
+        /// When it was connected.
         at: Timestamp,
     },
-    /// An admin revoked it.
+    /// The operator revoked it.
     Revoked {
-        /// When.
+        /// When it was revoked.
         at: Timestamp,
     },
 }
 
-/// An authorisation under way at Jobber: what the `state` parameter stands for.
+/// A pending authorisation at Jobber, stored under the hash of the `state` parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
-    /// Key of the link it began with.
+    /// Store key of the link.
     pub link: String,
     /// Hash of the browser's cookie.
     pub browser: String,
     /// The trigger that was chosen.
     pub trigger: Trigger,
-    /// After this the answer is refused.
+    /// An answer after this is refused.
     pub expires_at: Timestamp,
 }

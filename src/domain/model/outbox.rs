@@ -1,4 +1,4 @@
-//! What is on its way to a receiver, and how far it got.
+//! Outbox entries and their delivery state.
 
 use std::fmt;
 
@@ -7,46 +7,46 @@ use serde::{Deserialize, Serialize};
 
 use super::{AccountId, MessageId, Trigger, WatchTopic, WorkRef};
 
-/// A message on its way: the exact bytes, and how far they got.
+/// A message in the outbox: its exact bytes and its delivery state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxEntry {
     /// Webhook id and idempotency key of every attempt.
     pub id: MessageId,
     /// The account it is about.
     pub account: AccountId,
-    /// What it tells.
+    /// What the message says.
     #[serde(flatten)]
     pub payload: Payload,
-    /// The bytes to send, frozen.
+    /// The bytes to send. They never change.
     pub body: String,
     /// When it was decided to send it.
     pub created_at: Timestamp,
-    /// Attempts begun, ever: the fencing number of the lease.
+    /// Number of attempts ever begun. It is the fencing number of the lease.
     pub attempt: u32,
-    /// Attempts that failed since the entry was queued or retried by hand: where it stands in the schedule.
+    /// Failed attempts since the entry was queued or retried by hand: its place in the schedule.
     pub failures: u32,
-    /// Where it stands.
+    /// The state of the delivery.
     #[serde(flatten)]
     pub state: EntryState,
-    /// What the last attempt brought.
+    /// The result of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastAttempt>,
 }
 
-/// What a message tells.
+/// The content of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "message", rename_all = "snake_case")]
 pub enum Payload {
-    /// A customer is to be asked for a review.
+    /// A customer is due for a review request.
     Ask {
         /// The work asked about.
         work: WorkRef,
-        /// What fired.
+        /// The trigger that applied.
         trigger: Trigger,
     },
-    /// A record in Jobber has changed.
+    /// A record in Jobber changed.
     Change {
-        /// What is told of it.
+        /// What changed.
         topic: WatchTopic,
         /// The record.
         work: WorkRef,
@@ -54,7 +54,7 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// Which kind of message it is.
+    /// The kind of message.
     pub fn kind(&self) -> MessageKind {
         match self {
             Self::Ask { .. } => MessageKind::Ask,
@@ -62,7 +62,7 @@ impl Payload {
         }
     }
 
-    /// The record it is about.
+    /// The record that the message is about.
     pub fn work(&self) -> &WorkRef {
         match self {
             Self::Ask { work, .. } | Self::Change { work, .. } => work,
@@ -70,13 +70,13 @@ impl Payload {
     }
 }
 
-/// Which kind of message: each kind goes to a receiver of its own.
+/// The kind of message. Each kind goes to its own receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageKind {
-    /// A review request: to the account's review platform, in its hours.
+    /// A review request. It goes to the account's review platform within its window.
     Ask,
-    /// A change: to `events.webhook_url`, whatever the hour.
+    /// A change. It goes to `events.webhook_url` at any hour.
     Change,
 }
 
@@ -90,11 +90,11 @@ impl MessageKind {
     }
 }
 
-/// Where an outbox entry stands.
+/// The state of an outbox entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum EntryState {
-    /// Waits for its next attempt.
+    /// It waits for its next attempt.
     Due {
         /// Not before this.
         at: Timestamp,
@@ -104,11 +104,11 @@ pub enum EntryState {
         /// When the attempt counts as lost.
         until: Timestamp,
     },
-    /// Given up.
+    /// It was given up.
     Dead {
-        /// Since when.
+        /// When it was given up.
         at: Timestamp,
-        /// Why.
+        /// Why it was given up.
         reason: DeadReason,
     },
 }
@@ -117,7 +117,7 @@ pub enum EntryState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadReason {
-    /// The receiver said that this payload will never do (400, 413, 415, 422).
+    /// The receiver will never accept this payload (400, 413, 415, 422).
     Refused,
     /// Every attempt of the schedule failed.
     Exhausted,
@@ -132,23 +132,23 @@ impl fmt::Display for DeadReason {
     }
 }
 
-/// What one attempt brought.
+/// The result of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastAttempt {
     /// When it ended.
     pub at: Timestamp,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
-    /// What went wrong, in a few words that hold nothing of the payload.
+    /// A short description of the error, without any of the payload.
     pub error: String,
 }
 
-/// What is known of a receiver.
+/// What is known about a receiver.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiverState {
-    /// It answered 410: nothing is sent until an admin retries.
+    /// When it answered 410. Nothing is sent until the operator retries.
     pub stopped_at: Option<Timestamp>,
-    /// When it last took something, give or take a minute.
+    /// When it last accepted a message, to the minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered_at: Option<Timestamp>,
 }

@@ -1,4 +1,4 @@
-//! What one sweep sees: ids, times and statuses, nothing else.
+//! The records of a sweep: only ids, times and statuses.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EncodedId, Subject, WorkRef};
 
-/// A list of Jobber's that the poller follows by its watermark.
+/// A list in Jobber that the poller follows with a watermark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
@@ -26,7 +26,7 @@ macro_rules! status {
         #[serde(from = "String", into = "String")]
         pub enum $name {
             $($(#[$vdoc])* $variant,)+
-            /// A value this version of the API did not have.
+            /// A value that this version of the API did not have.
             Unknown(String),
         }
 
@@ -64,19 +64,19 @@ macro_rules! status {
 }
 
 status! {
-    /// `JobStatusTypeEnum` of the schema. None of them means "completed" (`api-behaviour.md` §1, Jobs).
+    /// `JobStatusTypeEnum` of the schema. No value means "completed" (`api-behaviour.md` §1, Jobs).
     JobStatus {
         /// Completed visits are not invoiced yet. Open jobs can have it too.
         RequiresInvoicing = "requires_invoicing",
-        /// Closed, nothing left to invoice.
+        /// Closed, with nothing left to invoice.
         Archived = "archived",
         /// Open: a visit is overdue.
         Late = "late",
         /// Open: a visit is today.
         Today = "today",
-        /// Open: the next visit lies ahead.
+        /// Open: the next visit is in the future.
         Upcoming = "upcoming",
-        /// Open: somebody has to do something.
+        /// Open: a task must be done.
         ActionRequired = "action_required",
         /// Open, on hold.
         OnHold = "on_hold",
@@ -96,7 +96,7 @@ status! {
         Draft = "draft",
         /// Issued and due.
         AwaitingPayment = "awaiting_payment",
-        /// Paid: the only status that means it (`api-behaviour.md` §1, Invoices).
+        /// Paid. Only this status means it (`api-behaviour.md` §1, Invoices).
         Paid = "paid",
         /// Issued and overdue.
         PastDue = "past_due",
@@ -114,15 +114,15 @@ status! {
 pub struct JobRecord {
     /// Jobber's id.
     pub id: EncodedId,
-    /// The number people use. Editable and reusable: never a key.
+    /// The number that people use. It can be edited and reused, so it is never a key.
     pub number: i64,
-    /// Whose job it is.
+    /// The client of the job.
     pub client_id: EncodedId,
     /// Last change.
     pub updated_at: Timestamp,
     /// Set when the job was closed.
     pub completed_at: Option<Timestamp>,
-    /// Where it stands.
+    /// Jobber's own status.
     pub status: JobStatus,
 }
 
@@ -135,7 +135,7 @@ pub struct VisitRecord {
     pub job_id: EncodedId,
     /// That job's number.
     pub job_number: i64,
-    /// Whose job it is.
+    /// The client of the job.
     pub client_id: EncodedId,
     /// Set when the visit was completed.
     pub completed_at: Option<Timestamp>,
@@ -146,19 +146,19 @@ pub struct VisitRecord {
 pub struct InvoiceRecord {
     /// Jobber's id.
     pub id: EncodedId,
-    /// The number people use.
+    /// The number that people use.
     pub number: String,
-    /// Whose invoice it is; nullable.
+    /// The client of the invoice, if any.
     pub client_id: Option<EncodedId>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// Last change.
     pub updated_at: Timestamp,
-    /// The issue date printed on it; editable, null on drafts.
+    /// The printed issue date. It can be edited, and drafts have none.
     pub issued_at: Option<Timestamp>,
-    /// The day it was marked paid; nullable.
+    /// The day it was marked paid, if any.
     pub received_at: Option<Timestamp>,
-    /// Where it stands.
+    /// Jobber's own status.
     pub status: InvoiceStatus,
 }
 
@@ -183,7 +183,7 @@ impl Record {
         }
     }
 
-    /// The instant by which its stream is ordered and its watermark moves.
+    /// The instant by which its stream is sorted and its watermark moves.
     pub fn stream_at(&self) -> Option<Timestamp> {
         match self {
             Self::Job(job) => Some(job.updated_at),
@@ -192,7 +192,7 @@ impl Record {
         }
     }
 
-    /// What `explain` can find this row by.
+    /// Fields by which `explain` can find this row.
     pub fn subject(&self) -> Subject {
         match self {
             Self::Job(job) => Subject {

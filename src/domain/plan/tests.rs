@@ -321,7 +321,7 @@ fn a_sweep_starts_an_overlap_before_its_watermark_or_the_connection() {
 }
 
 fn any_instant() -> impl Strategy<Value = Timestamp> {
-    // Two weeks round NOW, in steps of ten minutes, so that instants coincide.
+    // Two weeks around NOW in steps of ten minutes, so that instants coincide.
     (-1440_i64..576).prop_map(|step| plus(at(NOW), SignedDuration::from_mins(10 * step)))
 }
 
@@ -392,7 +392,7 @@ fn any_stream() -> impl Strategy<Value = (Trigger, Vec<Record>)> {
     ]
 }
 
-/// One record a work, so that "the newer sighting" does not depend on a tie.
+/// One record per work, so that "the newer sighting" does not depend on a tie.
 fn distinct(records: Vec<Record>) -> Vec<Record> {
     let by_work: BTreeMap<WorkRef, Record> =
         records.into_iter().map(|record| (record.work(), record)).collect();

@@ -1,4 +1,4 @@
-//! The one thread that writes: drain, apply, flush, sync, answer. Why is told in the module above.
+//! The only thread that writes: drain, apply, flush, sync, answer. `src/store.rs` explains why.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,16 +11,16 @@ use super::{Database, Table, Writes};
 use crate::crash_point::CrashPoint;
 use crate::store::{StoreError, codec, key};
 
-/// Operations that share one flush, at most.
+/// Maximum number of operations that share one flush.
 const GROUP: usize = 512;
 
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-/// Takes the table, or why there is none to write to any more.
+/// Gets the table, or the error that ended all writes.
 type Operation = Box<dyn FnOnce(Result<&Table, StoreError>) -> (Option<Writes>, Answer) + Send>;
 
 enum Message {
     Run(Operation),
-    /// Answered with the commits that are durable.
+    /// Answered with the number of durable commits.
     Stop(oneshot::Sender<Option<u64>>),
 }
 
@@ -40,8 +40,8 @@ impl Writer {
         Ok(Self { queue, failure, thread: std::sync::Mutex::new(Some(thread)) })
     }
 
-    /// Runs `operation` on the writer's thread. When this returns `Ok`, what it wrote is durable; when it
-    /// returns an error of the operation's own, it wrote nothing.
+    /// Runs `operation` on the writer's thread. `Ok` means that its writes are durable. If the operation
+    /// itself returns an error, it wrote nothing.
     pub(in crate::store) async fn run<T: Send + 'static>(
         &self,
         operation: impl Fn(&Table) -> Result<(T, Writes), StoreError> + Send + 'static,
@@ -53,7 +53,7 @@ impl Writer {
                 Err(error) => (Err(error), None),
             };
             let answer: Answer = Box::new(move |flushed| {
-                // The caller may be gone; the write is done all the same.
+                // The caller may be gone. The write is done anyway.
                 let _gone = answer.send(flushed.and(result));
             });
             (writes, answer)
@@ -63,19 +63,19 @@ impl Writer {
         answered.await.map_err(|_| gone())?
     }
 
-    /// Waits until a write has failed: from then on all do.
+    /// Waits until a write has failed. After that all writes fail.
     pub(in crate::store) async fn failed(&self) -> StoreError {
         let mut failure = self.failure.clone();
         let why = failure.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         match why {
             Some(why) => StoreError::Failed(why),
-            // It was closed, and cannot fail any more.
+            // A closed writer cannot fail any more.
             None => std::future::pending().await,
         }
     }
 
-    /// Ends the thread after everything queued so far. The number of durable commits, unless a write had failed or
-    /// it was ended before.
+    /// Ends the thread after everything queued so far. Returns the number of durable commits, or `None` if a
+    /// write had failed or the thread had already ended.
     pub(in crate::store) async fn stop(&self) -> Option<u64> {
         let (done, is_done) = oneshot::channel();
         let commits = match self.queue.send(Message::Stop(done)) {
@@ -84,7 +84,7 @@ impl Writer {
         };
         let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            // It has said goodbye: there is nothing left to wait for but its return.
+            // The thread has answered, so it ends at once.
             let _panicked = thread.join();
         }
         commits
@@ -153,13 +153,13 @@ impl Loop {
                 }
                 answers.push(answer);
             }
-            // The operation wrote nothing and its answer is dropped: the caller sees an error.
+            // The operation wrote nothing and its answer is dropped: the caller gets an error.
             Err(panic) => tracing::error!(panic = describe(panic.as_ref()), "a store operation panicked"),
         }
     }
 
     fn fail(&self, error: String) {
-        // Whether anybody waits for it or not.
+        // Works without receivers too.
         self.failed.send_replace(Some(error));
     }
 
