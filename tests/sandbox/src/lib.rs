@@ -10,6 +10,8 @@
 //!
 //! What it does not model, it refuses with a GraphQL error that says so. It never makes an answer up.
 
+#![warn(missing_docs)]
+
 mod app;
 mod authorize;
 pub mod control;
