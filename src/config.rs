@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::message::{Texts, TextsError};
 use crate::domain::model::{Trigger, WatchTopic};
-use crate::domain::rules::{KindOfClients, Policy};
+use crate::domain::rules::{JobberSwitch, KindOfClients, Policy};
 use crate::domain::window::Window;
 use crate::outbound::resolver::{is_loopback, is_public, literal};
 
@@ -190,6 +190,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("review.not_titles", Some("[]"), "Do not ask about work with one of these words in its title."),
     key("review.clients", Some("\"all\""), "Which clients are asked: `all`, `people` or `companies`."),
+    key(
+        "review.jobber_switch",
+        Some("\"auto\""),
+        "What Jobber's own switch for review requests on a job or invoice means here: `respect` skips work with the switch off, `ignore` does not, `auto` respects it unless it is off on nearly all of the newest finished records.",
+    ),
     key(
         "review.message",
         None,
@@ -369,6 +374,8 @@ pub struct ReviewSection {
     /// See [`KEYS`].
     pub clients: KindOfClients,
     /// See [`KEYS`].
+    pub jobber_switch: JobberSwitch,
+    /// See [`KEYS`].
     pub message: Option<String>,
     /// See [`KEYS`].
     pub body_file: Option<PathBuf>,
@@ -413,6 +420,7 @@ impl ReviewSection {
             only_titles: self.only_titles.clone(),
             not_titles: self.not_titles.clone(),
             clients: self.clients,
+            jobber_switch: self.jobber_switch,
         }
     }
 }

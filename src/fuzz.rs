@@ -12,7 +12,7 @@ use crate::domain::decide::{Contractor, Past, decide};
 use crate::domain::message::Texts;
 use crate::domain::model::{AccountId, EncodedId, Facts, Record, Trigger, WorkRef};
 use crate::domain::plan::{Known, plan};
-use crate::domain::rules::{LocalHours, Rules};
+use crate::domain::rules::{LocalHours, Respected, Rules};
 use crate::domain::webhook_event::{self, FollowUp, Heard};
 use crate::domain::{import, retry};
 use crate::jobber::{self, token_endpoint};
@@ -57,6 +57,7 @@ fn rules(trigger: Trigger) -> Rules {
         include_drafts: true,
         asks_from: Timestamp::UNIX_EPOCH,
         hours: LocalHours::always(),
+        respected: Respected::ALL,
         policy: Arc::default(),
         texts: Texts::default(),
     }

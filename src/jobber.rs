@@ -18,6 +18,7 @@ use reqwest::Url;
 
 pub use answer::{Cost, Refusal};
 pub use client::Client;
+pub use operation::Operation;
 
 /// The version of the API this program is written against; the schema file carries the same date. It is sent
 /// with every request, and an answer served in another version is refused (`api-behaviour.md` §3, Version).

@@ -62,7 +62,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::domain::model::{Account, AccountId};
+use crate::domain::model::{Account, AccountId, Switches};
 
 pub use accounts::{Belongings, Change, Own};
 pub use backup::{Copied, RestoreError};
@@ -174,6 +174,23 @@ impl Store {
         self.write(move |txn| {
             let Some(mut account) = txn.get::<Account>(&key)? else { return Ok(()) };
             account.timezone = Some(timezone.clone());
+            txn.put(&key, &account);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stores the switches that were counted in an account.
+    pub async fn note_switches(
+        &self,
+        id: &AccountId,
+        counted: Switches,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = key::account(id);
+        self.write(move |txn| {
+            let Some(mut account) = txn.get::<Account>(&key)? else { return Ok(()) };
+            account.switches = Some((now, counted));
             txn.put(&key, &account);
             Ok(())
         })

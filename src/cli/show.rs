@@ -337,6 +337,11 @@ fn status(report: &StatusReport) -> String {
         ["account", "state", "last success", "last event", "asked 7d", "skipped 7d", "queue", "next action"];
     let mut text = if report.running { "The daemon is running." } else { "No daemon is running." }.to_owned();
     let _ok = write!(text, "\n\n{}", table(&header, NO_ACCOUNTS, rows));
+    for account in &report.accounts {
+        for remark in &account.remarks {
+            let _ok = write!(text, "\n\n{}: {remark}.", account.name);
+        }
+    }
     if let Some(limit) = report.draft_limit {
         // One that rests is installed all the same.
         let is_installed = |state: &str| matches!(state, "connected" | "paused");

@@ -17,7 +17,7 @@ use crate::domain::model::{
     Subject, Suppression, Trigger, WorkRef, contacts_of,
 };
 use crate::domain::plan::{Finish, finish, too_old};
-use crate::domain::rules::{KindOfClients, Policy, Rules};
+use crate::domain::rules::{KindOfClients, Policy, Respected, Rules};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
@@ -108,7 +108,7 @@ pub fn decide(
     if !client.receives_review_requests {
         return no(SkipReason::ClientOptedOut, vec![("receivesReviewRequests", "false".into())]);
     }
-    if let Some(of) = opted_out_work(facts, candidate.trigger) {
+    if let Some(of) = opted_out_work(facts, candidate.trigger, rules.respected) {
         return no(SkipReason::WorkOptedOut, vec![(of, "false".into())]);
     }
     if let Some((reason, saw)) = unwanted(facts, client, past, &rules.policy) {
@@ -254,13 +254,14 @@ fn status_of(record: &Record) -> String {
     }
 }
 
-/// Jobber's switch on the record of the trigger and on the job behind it.
-fn opted_out_work(facts: &Facts, trigger: Trigger) -> Option<&'static str> {
-    let job = facts.job.as_ref().is_some_and(|job| !job.allow_review_request);
+/// Jobber's switch on the record of the trigger and on the job behind it, where it counts.
+fn opted_out_work(facts: &Facts, trigger: Trigger, respected: Respected) -> Option<&'static str> {
+    let job = respected.on_jobs && facts.job.as_ref().is_some_and(|job| !job.allow_review_request);
     let invoice = match trigger {
         Trigger::JobCompleted | Trigger::VisitCompleted => false,
         Trigger::InvoiceCreated | Trigger::InvoicePaid => {
-            facts.invoice.as_ref().is_some_and(|invoice| !invoice.allow_review_request)
+            respected.on_invoices
+                && facts.invoice.as_ref().is_some_and(|invoice| !invoice.allow_review_request)
         }
     };
     match (job, invoice) {

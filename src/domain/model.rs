@@ -13,6 +13,7 @@ mod facts;
 mod link;
 mod outbox;
 mod record;
+mod switches;
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,6 +36,7 @@ pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person
 pub use link::{Link, LinkState, Pending};
 pub use outbox::{DeadReason, EntryState, LastAttempt, MessageKind, OutboxEntry, Payload, ReceiverState};
 pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};
+pub use switches::{Share, Switches};
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::message::Texts;
-use crate::domain::model::{Account, Trigger};
+use crate::domain::model::{Account, Share, Switches, Trigger};
 use crate::domain::window::{Window, zone};
 
 #[derive(Debug, Clone)]
@@ -25,8 +25,69 @@ pub struct Rules {
     pub asks_from: Timestamp,
     /// When customers may be asked.
     pub hours: LocalHours,
+    /// Which of Jobber's switches on jobs and invoices count.
+    pub respected: Respected,
     pub policy: Arc<Policy>,
     pub texts: Texts,
+}
+
+/// Which of Jobber's `allowReviewRequest` switches count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Respected {
+    pub on_jobs: bool,
+    pub on_invoices: bool,
+}
+
+impl Respected {
+    pub const ALL: Self = Self { on_jobs: true, on_invoices: true };
+
+    /// What `switch` means for an account. Switches that were never counted are respected.
+    pub fn of(switch: JobberSwitch, counted: Option<&Switches>) -> Self {
+        let respects = |share: fn(&Switches) -> Share| match switch {
+            JobberSwitch::Respect => true,
+            JobberSwitch::Ignore => false,
+            JobberSwitch::Auto => !counted.is_some_and(|counted| share(counted).is_nearly_all()),
+        };
+        Self { on_jobs: respects(|counted| counted.jobs), on_invoices: respects(|counted| counted.invoices) }
+    }
+}
+
+/// What an operator should know about the switches of an account, a sentence each.
+pub fn remarks(switch: JobberSwitch, counted: &Switches) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for (share, what) in [(counted.jobs, "finished jobs"), (counted.invoices, "invoices")] {
+        let Share { seen, off } = share;
+        let means = match switch {
+            JobberSwitch::Auto => "this switch is ignored (review.jobber_switch is auto)",
+            JobberSwitch::Respect => "this work is skipped (review.jobber_switch is respect)",
+            JobberSwitch::Ignore => continue,
+        };
+        if share.is_nearly_all() {
+            remarks.push(format!(
+                "review requests are off in Jobber for {off} of the newest {seen} {what}: {means}"
+            ));
+        }
+    }
+    if counted.clients.is_most() {
+        let Share { seen, off } = counted.clients;
+        remarks.push(format!(
+            "{off} of the {seen} clients of the newest finished jobs receive no review requests (a setting on their client cards in Jobber): they are not asked"
+        ));
+    }
+    remarks
+}
+
+/// Whether Jobber's `allowReviewRequest` on a job or invoice counts. It belongs to the review text that Jobber
+/// itself sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobberSwitch {
+    /// It counts, unless it is off on nearly all records.
+    Auto,
+    /// It counts.
+    Respect,
+    /// It does not count.
+    Ignore,
 }
 
 /// Who may be asked, in addition to Jobber's own switches.
@@ -49,6 +110,7 @@ pub struct Policy {
     /// No work with one of these words in its title.
     pub not_titles: Vec<String>,
     pub clients: KindOfClients,
+    pub jobber_switch: JobberSwitch,
 }
 
 impl Default for Policy {
@@ -63,6 +125,7 @@ impl Default for Policy {
             only_titles: vec![],
             not_titles: vec![],
             clients: KindOfClients::All,
+            jobber_switch: JobberSwitch::Auto,
         }
     }
 }
@@ -123,9 +186,15 @@ impl SharedRules {
             include_drafts: self.include_drafts,
             asks_from: account.asks_from,
             hours: self.hours_of(account),
+            respected: self.respected(account.switches.as_ref().map(|(_, counted)| counted)),
             policy: Arc::clone(&self.policy),
             texts: self.texts.clone(),
         }
+    }
+
+    /// Which switches count for an account with these.
+    pub fn respected(&self, counted: Option<&Switches>) -> Respected {
+        Respected::of(self.policy.jobber_switch, counted)
     }
 
     pub fn hours_of(&self, account: &Account) -> LocalHours {

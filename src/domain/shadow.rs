@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::domain::message::Texts;
     use crate::domain::model::{EncodedId, Subject, Trigger, WorkRef};
-    use crate::domain::rules::{LocalHours, Policy};
+    use crate::domain::rules::{LocalHours, Policy, Respected};
     use crate::domain::window::{Hours, Window};
 
     fn at(text: &str) -> Timestamp {
@@ -130,6 +130,7 @@ mod tests {
             include_drafts: false,
             asks_from: Timestamp::UNIX_EPOCH,
             hours: LocalHours::new(Arc::new(Window::new([day; 7], vec![])), TimeZone::UTC),
+            respected: Respected::ALL,
             policy: Arc::new(Policy { cooldown: SignedDuration::from_hours(180 * 24), ..Policy::default() }),
             texts: Texts::default(),
         }

@@ -5,12 +5,14 @@ mod account;
 mod clients;
 mod details;
 mod lists;
+mod switches;
 mod webhooks;
 
 pub use account::{DisconnectApp, TimezoneOfViewer, WhoAmI};
 pub use clients::ChangedClients;
 pub use details::{WorkDetails, WorkExtras};
 pub use lists::{List, PageRequest};
+pub use switches::NewestSwitches;
 pub use webhooks::{Subscribe, Unsubscribe};
 
 use super::{ApiError, UserError};

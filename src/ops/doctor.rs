@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::status::remarks_on;
 use super::{OpError, named};
 use crate::accounts::onboarding::random;
 use crate::accounts::session::SessionError;
@@ -226,6 +227,9 @@ async fn accounts(context: &Context, known: &[Account]) -> Result<Vec<Check>, St
         if let crate::domain::model::Connection::Disconnected { .. } = account.connection {
             checks.push(Check::fine(name, "it is disconnected (`account remove` deletes it)"));
             continue;
+        }
+        for remark in remarks_on(context, account) {
+            checks.push(Check::fine(format!("review requests of {}", account.name), remark));
         }
         match context.session.run(&account.id, &WhoAmI).await {
             Ok(answer) if answer.data.id == account.id => {

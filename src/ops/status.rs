@@ -13,13 +13,11 @@ use crate::domain::alerting::DRAFT_LIMIT;
 use crate::domain::model::{
     Account, AccountId, Alert, Connection, Decision, Health, Outcome, SkipReason, Trigger,
 };
+use crate::domain::rules::remarks;
 use crate::jobber::{API_VERSION, supported_until};
 
 /// How far `status` counts back.
 const STATUS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
-
-/// So many works in a row with the switch off are the default, not a choice.
-const SUSPICIOUS: usize = 5;
 
 /// How everything stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +73,8 @@ pub struct AccountStatus {
     pub dead: usize,
     /// What to do, if anything.
     pub next_action: Option<String>,
+    /// What to know, though nothing has to be done.
+    pub remarks: Vec<String>,
 }
 
 impl AccountStatus {
@@ -84,14 +84,14 @@ impl AccountStatus {
     }
 }
 
-/// The add-on's default for new jobs can be "no requests": then nobody is asked, and nobody chose that.
-fn every_work_opted_out(asked: usize, skipped: &BTreeMap<SkipReason, usize>) -> Option<String> {
-    let opted_out = skipped.get(&SkipReason::WorkOptedOut).copied().unwrap_or_default();
-    (asked == 0 && opted_out >= SUSPICIOUS && skipped.len() == 1).then(|| {
-        format!(
-            "review requests are off for all {opted_out} jobs of the last 7 days: if that is Jobber's default for new jobs, turn it on in Jobber's settings for reviews"
-        )
-    })
+/// What is remarkable about Jobber's switches in an account.
+pub(super) fn remarks_on(context: &Context, account: &Account) -> Vec<String> {
+    let Some((_, counted)) = account.switches.filter(|_| account.is_active()) else { return vec![] };
+    match context.settings.rules_of(account) {
+        Ok(rules) => remarks(rules.policy.jobber_switch, &counted),
+        // The sweep fails with that error, and says so.
+        Err(_) => vec![],
+    }
 }
 
 /// What an account decided.
@@ -135,8 +135,8 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
         };
         let stopped = stopped_at.is_some() && count.queued > 0;
         accounts.push(AccountStatus {
-            next_action: next_action(&account, &health, count.dead, stopped)
-                .or_else(|| every_work_opted_out(asked, &skipped)),
+            next_action: next_action(&account, &health, count.dead, stopped),
+            remarks: remarks_on(context, &account),
             state: account.state().to_owned(),
             receiver_stopped_at: stopped_at,
             reason: match &account.connection {

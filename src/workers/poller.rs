@@ -21,17 +21,26 @@ use super::backoff::Backoff;
 use super::parts::WorkerParts;
 use super::pool::{Effect, Entered, InFlight, Pool, Progress};
 use crate::accounts::session::{SessionError, Trouble};
+use crate::clock::minus;
 use crate::crash_point::CrashPoint;
 use crate::domain::model::{
     Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Outcome, Record, Stream,
 };
 use crate::domain::plan::{plan, reconcile_start, start_of};
-use crate::jobber::operations::{List, PageRequest, TimezoneOfViewer};
+use crate::domain::rules::{Respected, remarks};
+use crate::jobber::Operation;
+use crate::jobber::operations::{List, NewestSwitches, PageRequest, TimezoneOfViewer};
 use crate::store::{PlanCommit, StoreError};
 use crate::telemetry;
 
 /// How often a sweep covers the whole window.
 const RECONCILE_EVERY: SignedDuration = SignedDuration::from_hours(1);
+
+/// How often Jobber's switches are counted.
+const COUNT_SWITCHES_EVERY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Older records are not counted.
+const SWITCHES_WITHIN: SignedDuration = SignedDuration::from_hours(365 * 24);
 
 /// Accounts with results that are stored in one commit.
 const NOTED_TOGETHER: usize = 256;
@@ -185,6 +194,7 @@ impl Poller {
         }
         if reconcile && effect == Effect::Apply {
             self.learn_timezone(account, &mut reading).await?;
+            self.count_switches(account, &mut reading).await?;
         }
         let Reading { records, requests, observed_at } = reading;
 
@@ -223,19 +233,51 @@ impl Poller {
     /// Reads the contractor's time zone once an hour. The app may lack the scope for it. Until it is known
     /// the configured zone applies.
     async fn learn_timezone(&self, account: &Account, reading: &mut Reading) -> Result<(), SessionError> {
+        match self.optional(account, &TimezoneOfViewer, reading).await? {
+            Some(Some(name)) if account.timezone.as_ref() != Some(&name) => {
+                self.parts.store.note_timezone(&account.id, name).await.map_err(SessionError::Store)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts Jobber's switches once a day, and tells the operator about a change. Until they are known, they are
+    /// respected.
+    async fn count_switches(&self, account: &Account, reading: &mut Reading) -> Result<(), SessionError> {
+        let now = self.parts.clock.now();
+        let before = account.switches;
+        if before.is_some_and(|(at, _)| now.duration_since(at) < COUNT_SWITCHES_EVERY) {
+            return Ok(());
+        }
+        let newest = NewestSwitches { since: minus(now, SWITCHES_WITHIN) };
+        let Some(counted) = self.optional(account, &newest, reading).await? else { return Ok(()) };
+        let switch =
+            self.parts.settings.rules_of(account).map_err(SessionError::settings)?.policy.jobber_switch;
+        let is_new = before.is_none_or(|(_, before)| {
+            Respected::of(switch, Some(&before)) != Respected::of(switch, Some(&counted))
+        });
+        if is_new {
+            for remark in remarks(switch, &counted) {
+                tracing::info!(account.id = %account.id, account.name, "{remark}");
+            }
+        }
+        self.parts.store.note_switches(&account.id, counted, now).await.map_err(SessionError::Store)
+    }
+
+    /// Reads what a sweep can do without. `None` if it could not be read.
+    async fn optional<O: Operation>(
+        &self,
+        account: &Account,
+        operation: &O,
+        reading: &mut Reading,
+    ) -> Result<Option<O::Output>, SessionError> {
         reading.requests += 1;
-        match self.parts.session.run(&account.id, &TimezoneOfViewer).await {
-            Ok(answer) => match answer.data {
-                Some(name) if account.timezone.as_ref() == Some(&name) => Ok(()),
-                Some(name) => {
-                    self.parts.store.note_timezone(&account.id, name).await.map_err(SessionError::Store)
-                }
-                None => Ok(()),
-            },
+        match self.parts.session.run(&account.id, operation).await {
+            Ok(answer) => Ok(Some(answer.data)),
             Err(error @ (SessionError::Store(_) | SessionError::NeedsAuthorization(_))) => Err(error),
             Err(SessionError::Failed { detail, .. }) => {
-                tracing::debug!(account.id = %account.id, detail, "the time zone is not known yet");
-                Ok(())
+                tracing::debug!(account.id = %account.id, detail, "the {} is not known yet", operation.kind());
+                Ok(None)
             }
         }
     }

@@ -68,6 +68,7 @@ fn documents_cost_what_they_did() {
         ("extras", 207),
         ("invoices", 183),
         ("jobs", 143),
+        ("switches", 120),
         ("timezone", 2),
         ("visits", 143),
     ];

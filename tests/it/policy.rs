@@ -2,7 +2,7 @@
 
 use jobber_reviewd::testing::model::{Outcome, SkipReason, Trigger, WorkRef};
 use jobber_reviewd::testing::protocol::{
-    QueueRelease, ShadowCompare, Status, SuppressAdd, SuppressList, SuppressRemove,
+    AccountSet, Doctor, QueueRelease, ShadowCompare, Status, SuppressAdd, SuppressList, SuppressRemove,
 };
 use jobber_reviewd::testing::{OpError, Period};
 use serde_json::json;
@@ -253,32 +253,81 @@ async fn what_was_found_too_old_can_be_released_by_hand() {
     app.finish().await;
 }
 
-#[tokio::test]
-async fn an_account_whose_every_job_is_switched_off_is_told_why_nobody_is_asked() {
-    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
-    let advice = async || {
-        let status = app.run(Status {}).await.unwrap();
-        status.accounts[0].next_action.clone()
-    };
-    for number in 1..=5 {
-        assert_eq!(advice().await, None, "{number}");
-        let customer = ace.customer(&app);
-        let job = ace.job(&app, &customer, "Drain Cleaning", &[]);
-        ace.set(&app, job.id.as_str(), "allowReviewRequest", json!(false));
-        ace.close(&app, &job);
-        app.pass(minutes(5));
-        app.sweep().await;
-        app.pass(hours(2));
-        app.sweep().await;
-        assert_eq!(app.skip_reason(&ace, &job), SkipReason::WorkOptedOut);
-    }
-    assert!(advice().await.unwrap().contains("all 5 jobs"));
-    ace.closed_job(&app);
+/// Closes a job with Jobber's switch off, and lets its moment come.
+async fn switched_off(app: &TestApp, ace: &Contractor) -> WorkRef {
+    let customer = ace.customer(app);
+    let job = ace.job(app, &customer, "Drain Cleaning", &[]);
+    ace.set(app, job.id.as_str(), "allowReviewRequest", json!(false));
+    ace.close(app, &job);
     app.pass(minutes(5));
     app.sweep().await;
     app.pass(hours(2));
     app.sweep().await;
-    assert_eq!(advice().await, None, "one was asked about");
+    job
+}
+
+#[tokio::test]
+async fn a_switch_that_is_off_on_nearly_every_job_does_not_count() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    let remarks = async || app.run(Status {}).await.unwrap().accounts[0].remarks.clone();
+    for number in 1..=5 {
+        let job = switched_off(&app, &ace).await;
+        assert_eq!(app.skip_reason(&ace, &job), SkipReason::WorkOptedOut, "{number}");
+    }
+    assert_eq!(remarks().await, Vec::<String>::new(), "it is counted once a day");
+    app.pass(hours(24));
+    app.sweep().await;
+    assert_eq!(
+        remarks().await,
+        [
+            "review requests are off in Jobber for 5 of the newest 5 finished jobs: this switch is ignored (review.jobber_switch is auto)"
+        ]
+    );
+    let doctor = app.run(Doctor {}).await.unwrap();
+    assert!(doctor.iter().any(|check| check.detail.contains("this switch is ignored")), "{doctor:?}");
+    let job = switched_off(&app, &ace).await;
+    assert!(is_asked(&app, &ace, &job));
+
+    // The contractor begins to use it: one job of seven has it on.
+    ace.closed_job(&app);
+    app.pass(hours(24));
+    app.sweep().await;
+    assert_eq!(remarks().await, Vec::<String>::new());
+    let job = switched_off(&app, &ace).await;
+    assert_eq!(app.skip_reason(&ace, &job), SkipReason::WorkOptedOut);
+}
+
+#[tokio::test]
+async fn what_the_switch_means_can_be_set() {
+    for (setting, asked) in [("respect", 0), ("ignore", 1)] {
+        let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+        let set = std::iter::once(("jobber_switch".to_owned(), json!(setting))).collect();
+        let account = ace.id.to_string();
+        app.run(AccountSet { account, set, unset: vec![], body: None, secret: None }).await.unwrap();
+        switched_off(&app, &ace).await;
+        assert_eq!(app.receiver.got().len(), asked, "{setting}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_who_receives_no_review_requests_is_never_asked() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.sweep().await;
+    for _ in 0..5 {
+        let customer = ace.customer(&app);
+        ace.set(&app, &customer.id, "receivesReviewRequests", json!(false));
+        let job = ace.job(&app, &customer, "Drain Cleaning", &[]);
+        ace.close(&app, &job);
+    }
+    app.pass(hours(24));
+    app.sweep().await;
+    let status = app.run(Status {}).await.unwrap();
+    assert!(
+        status.accounts[0].remarks[0].starts_with("5 of the 5 clients"),
+        "{:?}",
+        status.accounts[0].remarks
+    );
+    assert_eq!(app.receiver.got().len(), 0);
 }
 
 #[tokio::test]

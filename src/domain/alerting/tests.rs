@@ -31,6 +31,7 @@ fn rules() -> Rules {
         include_drafts: false,
         asks_from: Timestamp::UNIX_EPOCH,
         hours: crate::domain::rules::LocalHours::always(),
+        respected: crate::domain::rules::Respected::ALL,
         policy: std::sync::Arc::default(),
         texts: crate::domain::message::Texts::default(),
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, EncodedId, Stream, Trigger};
+use super::{AccountId, EncodedId, Stream, Switches, Trigger};
 
 /// A connected Jobber account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Account {
     /// Time zone of the user who authorised, as Jobber names it. `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
+    /// When Jobber's switches were last counted, and the result. `None` if they never were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switches: Option<(Timestamp, Switches)>,
     /// Since when the operator paused it. Nothing is read, decided or sent; queued work is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<Timestamp>,
@@ -67,6 +70,7 @@ impl Account {
             watermarks: BTreeMap::new(),
             reconciled_at: None,
             timezone: None,
+            switches: None,
             paused_at: None,
             overrides: Overrides::default(),
             clients_watermark: None,

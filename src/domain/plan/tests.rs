@@ -5,7 +5,7 @@ use crate::domain::model::{EncodedId, InvoiceStatus, VisitRecord, WorkKind};
 use std::sync::Arc;
 
 use crate::domain::message::Texts;
-use crate::domain::rules::LocalHours;
+use crate::domain::rules::{LocalHours, Respected};
 
 const NOW: &str = "2026-03-10T12:00:00Z";
 
@@ -21,6 +21,7 @@ fn rules(trigger: Trigger) -> Rules {
         include_drafts: false,
         asks_from: at("2026-03-01T00:00:00Z"),
         hours: LocalHours::always(),
+        respected: Respected::ALL,
         policy: Arc::default(),
         texts: Texts::default(),
     }

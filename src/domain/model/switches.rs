@@ -1,0 +1,71 @@
+//! Jobber's switches for review requests, counted over the newest finished records.
+//!
+//! `allowReviewRequest` belongs to the review text that Jobber itself sends. A contractor who uses this daemon
+//! instead has it off everywhere (`api-behaviour.md` §1), so the switch of one record means something only if other
+//! records have it on.
+
+use serde::{Deserialize, Serialize};
+
+/// Fewer records prove nothing.
+const ENOUGH: u32 = 5;
+
+/// The switches of the newest records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switches {
+    /// Completed jobs: `allowReviewRequest`.
+    pub jobs: Share,
+    /// Invoices that are no drafts: `allowReviewRequest`.
+    pub invoices: Share,
+    /// Clients of these jobs: `receivesReviewRequests`.
+    pub clients: Share,
+}
+
+/// How many of the records that were seen have a switch off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Records.
+    pub seen: u32,
+    /// Records with the switch off.
+    pub off: u32,
+}
+
+impl Share {
+    /// Counts the switches that are off.
+    pub fn off(switches: impl IntoIterator<Item = bool>) -> Self {
+        switches
+            .into_iter()
+            .fold(Self::default(), |share, on| Self { seen: share.seen + 1, off: share.off + u32::from(!on) })
+    }
+
+    /// Whether the switch is off on nearly all records: 95 %.
+    pub fn is_nearly_all(self) -> bool {
+        self.seen >= ENOUGH && u64::from(self.off) * 100 >= u64::from(self.seen) * 95
+    }
+
+    /// Whether the switch is off on more than half of the records.
+    pub fn is_most(self) -> bool {
+        self.seen >= ENOUGH && u64::from(self.off) * 2 > u64::from(self.seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearly_all_means_95_percent_of_enough_records() {
+        for (seen, off, nearly_all, most) in [
+            (0, 0, false, false),
+            (4, 4, false, false),
+            (5, 5, true, true),
+            (5, 4, false, true),
+            (6, 3, false, false),
+            (50, 47, false, true),
+            (50, 48, true, true),
+        ] {
+            let share = Share { seen, off };
+            assert_eq!((share.is_nearly_all(), share.is_most()), (nearly_all, most), "{share:?}");
+        }
+        assert_eq!(Share::off([true, false, false]), Share { seen: 3, off: 2 });
+    }
+}
