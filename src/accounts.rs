@@ -1,4 +1,4 @@
-//! What belongs to one connected account: its tokens, its session with Jobber, its settings, how it is connected.
+//! Everything about one connected account: onboarding, tokens, session, settings.
 
 pub mod budget;
 pub mod onboarding;

@@ -1,4 +1,4 @@
-//! The command line: what was asked, whether a daemon or this process does it, and how it is told.
+//! The command line: runs verbs through the daemon or in this process, and prints the replies.
 
 mod args;
 mod call;
@@ -41,10 +41,10 @@ use crate::ops::accounts::Handed;
 use crate::ops::protocol;
 use crate::store::IfMissing;
 
-/// How long `status --watch` shows one look.
+/// Refresh interval of `status --watch`.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Everything that can be said on the command line.
+/// The definition of the command line.
 #[doc(hidden)]
 pub fn command() -> clap::Command {
     Cli::command()
@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // --help and --version come here too; clap knows where each goes.
+            // --help and --version come here too. clap prints each to the right stream.
             let _printed = error.print();
             return if error.use_stderr() { Status::Usage } else { Status::Fine }.into();
         }
@@ -72,13 +72,13 @@ pub fn main() -> ExitCode {
 }
 
 fn give_up(stop: &Stop) -> ExitCode {
-    // A closed stderr leaves the exit status to speak.
+    // If stderr is closed, only the exit status remains.
     let _written = writeln!(std::io::stderr(), "jobber-reviewd: {}", stop.message);
     stop.status.into()
 }
 
-/// Logs go to stderr: the daemon's for people on a terminal and as JSON elsewhere. A verb is quiet unless something
-/// is wrong, and the demo tells its troubles itself.
+/// Logs go to stderr. The daemon logs for people on a terminal and as JSON elsewhere. Verbs log only
+/// problems, and the demo prints its own.
 fn start_logging(cli: &Cli) {
     let is_daemon = cli.verb.is_none() && !cli.once;
     let usual = match &cli.verb {
@@ -94,10 +94,10 @@ fn start_logging(cli: &Cli) {
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let is_terminal = std::io::stderr().is_terminal();
     if is_daemon {
-        // A panic is an event like others: it must be where the others are.
+        // Panics go to the log like other events.
         std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "the program panicked")));
     }
-    // Only a second subscriber could fail; there is none.
+    // This fails only if there is a subscriber already, and there is none.
     let _first = if is_terminal || !is_daemon {
         logs.with_ansi(is_terminal).with_target(false).try_init()
     } else {
@@ -188,7 +188,7 @@ async fn account(call: &Call, verb: AccountVerb) -> Result<Status, Stop> {
     }
 }
 
-/// Reads the files that keys name: the daemon's user may not.
+/// Reads the named files here, because the daemon's user may have no permission.
 fn account_set(
     account: String,
     set: Vec<(String, String)>,
@@ -257,21 +257,21 @@ async fn daemon(call: Call, accept_empty_store: bool) -> Result<Status, Stop> {
     Ok(Status::Fine)
 }
 
-/// The listener that the socket unit bound, if there is one: it stays bound while the daemon is restarted.
+/// The listener from the socket unit, if there is one. It stays bound while the daemon restarts.
 fn handed_over() -> std::io::Result<Option<tokio::net::TcpListener>> {
     let Some(listener) = listenfd::ListenFd::from_env().take_tcp_listener(0)? else { return Ok(None) };
     listener.set_nonblocking(true)?;
     tokio::net::TcpListener::from_std(listener).map(Some)
 }
 
-/// The status, again and again.
+/// Prints the status repeatedly.
 async fn watch(call: &Call) -> Result<Status, Stop> {
     let config = call.config()?;
     let begin = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
     loop {
         let report = reach(&config, &protocol::Status {}, &mut |_| Ok(())).await?;
         if writeln!(std::io::stdout(), "{begin}{}", report.text()).is_err() {
-            // Whoever reads has enough.
+            // The reader has closed the pipe.
             return Ok(Status::Fine);
         }
         tokio::select! {

@@ -1,25 +1,25 @@
-//! The time of day, as a thing that can be handed in.
+//! The clock as a parameter.
 //!
-//! Nothing below `daemon` reads a wall clock by itself: pure code takes `now` as an argument, steps
-//! take a [`Clock`]. This is the one trait of the program that exists for its tests.
+//! Only this file reads the machine's clock: pure code takes `now` as an argument, steps take a [`Clock`].
+//! This is the only trait that exists for tests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Where `now` comes from.
+/// The source of `now`.
 pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
     /// The present instant.
     fn now(&self) -> Timestamp;
 
-    /// How long to sleep until this clock shows `at`; zero if it does already.
+    /// How long to sleep until this clock shows `at`. Zero if that is past.
     fn sleep_until(&self, at: Timestamp) -> Duration {
         Duration::try_from(at.duration_since(self.now())).unwrap_or(Duration::ZERO)
     }
 }
 
-/// A clock that several owners share.
+/// A shared clock.
 pub type SharedClock = Arc<dyn Clock>;
 
 /// The machine's clock.
@@ -33,7 +33,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to move.
+/// A clock that moves only on command.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<Timestamp>);
 
@@ -43,12 +43,12 @@ impl ManualClock {
         Self(Mutex::new(start))
     }
 
-    /// Moves the hands to `to`.
+    /// Moves the clock to `to`.
     pub fn set(&self, to: Timestamp) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = to;
     }
 
-    /// Moves the hands on by `by` and returns what they show then.
+    /// Moves the clock by `by` and returns the new time.
     pub fn advance(&self, by: SignedDuration) -> Timestamp {
         let mut hands = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *hands = plus(*hands, by);
@@ -62,7 +62,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// `instant + duration`, held at the ends of the calendar instead of overflowing.
+/// `instant + duration`, limited to the calendar's range instead of overflowing.
 pub fn plus(instant: Timestamp, duration: SignedDuration) -> Timestamp {
     instant.saturating_add(duration).unwrap_or(if duration.is_negative() {
         Timestamp::MIN
@@ -71,7 +71,7 @@ pub fn plus(instant: Timestamp, duration: SignedDuration) -> Timestamp {
     })
 }
 
-/// `instant - duration`, held at the ends of the calendar instead of overflowing.
+/// `instant - duration`, limited to the calendar's range instead of overflowing.
 pub fn minus(instant: Timestamp, duration: SignedDuration) -> Timestamp {
     plus(instant, duration.checked_neg().unwrap_or(SignedDuration::MAX))
 }

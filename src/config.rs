@@ -1,7 +1,8 @@
-//! Settings: one TOML file, every key also as an environment variable, secrets from neither.
+//! Settings: one TOML file, and an environment variable for every key. Secrets are read separately
+//! (`config/secret.rs`).
 //!
-//! What a key is called, what it defaults to and what it means stands once, in [`KEYS`]; the table in the documentation,
-//! the example file and the types below are held against it by a test.
+//! [`KEYS`] defines name, default and meaning of each key. A test compares the documentation's table, the
+//! example file and the types below with it.
 
 mod secret;
 mod values;
@@ -25,35 +26,35 @@ use crate::outbound::resolver::{is_loopback, is_public, literal};
 pub use secret::{SecretName, Secrets, find_secret};
 pub use values::{Amount, Concurrency, DayHours, HttpsUrl, Percent, Period, Schedule, Zone};
 
-/// Where the file is looked for when nobody says otherwise.
+/// The default path of the file.
 pub const DEFAULT_PATH: &str = "/etc/jobber-reviewd/config.toml";
 
-/// Beginning of every environment variable that sets a key.
+/// Prefix of every environment variable that sets a key.
 pub const ENV_PREFIX: &str = "JOBBER_REVIEWD__";
 
-/// Where events come in, below the public address.
+/// The path of the webhook endpoint, below the public address.
 pub const EVENTS_PATH: &str = "webhooks/jobber";
 
-/// The name an environment variable has for `key`.
+/// The environment variable of `key`.
 pub fn env_name(key: &str) -> String {
     format!("{ENV_PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
-/// What a key is about.
+/// The definition of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// `section.key`.
     pub name: &'static str,
-    /// The value when it is not set, as TOML; `None` where it must be set or is simply absent.
+    /// The default as TOML. `None` if the key is required or optional without a default.
     pub default: Option<&'static str>,
     /// Whether it must be set.
     pub required: bool,
-    /// One sentence.
     pub about: &'static str,
 }
 
 impl Key {
-    /// What an account calls it, if an account can have its own: `delay` for `review.delay`.
+    /// The key's name in an account's own settings, such as `delay` for `review.delay`. `None` if accounts
+    /// cannot have it.
     pub fn of_account(&self) -> Option<&'static str> {
         self.name.strip_prefix(OF_ACCOUNTS).filter(|_| self.name != SHARED)
     }
@@ -67,11 +68,11 @@ const fn required(name: &'static str, about: &'static str) -> Key {
     Key { name, default: None, required: true, about }
 }
 
-/// What the keys begin with that an account can have its own of, and the one among them that is for all together.
+/// Prefix of the keys that an account can override, and the one exception below it.
 const OF_ACCOUNTS: &str = "review.";
 const SHARED: &str = "review.cooldown_across_accounts";
 
-/// Every key there is, in the order of the file.
+/// All keys in the order of the file.
 pub const KEYS: &[Key] = &[
     required("jobber.client_id", "Client id of your app in Jobber's developer centre."),
     key("jobber.client_secret_file", None, "File that holds the app's client secret."),
@@ -224,167 +225,119 @@ pub const KEYS: &[Key] = &[
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Jobber's side.
+    /// Jobber's app and API.
     pub jobber: JobberSection,
-    /// The listener that browsers reach.
+    /// The listener for browsers.
     pub http: HttpSection,
-    /// The listener that Prometheus reaches.
+    /// The listener for Prometheus.
     #[serde(default)]
     pub metrics: MetricsSection,
-    /// The listener that the command line reaches.
+    /// The listener for the command line.
     pub control: ControlSection,
-    /// What survives.
+    /// The store.
     pub store: StoreSection,
-    /// The sweep.
+    /// The sweeps.
     pub poll: PollSection,
-    /// Whom requests may reach.
+    /// The allowed targets of requests.
     pub outgoing: OutgoingSection,
-    /// Whom the operator is told through.
+    /// The channels for alerts to the operator.
     pub alerts: AlertsSection,
-    /// Who hears of changes that are no asks.
+    /// The receiver of changes.
     pub events: EventsSection,
-    /// Whom to ask, when, and how; shared by all accounts.
+    /// Whom to ask, when and how.
     pub review: ReviewSection,
 }
 
-/// `[jobber]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobberSection {
-    /// See [`KEYS`].
     pub client_id: String,
-    /// See [`KEYS`].
     pub client_secret_file: Option<PathBuf>,
-    /// See [`KEYS`].
     pub api_base: HttpsUrl,
-    /// See [`KEYS`].
     pub draft_app: bool,
-    /// See [`KEYS`].
     pub budget_share: Percent,
 }
 
-/// `[http]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSection {
-    /// See [`KEYS`].
     pub listen: SocketAddr,
-    /// See [`KEYS`].
     pub public_url: HttpsUrl,
 }
 
-/// `[metrics]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsSection {
-    /// See [`KEYS`].
     pub listen: Option<SocketAddr>,
 }
 
-/// `[control]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ControlSection {
-    /// See [`KEYS`].
     pub socket: PathBuf,
 }
 
-/// `[store]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSection {
-    /// See [`KEYS`].
     pub path: PathBuf,
-    /// See [`KEYS`].
     pub key_file: Option<PathBuf>,
-    /// See [`KEYS`].
     pub retention: Period,
 }
 
-/// `[poll]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PollSection {
-    /// See [`KEYS`].
     pub schedule: Schedule,
-    /// See [`KEYS`].
     pub concurrency: Concurrency,
 }
 
-/// `[outgoing]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutgoingSection {
-    /// See [`KEYS`].
     pub private_addresses: bool,
 }
 
-/// `[alerts]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlertsSection {
-    /// See [`KEYS`].
     pub webhook_url: Option<HttpsUrl>,
-    /// See [`KEYS`].
     pub command: Vec<String>,
 }
 
-/// `[events]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventsSection {
-    /// See [`KEYS`].
     pub webhook_url: Option<HttpsUrl>,
-    /// See [`KEYS`].
     pub topics: Vec<WatchTopic>,
 }
 
-/// `[review]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewSection {
-    /// See [`KEYS`].
     pub trigger: Trigger,
-    /// See [`KEYS`].
     pub include_drafts: bool,
-    /// See [`KEYS`].
     pub webhook_url: HttpsUrl,
-    /// See [`KEYS`].
     pub webhook_secret_file: Option<PathBuf>,
-    /// See [`KEYS`].
     pub delay: Period,
-    /// See [`KEYS`].
     pub max_age: Period,
-    /// See [`KEYS`].
     pub cooldown: Period,
-    /// See [`KEYS`].
     pub cooldown_across_accounts: bool,
-    /// See [`KEYS`].
     pub shadow: bool,
-    /// See [`KEYS`].
     pub never_tag: String,
-    /// See [`KEYS`].
     pub hold_tag: String,
-    /// See [`KEYS`].
     pub min_total: Option<Amount>,
-    /// See [`KEYS`].
     pub only_titles: Vec<String>,
-    /// See [`KEYS`].
     pub not_titles: Vec<String>,
-    /// See [`KEYS`].
     pub clients: KindOfClients,
-    /// See [`KEYS`].
     pub jobber_switch: JobberSwitch,
-    /// See [`KEYS`].
     pub message: Option<String>,
-    /// See [`KEYS`].
     pub body_file: Option<PathBuf>,
-    /// When customers may be asked.
     pub window: WindowSection,
 }
 
 impl ReviewSection {
-    /// The templates, read and tried; `body` instead of what `body_file` names.
+    /// Parses and tries the templates. `body` replaces the file `body_file`.
     pub fn texts(&self, body: Option<&str>) -> Result<Texts, ConfigError> {
         let file = self.body_file.as_ref().filter(|_| body.is_none()).map(|path| {
             std::fs::read_to_string(path).map_err(|error| {
@@ -407,7 +360,6 @@ impl ReviewSection {
         })
     }
 
-    /// As the pure core wants it.
     pub fn policy(&self) -> Policy {
         let tag = |tag: &String| Some(tag.clone()).filter(|tag| !tag.trim().is_empty());
         Policy {
@@ -425,24 +377,17 @@ impl ReviewSection {
     }
 }
 
-/// `[review.window]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowSection {
-    /// See [`KEYS`].
     pub weekdays: DayHours,
-    /// See [`KEYS`].
     pub saturday: DayHours,
-    /// See [`KEYS`].
     pub sunday: DayHours,
-    /// See [`KEYS`].
     pub holidays: Vec<Date>,
-    /// See [`KEYS`].
     pub timezone: Zone,
 }
 
 impl WindowSection {
-    /// As the pure core wants it.
     pub fn window(&self) -> Window {
         let DayHours(weekday) = self.weekdays;
         let days = [weekday, weekday, weekday, weekday, weekday, self.saturday.0, self.sunday.0];
@@ -450,33 +395,31 @@ impl WindowSection {
     }
 }
 
-/// Why the settings cannot be used: the key, what is wrong with it, what to do.
+/// Why the settings cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {problem}; {remedy}")]
 pub struct ConfigError {
-    /// `section.key`, or the file.
+    /// `section.key`, or the path of the file.
     pub key: String,
-    /// What is wrong.
     pub problem: String,
-    /// What to do.
     pub remedy: String,
 }
 
 impl ConfigError {
-    /// A value that says itself what would do.
+    /// An error that includes its remedy.
     pub(crate) fn of(key: &str, error: impl std::fmt::Display) -> Self {
         Self::new(key, "it cannot be used", error.to_string())
     }
 
     fn new(key: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        // What was written is quoted, line breaks and all: an error stays one line.
+        // The value is quoted without line breaks, so that the error stays on one line.
         let one_line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
         Self { key: one_line(key.into()), problem: one_line(problem.into()), remedy: one_line(remedy.into()) }
     }
 }
 
 impl Config {
-    /// Reads the file at `path` (none is fine where `path` is the default one) and the environment over it.
+    /// Reads the file at `path`, with the environment on top. Only the default file may be missing.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let file = match path {
             Some(path) if !path.is_file() => {
@@ -487,7 +430,7 @@ impl Config {
                 ));
             }
             Some(path) => Toml::file_exact(path),
-            // Missing is fine: the environment can hold everything.
+            // It may be missing, because the environment can set everything.
             None => Toml::file(DEFAULT_PATH),
         };
         Self::read(file)
@@ -516,7 +459,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What types alone cannot say.
+    /// Checks that the types cannot express.
     fn check(&self) -> Result<(), ConfigError> {
         if self.jobber.client_id.trim().is_empty() {
             return Err(ConfigError::new(
@@ -582,7 +525,7 @@ impl Config {
         Ok(())
     }
 
-    /// The settings as they are for an account with `own` ones: `delay` and the like, and their values.
+    /// The settings with an account's overrides, such as `delay`.
     pub fn with_overrides(&self, own: &BTreeMap<String, serde_json::Value>) -> Result<Self, ConfigError> {
         let mut root = serde_json::to_value(self)
             .map_err(|error| ConfigError::new("the settings", error.to_string(), "mend them"))?;
@@ -598,23 +541,23 @@ impl Config {
         Self::extract(&Figment::from(Serialized::defaults(root)))
     }
 
-    /// Where Jobber sends events.
+    /// The address for Jobber's webhooks.
     pub fn events_url(&self) -> String {
         format!("{}{EVENTS_PATH}", self.http.public_url.0)
     }
 
-    /// Where Jobber sends the browser back to.
+    /// The address for Jobber's OAuth callback.
     pub fn redirect_uri(&self) -> String {
         format!("{}oauth/callback", self.http.public_url.0)
     }
 }
 
-/// The values of [`KEYS`] as figment wants them.
+/// The defaults in [`KEYS`], as JSON for figment.
 fn defaults() -> serde_json::Value {
     let mut root = serde_json::json!({});
     for key in KEYS {
         let Some(text) = key.default else { continue };
-        // Indexing makes the sections on the way.
+        // Indexing creates missing sections.
         let place = key.name.split('.').fold(&mut root, |value, part| &mut value[part]);
         *place = serde_json::from_str(text).unwrap_or_default();
     }
@@ -626,13 +569,14 @@ pub fn value_of<'v>(settings: &'v serde_json::Value, name: &str) -> Option<&'v s
     name.split('.').try_fold(settings, |value, part| value.get(part)).filter(|value| !value.is_null())
 }
 
-/// Reads a value as the environment's are read: `true`, `5` and `["a", "b"]` are what they seem, all else is text.
+/// Parses a value like one from the environment: `true`, `5` and `["a", "b"]` have their types, all else is
+/// text.
 pub fn parse_value(text: &str) -> serde_json::Value {
     let Ok(value) = text.parse::<figment::value::Value>();
     serde_json::to_value(value).unwrap_or_default()
 }
 
-/// Words in the names of keys that would choose customers by how they feel.
+/// Words in the names of keys that would select customers by their mood.
 const SELECTIVE: &[&str] = &["rating", "sentiment", "stars", "score", "nps", "happy", "satisf", "mood"];
 
 /// Turns figment's error into key, problem and remedy.
@@ -651,7 +595,7 @@ fn explain(error: &figment::Error) -> ConfigError {
     match &error.kind {
         Kind::MissingField(field) => {
             let key = at(field);
-            // A whole section is missing when none of its keys is set: name the key that is needed.
+            // A section without any key counts as missing: name the required key.
             let key = KEYS
                 .iter()
                 .find(|known| known.required && known.name.starts_with(&format!("{key}.")))
@@ -663,7 +607,7 @@ fn explain(error: &figment::Error) -> ConfigError {
                 format!("set it in the configuration file or as {env}: {}", about(&key)),
             )
         }
-        // Asking only those who seem happy is forbidden by Google's rules and by the FTC.
+        // Google's rules and the FTC forbid asking only happy customers.
         Kind::UnknownField(field, _) if SELECTIVE.iter().any(|word| field.to_lowercase().contains(word)) => {
             let key = if path.ends_with(field.as_str()) { path.clone() } else { at(field) };
             ConfigError::new(
@@ -698,7 +642,7 @@ fn explain(error: &figment::Error) -> ConfigError {
             let file = whence.unwrap_or_else(|| "the configuration".to_owned());
             ConfigError::new(file, format!("it is not valid TOML ({message})"), "correct that line")
         }
-        // Our own types below: "problem; remedy".
+        // Errors of our own value types have the form "problem; remedy".
         Kind::Message(message) => {
             let (problem, remedy) = message.split_once("; ").unwrap_or((message, "correct the value"));
             ConfigError::new(path, problem, remedy)
@@ -723,7 +667,7 @@ fn in_words(found: &figment::error::Actual) -> String {
     }
 }
 
-/// The type that is expected, in plain words.
+/// The expected type, in plain words.
 fn wanted(expected: &str) -> &str {
     match expected {
         "a boolean" => "true or false",

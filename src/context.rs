@@ -1,4 +1,4 @@
-//! The parts, put together: what the daemon runs in loops and the command line runs once.
+//! The program's parts. The daemon runs them in loops, the command line once.
 
 use std::sync::Arc;
 
@@ -25,77 +25,68 @@ use crate::workers::parts::WorkerParts;
 use crate::workers::poller::Poller;
 use crate::workers::recheck::Rechecker;
 
-/// Why the parts do not fit together.
+/// Why the parts cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
-    /// TLS or the resolver could not be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] reqwest::Error),
-    /// A template of the settings.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// An address of the settings.
     #[error(transparent)]
     Endpoint(#[from] BadEndpoint),
 }
 
-/// What makes the daemon's loops look before their time.
+/// Wakes the daemon's loops early.
 #[derive(Debug, Default)]
 pub struct Bells {
-    /// A sweep.
     pub sweep: Notify,
-    /// What is due.
     pub recheck: Notify,
-    /// The outbox.
     pub delivery: Notify,
-    /// What is old.
     pub prune: Notify,
-    /// An event of Jobber's.
     pub inbox: Notify,
-    /// What has changed about how everything stands.
     pub notifier: Notify,
 }
 
-/// The parts.
+/// The program's parts.
 #[derive(Debug)]
 pub struct Context {
-    /// The settings they were made with.
+    /// The settings.
     pub config: Config,
-    /// What survives.
+    /// The store.
     pub store: Store,
-    /// What time it is.
+    /// The clock.
     pub clock: SharedClock,
     /// Links and authorisations.
     pub onboarding: Arc<Onboarding>,
-    /// Every account's line to Jobber.
+    /// Access to Jobber for every account.
     pub session: Session,
-    /// Reads what changed.
+    /// Sweeps accounts.
     pub poller: Arc<Poller>,
-    /// Decides about what is due.
+    /// Rechecks due candidates.
     pub rechecker: Arc<Rechecker>,
-    /// Delivers.
+    /// Delivers messages.
     pub deliverer: Arc<Deliverer>,
-    /// Tells the operator what has changed.
+    /// Tells the operator about changes.
     pub notifier: Arc<Notifier>,
     /// Posts to receivers.
     pub sender: Sender,
-    /// Follows changes of clients.
+    /// Watches changes of clients.
     pub watcher: Arc<ChangeWatcher>,
-    /// Follows Jobber's events up.
+    /// Follows up Jobber's events.
     pub inbox: Arc<Inbox>,
-    /// What accounts ask by.
+    /// The settings of every account.
     pub settings: Arc<Settings>,
-    /// Rung by whoever made something due; only the daemon listens.
+    /// Rung when something becomes due. Only the daemon listens.
     pub bells: Bells,
-    /// After this nothing new is begun.
+    /// After this no new work is begun.
     pub stop: CancellationToken,
-    /// What proves that an event is Jobber's.
+    /// The secret that verifies Jobber's events.
     pub event_secret: SecretString,
     tokens: TokenSource,
 }
 
 impl Context {
-    /// Puts the parts together over an open store.
+    /// Builds the parts over an open store.
     pub fn new(
         config: Config,
         secrets: &Secrets,
@@ -134,7 +125,7 @@ impl Context {
             Arc::clone(&parts.clock),
             config.http.public_url.0.clone(),
         ));
-        // Without somebody who listens nothing is watched.
+        // Without a receiver nothing is watched.
         let topics = config.events.webhook_url.as_ref().map(|_| config.events.topics.clone());
         let watcher = Arc::new(ChangeWatcher::new(parts.clone(), topics.unwrap_or_default()));
         let channels = Channels {
@@ -172,7 +163,8 @@ impl Context {
         })
     }
 
-    /// Ends what must not be cut off, and closes the store. Steps begin nothing new from here on.
+    /// Waits for work that must not be interrupted, and closes the store. Steps begin nothing new from here
+    /// on.
     pub async fn close(&self) {
         self.stop.cancel();
         self.tokens.settle().await;
@@ -180,9 +172,9 @@ impl Context {
     }
 }
 
-/// One client for everything that goes out: redirects are not followed, and only addresses that may be reached are.
+/// The client of all outgoing requests. It follows no redirects and reaches only allowed addresses.
 fn http_client(config: &Config) -> reqwest::Result<reqwest::Client> {
-    // reqwest brings no TLS provider of its own. A second call finds the first one's and changes nothing.
+    // reqwest has no TLS provider of its own. A second call changes nothing.
     let _already = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .user_agent(concat!("jobber-reviewd/", env!("CARGO_PKG_VERSION")))

@@ -1,20 +1,20 @@
-//! The instants at which a death would hurt most, by name.
+//! The named instants at which a crash is most critical.
 //!
-//! Every step says what a crash leaves behind at which point; this is where those points are named, so that a test can
-//! kill the real program at each of them. Built with the feature `crash-points`, a program that finds
-//! `JOBBER_REVIEWD_CRASH=outbox.posted:2` in its environment dies by SIGKILL the second time it gets there. The program
-//! as it is shipped has nothing of it.
+//! The comments of the steps say what a crash at each point leaves behind. Tests use these names to kill the
+//! real program at each point. With the feature `crash-points`, a program with
+//! `JOBBER_REVIEWD_CRASH=outbox.posted:2` in its environment dies by SIGKILL when it reaches that point the
+//! second time. The shipped program has none of this.
 
 macro_rules! points {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
-        /// Where the process may die.
+        /// A point at which the process may die.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum CrashPoint {
             $($(#[$doc])* $variant,)+
         }
 
         impl CrashPoint {
-            /// All of them.
+            /// All points.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
             /// Its name.
@@ -28,42 +28,42 @@ macro_rules! points {
 }
 
 points! {
-    /// An operation on the store is decided; nothing is written.
+    /// A store operation is decided, nothing is written.
     StoreDecided = "store.decided",
-    /// Its batch is in sled's memory, not on the disk.
+    /// Its batch is in sled's memory but not on the disk.
     StoreApplied = "store.applied",
-    /// It is on the disk; nobody knows it.
+    /// It is on the disk, but not answered.
     StoreFlushed = "store.flushed",
-    /// A sweep has read its pages and planned; nothing is stored.
+    /// A sweep has read its pages and planned. Nothing is stored.
     SweepPlanned = "sweep.planned",
     /// Candidates, skips and watermark are stored.
     SweepStored = "sweep.stored",
-    /// A candidate was read fresh and decided about; nothing is stored.
+    /// A candidate was read fresh and decided. Nothing is stored.
     AskDecided = "ask.decided",
     /// The ask is in the outbox, with its markers.
     AskStored = "ask.stored",
-    /// An entry is leased; nothing is sent.
+    /// An entry is leased, nothing is sent.
     OutboxLeased = "outbox.leased",
-    /// The receiver has answered; nobody wrote it down.
+    /// The receiver has answered, the outcome is not stored.
     OutboxPosted = "outbox.posted",
     /// The outcome is stored.
     OutboxSettled = "outbox.settled",
-    /// A refresh is announced in the store; Jobber was not asked.
+    /// The intent to refresh is stored. Jobber was not asked.
     RefreshAnnounced = "refresh.announced",
-    /// Jobber has rotated; the new pair is in memory only. The one window that cannot be closed.
+    /// Jobber has rotated, the new pair is only in memory. This window cannot be closed.
     RefreshAnswered = "refresh.answered",
-    /// The new pair is stored; nobody has used it.
+    /// The new pair is stored but not used yet.
     RefreshStored = "refresh.stored",
-    /// A callback's state is used up; its code is not.
+    /// A callback's state is used up, its code is not.
     ConnectTaken = "connect.taken",
-    /// The code is exchanged; the pair is in memory only.
+    /// The code is exchanged, the pair is only in memory.
     ConnectExchanged = "connect.exchanged",
-    /// Account, tokens and used link are stored; the browser knows nothing.
+    /// Account, tokens and used link are stored, the browser has no answer.
     ConnectStored = "connect.stored",
 }
 
 impl CrashPoint {
-    /// The process gets to this point.
+    /// Marks that the process has reached this point.
     #[inline]
     pub(crate) fn pass(self) {
         armed::pass(self);
@@ -85,13 +85,13 @@ mod armed {
 
     use super::CrashPoint;
 
-    /// The point at which to die, and how often it is passed before.
+    /// The point at which to die, and how often it is passed before that.
     static ARMED: OnceLock<Option<(CrashPoint, AtomicU32)>> = OnceLock::new();
 
     pub(super) fn pass(point: CrashPoint) {
         let Some((armed, left)) = ARMED.get_or_init(read) else { return };
         if *armed == point && left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // Nothing of us sees whether it worked.
+            // Nothing runs after this.
             let _dead = kill_process(getpid(), Signal::KILL);
         }
     }

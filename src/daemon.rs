@@ -1,11 +1,11 @@
-//! The daemon: parts, listeners, loops, signals.
+//! The daemon: its parts, listeners, loops and signals.
 //!
-//! The scheduler and the listeners only ring bells. Each loop waits for its bell or for the next thing that is due,
-//! and then starts the step in a task of its own: a step leaves alone what an earlier one is still working on, so
-//! a slow account or receiver keeps nobody waiting and nothing is begun twice.
+//! The scheduler and the listeners only ring bells. Each loop waits for its bell or for the next due item,
+//! and then starts the step in its own task. A step skips what an earlier one is still working on, so a slow
+//! account or receiver delays nobody and nothing is begun twice.
 //!
-//! A failure of the store ends the daemon: it must not act on what it may forget. Everything else is a step's own
-//! business.
+//! A failure of the store ends the daemon, because it must not act on data that may be lost. Steps handle all
+//! other errors themselves.
 
 mod reload;
 mod watchdog;
@@ -38,23 +38,24 @@ use watchdog::{Beat, Pulse};
 
 pub use reload::Reread;
 
-/// How long steps may take to end after the signal: a request to a receiver takes 15 s at most. A read that is cut off
-/// costs nothing; a refresh of tokens is not cut off but waited for, another 30 s at most.
+/// How long steps may take to end after the signal. A request to a receiver takes at most 15 s. An
+/// interrupted read is harmless. A token refresh is not interrupted: the daemon waits up to another 30 s for
+/// it.
 const GOODBYE: Duration = Duration::from_secs(20);
 
-/// When the store's tally is written and what is old is forgotten: every hour, so that a crash costs an hour of the tally.
+/// The hourly schedule of the store's tally and of pruning. A crash loses at most an hour of the tally.
 const TIDY: &str = "0 0 * * * *";
 
-/// When it is looked at what has changed, for the operator.
+/// The schedule of the notifier.
 const ALERT: &str = "30 * * * * *";
 
-/// How long a loop waits when nothing is due: a missed bell costs no more than this.
+/// How long a loop waits if nothing is due. It limits the effect of a missed bell.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How long a loop waits when what is due was left over: its account rests, or its receiver is gone.
+/// How long a loop waits if due items were left over, because their account pauses or their receiver is gone.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// A daemon whose store is open and whose listeners are bound, but which does nothing yet.
+/// A daemon with an open store and bound listeners that does not work yet.
 #[derive(Debug)]
 pub struct Daemon {
     context: Arc<Context>,
@@ -72,7 +73,7 @@ impl std::fmt::Debug for Schedule {
     }
 }
 
-/// Cancels `stop` when the system or a person asks us to end.
+/// Cancels `stop` on a signal to end.
 pub(crate) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
@@ -86,8 +87,7 @@ pub(crate) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
 }
 
 impl Daemon {
-    /// Opens the store and binds the listeners. A listener that is bound already is taken instead of
-    /// `http.listen`.
+    /// Opens the store and binds the listeners. An already bound listener replaces `http.listen`.
     pub async fn prepare(
         config: Config,
         secrets: &Secrets,
@@ -129,18 +129,16 @@ impl Daemon {
         Ok(Self { context, http, metrics, control, scheduler: Schedule(scheduler) })
     }
 
-    /// The parts.
     #[cfg(feature = "demo")]
     pub fn context(&self) -> Arc<Context> {
         Arc::clone(&self.context)
     }
 
-    /// What ends it.
     pub fn stop(&self) -> CancellationToken {
         self.context.stop.clone()
     }
 
-    /// Runs until it is stopped, then ends what is under way and closes the store. On SIGHUP the settings are read again.
+    /// Runs until it is stopped, then ends running work and closes the store. SIGHUP reloads the settings.
     pub async fn run(self, reread: Reread) -> anyhow::Result<()> {
         let Self { context, http, metrics, control, scheduler: Schedule(mut sweeps) } = self;
         let (stop, address) = (context.stop.clone(), http.address()?);
@@ -194,7 +192,7 @@ impl Daemon {
         let failure = match announce(&context, address, &sweeps.scheduler).await {
             Ok(()) => loop {
                 tokio::select! {
-                    // First: parts end because of the stop.
+                    // First, because parts end after the stop.
                     biased;
                     () = stop.cancelled() => break None,
                     error = context.store.failed() => break Some(error.into()),
@@ -230,7 +228,7 @@ impl Daemon {
     }
 }
 
-/// Starts the schedule and says that everything is up.
+/// Starts the schedule and reports that everything is running.
 async fn announce(context: &Context, http: SocketAddr, scheduler: &JobScheduler) -> anyhow::Result<()> {
     scheduler.start().await?;
     context.bells.sweep.notify_one();
@@ -246,7 +244,7 @@ async fn announce(context: &Context, http: SocketAddr, scheduler: &JobScheduler)
     Ok(())
 }
 
-/// Cron in UTC that only rings a bell.
+/// Cron schedules in UTC that only ring bells.
 async fn schedule(context: &Arc<Context>) -> anyhow::Result<Sweeps> {
     let scheduler = JobScheduler::new().await?;
     let ringer = Arc::clone(context);
@@ -260,7 +258,7 @@ async fn schedule(context: &Arc<Context>) -> anyhow::Result<Sweeps> {
     Ok(Sweeps { scheduler, job, schedule })
 }
 
-/// How everything stands, in a line for `systemctl status`.
+/// One line of state for `systemctl status`.
 async fn in_short(context: &Context) -> Result<String, StoreError> {
     let (mut active, mut lost) = (0, 0);
     for account in context.store.accounts().await? {
@@ -276,14 +274,13 @@ async fn in_short(context: &Context) -> Result<String, StoreError> {
     Ok(format!("watching {}; candidates waiting: {waiting}; {troubles}", counted(active, "account")))
 }
 
-/// Tells systemd, if it is there. A socket that does not take the message is systemd's to notice.
+/// Notifies systemd, if it is there. If its socket fails, systemd will notice.
 fn tell_systemd(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "systemd could not be notified");
     }
 }
 
-/// The loops.
 #[derive(Clone)]
 struct Loops {
     context: Arc<Context>,
@@ -334,7 +331,7 @@ impl Loops {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 () = self.context.bells.inbox.notified() => {}
-                // What waited for Jobber to answer again.
+                // Items that wait for Jobber to answer again.
                 () = tokio::time::sleep(LOOK) => {}
             }
             if !self.context.store.has_follow_ups().await? {
@@ -389,7 +386,7 @@ impl Loops {
         while self.due(&self.pulse.delivery, &self.context.bells.delivery, Store::next_message_due).await? {
             self.start(|context| async move {
                 if !context.deliverer.deliver_once(None).await?.is_empty() {
-                    // Of each account it took some; there may be more.
+                    // Each step takes only some messages per account, so there may be more.
                     context.bells.delivery.notify_one();
                 }
                 Ok(())
@@ -398,7 +395,7 @@ impl Loops {
         Ok(())
     }
 
-    /// Waits for the bell or for what is due next, and until something is due; `false` when it is time to stop.
+    /// Waits for the bell or the next due item, until something is due. `false` when it is time to stop.
     async fn due(
         &self,
         beat: &Beat,
@@ -424,7 +421,7 @@ impl Loops {
         }
     }
 
-    /// Starts a step in a task of its own. A store that cannot be relied upon ends the daemon.
+    /// Starts a step in its own task. A fatal error of the store ends the daemon.
     fn start<F>(&self, step: impl Fn(Arc<Context>) -> F)
     where
         F: Future<Output = Result<(), StoreError>> + Send + 'static,
@@ -434,7 +431,7 @@ impl Loops {
             if let Err(error) = step.await {
                 tracing::error!(%error, "a step failed");
                 if error.is_fatal() {
-                    // Nobody listens any more when the daemon is ending already.
+                    // During shutdown the receiver is gone.
                     let _ending = fail.send(error);
                 }
             }

@@ -1,7 +1,7 @@
-//! The whole story in one process: a local Jobber, a review platform, the daemon, and people who use them.
+//! The demo in one process: a local Jobber, a review platform, the daemon, and its users.
 //!
-//! Everything is real: the link and its pages, the consent, the GraphQL, the signed requests, the retry schedule.
-//! Only the clock is not: one second here is ten minutes, so that nobody waits two hours for the end.
+//! Everything is real: the link and its pages, the consent, the GraphQL, the signed requests, the retry
+//! schedule. Only the clock is faster: one second is ten minutes, so that nobody waits two hours.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -37,16 +37,16 @@ use crate::store_key::StoreKey;
 use crate::text_table::table;
 use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
 
-/// How fast the clock runs while the story is told: ten minutes a second.
+/// The clock's speed during the story: ten minutes per second.
 const SPEED: u32 = 600;
 
-/// How fast it runs when everything is left running: a minute a second.
+/// The clock's speed afterwards with `keep`: one minute per second.
 const SPEED_AFTERWARDS: u32 = 60;
 
-/// How long any one thing may take before the demo counts as broken.
+/// How long any single step may take before the demo fails.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Tells the story; with `keep`, leaves everything running afterwards.
+/// Tells the story. With `keep`, everything keeps running afterwards.
 pub(crate) async fn run(keep: bool) -> anyhow::Result<()> {
     let begun = Instant::now();
     let stage = Stage::set().await?;
@@ -77,7 +77,7 @@ fn tell(line: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{line}").context("the output cannot be written")
 }
 
-/// A clock that runs faster than the machine's.
+/// A clock that is faster than the machine's.
 #[derive(Debug)]
 struct FastClock(Mutex<(Timestamp, Instant, u32)>);
 
@@ -108,7 +108,7 @@ impl Clock for FastClock {
 #[derive(Debug)]
 struct Platform {
     secret: WebhookSecret,
-    /// Requests it still answers with 503.
+    /// Requests that it still answers with 503.
     failures: u32,
     requests: u32,
     asks: BTreeMap<MessageId, Value>,
@@ -139,7 +139,7 @@ async fn receive(
     StatusCode::OK
 }
 
-/// Everything the story needs.
+/// Everything that the story needs.
 struct Stage {
     sandbox: Sandbox,
     platform: Arc<Mutex<Platform>>,
@@ -148,11 +148,11 @@ struct Stage {
     daemon: Mutex<Option<Daemon>>,
     public_url: String,
     browser: reqwest::Client,
-    /// Where the store and the socket are until the demo ends.
+    /// The folder of store and socket, deleted when the demo ends.
     folder: Folder,
 }
 
-/// A folder that goes when this does.
+/// A folder that is deleted on drop.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -168,7 +168,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // It lies in the folder for temporary files: what stays is the system's to clear.
+        // It is a temporary folder: the system will delete what remains.
         let _left = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -249,7 +249,7 @@ impl Stage {
     fn slow_down(&self) {
         self.clock.set_speed(SPEED_AFTERWARDS);
         let op = Op::RunClock { from: Some(self.clock.now()), speed: SPEED_AFTERWARDS };
-        // The operation has nothing to refuse.
+        // The operation cannot fail.
         let _done = self.sandbox.control(op);
     }
 
@@ -267,13 +267,13 @@ impl Stage {
         tell("Press Ctrl-C to stop it.")
     }
 
-    /// The settings as a file, for verbs that are to find this daemon.
+    /// Writes the settings to a file, for verbs that must find this daemon.
     fn write_config(&self) -> anyhow::Result<std::path::PathBuf> {
         let mut text = String::new();
         let settings = serde_json::to_value(&self.context.config)?;
         for key in KEYS {
             if let Some(value) = value_of(&settings, key.name) {
-                // Text, numbers, truth and lists of them are written alike in JSON and TOML.
+                // Strings, numbers, booleans and lists of them are the same in JSON and TOML.
                 writeln!(text, "{} = {value}", key.name)?;
             }
         }
@@ -289,7 +289,7 @@ impl Stage {
         Ok(url.expose_secret().to_owned())
     }
 
-    /// Opens a link, presses its button, allows access in Jobber, and comes back: what a browser does.
+    /// Does what a browser does: opens a link, presses its button, allows access in Jobber, and returns.
     async fn walk_through(&self, url: &str, account: u64, trigger: Trigger) -> anyhow::Result<()> {
         let page = self.browser.get(url).send().await?.error_for_status()?;
         let cookie = page.headers().get(SET_COOKIE).context("no cookie")?.to_str()?.to_owned();
@@ -334,12 +334,11 @@ fn location(response: &reqwest::Response) -> anyhow::Result<String> {
     Ok(location.to_str()?.to_owned())
 }
 
-/// The people in the story.
+/// The actors of the story.
 struct Play<'s> {
     stage: &'s Stage,
 }
 
-/// One customer's job.
 struct Customer {
     name: String,
     client: String,
@@ -432,7 +431,7 @@ impl Play<'_> {
         self.tables(&id).await
     }
 
-    /// Another trigger, another card: the same work, the same person.
+    /// Another trigger and another card, but the same work and the same person.
     async fn ask_nobody_twice(&self, account: u64, id: &AccountId, john: &Customer) -> anyhow::Result<()> {
         let url = self.stage.new_link("Ace Plumbing", Trigger::InvoicePaid).await?;
         self.stage.walk_through(&url, account, Trigger::InvoicePaid).await?;
@@ -467,7 +466,7 @@ impl Play<'_> {
         tell("  It is the same person, who is not asked again for half a year.")
     }
 
-    /// Jobber tells by itself: no sweep is waited for.
+    /// Jobber sends an event, so no sweep is needed.
     async fn hear_at_once(&self, account: u64, peter: &Customer) -> anyhow::Result<()> {
         self.run(protocol::EventsTurn { account: None, on: true }).await?;
         let (set, unset) = ([("delay".to_owned(), json!("0s"))].into(), vec![]);
@@ -489,7 +488,7 @@ impl Play<'_> {
     }
 
     async fn run<V: Verb>(&self, verb: V) -> anyhow::Result<V::Reply> {
-        // Nobody listens to what is told on the way.
+        // Messages before the reply are dropped.
         let (tell, _) = tokio::sync::mpsc::channel(1);
         let scene = Scene { context: &self.stage.context, is_daemon: true, tell };
         Ok(verb.run(scene).await?)
@@ -521,7 +520,7 @@ impl Play<'_> {
         tell(&table(&["customer", "work", "reason", "in words"], "Everybody was asked.", skipped))
     }
 
-    /// Waits until `look` finds something.
+    /// Waits until `look` returns something.
     async fn until<T>(
         &self,
         what: &str,
@@ -620,7 +619,7 @@ impl Play<'_> {
         self.jobber(account, &document, json!({"id": customer.client})).map(drop)
     }
 
-    /// Another card for the same person, and a job on it that is closed.
+    /// A second card for the same person, with a closed job.
     fn second_card(&self, account: u64, of: &Customer) -> anyhow::Result<Customer> {
         let phones = "query ($id: EncodedId!) { client(id: $id) { phones { number } } }";
         let data = self.jobber(account, phones, json!({"id": of.client}))?;

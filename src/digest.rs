@@ -1,10 +1,10 @@
-//! SHA-256 as text: what stands for a secret or a long key. Pure.
+//! SHA-256 as text, in place of a secret or a long key. Pure.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-/// The digest of several parts, in hexadecimal. Where one part ends and the next begins counts.
+/// The digest of several parts, in hexadecimal. The boundaries between the parts count.
 pub fn of(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -16,7 +16,7 @@ pub fn of(parts: &[&str]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
-        // Writing to a String does not fail.
+        // A String accepts every write.
         let _ok = write!(hex, "{byte:02x}");
         hex
     })

@@ -1,7 +1,7 @@
-//! What the fuzzers in `tests/fuzz` call: everything that takes bytes from outside, with what must hold whatever they
-//! are. Built with the feature `fuzzing` only.
+//! Entry points of the fuzzers in `tests/fuzz`: everything that takes bytes from outside, with its
+//! invariants. Built only with the feature `fuzzing`.
 //!
-//! Nothing here may panic; a panic is a finding.
+//! Nothing here may panic: a panic is a finding.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::jobber::{self, token_endpoint};
 use crate::ops::protocol;
 use crate::{server, store};
 
-/// An answer of Jobber's API: the first byte says to which query and in which envelope.
+/// An answer of Jobber's API. The first byte selects the query and the envelope.
 pub fn graphql_answers(bytes: &[u8]) {
     let Some((kind, body)) = bytes.split_first() else { return };
     let status = match kind >> 4 {
@@ -63,7 +63,7 @@ fn rules(trigger: Trigger) -> Rules {
     }
 }
 
-/// A plan names each work once, and planning it again on top of itself plans nothing.
+/// A plan names each work once, and planning it again plans nothing.
 fn sweep(records: &[Record], trigger: Trigger) {
     let made = plan(records, &Known::default(), &rules(trigger), None, now(), now());
     let works: Vec<_> = made
@@ -99,19 +99,19 @@ fn recheck(facts: &Facts, work: &WorkRef, trigger: Trigger) {
     }
 }
 
-/// An answer of the token endpoint: the first two bytes are its status.
+/// An answer of the token endpoint. The first two bytes are its status.
 pub fn token_answers(bytes: &[u8]) {
     let [high, low, body @ ..] = bytes else { return };
     let status = u16::from_be_bytes([*high, *low]) % 600;
     claim(!token_endpoint::fuzzed(status, body) || (200..300).contains(&status), "tokens without success");
 }
 
-/// A value, or a key, of the store.
+/// A value or a key of the store.
 pub fn store_values(bytes: &[u8]) {
     store::fuzzed(bytes);
 }
 
-/// A configuration file, or a table of people who were asked before.
+/// A configuration file, or a CSV of people who were asked before.
 pub fn configuration(bytes: &[u8]) {
     if let Ok(parsed) = import::parse(bytes, now()) {
         claim(parsed.asked.iter().all(|asked| !asked.contacts.is_empty()), "nobody was asked");
@@ -132,8 +132,8 @@ pub fn configuration(bytes: &[u8]) {
     }
 }
 
-/// What callers, receivers, Jobber's webhooks and the command line send: header fields, events, and requests on the
-/// control socket.
+/// Input from callers, receivers, Jobber's webhooks and the command line: header fields, events, and control
+/// socket requests.
 pub fn requests(bytes: &[u8]) {
     if let Heard::Event(event) = webhook_event::read(bytes) {
         for trigger in Trigger::ALL {
@@ -150,7 +150,7 @@ pub fn requests(bytes: &[u8]) {
     protocol::fuzzed(text);
 }
 
-/// A claim that does not hold is a finding.
+/// Panics if a claim does not hold.
 pub(crate) fn claim(holds: bool, otherwise: &str) {
     assert!(holds, "{otherwise}");
 }

@@ -1,10 +1,10 @@
-//! Jobber's GraphQL API: typed queries in, model types out.
+//! Jobber's GraphQL API: typed operations in, model types out.
 //!
-//! An answer is sorted by the table of `api-behaviour.md` §3, in its order, and each kind is one variant of
-//! [`ApiError`]: as many as callers have branches, no more. An answer that fits nothing documented is a
-//! failed read. It is never taken for an empty page, and never for a deleted record.
+//! Answers are classified by the table of `api-behaviour.md` §3, in its order. [`ApiError`] has one variant
+//! for each case that callers handle differently. An answer that fits nothing documented is a failed read. It
+//! never counts as an empty page or a deleted record.
 //!
-//! An operation is one type ([`operation::Operation`]) in `operations/`.
+//! Each operation is one type ([`operation::Operation`]) in `operations/`.
 
 mod answer;
 mod client;
@@ -20,92 +20,69 @@ pub use answer::{Cost, Refusal};
 pub use client::Client;
 pub use operation::Operation;
 
-/// The version of the API this program is written against; the schema file carries the same date. It is sent
-/// with every request, and an answer served in another version is refused (`api-behaviour.md` §3, Version).
+/// The API version of this program. The schema file has the same date. It is sent with every request, and an
+/// answer in another version is refused (`api-behaviour.md` §3, Version).
 pub const API_VERSION: &str = "2026-07-27";
 
-/// Until when Jobber supports that version at least: 12 months from its date (`api-behaviour.md` §3, Version).
+/// When support for that version ends at the earliest: 12 months after its date (`api-behaviour.md` §3,
+/// Version).
 pub fn supported_until() -> Timestamp {
     let date = API_VERSION.parse::<jiff::civil::Date>().unwrap_or_default();
     let end = date.saturating_add(jiff::Span::new().years(1));
     end.to_zoned_datetime(jiff::tz::TimeZone::UTC).map_or(Timestamp::MAX, |end| end.timestamp())
 }
 
-/// Why there is no answer to work with.
+/// Why there is no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// 401: the access token does not count.
+    /// 401: the access token is refused.
     #[error("Jobber refused the access token ({0})")]
     Unauthorized(Refusal),
-    /// The budget of points is used up; `wait` is how long the answer says it takes to refill.
+    /// The points are used up. `wait` is the time until enough are refilled.
     #[error("Jobber throttled the query: it costs {requested} points, and {available} are left")]
-    Throttled {
-        /// Points the query would cost.
-        requested: u64,
-        /// Points left.
-        available: u64,
-        /// Until there are enough.
-        wait: SignedDuration,
-    },
-    /// Network, 5xx, a waiting room: heals itself.
+    Throttled { requested: u64, available: u64, wait: SignedDuration },
+    /// Network error, 5xx, or a waiting room. It heals itself.
     #[error("Jobber did not answer ({detail})")]
     Unavailable {
-        /// What happened; never a body.
+        /// What happened, without the body.
         detail: String,
-        /// How long Jobber wants to be left alone, if it said so.
+        /// The pause that Jobber asks for, if any.
         retry_after: Option<SignedDuration>,
     },
     /// 429: too many requests in a while, whatever they cost.
     #[error("Jobber wants fewer requests for this account (HTTP 429)")]
-    TooMany {
-        /// How long Jobber wants to be left alone, if it said so.
-        retry_after: Option<SignedDuration>,
-    },
-    /// The app lacks a scope.
+    TooMany { retry_after: Option<SignedDuration> },
     #[error(
         "Jobber hides data from this app: {detail}; give the app the scopes read_clients read_jobs read_scheduled_items read_invoices read_users"
     )]
-    Hidden {
-        /// Jobber's sentence.
-        detail: String,
-    },
-    /// Jobber served another version than was asked for.
+    Hidden { detail: String },
+    /// Jobber answered in another version than requested.
     #[error(
         "Jobber answered with API version {served} instead of {API_VERSION}: install a newer jobber-reviewd"
     )]
-    WrongVersion {
-        /// The version it served.
-        served: String,
-    },
+    WrongVersion { served: String },
     /// Jobber does not serve the version that was asked for any more.
     #[error("Jobber no longer serves API version {API_VERSION} ({detail}): install a newer jobber-reviewd")]
-    UnknownVersion {
-        /// Jobber's sentence.
-        detail: String,
-    },
-    /// Jobber does not accept the query.
+    UnknownVersion { detail: String },
+    /// Jobber refuses the query.
     #[error("Jobber did not accept the query: {detail}")]
-    Rejected {
-        /// What it said.
-        detail: String,
-    },
-    /// Jobber's own rules say no to a mutation: nothing was done.
+    Rejected { detail: String },
+    /// Jobber's rules refused a mutation. Nothing was done.
     #[error("Jobber refused the change: {}", sentences(.0))]
     Refused(Vec<UserError>),
     /// The answer fits nothing documented.
     #[error("Jobber's answer has an unexpected form: {detail}")]
     Unexpected {
-        /// What does not fit; never a body.
+        /// What does not fit, without the body.
         detail: String,
     },
 }
 
-/// A sentence of Jobber's against a mutation, and the input that it is about.
+/// Jobber's objection to a mutation, with the input that it concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserError {
-    /// The sentence.
     pub message: String,
-    /// Where in the input.
+    /// The path in the input.
     pub path: Vec<String>,
 }
 
@@ -113,21 +90,20 @@ fn sentences(errors: &[UserError]) -> String {
     errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; ")
 }
 
-/// An answer, and what came with it.
+/// An answer with its metadata.
 #[derive(Debug, Clone)]
 pub struct Answer<T> {
-    /// What was asked for.
     pub data: T,
-    /// Jobber's clock at the time of the answer.
+    /// Jobber's clock at the answer.
     pub date: Option<Timestamp>,
-    /// What it cost.
+    /// Cost in points.
     pub cost: Option<Cost>,
-    /// What Jobber hid from this app; only in answers to queries that can do without.
+    /// What Jobber hid from this app. Only for queries that work without it.
     pub hidden: Option<String>,
 }
 
 impl<T> Answer<T> {
-    /// What stands in for an answer that Jobber hides.
+    /// Replaces an answer that Jobber hides.
     fn without(data: T, hidden: String) -> Self {
         Self { data, date: None, cost: None, hidden: Some(hidden) }
     }
@@ -137,14 +113,14 @@ impl<T> Answer<T> {
     }
 }
 
-/// `base` with `name` as one more segment of its path.
+/// `base` with `name` as another path segment.
 pub(crate) fn below(base: &Url, name: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{name}", base.path().trim_end_matches('/')));
     url
 }
 
-/// What the fuzzer's bytes came to.
+/// The result of the fuzzer's bytes.
 #[cfg(feature = "fuzzing")]
 pub(crate) enum Fuzzed {
     Records(Vec<crate::domain::model::Record>),

@@ -1,6 +1,6 @@
 //! Asks a contractor's customers for a review when a job in Jobber is done: once, at a good moment.
 //!
-//! The program is [`main`]; `docs/architecture.md` says where everything lives.
+//! The program is [`main`]. `docs/architecture.md` describes the modules.
 
 mod accounts;
 mod cli;
@@ -28,7 +28,7 @@ mod workers;
 
 pub use cli::main;
 
-/// What tests and benchmarks stand on. Nothing of it is promised.
+/// For tests and benchmarks. There is no stability promise.
 #[doc(hidden)]
 pub mod testing {
     pub use crate::accounts::onboarding::{NewLink, random};

@@ -1,5 +1,5 @@
-//! What an operator can ask for: one verb, one function. Whoever can ask (the command line, the control socket) is a thin
-//! adapter over these; [`protocol`] is their form on the wire.
+//! The operator's verbs: one function each. The command line and the control socket are thin adapters over
+//! them; [`protocol`] is their wire format.
 
 pub mod accounts;
 pub mod backup;
@@ -21,16 +21,16 @@ use crate::context::Context;
 use crate::domain::model::Account;
 use crate::store::StoreError;
 
-/// Why a verb was not carried out.
+/// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpError {
-    /// The request was at fault, in a sentence that names the remedy.
+    /// The request is wrong. The message names the remedy.
     #[error("{0}")]
     Refused(String),
-    /// What it names is not there.
+    /// The named thing does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// Something outside did not let it be done.
+    /// Something outside the program failed.
     #[error("{0}")]
     Failed(String),
     /// The store failed.
@@ -48,7 +48,7 @@ impl From<ConnectError> for OpError {
 }
 
 impl OpError {
-    /// The same about one line of a file.
+    /// The same error with the line of a file.
     fn at_line(self, line: u64) -> Self {
         match self {
             Self::Refused(words) => Self::Refused(format!("line {line}: {words}")),
@@ -58,25 +58,22 @@ impl OpError {
     }
 }
 
-/// What is told before the reply.
+/// A message before the reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
-    /// So many of so many accounts are done.
     Progress {
-        /// So many.
         done: usize,
-        /// Of so many.
         of: usize,
     },
-    /// A part of an export: whole lines.
+    /// A part of an export, in whole lines.
     Part(String),
 }
 
-/// Done, in a sentence.
+/// A sentence about what was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// What was done.
+    /// The sentence.
     pub done: String,
 }
 
@@ -86,7 +83,7 @@ impl Done {
     }
 }
 
-/// The account that was named, if one was.
+/// The named account, if a name was given.
 async fn named(context: &Context, name: Option<String>) -> Result<Option<Account>, OpError> {
     match name {
         Some(name) => find_account(context, &name).await.map(Some),

@@ -1,4 +1,4 @@
-//! Signed posts to receivers, and which addresses may be reached.
+//! Signed requests to receivers, and the check of their addresses.
 
 pub mod error;
 pub mod resolver;

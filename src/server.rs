@@ -1,4 +1,4 @@
-//! Everything that listens: the public pages and Jobber's webhooks, the control socket, the metrics.
+//! The listeners: public pages and Jobber's webhooks, the control socket, the metrics.
 
 pub mod control;
 mod limits;

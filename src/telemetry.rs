@@ -1,18 +1,18 @@
-//! What is counted, and by which names: Prometheus reads them on a listener of its own (`server/metrics.rs`).
+//! The metrics and their names. Prometheus reads them on their own listener (`server/metrics.rs`).
 //!
-//! Steps count what they do through the functions here. Where nobody listens, counting costs next to nothing and leads
-//! nowhere.
+//! Steps count through the functions here. Without the listener, counting costs almost nothing and has no
+//! effect.
 
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-/// A series: its name, what kind it is, and what it tells.
+/// A metric.
 #[derive(Debug, Clone, Copy)]
 pub struct Series {
-    /// Its name.
+    /// The metric's name.
     pub name: &'static str,
-    /// What it tells, with its unit and labels.
+    /// Its meaning, with unit and labels.
     pub about: &'static str,
     kind: Kind,
 }
@@ -28,7 +28,7 @@ macro_rules! series {
     ($($constant:ident = $kind:ident $name:literal $about:literal;)+) => {
         $(const $constant: &str = $name;)+
 
-        /// Everything that is counted.
+        /// All metrics.
         pub const ALL: &[Series] = &[$(Series { name: $name, about: $about, kind: Kind::$kind },)+];
     };
 }
@@ -51,7 +51,7 @@ series! {
     BUILD = Gauge "jobber_reviewd_build_info" "Always 1, by `version` and `api_version`.";
 }
 
-/// Tells the recorder what each series is.
+/// Describes each metric to the recorder.
 pub fn describe() {
     for Series { name, about, kind } in ALL {
         match kind {
@@ -62,65 +62,55 @@ pub fn describe() {
     }
 }
 
-/// A sweep of an account ended.
 pub fn swept(result: &'static str) {
     counter!(SWEEPS, "result" => result).increment(1);
 }
 
-/// A finished work was decided about.
 pub fn decided(outcome: &'static str, reason: &'static str) {
     counter!(DECISIONS, "outcome" => outcome, "reason" => reason).increment(1);
 }
 
-/// An attempt at a receiver ended.
 pub fn delivered(result: &'static str, took: Duration) {
     counter!(DELIVERIES, "result" => result).increment(1);
     histogram!(REQUESTS, "to" => "receiver").record(took.as_secs_f64());
 }
 
-/// A refresh of tokens ended.
 pub fn refreshed(result: &'static str) {
     counter!(REFRESHES, "result" => result).increment(1);
 }
 
-/// A webhook of Jobber's came.
 pub fn heard(result: &'static str) {
     counter!(EVENTS, "result" => result).increment(1);
 }
 
-/// Jobber's API answered, or did not.
+/// Jobber's API answered, or failed to.
 pub fn asked_jobber(took: Duration) {
     histogram!(REQUESTS, "to" => "jobber").record(took.as_secs_f64());
 }
 
-/// Jobber told how many points are left.
+/// The remaining points after an answer.
 #[expect(clippy::cast_precision_loss, reason = "points are few")]
 pub fn points(account: &str, available: u64) {
     gauge!(POINTS, "account" => account.to_owned()).set(available as f64);
 }
 
-/// How everything stands, at the moment somebody looks.
+/// The state at the moment of a scrape.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
-    /// Account, name, and seconds since its last success.
+    /// Account id, name, and seconds since the last successful sweep.
     pub last_success: Vec<(String, String, f64)>,
-    /// Accounts by state.
     pub accounts: Vec<(&'static str, usize)>,
-    /// Candidates.
     pub candidates: usize,
-    /// Asks by state.
+    /// Messages by state.
     pub outbox: [(&'static str, usize); 3],
-    /// Seconds over time by what.
+    /// Seconds overdue, by kind.
     pub overdue: [(&'static str, f64); 2],
-    /// Troubles by kind.
     pub alerts: Vec<(&'static str, usize)>,
-    /// Size of the store.
     pub store_bytes: u64,
-    /// The version of Jobber's API.
     pub api_version: &'static str,
 }
 
-/// Shows how everything stands.
+/// Sets the gauges.
 #[expect(clippy::cast_precision_loss, reason = "numbers are far below what a float holds")]
 pub fn show(standing: &Standing) {
     for (account, name, seconds) in &standing.last_success {

@@ -1,8 +1,8 @@
-//! An account's budget of points, and how much of it we may take. Pure.
+//! An account's points budget and our share of it. Pure.
 //!
-//! Jobber gives one budget to an app and an account: a bucket that refills (`api-behaviour.md` §3, Cost). Whatever else
-//! the app does for that account drinks from the same bucket. So the daemon keeps to a share of it: a request waits
-//! while it would take the level below what is left to others.
+//! Jobber gives one budget per app and account: a bucket that refills (`api-behaviour.md` §3, Cost). Other
+//! users of the app for that account share the bucket. So the daemon keeps to its share: a request waits if
+//! it would lower the level into the part of the others.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -26,24 +26,21 @@ const FIRST_REST: SignedDuration = SignedDuration::from_secs(60);
 /// And how long at most.
 const LONGEST_REST: SignedDuration = SignedDuration::from_secs(300);
 
-/// How full the bucket was, as Jobber told with an answer. In points, and points a second.
+/// The level of the bucket after an answer, in points. `rate` is in points per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level {
-    /// Its size.
     pub maximum: u64,
-    /// What was left.
     pub available: u64,
-    /// What comes back in a second.
     pub rate: u64,
 }
 
-/// What is known of one account's budget.
+/// What is known about one account's budget.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    /// Percent of the bucket that we may take.
+    /// The percentage of the bucket that we may use.
     share: u64,
     level: Option<(Level, Timestamp)>,
-    /// What each kind of question was reckoned to cost when it was last asked.
+    /// The last estimated cost of each kind of operation.
     costs: BTreeMap<&'static str, u64>,
     /// When requests began, and how many at about that time.
     begun: VecDeque<(Timestamp, u32)>,
@@ -52,12 +49,11 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of which nothing is known yet, and of which we may take `share` percent.
     pub fn new(share: u64) -> Self {
         Self { share, level: None, costs: BTreeMap::new(), begun: VecDeque::new(), refused: 0 }
     }
 
-    /// How long a question of this kind has to wait from `now`. It counts as asked after that wait.
+    /// How long an operation of this kind must wait from `now`. It counts as sent after that wait.
     pub fn wait(&mut self, kind: &'static str, now: Timestamp) -> SignedDuration {
         let for_points = self.wait_for_points(kind, now);
         for_points.max(self.wait_for_a_turn(now))
@@ -92,13 +88,13 @@ impl Budget {
     fn wait_for_points(&mut self, kind: &'static str, now: Timestamp) -> SignedDuration {
         let cost = self.costs.get(kind).copied().unwrap_or_default();
         let Some((level, at)) = self.level else { return SignedDuration::ZERO };
-        // Whoever was told to wait stands in front.
+        // Operations that already wait come first.
         let from = now.max(at);
         let full = u128::from(level.maximum) * 1000;
         let elapsed = u128::try_from(from.duration_since(at).as_millis()).unwrap_or_default();
         let available =
             (u128::from(level.available) * 1000).saturating_add(elapsed * u128::from(level.rate)).min(full);
-        // What is left to others; a question that is dearer than our share waits for a full bucket.
+        // The part of the others. An operation that costs more than our share waits for a full bucket.
         let left = (full * u128::from(100_u64.saturating_sub(self.share)) / 100)
             .min(full.saturating_sub(u128::from(cost) * 1000));
         let missing = (left + u128::from(cost) * 1000).saturating_sub(available);
@@ -113,12 +109,12 @@ impl Budget {
         until.duration_since(now)
     }
 
-    /// Takes back a question that was not asked after all: nobody knows how full the bucket will be.
+    /// Takes back an operation that was not sent. The level is unknown afterwards.
     pub fn give_up(&mut self) {
         self.level = None;
     }
 
-    /// Notes what Jobber told with the answer to a question of this kind.
+    /// Stores the cost and level from an answer.
     pub fn note(&mut self, kind: &'static str, cost: u64, level: Level, now: Timestamp) {
         self.refused = 0;
         self.costs.insert(kind, cost);
@@ -194,8 +190,8 @@ mod tests {
     }
 
     proptest! {
-        /// A real bucket beside it: whoever waits as told never takes it below what is left to others, even when the
-        /// answers come late and several questions are under way.
+        /// Compared with a real bucket: a caller that waits as told never uses the part of the others, even
+        /// with late answers and several operations under way.
         #[test]
         fn the_bucket_never_falls_below_the_share_of_others(
             share in 1_u64..=100,

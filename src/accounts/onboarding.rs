@@ -1,14 +1,15 @@
-//! How a contractor connects: a one-time link, Jobber's consent page, and back.
+//! How a contractor connects: a one-time link, Jobber's consent page, and the callback.
 //!
-//! A link carries a secret of 256 bits; the store knows its hash. Opening the link uses nothing up: link previews
-//! and mail scanners open links. Its button reserves it for the browser that pressed it and sends that browser to
-//! Jobber with a `state`, again 256 bits and known by its hash. The state comes back once, in the same browser, or
-//! it counts for nothing. Whoever denied access, or was cut off, presses the button again in the same browser.
+//! A link has a secret of 256 bits; the store has only its hash. Opening the link changes nothing, because
+//! link previews and mail scanners open links. Its button reserves the link for the browser that pressed it,
+//! and sends that browser to Jobber with a `state`, also 256 bits and stored as a hash. The state is accepted
+//! once and only in the same browser. After a denial or an interruption the same browser can press the button
+//! again.
 //!
 //! # Crash points
 //!
-//! - *Before the exchange*: nothing was stored; the button works again.
-//! - *Between exchange and commit*: Jobber has issued a pair that nobody knows. The link is still reserved for its
+//! - *Before the exchange*: nothing was stored, the button works again.
+//! - *Between exchange and commit*: Jobber has issued a pair that is lost. The link is still reserved for its
 //!   browser, and pressing the button again gets another pair.
 //! - *After the commit*: account, tokens and used link are stored together.
 
@@ -27,48 +28,43 @@ use crate::jobber::operations::WhoAmI;
 use crate::jobber::{ApiError, Client};
 use crate::store::{LinkRefusal, NewConnection, Start, Store, StoreError};
 
-/// How long somebody may take on Jobber's consent page.
+/// Time limit for Jobber's consent page.
 const CONSENT: SignedDuration = SignedDuration::from_mins(60);
 
-/// Why nobody was connected.
+/// Why no account was connected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The link or the state does not count.
     #[error(transparent)]
     Refused(#[from] LinkRefusal),
-    /// Jobber did not give tokens for the code.
+    /// Jobber gave no tokens for the code.
     #[error(transparent)]
     Token(TokenError),
-    /// Jobber gave tokens and then did not say whose they are.
+    /// Jobber gave tokens but not their account.
     #[error(transparent)]
     Api(ApiError),
-    /// No secret could be made.
     #[error(transparent)]
     Random(#[from] NoRandomness),
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The system gives no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the system gives no random bytes: {0}")]
 pub struct NoRandomness(getrandom::Error);
 
-/// What a new link is to be.
+/// The properties of a new link.
 #[derive(Debug, Clone)]
 pub struct NewLink {
-    /// Whom it is for.
+    /// The operator's name for the account.
     pub label: String,
-    /// The trigger the page proposes.
+    /// The trigger that the page proposes.
     pub trigger: Trigger,
-    /// For mending a known account.
+    /// Set for a reconnect of a known account.
     pub account: Option<AccountId>,
-    /// How long it can be used.
+    /// How long it is valid.
     pub lives: SignedDuration,
 }
 
-/// Makes links and turns them into connections.
 #[derive(Debug)]
 pub struct Onboarding {
     store: Store,
@@ -79,7 +75,7 @@ pub struct Onboarding {
 }
 
 impl Onboarding {
-    /// Puts the flow together; links begin with `public_url`.
+    /// Links begin with `public_url`.
     pub fn new(
         store: Store,
         tokens: TokenSource,
@@ -90,7 +86,7 @@ impl Onboarding {
         Self { store, tokens, client, clock, public_url }
     }
 
-    /// Makes a link. Its address is known from here on to nobody but the caller.
+    /// Creates a link. Only the caller gets its address.
     pub async fn create_link(&self, new: NewLink) -> Result<(Link, SecretString), ConnectError> {
         let now = self.clock.now();
         let secret = random()?;
@@ -109,7 +105,7 @@ impl Onboarding {
         Ok((link, url.into()))
     }
 
-    /// The link behind `token`, if `browser` may press its button now.
+    /// The link with this `token`, if `browser` may press its button now.
     pub async fn look_up(
         &self,
         token: &SecretString,
@@ -119,7 +115,7 @@ impl Onboarding {
         self.store.usable_link(&hash(token.expose_secret()), &browser, self.clock.now()).await
     }
 
-    /// The button: reserves the link for `browser` and answers where at Jobber the browser goes.
+    /// Handles the button: reserves the link for `browser` and returns Jobber's consent page.
     pub async fn begin(
         &self,
         token: &SecretString,
@@ -139,7 +135,8 @@ impl Onboarding {
         Ok(self.tokens.authorize_url(&state))
     }
 
-    /// The callback: takes the state, buys tokens with the code, asks whose they are, stores it all.
+    /// Handles the callback: takes the state, exchanges the code for tokens, reads their account, stores it
+    /// all.
     pub async fn finish(
         &self,
         state: &SecretString,
@@ -158,7 +155,7 @@ impl Onboarding {
             account: answer.data.id,
             name: answer.data.name,
             tokens,
-            // By Jobber's clock: it is compared with Jobber's instants.
+            // Jobber's clock, because it is compared with Jobber's instants.
             at: answer.date.unwrap_or(now),
             now,
         };
@@ -169,14 +166,14 @@ impl Onboarding {
     }
 }
 
-/// 256 random bits, fit for an address.
+/// 256 random bits, safe in URLs.
 pub fn random() -> Result<SecretString, NoRandomness> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes).into())
 }
 
-/// What the store knows of a secret.
+/// The form of a secret in the store.
 fn hash(secret: &str) -> String {
     digest::of(&[secret])
 }

@@ -1,5 +1,5 @@
-//! An account's line to Jobber: a query with the right token, once more after a refresh, and patience when
-//! the account's budget of points is used up.
+//! An account's access to Jobber: runs an operation with the right token, repeats it after a refresh, and
+//! waits while the account's points are used up.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,33 +17,26 @@ use crate::jobber::{Answer, ApiError, Client, Cost, Refusal, UserError, below};
 use crate::store::StoreError;
 use crate::telemetry;
 
-/// How often one query waits for points before the read counts as failed.
+/// How often one operation waits for points before it fails.
 const WAITS: u32 = 4;
 
 /// The longest single wait for points. A full bucket refills in 20 s (`api-behaviour.md` §3, Cost).
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(25);
 
-/// Why something could not be read.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// Only the contractor can mend it. The account says so from now on.
+    /// Only the contractor can restore the connection. The account's state says so from now on.
     #[error("the connection needs authorization: {0}")]
     NeedsAuthorization(LostReason),
-    /// This read failed; a later one may not.
+    /// This operation failed. A later one may succeed.
     #[error("{detail}")]
-    Failed {
-        /// What happened, in a sentence.
-        detail: String,
-        /// What kind of trouble it is.
-        trouble: Trouble,
-    },
-    /// The store failed.
+    Failed { detail: String, trouble: Trouble },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl SessionError {
-    /// Nothing can be read by settings that cannot be used.
     pub fn settings(error: impl std::fmt::Display) -> Self {
         let detail = format!(
             "the account's settings cannot be used: {error} (see `account show`, change with `account set`)"
@@ -52,24 +45,23 @@ impl SessionError {
     }
 }
 
-/// What kind of trouble a failed read is.
+/// The kind of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
-    /// Jobber cannot be reached, or wants to be left alone for a while: everything for this account fails, and
-    /// it heals itself.
+    /// Jobber cannot be reached or asks for a pause. It affects the whole account and heals itself.
     Outage {
-        /// How long Jobber wants to be left alone, if it said so.
+        /// The pause that Jobber asks for, if any.
         retry_after: Option<SignedDuration>,
     },
-    /// This query got no answer that can be used; another one may.
+    /// This operation got no usable answer. Others may.
     Answer,
-    /// Jobber's own rules say no to a mutation: nothing was done.
+    /// Jobber's rules refused a mutation. Nothing was done.
     Refused(Vec<UserError>),
-    /// The operator must do something: a scope, the client secret, a newer version of this program.
+    /// The operator must act: a scope, the client secret, a newer version of this program.
     Operator,
 }
 
-/// Reads for connected accounts.
+/// Runs operations for connected accounts.
 #[derive(Debug, Clone)]
 pub struct Session {
     client: Client,
@@ -80,29 +72,27 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads through `client` with tokens from `oauth`, and takes no more of an account's points than `budget_share`
-    /// percent.
+    /// Uses at most `budget_share` percent of an account's points.
     pub fn new(client: Client, tokens: TokenSource, clock: SharedClock, budget_share: u64) -> Self {
         Self { client, tokens, clock, budget_share, budgets: Arc::default() }
     }
 
-    /// Whether Jobber's API answers at all, and its clock.
+    /// Whether Jobber's API answers at all, and its time.
     pub async fn reach(&self) -> Result<Option<Timestamp>, ApiError> {
         self.client.reach().await
     }
 
-    /// The status of a page below `base`.
     pub async fn get(&self, base: Url, name: &str) -> Result<u16, ApiError> {
         self.client.get(below(&base, name)).await
     }
 
-    /// Shows Jobber the app with a refresh token that it never gave out, and tells what it says of that.
+    /// Tests the app's credentials with an invalid refresh token, and returns Jobber's error.
     pub async fn try_app(&self) -> Result<(), TokenError> {
         self.tokens.try_app().await
     }
 
-    /// Carries an operation out for `account`. It is repeated only where Jobber refused it before it ran: once after a token
-    /// was refused, and a few times while the account's points are used up.
+    /// Runs an operation for `account`. It is repeated only if Jobber refused it before running it: once
+    /// after a refused token, and a few times while the account's points are used up.
     pub async fn run<O: Operation>(
         &self,
         account: &AccountId,
@@ -156,7 +146,7 @@ impl Session {
 }
 
 impl Session {
-    /// Waits while the operation would take more of the budget than our share.
+    /// Waits while the operation would exceed our share of the budget.
     async fn wait_for_points(&self, account: &AccountId, kind: &'static str) -> Result<(), SessionError> {
         let now = self.clock.now();
         let wait = self.with_budget(account, |budget| budget.wait(kind, now));
@@ -200,7 +190,7 @@ fn trouble_of(error: &ApiError) -> Trouble {
             Trouble::Outage { retry_after: *retry_after }
         }
         ApiError::Throttled { wait, .. } => Trouble::Outage { retry_after: Some(*wait) },
-        // A fresh token that is refused: the grant just gave it, so it lives. Something in between is broken.
+        // Jobber refuses a token that it has just issued, so the fault is elsewhere.
         ApiError::Unauthorized(_) => Trouble::Outage { retry_after: None },
         ApiError::Hidden { .. } | ApiError::WrongVersion { .. } | ApiError::UnknownVersion { .. } => {
             Trouble::Operator

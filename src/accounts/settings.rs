@@ -1,8 +1,9 @@
-//! What each account asks by, and where its asks go: `[review]`, with the account's own settings over it.
+//! The settings of each account: `[review]` with the account's own settings on top, and its receiver.
 //!
-//! An account's settings are read exactly as the file is, key by key and then as a whole, so an account cannot have what
-//! the file could not: a delay longer than `max_age`, a window that never opens. What no longer fits (the file changed,
-//! say) is an error of that account alone; it asks nobody until somebody mends it.
+//! An account's settings are validated like the file, key by key and then as a whole. So an account cannot
+//! have what the file could not: a delay longer than `max_age`, or a window that never opens. If settings no
+//! longer fit (for example because the file changed), only that account has an error. It asks nobody until it
+//! is corrected.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -17,34 +18,29 @@ use crate::domain::rules::{Rules, SharedRules};
 use crate::outbound::secret::WebhookSecret;
 use crate::store::{ReceiverId, Store, StoreError};
 
-/// Where asks go.
+/// A receiver of messages.
 #[derive(Debug, Clone)]
 pub struct Receiver {
-    /// The webhook.
     pub url: Url,
-    /// What signs for it.
     pub secret: WebhookSecret,
 }
 
 impl Receiver {
-    /// What the store calls it.
+    /// Its id in the store.
     pub fn id(&self) -> ReceiverId {
         ReceiverId::of(self.url.as_str())
     }
 }
 
-/// Why it is not known where an account's asks go.
+/// Why an account's receiver is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiverError {
-    /// The account's settings cannot be used.
     #[error(transparent)]
     Settings(#[from] ConfigError),
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The settings of accounts, as rules.
 #[derive(Debug)]
 pub struct Settings {
     store: Store,
@@ -52,16 +48,16 @@ pub struct Settings {
     edition: RwLock<Arc<Edition>>,
 }
 
-/// What one configuration file comes to.
+/// The result of one configuration file.
 #[derive(Debug)]
 struct Edition {
     config: Config,
     defaults: Arc<Terms>,
-    /// Of accounts with settings of their own, as they were when their terms were made.
+    /// Accounts with settings of their own, with the overrides from which the terms were made.
     own: Mutex<HashMap<AccountId, (Overrides, Arc<Terms>)>>,
 }
 
-/// What accounts with the same settings have in common.
+/// What accounts with the same settings share.
 #[derive(Debug)]
 struct Terms {
     review: ReviewSection,
@@ -118,12 +114,12 @@ impl Edition {
 }
 
 impl Settings {
-    /// The rules that `config` gives; `secret` signs for receivers of accounts that have no secret of their own.
+    /// `secret` signs for accounts without a secret of their own.
     pub fn new(config: &Config, secret: WebhookSecret, store: Store) -> Result<Self, ConfigError> {
         Ok(Self { store, secret, edition: RwLock::new(Arc::new(Edition::new(config)?)) })
     }
 
-    /// Goes by another configuration from now on.
+    /// Uses another configuration from now on.
     pub fn replace(&self, config: &Config) -> Result<(), ConfigError> {
         let edition = Arc::new(Edition::new(config)?);
         *self.edition.write().unwrap_or_else(PoisonError::into_inner) = edition;
@@ -134,39 +130,37 @@ impl Settings {
         Arc::clone(&self.edition.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// `[review]`, for accounts that say nothing else.
+    /// `[review]`, for accounts without settings of their own.
     pub fn defaults(&self) -> ReviewSection {
         self.edition().defaults.review.clone()
     }
 
-    /// `[review]` as it counts for an account with these settings of its own.
+    /// `[review]` with these overrides.
     pub fn review(&self, overrides: &Overrides) -> Result<ReviewSection, ConfigError> {
         Ok(self.edition().terms(overrides)?.review)
     }
 
-    /// Where the asks of accounts go that say nothing else.
+    /// The receiver of accounts without their own.
     pub fn default_receiver(&self) -> Receiver {
         Receiver { url: self.defaults().webhook_url.0, secret: self.secret.clone() }
     }
 
-    /// What is said for accounts that say nothing else.
+    /// The texts of accounts without their own.
     pub fn default_texts(&self) -> Texts {
         self.edition().defaults.rules.texts.clone()
     }
 
-    /// What an account asks by.
     pub fn rules_of(&self, account: &Account) -> Result<Rules, ConfigError> {
         Ok(self.edition().terms_of(account)?.rules.of(account))
     }
 
-    /// Where an account lives.
     pub fn zone_of(&self, account: &Account) -> TimeZone {
         let edition = self.edition();
         let terms = edition.terms_of(account).unwrap_or_else(|_| Arc::clone(&edition.defaults));
         terms.rules.zone_of(account)
     }
 
-    /// Where messages of a kind go; `None` for changes where nobody listens any more.
+    /// The receiver of a kind of message. `None` for changes without a receiver.
     pub async fn receiver_for(
         &self,
         account: &Account,
@@ -178,17 +172,17 @@ impl Settings {
         }
     }
 
-    /// Who hears of changes that are no asks.
+    /// The receiver of changes, if any.
     pub fn events_receiver(&self) -> Option<Receiver> {
         let url = self.edition().config.events.webhook_url.clone()?;
         Some(Receiver { url: url.0, secret: self.secret.clone() })
     }
 
-    /// Where an account's asks go.
+    /// The receiver of an account's asks.
     pub async fn receiver_of(&self, account: &Account) -> Result<Receiver, ReceiverError> {
         let url = self.edition().terms_of(account)?.review.webhook_url.0.clone();
         let secret = self.store.webhook_secret(&account.id).await?.map(|text| WebhookSecret::parse(&text));
-        // It was tried before it was stored.
+        // It was checked before it was stored.
         let secret = secret.transpose().map_err(|error| ConfigError::of("webhook_secret_file", error))?;
         Ok(Receiver { url, secret: secret.unwrap_or_else(|| self.secret.clone()) })
     }

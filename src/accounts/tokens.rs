@@ -1,32 +1,32 @@
-//! OAuth with Jobber, and one source of access tokens for each account.
+//! OAuth with Jobber: one token source for all accounts.
 //!
 //! # Rotation
 //!
-//! Jobber's refresh tokens are spent by use (`api-behaviour.md` §2): a refresh gives a new pair, and the old
-//! refresh token is dead from that moment. Three rules follow.
+//! A refresh token of Jobber works once (`api-behaviour.md` §2): a refresh gives a new pair and ends the old
+//! refresh token. Three rules follow.
 //!
-//! - **Single flight**: an account's refreshes stand in a line. Whoever gets to the front reads the store
-//!   again first and leaves at once if somebody else has refreshed meanwhile.
-//! - **Store before use**: the new pair is written, flushed and synced before anybody sees the new access token.
-//! - **A refusal is believed only when it is one**: a grant counts as dead when Jobber says that the refresh
-//!   token is not valid, or answers `invalid_grant`. An outage, a proxy's page, a wrong client secret or an
-//!   answer that fits nothing leave the pair where it is.
+//! - **Single flight**: refreshes of an account run one after the other. Each reads the store again first,
+//!   and ends at once if another caller has refreshed meanwhile.
+//! - **Store before use**: the new pair is written, flushed and synced before its access token is used.
+//! - **Only a real refusal counts**: a grant is dead only if Jobber says that the refresh token is not valid,
+//!   or answers `invalid_grant`. An outage, a proxy's page, a wrong client secret or an unknown answer
+//!   changes nothing.
 //!
-//! A refresh runs in a task of its own: whoever waits for it may go away (a daemon that stops, a command line that is
-//! cut off), and the new pair is stored all the same. Before Jobber is asked, the intent is committed: a store that
-//! cannot take a write shows while the old pair still stands, and a refresh that was never answered is remembered.
+//! A refresh runs in its own task. The new pair is stored even if the caller is gone (the daemon stops, a
+//! command is interrupted). The intent is committed before the request to Jobber. So a store that cannot
+//! write fails while the old pair is still valid, and a refresh that was never answered is remembered.
 //!
-//! What is written about a pair (a new one in its place, or that Jobber refused it) counts only while that pair is the
-//! stored one: the contractor may have authorised anew meanwhile.
+//! A change to a pair (its replacement, or its refusal by Jobber) counts only while that pair is stored,
+//! because the contractor may have authorised again meanwhile.
 //!
 //! # Crash points
 //!
 //! - *Before the intent was flushed*: nothing was sent.
-//! - *Between intent and request*: the old pair stands and works.
+//! - *Between intent and request*: the old pair is unchanged and works.
 //! - *After Jobber rotated, before the new pair was flushed*: the one window that cannot be closed. The old
-//!   refresh token is spent, the new one is lost. The next refresh is refused, the intent tells why, and the account
-//!   needs authorization, with one link; markers and candidates are untouched.
-//! - *After the flush*: the new pair stands and works.
+//!   refresh token is spent and the new one is lost. The next refresh is refused, the intent explains it, and
+//!   the account needs authorization with one link. Markers and candidates are unchanged.
+//! - *After the flush*: the new pair is stored and works.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,36 +43,32 @@ use crate::jobber::token_endpoint::{EndpointError, TokenEndpoint};
 use crate::store::{Held, PairId, Store, StoreError, Tokens};
 use crate::telemetry;
 
-/// How long an access token lives when nothing says so (`api-behaviour.md` §2).
+/// Assumed life of an access token if nothing states it (`api-behaviour.md` §2).
 const ASSUMED_LIFE: SignedDuration = SignedDuration::from_mins(60);
 
-/// A token is refreshed this long before it runs out, or a quarter of its life if that is less.
+/// A token is refreshed this long before it expires, or a quarter of its life if that is shorter.
 const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
 /// Why there is no access token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Only the contractor can mend it.
+    /// Only the contractor can restore the connection.
     #[error("the connection needs authorization: {0}")]
     NeedsAuthorization(LostReason),
-    /// The code of a callback does not count: it was used, or is too old.
+    /// Jobber refuses the authorization code: it was used, or is too old.
     #[error("Jobber refused the authorization code: open the link again")]
     CodeRefused,
-    /// Jobber does not accept the app itself: client id or secret.
+    /// Jobber refuses the app itself: client id or secret.
     #[error("Jobber refused the app ({detail}): check jobber.client_id and the client secret")]
-    AppRefused {
-        /// Jobber's error code.
-        detail: String,
-    },
-    /// Jobber did not answer, or not in a way that means anything. Heals itself.
+    AppRefused { detail: String },
+    /// Jobber did not answer, or not in a usable way. It heals itself.
     #[error("Jobber gave no token ({detail})")]
     Unavailable {
-        /// What happened; never a body.
+        /// What happened, without the body.
         detail: String,
-        /// Whether there was an answer: then nothing was rotated.
+        /// Whether there was an answer. Then nothing was rotated.
         answered: bool,
     },
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -88,16 +84,15 @@ impl From<EndpointError> for TokenError {
     }
 }
 
-/// An access token, and the pair it is of.
+/// An access token with the id of its pair.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// The token.
     pub token: SecretString,
-    /// Names the pair, for what Jobber says about it.
+    /// Identifies the pair if Jobber refuses it.
     pub pair: PairId,
 }
 
-/// Where access tokens come from. All clones are the same source.
+/// The source of access tokens. All clones are the same source.
 #[derive(Clone)]
 pub struct TokenSource(Arc<Source>);
 
@@ -116,18 +111,17 @@ impl std::fmt::Debug for TokenSource {
 }
 
 impl TokenSource {
-    /// Tokens from `endpoint`, kept in `store`.
     pub fn new(endpoint: TokenEndpoint, store: Store, clock: SharedClock) -> Self {
         let (lines, refreshes) = (Mutex::default(), TaskTracker::new());
         Self(Arc::new(Source { endpoint, store, clock, lines, refreshes }))
     }
 
-    /// Where a browser goes to authorise us; Jobber sends `state` back.
+    /// Jobber's consent page. Jobber sends `state` back.
     pub fn authorize_url(&self, state: &SecretString) -> Url {
         self.0.endpoint.authorize_url(state)
     }
 
-    /// Turns the code of a callback into the first pair.
+    /// Exchanges the code of a callback for the first pair.
     pub async fn exchange(&self, code: &SecretString) -> Result<Tokens, TokenError> {
         let granted = self.0.endpoint.exchange(code).await?;
         let Some(refresh) = granted.refresh else {
@@ -137,7 +131,7 @@ impl TokenSource {
         Ok(self.0.pair(granted.access, refresh, granted.expires_at))
     }
 
-    /// An access token for `account`, refreshed early.
+    /// An access token for `account`, refreshed before it expires.
     pub async fn access_token(&self, account: &AccountId) -> Result<Access, TokenError> {
         let held = self.0.held(account).await?;
         if is_stale(&held.tokens, self.0.clock.now()) {
@@ -147,7 +141,7 @@ impl TokenSource {
         }
     }
 
-    /// An access token of another pair than `refused`, which ran out or which Jobber did not accept.
+    /// An access token of a newer pair than `refused`, which expired or was refused.
     pub async fn renew(&self, account: &AccountId, refused: &PairId) -> Result<Access, TokenError> {
         let source = Arc::clone(&self.0);
         let (account, refused) = (account.clone(), refused.clone());
@@ -161,13 +155,13 @@ impl TokenSource {
         }
     }
 
-    /// Brings a refresh token that nobody gave out: what Jobber says tells whether it knows the app.
+    /// Sends an invalid refresh token: Jobber's error shows whether it accepts the app.
     pub async fn try_app(&self) -> Result<(), TokenError> {
         self.0.endpoint.refresh(&"jobber-reviewd-doctor".into()).await?;
         Ok(())
     }
 
-    /// Notes that only the contractor can mend the connection that `pair` opened.
+    /// Stores that only the contractor can restore the connection of `pair`.
     pub async fn lose(
         &self,
         account: &AccountId,
@@ -177,7 +171,7 @@ impl TokenSource {
         self.0.lose(account, reason, pair).await
     }
 
-    /// Waits until no refresh is under way. None may be begun any more.
+    /// Waits until no refresh is running. No new one may begin.
     pub async fn settle(&self) {
         self.0.refreshes.close();
         self.0.refreshes.wait().await;
@@ -204,7 +198,7 @@ impl Source {
         }
     }
 
-    /// Refreshes, unless the pair was replaced while we stood in line.
+    /// Refreshes, unless the pair was replaced while waiting.
     async fn refresh(&self, account: &AccountId, refused: &PairId) -> Result<Access, TokenError> {
         let line = {
             let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -231,7 +225,7 @@ impl Source {
                 return Err(self.lose(account, reason, Some(pair)).await?);
             }
             Err(error) => {
-                // Without an answer Jobber may have rotated: the intent stays.
+                // Without an answer Jobber may have rotated, so the intent stays.
                 if !matches!(error, TokenError::Unavailable { answered: false, .. }) && interrupted.is_none()
                 {
                     self.store.end_refresh(account).await?;
@@ -264,8 +258,8 @@ impl Source {
     }
 }
 
-/// Whether it is time to refresh. A pair that was old when it came says that one of the clocks is wrong:
-/// it is used until Jobber refuses it.
+/// Whether it is time to refresh. If a pair was already old when it arrived, one of the clocks is wrong: it
+/// is used until Jobber refuses it.
 fn is_stale(tokens: &Tokens, now: Timestamp) -> bool {
     let life = tokens.expires_at.duration_since(tokens.obtained_at);
     life.is_positive() && now >= minus(tokens.expires_at, EARLY.min(life / 4))

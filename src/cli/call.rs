@@ -1,4 +1,4 @@
-//! How the program was called: with which settings, and how replies are printed.
+//! The options of a call: its settings, and how replies are printed.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -9,34 +9,29 @@ use super::show::Show;
 use crate::config::{Config, Secrets};
 use crate::ops::protocol::Verb;
 
-/// How the program was called.
 pub(super) struct Call {
-    /// The settings' file, if one was named.
+    /// The settings file, if one was named.
     pub(super) config: Option<PathBuf>,
-    /// Whether replies are printed as JSON.
     pub(super) json: bool,
 }
 
 impl Call {
-    /// The settings.
     pub(super) fn config(&self) -> Result<Config, Stop> {
         Config::load(self.config.as_deref()).map_err(Stop::usage)
     }
 
-    /// The settings and the secrets.
     pub(super) fn secrets(&self) -> Result<(Config, Secrets), Stop> {
         let config = self.config()?;
         let secrets = Secrets::load(&config).map_err(Stop::usage)?;
         Ok((config, secrets))
     }
 
-    /// Has a verb carried out and prints the reply.
+    /// Runs a verb and prints the reply.
     pub(super) async fn run<V: Verb<Reply: Show>>(&self, verb: V) -> Result<Status, Stop> {
         let reply = ask(self.config.as_deref(), &verb).await?;
         self.print(&reply)
     }
 
-    /// Prints a reply.
     pub(super) fn print(&self, reply: &impl Show) -> Result<Status, Stop> {
         if self.json {
             print_json(reply)?
@@ -49,7 +44,7 @@ impl Call {
 
 pub(super) fn print_text(text: &str) -> Result<Status, Stop> {
     match writeln!(std::io::stdout(), "{text}") {
-        // Whoever reads has enough.
+        // The reader has closed the pipe.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Status::Fine),
         Err(error) => Err(Stop::failed(error)),
         Ok(()) => Ok(Status::Fine),

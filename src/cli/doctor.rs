@@ -1,4 +1,4 @@
-//! Is everything in order? First what can be seen without a daemon, then what only the store and the network tell.
+//! `doctor`: first the checks without a daemon, then those that need the store and the network.
 
 use super::call::Call;
 use super::exit::{Status, Stop};
@@ -8,7 +8,6 @@ use crate::ops::doctor::Check;
 use crate::ops::protocol::Doctor;
 use crate::server::control::CallError;
 
-/// All checks, in order.
 pub(super) async fn doctor(call: &Call) -> Result<Status, Stop> {
     let mut checks = Vec::new();
     if let Err(missing) = look(call, &mut checks).await? {
@@ -17,7 +16,7 @@ pub(super) async fn doctor(call: &Call) -> Result<Status, Stop> {
     call.print(&checks)
 }
 
-/// Adds the checks; what failed that everything else depends on.
+/// Adds the checks. The inner error is the failed check that all others depend on.
 async fn look(call: &Call, checks: &mut Vec<Check>) -> Result<Result<(), &'static str>, Stop> {
     let config = match Config::load(call.config.as_deref()) {
         Ok(config) => config,

@@ -1,11 +1,11 @@
-//! What a run came to: an exit status, and a sentence where it came to nothing.
+//! The result of a run: an exit status, and a message on failure.
 
 use std::process::ExitCode;
 
 use crate::ops::protocol::{Refusal, RefusalKind};
 use crate::store::{StoreError, is_full};
 
-/// What a run came to, as the exit status says it.
+/// The exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     /// 0
@@ -35,7 +35,7 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// Why a run came to nothing: a sentence and an exit status.
+/// Why a run failed: a message and an exit status.
 #[derive(Debug)]
 pub(super) struct Stop {
     pub(super) status: Status,
@@ -63,13 +63,13 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// A store that forgot whom it asked is for a human to decide about; everything else at the start is the settings.
+/// The operator must decide about a store that lost its data. Other startup errors are configuration errors.
 pub(super) fn status_of_store(error: Option<&StoreError>) -> Status {
     match error {
         Some(StoreError::Gone { .. } | StoreError::Quarantined { .. } | StoreError::Stale { .. }) => {
             Status::NeedsHuman
         }
-        // It heals, or can be healed, without touching the settings: systemd may try again.
+        // These errors do not need new settings: systemd may try again.
         Some(StoreError::Database(_) | StoreError::Failed(_)) => Status::Failed,
         Some(StoreError::Open { error, .. }) if is_full(error) => Status::Failed,
         _ => Status::Usage,

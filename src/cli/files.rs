@@ -1,4 +1,4 @@
-//! Verbs about files: copies of the store, and the lists of other tools.
+//! Verbs with files: export and restore, and the lists of other tools.
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -15,10 +15,10 @@ use crate::ops::protocol::{Export, Import, ShadowCompare};
 use crate::store::{RestoreError, Store};
 use crate::text_table::counted;
 
-/// So many rows go to the daemon at once: a request has a longest size.
+/// Maximum rows per request, because a request has a maximum size.
 const ROWS_AT_ONCE: usize = 10_000;
 
-/// Writes an export beside its place and then puts it there: a copy is whole or it is not there.
+/// Writes an export to a temporary file and renames it: the copy is complete or absent.
 pub(super) async fn export(call: &Call, file: &Path) -> Result<Status, Stop> {
     let config = call.config()?;
     let cannot =
@@ -26,7 +26,7 @@ pub(super) async fn export(call: &Call, file: &Path) -> Result<Status, Stop> {
     if file == Path::new("-") {
         let mut stdout = std::io::stdout();
         reach(&config, &Export {}, &mut |told| write_part(&mut stdout, told)).await?;
-        // Stdout is taken.
+        // Stdout already has the export.
         return Ok(Status::Fine);
     }
     let new = file.with_added_extension("new");
@@ -53,7 +53,7 @@ fn write_part(to: &mut impl std::io::Write, told: Told) -> std::io::Result<()> {
     }
 }
 
-/// Makes the store anew from an export.
+/// Restores the store from an export.
 pub(super) async fn restore(call: &Call, file: &Path) -> Result<Status, Stop> {
     let (config, secrets) = call.secrets()?;
     if tokio::net::UnixStream::connect(&config.control.socket).await.is_ok() {
@@ -85,7 +85,7 @@ fn read_asked(file: &Path) -> Result<import::Parsed, Stop> {
     import::parse(&text, SystemClock.now()).map_err(|error| cannot(&error))
 }
 
-/// Notes people whom another tool has asked. Tries every row before the first is written.
+/// Stores people whom another tool has asked. All rows are checked before the first is stored.
 pub(super) async fn import_asked(
     call: &Call,
     file: &Path,
@@ -115,7 +115,7 @@ pub(super) async fn import_asked(
     Ok(if bad.is_empty() { Status::Fine } else { Status::Partly })
 }
 
-/// What would have been sent, beside what the old automation sent.
+/// Compares shadow decisions with what an old automation sent.
 pub(super) async fn shadow_report(call: &Call, file: &Path, account: Option<String>) -> Result<Status, Stop> {
     let import::Parsed { asked: theirs, bad } = read_asked(file)?;
     let report = ask(call.config.as_deref(), &ShadowCompare { theirs, account }).await?;

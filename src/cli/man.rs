@@ -1,4 +1,4 @@
-//! The man pages: one for each verb, and one for the settings' file.
+//! The man pages: one per verb, and one for the settings file.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::args::Cli;
 use super::exit::{Status, Stop};
 use crate::config::{DEFAULT_PATH, KEYS, Key};
 
-/// Writes all of them into `folder`, which is made if need be.
+/// Writes all man pages into `folder`, and creates it if necessary.
 pub(super) fn write(folder: &Path) -> Result<Status, Stop> {
     let written = std::fs::create_dir_all(folder)
         .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))

@@ -1,4 +1,4 @@
-//! Who carries a verb out: the daemon, through its control socket, or this process, on the store itself.
+//! Runs a verb in the daemon, through its control socket, or in this process on the store itself.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -17,16 +17,16 @@ use crate::ops::protocol::{Refusal, Scene, Verb};
 use crate::server::control::{self, CallError};
 use crate::store::{IfMissing, Store, StoreError};
 
-/// How often a store that is in use is tried again: its daemon may be starting or ending.
+/// How often a locked store is tried again: its daemon may be starting or stopping.
 const TRIES: u32 = 20;
 
-/// How long between two tries.
+/// Time between two tries.
 const BETWEEN: Duration = Duration::from_millis(150);
 
-/// Hears what is told before the reply.
+/// Receives the messages before the reply.
 pub(super) type Hear<'h> = dyn FnMut(Told) -> std::io::Result<()> + Send + 'h;
 
-/// Has a verb carried out, with a bar for its progress.
+/// Runs a verb with a progress bar.
 pub(super) async fn ask<V: Verb>(config: Option<&Path>, verb: &V) -> Result<V::Reply, Stop> {
     let config = Config::load(config).map_err(Stop::usage)?;
     let bar = progress_bar();
@@ -42,7 +42,7 @@ pub(super) async fn ask<V: Verb>(config: Option<&Path>, verb: &V) -> Result<V::R
     reply
 }
 
-/// Has the daemon do it, or does it on the store itself.
+/// Runs a verb in the daemon, or on the store itself.
 pub(super) async fn reach<V: Verb>(config: &Config, verb: &V, hear: &mut Hear<'_>) -> Result<V::Reply, Stop> {
     let mut secrets = None;
     for _ in 0..TRIES {
@@ -69,7 +69,7 @@ pub(super) async fn reach<V: Verb>(config: &Config, verb: &V, hear: &mut Hear<'_
                 context.close().await;
                 return reply;
             }
-            // A daemon holds it that does not listen yet, or not any more.
+            // The daemon that holds it is not listening yet, or no longer.
             Err(StoreError::Locked { .. }) => tokio::time::sleep(BETWEEN).await,
             Err(error) => {
                 return Err(Stop { status: status_of_store(Some(&error)), message: error.to_string() });
@@ -107,7 +107,7 @@ async fn carry_out_here<V: Verb>(context: &Context, verb: V, hear: &mut Hear<'_>
     }
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// A progress bar on a terminal, nothing elsewhere.
 fn progress_bar() -> ProgressBar {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()

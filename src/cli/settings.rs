@@ -1,4 +1,4 @@
-//! The settings as they are in effect.
+//! Shows and checks the effective settings.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::exit::{Status, Stop};
 use crate::config::{KEYS, SecretName, find_secret, value_of};
 use crate::text_table::plain;
 
-/// Every key with its value, and where each secret comes from.
+/// Prints every key with its value, and the source of each secret.
 pub(super) fn show(call: &Call) -> Result<Status, Stop> {
     let config = call.config()?;
     let mut value = serde_json::to_value(&config).map_err(Stop::failed)?;
@@ -41,7 +41,7 @@ pub(super) fn show(call: &Call) -> Result<Status, Stop> {
     print_text(&plain(&["key", "value"], rows))
 }
 
-/// Reads everything, secrets too, and says what is wrong.
+/// Reads everything, secrets too, and reports errors.
 pub(super) fn check(call: &Call) -> Result<Status, Stop> {
     let (config, _) = call.secrets()?;
     let reads_always = config.review.texts(None).map_err(Stop::usage)?.reads_when_parts_are_missing();

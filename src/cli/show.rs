@@ -22,18 +22,14 @@ use crate::ops::status::{AccountStatus, StatusReport};
 use crate::store::Copied;
 use crate::text_table::table;
 
-/// What is printed where there are no accounts.
 const NO_ACCOUNTS: &str = "There are no accounts. `link create NAME` creates a link to connect one.";
 
-/// What is printed where nothing matches.
 const NO_WORK: &str = "No finished work matches.";
 
-/// A reply that can be printed for people.
 pub(super) trait Show: serde::Serialize {
-    /// As text.
     fn text(&self) -> String;
 
-    /// What a run with this reply came to.
+    /// The exit status of a run with this reply.
     fn status(&self) -> Status {
         Status::Fine
     }
@@ -343,7 +339,7 @@ fn status(report: &StatusReport) -> String {
         }
     }
     if let Some(limit) = report.draft_limit {
-        // One that rests is installed all the same.
+        // A paused account still has the app installed.
         let is_installed = |state: &str| matches!(state, "connected" | "paused");
         let connected = report.accounts.iter().filter(|account| is_installed(&account.state)).count();
         let _ok = write!(text, "\n\nDraft app: {connected} of {limit} accounts (jobber.draft_app).");
@@ -357,7 +353,7 @@ fn status(report: &StatusReport) -> String {
     text
 }
 
-/// One row for each decision, as CSV.
+/// The decisions as CSV.
 pub(super) fn audit(rows: &[Explained]) -> Result<String, csv::Error> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record([
@@ -463,7 +459,7 @@ fn explain(explained: &[Explained]) -> String {
         table(&["about", "work", "account", "trigger", "finished", "outcome", "seen"], NO_WORK, rows);
     for row in explained {
         if let Some(sentence) = &row.would_say {
-            // A String takes every write.
+            // A String accepts every write.
             let _written = write!(text, "\n{}: {sentence}", row.decision.work);
         }
     }

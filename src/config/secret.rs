@@ -1,5 +1,5 @@
-//! Secrets: from the environment, a systemd credential, or a file that only we can read. In that order: with the unit
-//! the daemon is handed credentials, and the files are for whoever runs a verb by hand.
+//! Secrets come from the environment, a systemd credential, or a private file, in that order. The unit gives
+//! the daemon credentials. The files are for verbs run by hand.
 
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
@@ -11,22 +11,20 @@ use super::{Config, ConfigError, env_name};
 use crate::outbound::secret::WebhookSecret;
 use crate::store_key::StoreKey;
 
-/// A secret the daemon needs.
+/// A secret that the daemon needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretName {
-    /// The app's client secret.
     JobberClientSecret,
     /// The key that seals tokens.
     StoreKey,
-    /// The secret that signs asks.
+    /// The secret that signs messages.
     WebhookSecret,
 }
 
 impl SecretName {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::JobberClientSecret, Self::StoreKey, Self::WebhookSecret];
 
-    /// The name of its systemd credential.
+    /// The name of the systemd credential.
     pub fn credential(self) -> &'static str {
         match self {
             Self::JobberClientSecret => "jobber_client_secret",
@@ -35,7 +33,7 @@ impl SecretName {
         }
     }
 
-    /// The key that would hold it, if secrets were kept in the file; names the environment variable.
+    /// The key that would hold it in the file. It determines the environment variable.
     pub fn env_key(self) -> &'static str {
         match self {
             Self::JobberClientSecret => "jobber.client_secret",
@@ -44,7 +42,7 @@ impl SecretName {
         }
     }
 
-    /// The key that names its file.
+    /// The key with the path of its file.
     pub fn file_key(self) -> &'static str {
         match self {
             Self::JobberClientSecret => "jobber.client_secret_file",
@@ -54,14 +52,10 @@ impl SecretName {
     }
 }
 
-/// Where a secret comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// An environment variable.
     Environment(String),
-    /// A file named by a `*_file` key.
     File(PathBuf),
-    /// A systemd credential.
     Credential(PathBuf),
 }
 
@@ -75,7 +69,7 @@ impl fmt::Display for SecretSource {
     }
 }
 
-/// Finds one secret: its text and where it came from.
+/// Finds one secret and its source.
 pub fn find_secret(config: &Config, name: SecretName) -> Result<(SecretString, SecretSource), ConfigError> {
     let variable = env_name(name.env_key());
     if let Ok(text) = std::env::var(&variable) {
@@ -105,7 +99,7 @@ pub fn find_secret(config: &Config, name: SecretName) -> Result<(SecretString, S
     }
 }
 
-/// Reads a secret's file, unless everybody can.
+/// Reads a secret's file, and refuses one that everybody can read.
 fn read_private(name: SecretName, path: &Path) -> Result<SecretString, ConfigError> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
@@ -126,14 +120,14 @@ fn read_private(name: SecretName, path: &Path) -> Result<SecretString, ConfigErr
     std::fs::read_to_string(path).map(SecretString::from).map_err(unreadable)
 }
 
-/// Everything secret, read and checked.
+/// All secrets, read and checked.
 #[derive(Debug, Clone)]
 pub struct Secrets {
     /// The app's client secret.
     pub client_secret: SecretString,
     /// The key that seals tokens.
     pub store_key: StoreKey,
-    /// The secret that signs asks.
+    /// The secret that signs messages.
     pub webhook_secret: WebhookSecret,
 }
 

@@ -1,4 +1,4 @@
-//! Values of settings that are more than text and numbers: each reads itself, and says what is wrong and what to write.
+//! Types of settings. Each parses its text, and its errors say what is wrong and what to write.
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::domain::window::{Hours, zone};
 use crate::outbound::resolver::is_loopback;
 
-/// A length of time: `90s`, `30m`, `2h`, `7d`.
+/// A duration: `90s`, `30m`, `2h`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub SignedDuration);
 
@@ -16,7 +16,7 @@ pub struct Period(pub SignedDuration);
 const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 36_525);
 
 impl Period {
-    /// Reads a period. A day is 24 hours.
+    /// Parses a period. A day is 24 hours.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a length of time; write one such as 90s, 30m, 2h or 7d");
         let span: Span = text.trim().parse().map_err(|_| wrong())?;
@@ -54,12 +54,11 @@ impl<'de> Deserialize<'de> for Period {
     }
 }
 
-/// An address that is https, or http on this very machine.
+/// An https address, or an http address on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpsUrl(pub Url);
 
 impl HttpsUrl {
-    /// Reads an address.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text)
             .map_err(|_| format!("`{text}` is not a URL; write one such as https://example.com/path"))?;
@@ -99,7 +98,7 @@ impl<'de> Deserialize<'de> for HttpsUrl {
 pub struct Schedule(String);
 
 impl Schedule {
-    /// Reads a schedule, the way the scheduler will.
+    /// Parses a schedule like the scheduler does.
     pub fn parse(text: &str) -> Result<Self, String> {
         let fields = text.split_whitespace().count();
         if fields != 6 {
@@ -115,7 +114,6 @@ impl Schedule {
         }
     }
 
-    /// The expression.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -133,7 +131,7 @@ impl<'de> Deserialize<'de> for Schedule {
     }
 }
 
-/// How many at once: 1 to 256.
+/// A number of concurrent tasks: 1 to 256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Concurrency(pub usize);
@@ -173,7 +171,7 @@ impl<'de> Deserialize<'de> for DayHours {
 
 const CLOSED: &str = "closed";
 
-/// A time zone, by IANA's name.
+/// A time zone with an IANA name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone(pub TimeZone);
 
@@ -196,9 +194,9 @@ impl<'de> Deserialize<'de> for Zone {
     }
 }
 
-/// The known time zone whose name is written most like `name`, if one is at all.
+/// The known time zone with the most similar name, if any is similar.
 fn closest_zone(name: &str) -> Option<String> {
-    /// From here on two names are the same word, mistyped.
+    /// From this similarity on, a name counts as mistyped.
     const ALIKE: f64 = 0.9;
 
     let alike = |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &name.to_lowercase());
@@ -209,7 +207,7 @@ fn closest_zone(name: &str) -> Option<String> {
         .filter(|known| alike(known) > ALIKE)
 }
 
-/// An amount of money in whole currency units, not negative.
+/// A non-negative amount of money in whole currency units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Amount(pub u32);
@@ -224,7 +222,7 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
-/// A share: 1 to 100.
+/// A percentage: 1 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Percent(pub u64);

@@ -1,5 +1,5 @@
-//! SIGHUP: the settings are read again. `[review]` and the schedule count from then on; the rest says that it needs a
-//! restart. Settings that cannot be used change nothing.
+//! Handles SIGHUP: reads the settings again. `[review]` and the schedule apply at once, other changes are
+//! reported as needing a restart. Invalid settings change nothing.
 
 use sd_notify::NotifyState;
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -7,17 +7,17 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 use crate::config::{Config, ConfigError, KEYS, value_of};
 use crate::context::Context;
 
-/// Where the settings come from, again.
+/// Reads the settings again.
 pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
-/// The schedule of sweeps, which can be exchanged.
+/// The schedule of sweeps. It can be replaced.
 pub(super) struct Sweeps {
     pub(super) scheduler: JobScheduler,
     pub(super) job: uuid::Uuid,
     pub(super) schedule: String,
 }
 
-/// Reads the settings again, and tells systemd so.
+/// Reads the settings again and notifies systemd.
 pub(super) async fn reload(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, reread: &Reread) {
     let mut begun = vec![NotifyState::Reloading];
     begun.extend(NotifyState::monotonic_usec_now());
@@ -36,11 +36,11 @@ async fn take(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, config: &C
     for key in waiting_for_a_restart(&context.config, config)? {
         tracing::warn!(key, "this setting takes effect only after a restart");
     }
-    // Whatever can be refused comes before anything is changed.
+    // Everything that can fail comes before the first change.
     let schedule = config.poll.schedule.as_str();
     let ringer = std::sync::Arc::clone(context);
     let job = Job::new(schedule, move |_, _| ringer.bells.sweep.notify_one())?;
-    // Of the rest the daemon goes on as it was started, in every part of it.
+    // All other settings stay as they were at the start.
     context.settings.replace(&Config { review: config.review.clone(), ..context.config.clone() })?;
     if schedule != sweeps.schedule {
         let job = sweeps.scheduler.add(job).await?;
@@ -52,7 +52,7 @@ async fn take(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, config: &C
     Ok(())
 }
 
-/// Keys that were changed and cannot be taken while the daemon runs.
+/// Changed keys that need a restart.
 fn waiting_for_a_restart(running: &Config, read: &Config) -> serde_json::Result<Vec<&'static str>> {
     let (running, read) = (serde_json::to_value(running)?, serde_json::to_value(read)?);
     Ok(KEYS

@@ -1,5 +1,5 @@
-//! Tells systemd that the daemon lives, only while it does: its loops turn, and its store takes a write, flushes it and
-//! gives it back. A daemon that hangs is killed and started again.
+//! Feeds systemd's watchdog while the daemon works: its loops run, and its store writes, flushes and reads
+//! back. A daemon that hangs is killed and restarted.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 
-/// The loops that look by themselves do so every few seconds.
+/// The loops with a timer of their own run every few seconds.
 const LOOKS: Duration = Duration::from_mins(1);
 
-/// The scheduler rings once a minute at least.
+/// The scheduler rings at least once a minute.
 const RINGS: Duration = Duration::from_mins(3);
 
-/// When each loop last turned.
+/// When each loop last ran.
 #[derive(Debug)]
 pub(super) struct Pulse {
     pub(super) recheck: Beat,
@@ -31,7 +31,7 @@ impl Beat {
         Self(Mutex::new(at))
     }
 
-    /// It turned.
+    /// Records a run.
     pub(super) fn now(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -46,7 +46,7 @@ impl Pulse {
         Self { recheck: Beat::new(at), delivery: Beat::new(at), bell: Beat::new(at) }
     }
 
-    /// What has not turned for too long.
+    /// A loop that has not run for too long.
     fn stuck(&self, now: Instant) -> Option<&'static str> {
         [
             ("the recheck loop", &self.recheck, LOOKS),
@@ -58,7 +58,7 @@ impl Pulse {
     }
 }
 
-/// Feeds systemd's watchdog, if it waits for that, until `stop`.
+/// Feeds systemd's watchdog, if it is enabled, until `stop`.
 pub(super) async fn feed(context: &Context, pulse: &Pulse, stop: CancellationToken) {
     let Some(patience) = sd_notify::watchdog_enabled() else { return stop.cancelled().await };
     let every = patience / 3;

@@ -1,4 +1,4 @@
-//! What an HTTP answer means. The order of the questions is that of `api-behaviour.md` §3.
+//! Classifies HTTP answers, in the order of `api-behaviour.md` §3.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::{API_VERSION, Answer, ApiError};
 use crate::domain::retry;
 
-/// Longest time for which Jobber is left alone on its own word.
+/// The longest pause that Jobber can ask for.
 const LONGEST_REST: SignedDuration = SignedDuration::from_hours(1);
 
-/// Longest piece of Jobber's own words that is passed on.
+/// Maximum length of a quotation from Jobber's answer.
 const QUOTED_AT_MOST: usize = 200;
 
-/// What is used of a response's head.
+/// The used headers of a response.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Head {
     pub(super) status: u16,
@@ -39,23 +39,22 @@ impl Head {
     }
 }
 
-/// How long Jobber wants to be left alone. Whether and how it says so is unknown (`api-behaviour.md` §3), so what it
-/// says is held within bounds, and a date counts only beside Jobber's own time.
+/// The pause that Jobber asks for. It is unknown whether and how it does (`api-behaviour.md` §3), so the
+/// value is limited, and a date counts only together with Jobber's own time.
 fn rest(value: &str, date: Option<Timestamp>) -> Option<SignedDuration> {
     let now = date.or_else(|| value.trim().parse::<u64>().ok().map(|_| Timestamp::UNIX_EPOCH))?;
     Some(retry::retry_after(value, now)?.min(LONGEST_REST))
 }
 
-/// Why an access token does not count.
+/// Why an access token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It ran out: a refresh helps.
+    /// It expired. A refresh helps.
     Expired,
-    /// Jobber does not know it: a refresh may help.
+    /// Jobber does not know it. A refresh may help.
     Unrecognised,
     /// The contractor disconnected the app.
     Disconnected,
-    /// The Jobber account is not active.
     Inactive,
 }
 
@@ -70,26 +69,23 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What a query cost, in points of the account's budget (`api-behaviour.md` §3, Cost).
+/// The cost of a query, in points of the account's budget (`api-behaviour.md` §3, Cost).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cost {
-    /// Reckoned before it ran.
+    /// Estimated before it ran.
     #[serde(rename = "requestedQueryCost")]
     pub requested: u64,
-    /// The budget after it.
     pub throttle_status: ThrottleStatus,
 }
 
-/// The budget of points of one app and account.
+/// The points budget of one app and account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ThrottleStatus {
-    /// Its size.
     pub maximum_available: u64,
-    /// What is left.
     pub currently_available: u64,
-    /// Points a second that come back.
+    /// Refill rate in points per second.
     pub restore_rate: u64,
 }
 
@@ -140,10 +136,10 @@ enum TopLevelError {
     Text(String),
 }
 
-/// Sorts an answer.
+/// Classifies an answer.
 pub(super) fn sort<T: DeserializeOwned>(head: &Head, body: &[u8]) -> Result<Answer<T>, ApiError> {
     let parsed = serde_json::from_slice::<Envelope<T>>(body);
-    // Data of the wrong shape must not hide what the rest of the answer says.
+    // Data of the wrong shape must not hide the rest of the answer.
     let (rest, data) = match parsed {
         Ok(Envelope { data, errors, extensions, message, error }) => {
             (Ok(Envelope { data: None, errors, extensions, message, error }), Ok(data))
@@ -256,7 +252,7 @@ fn throttled(cost: Option<Cost>) -> ApiError {
     ApiError::Throttled { requested, available, wait }
 }
 
-/// Where data does not fit, without any of it: serde's message can quote a value.
+/// Where data does not fit, without its content: serde's message can quote a value.
 fn misfit(error: &serde_json::Error) -> String {
     let kind = match error.classify() {
         serde_json::error::Category::Data => "data of another shape",

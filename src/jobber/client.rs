@@ -1,4 +1,4 @@
-//! Requests to the API: one document with one token.
+//! Sends requests to the API: one document with one token.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use super::operation::{Operation, RawAnswer};
 use super::{API_VERSION, Answer, ApiError, below};
 use crate::outbound::error::describe;
 
-/// Header that asks for a version.
+/// The header that selects a version.
 const VERSION_HEADER: &str = "x-jobber-graphql-version";
 
-/// From the first byte of the connection to the last of the answer.
+/// Limit for the whole request, from connecting to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An answer longer than this is not Jobber's.
+/// Maximum bytes of an answer.
 const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
-/// A client of the API. Knows no accounts: every call takes a token.
+/// A client of the API. It knows no accounts: every call takes a token.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -29,24 +29,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the API under `api_base`.
     pub fn new(http: reqwest::Client, api_base: &Url) -> Self {
         Self { http, graphql: below(api_base, "graphql") }
     }
 
-    /// Whether the API answers at all, whatever it says, and what time it is there.
+    /// Whether the API answers at all, and its time.
     pub async fn reach(&self) -> Result<Option<Timestamp>, ApiError> {
         let sent = self.http.get(self.graphql.clone()).timeout(TIMEOUT).send().await;
         Ok(Head::of(&sent.map_err(|error| unavailable(&error))?).date)
     }
 
-    /// The status of a page.
     pub async fn get(&self, page: Url) -> Result<u16, ApiError> {
         let sent = self.http.get(page).timeout(TIMEOUT).send().await;
         Ok(sent.map_err(|error| unavailable(&error))?.status().as_u16())
     }
 
-    /// Carries an operation out once.
+    /// Runs an operation once.
     pub async fn run<O: Operation>(
         &self,
         token: &SecretString,

@@ -1,34 +1,30 @@
-//! What can be asked of Jobber's API, one type for each.
+//! Operations of Jobber's API.
 
 use graphql_client::GraphQLQuery;
 
 use super::answer::{self, Head};
 use super::{Answer, ApiError};
 
-/// A query or a mutation: its document with its variables, what is made of the answer, and what it costs.
+/// A query or mutation: its document with variables, the conversion of its answer, and its kind for the cost.
 ///
-/// Everything about an operation stands in its `impl`; `Session::run` carries any of them out.
+/// `Session::run` runs it.
 pub trait Operation: Send + Sync {
-    /// What is made of the answer.
     type Output: Send;
 
     /// Operations of one kind cost the same number of points.
     fn kind(&self) -> &'static str;
 
-    /// The body of the request.
     fn request(&self) -> Result<Vec<u8>, ApiError>;
 
-    /// Reads the answer.
     fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<Self::Output>, ApiError>;
 }
 
-/// Encodes a document with its variables.
 pub(super) fn encode<Q: GraphQLQuery>(variables: Q::Variables) -> Result<Vec<u8>, ApiError> {
     serde_json::to_vec(&Q::build_query(variables))
         .map_err(|error| ApiError::Unexpected { detail: format!("the query does not encode: {error}") })
 }
 
-/// An answer that nobody has read yet.
+/// An unparsed answer.
 #[derive(Debug, Clone)]
 pub struct RawAnswer<'a> {
     head: Head,
@@ -40,7 +36,7 @@ impl<'a> RawAnswer<'a> {
         Self { head, body }
     }
 
-    /// An answer from which nothing is hidden.
+    /// Reads an answer in which nothing may be hidden.
     pub(super) fn whole<Q: GraphQLQuery>(&self) -> Result<Answer<Q::ResponseData>, ApiError> {
         let answer = self.partial::<Q>()?;
         match answer.hidden {
@@ -49,7 +45,7 @@ impl<'a> RawAnswer<'a> {
         }
     }
 
-    /// An answer from which Jobber may have hidden something.
+    /// Reads an answer in which Jobber may have hidden something.
     pub(super) fn partial<Q: GraphQLQuery>(&self) -> Result<Answer<Q::ResponseData>, ApiError> {
         answer::sort(&self.head, self.body)
     }

@@ -1,5 +1,5 @@
-//! Everything that is asked of Jobber: for each operation its document, its type and its conversion to the model. A new one
-//! is a document in `graphql/` and a type in one of these files.
+//! All operations, each with its document, its type and its conversion to the model. A new one needs a
+//! document in `graphql/` and a type in one of these files.
 
 mod account;
 mod clients;
@@ -17,18 +17,19 @@ pub use webhooks::{Subscribe, Unsubscribe};
 
 use super::{ApiError, UserError};
 
-/// Rows of a sweep's first page: an idle sweep reads no more.
+/// Rows of a sweep's first page. An idle sweep reads no more.
 const FIRST_PAGE: i64 = 20;
 
-/// Rows of every further page: the most that Jobber gives (`api-behaviour.md` §3, Paging).
+/// Rows of each further page: Jobber's maximum (`api-behaviour.md` §3, Paging).
 const NEXT_PAGE: i64 = 100;
 
-/// Rows of the page after a cursor, or of the first one.
+/// Rows of the page after a cursor, or of the first page.
 fn rows(after: Option<&String>) -> i64 {
     if after.is_some() { NEXT_PAGE } else { FIRST_PAGE }
 }
 
-/// The cursor for the next page. A page that promises another without saying where is no answer: rows would be missed.
+/// The cursor of the next page. If a next page is announced without a cursor, the answer is unusable, because
+/// rows would be missed.
 fn next(has_next_page: bool, end_cursor: Option<String>) -> Result<Option<String>, ApiError> {
     match (has_next_page, end_cursor) {
         (false, _) => Ok(None),
@@ -37,7 +38,7 @@ fn next(has_next_page: bool, end_cursor: Option<String>) -> Result<Option<String
     }
 }
 
-/// Nothing, unless Jobber's rules say no.
+/// Fails if Jobber's rules refused the mutation.
 fn accepted(errors: impl IntoIterator<Item = UserError>) -> Result<(), ApiError> {
     let errors: Vec<UserError> = errors.into_iter().collect();
     if errors.is_empty() { Ok(()) } else { Err(ApiError::Refused(errors)) }

@@ -1,8 +1,8 @@
-//! Jobber's OAuth endpoints on the wire: where a browser is sent, and what the token endpoint answers
+//! Jobber's OAuth endpoints: the consent page's address, and the answers of the token endpoint
 //! (`api-behaviour.md` §2).
 //!
-//! The library's own error for an answer that it cannot parse prints the answer, tokens included. So answers are sorted
-//! before the library sees them, and it is shown only what it understands.
+//! If the library cannot parse an answer, its error prints the answer, tokens included. So answers are
+//! classified before the library sees them, and it gets only what it understands.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -28,62 +28,54 @@ use serde::{Deserialize, Serialize};
 use super::below;
 use crate::outbound::error::describe;
 
-/// From the first byte of the connection to the last of the answer.
+/// Limit for the whole request, from connecting to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A token answer longer than this is none.
+/// Maximum bytes of a token answer.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// Why the token endpoint gave no tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// The refresh token does not count.
     #[error("Jobber says that the refresh token is not valid")]
     GrantRefused,
-    /// The code of a callback does not count: it was used, or is too old.
+    /// The authorization code is refused: it was used, or is too old.
     #[error("Jobber says that the authorization code is not valid")]
     CodeRefused,
-    /// Jobber does not accept the app itself: client id or secret.
     #[error("Jobber refused the app ({detail}): check jobber.client_id and the client secret")]
-    AppRefused {
-        /// Jobber's error code.
-        detail: String,
-    },
-    /// Jobber did not answer, or not in a way that means anything. Heals itself.
+    AppRefused { detail: String },
+    /// Jobber did not answer, or not in a usable way. It heals itself.
     #[error("Jobber gave no token ({detail})")]
     Unavailable {
-        /// What happened; never a body.
+        /// What happened, without the body.
         detail: String,
-        /// Whether there was an answer: then nothing was rotated.
+        /// Whether there was an answer. Then nothing was rotated.
         answered: bool,
     },
 }
 
-/// The app as it is registered in Jobber's developer centre.
+/// The app as registered in Jobber's developer centre.
 #[derive(Debug, Clone)]
 pub struct App<'a> {
-    /// Its client id.
     pub client_id: &'a str,
-    /// Its client secret.
     pub client_secret: &'a SecretString,
     /// Where Jobber sends browsers back to.
     pub redirect_uri: String,
 }
 
-/// What the token endpoint gave.
+/// The tokens from an answer.
 #[derive(Debug)]
 pub struct Granted {
-    /// Opens the API.
+    /// The access token.
     pub access: SecretString,
-    /// Buys the next pair. Absent where rotation is switched off and the old one stays.
+    /// The next refresh token. `None` if rotation is off and the old one stays valid.
     pub refresh: Option<SecretString>,
-    /// When the access token stops working, if anything says so.
+    /// When the access token expires, if stated.
     pub expires_at: Option<Timestamp>,
-    /// Whether Jobber warns that refresh tokens of this app do not rotate.
+    /// Whether Jobber warns that this app's refresh tokens do not rotate.
     pub is_warned: bool,
 }
 
-/// The settings cannot be made into an OAuth client.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} cannot be used: write a URL such as https://example.com")]
 pub struct BadEndpoint(&'static str);
@@ -101,14 +93,14 @@ type JobberOAuth = oauth2::Client<
     EndpointSet,
 >;
 
-/// Jobber's token answer: no `token_type`, no `expires_in` (`api-behaviour.md` §2).
+/// Jobber's token answer. It has no `token_type` and no `expires_in` (`api-behaviour.md` §2).
 #[derive(Debug, Serialize, Deserialize)]
 struct JobberTokens {
     access_token: AccessToken,
     #[serde(skip, default = "bearer")]
     token_type: BasicTokenType,
     refresh_token: Option<RefreshToken>,
-    // Nice to have: whatever stands here, a rotated pair must not be thrown away over it.
+    // Optional. A malformed value must not lose a rotated pair.
     expires_at: Option<serde_json::Value>,
     warning: Option<serde_json::Value>,
 }
@@ -141,7 +133,7 @@ impl TokenResponse for JobberTokens {
     }
 }
 
-/// What an answer was that is not for the library.
+/// An answer that the library does not get.
 #[derive(Debug, thiserror::Error)]
 enum Sorted {
     #[error("the refresh token is not valid")]
@@ -156,7 +148,7 @@ enum Sorted {
     Meaningless(String),
 }
 
-/// Jobber's OAuth endpoints, for one app.
+/// Jobber's OAuth endpoints for one app.
 pub struct TokenEndpoint {
     client: JobberOAuth,
     transport: Transport,
@@ -169,7 +161,6 @@ impl std::fmt::Debug for TokenEndpoint {
 }
 
 impl TokenEndpoint {
-    /// The endpoints below `api_base`.
     pub fn new(http: reqwest::Client, api_base: &Url, app: App<'_>) -> Result<Self, BadEndpoint> {
         let authorize = AuthUrl::new(below(api_base, "oauth/authorize").into())
             .map_err(|_| BadEndpoint("jobber.api_base"))?;
@@ -185,20 +176,18 @@ impl TokenEndpoint {
         Ok(Self { client, transport: Transport(http) })
     }
 
-    /// Where a browser goes to authorise the app; Jobber sends `state` back.
     pub fn authorize_url(&self, state: &SecretString) -> Url {
         let state = state.expose_secret().to_owned();
         self.client.authorize_url(|| CsrfToken::new(state)).url().0
     }
 
-    /// Turns the code of a callback into tokens.
     pub async fn exchange(&self, code: &SecretString) -> Result<Granted, EndpointError> {
         let code = AuthorizationCode::new(code.expose_secret().to_owned());
         let answer = self.client.exchange_code(code).request_async(&self.transport).await;
         answer.map(Granted::from).map_err(|error| endpoint_error(&error))
     }
 
-    /// Turns a refresh token into new tokens. With rotation the refresh token is spent by it.
+    /// Exchanges a refresh token for new tokens. With rotation this spends the refresh token.
     pub async fn refresh(&self, refresh: &SecretString) -> Result<Granted, EndpointError> {
         let refresh = RefreshToken::new(refresh.expose_secret().to_owned());
         let answer = self.client.exchange_refresh_token(&refresh).request_async(&self.transport).await;
@@ -219,7 +208,7 @@ impl From<JobberTokens> for Granted {
     }
 }
 
-/// Sends token requests for the library.
+/// Sends the library's token requests.
 struct Transport(reqwest::Client);
 
 impl<'c> AsyncHttpClient<'c> for Transport {
@@ -232,7 +221,7 @@ impl<'c> AsyncHttpClient<'c> for Transport {
 }
 
 impl Transport {
-    /// Sends a token request and sorts what comes back.
+    /// Sends a token request and classifies the answer.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Sorted> {
         let unavailable = |error: reqwest::Error| Sorted::Unanswered(describe(&error).to_owned());
         let mut request = reqwest::Request::try_from(request).map_err(unavailable)?;
@@ -257,7 +246,7 @@ impl Transport {
             Kind::AppRefused => Err(Sorted::AppRefused),
             Kind::Meaningless => {
                 let detail = format!("HTTP {} without a token", status.as_u16());
-                // A success that cannot be read may have rotated.
+                // An unreadable success may have rotated.
                 Err(if status.is_success() {
                     Sorted::Unanswered(detail)
                 } else {
@@ -270,20 +259,18 @@ impl Transport {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
-    /// Tokens, or an error of RFC 6749, with the status that the library expects of it.
+    /// Tokens or an RFC 6749 error, with the status that the library expects for it.
     ForTheLibrary(reqwest::StatusCode),
     /// The documented refusal of a refresh token.
     GrantRefused,
-    /// The refusal of a code.
     CodeRefused,
-    /// The refusal of the app itself: the same status as that of a refresh token.
+    /// The same status as for a refused refresh token.
     AppRefused,
-    /// Anything else.
     Meaningless,
 }
 
-/// Sorts an answer of the token endpoint (`api-behaviour.md` §2). Success is 2xx and a JSON object and a
-/// string `access_token`.
+/// Classifies an answer of the token endpoint (`api-behaviour.md` §2). Success means 2xx and a JSON object
+/// with a string `access_token`.
 fn sort(status: u16, body: &[u8]) -> Kind {
     #[derive(Deserialize)]
     struct Shape {
@@ -330,7 +317,7 @@ fn endpoint_error(error: &RequestTokenError<Sorted, BasicErrorResponse>) -> Endp
             }
             other => EndpointError::Unavailable { detail: other.to_string(), answered: true },
         },
-        // The parse error holds the body: only its kind is told.
+        // The parse error contains the body, so only its kind is reported.
         RequestTokenError::Parse(..) => {
             EndpointError::Unavailable { detail: "an answer of another shape".to_owned(), answered: false }
         }
@@ -340,7 +327,7 @@ fn endpoint_error(error: &RequestTokenError<Sorted, BasicErrorResponse>) -> Endp
     }
 }
 
-/// The `exp` of a JWT. The signature is Jobber's business: nothing is granted on the strength of it.
+/// The `exp` of a JWT. The signature is not checked, because nothing depends on it.
 fn jwt_expiry(token: &str) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Claims {
@@ -352,13 +339,13 @@ fn jwt_expiry(token: &str) -> Option<Timestamp> {
     Timestamp::from_second(claims.exp).ok()
 }
 
-/// Jobber's `2024-04-09 21:04:31 UTC`.
+/// Parses Jobber's `2024-04-09 21:04:31 UTC`.
 fn stated_expiry(text: &str) -> Option<Timestamp> {
     let civil = DateTime::strptime("%Y-%m-%d %H:%M:%S UTC", text).ok()?;
     Some(civil.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp())
 }
 
-/// Reads `body` as an answer of the token endpoint; whether it holds tokens.
+/// Reads `body` as an answer of the token endpoint. Returns whether it has tokens.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzzed(status: u16, body: &[u8]) -> bool {
     let kind = sort(status, body);

@@ -1,4 +1,4 @@
-//! One account: what it does otherwise than the others, its rest, its end.
+//! One account: its own settings, pause, disconnect, removal.
 
 use std::collections::BTreeMap;
 
@@ -16,13 +16,13 @@ use crate::outbound::secret::WebhookSecret;
 use crate::store::{Belongings, Change, Own};
 use crate::text_table::counted;
 
-/// The key that the account keeps a field of its own for: a link chooses it too.
+/// This key has its own field in the account, because a link chooses it too.
 const TRIGGER: &str = "trigger";
-/// The keys of files: what an account has is what was in them.
+/// The keys of files. An account stores the content of the file.
 const BODY: &str = "body_file";
 const SECRET: &str = "webhook_secret_file";
 
-/// A secret on its way from the command line to the daemon, over a socket that is theirs.
+/// A secret on its way from the command line to the daemon, over a private socket.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Handed(pub String);
@@ -33,48 +33,43 @@ impl std::fmt::Debug for Handed {
     }
 }
 
-/// One account, and what it does otherwise than the others.
+/// One account with its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccountShown {
     /// The account.
     #[serde(flatten)]
     pub account: Account,
-    /// How it goes by `[review]` and its own settings.
+    /// Its effective settings.
     pub settings: Vec<Setting>,
     /// Why its own settings cannot be used.
     pub problem: Option<String>,
 }
 
-/// One setting of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
-    /// The key below `review`.
     pub key: String,
-    /// What counts for this account.
+    /// The effective value for this account.
     pub value: serde_json::Value,
-    /// Whether it is its own.
+    /// Whether the account overrides `[review]`.
     pub own: bool,
 }
 
-/// What an account is to do otherwise than the others.
+/// The requested changes to an account's own settings.
 #[derive(Debug, Default)]
 pub struct AccountChange {
-    /// By key, as below `review`.
+    /// Values by key, as below `review`.
     pub set: BTreeMap<String, Value>,
-    /// Keys that go back to what `[review]` says.
+    /// Keys that go back to `[review]`.
     pub unset: Vec<String>,
-    /// A template of the body.
     pub body: Option<String>,
-    /// The secret that signs for its receiver.
+    /// The secret that signs for the account's own receiver.
     pub secret: Option<Handed>,
 }
 
-/// Every account, by id.
 pub async fn list(context: &Context) -> Result<Vec<Account>, OpError> {
     Ok(context.store.accounts().await?)
 }
 
-/// One account, and what it does otherwise than the others.
 pub async fn show(context: &Context, name: &str) -> Result<AccountShown, OpError> {
     shown(context, find_account(context, name).await?).await
 }
@@ -97,7 +92,7 @@ async fn shown(context: &Context, account: Account) -> Result<AccountShown, OpEr
                 ),
                 BODY if own.body.is_some() => (own.body.clone().map(Value::from), true),
                 SECRET if has_secret => (Some("(a secret of its own)".into()), true),
-                // What cannot be used is shown as it stands.
+                // An unusable value is shown as it is stored.
                 key => (
                     own.keys.get(key).or_else(|| value_of(&review, key)).cloned(),
                     own.keys.contains_key(key),
@@ -109,7 +104,8 @@ async fn shown(context: &Context, account: Account) -> Result<AccountShown, OpEr
     Ok(AccountShown { account, settings, problem })
 }
 
-/// Gives an account settings of its own. They are tried as a whole first: what cannot be used changes nothing.
+/// Gives an account settings of its own. They are first validated as a whole: unusable settings change
+/// nothing.
 pub async fn set(context: &Context, name: &str, wanted: AccountChange) -> Result<AccountShown, OpError> {
     let account = find_account(context, name).await?;
     let refused = |words: String| Err(OpError::Refused(words));
@@ -160,7 +156,7 @@ pub async fn set(context: &Context, name: &str, wanted: AccountChange) -> Result
     if let Err(error) = context.settings.review(&own) {
         return refused(format!("{error}; nothing was changed"));
     }
-    // By Jobber's clock, where it tells: work's instants are its own.
+    // Jobber's clock if it answers, because works have Jobber's instants.
     let now = context.clock.now();
     let at = match change.trigger {
         Some(_) => context.session.reach().await.ok().flatten().unwrap_or(now),
@@ -168,7 +164,7 @@ pub async fn set(context: &Context, name: &str, wanted: AccountChange) -> Result
     };
     match context.store.change_account(&account.id, change, at).await? {
         Some(account) => {
-            // What is due by its new settings may be due now.
+            // With the new settings something may be due now.
             context.bells.delivery.notify_one();
             shown(context, account).await
         }
@@ -180,7 +176,7 @@ fn default_trigger(context: &Context) -> Trigger {
     context.settings.defaults().trigger
 }
 
-/// Pauses an account: nothing is read, nothing is sent, what waits is kept.
+/// Pauses an account: nothing is read or sent, and what is queued is kept.
 pub async fn pause(context: &Context, name: &str) -> Result<Done, OpError> {
     let account = find_account(context, name).await?;
     let changed = context.store.pause(&account.id, Some(context.clock.now())).await?;
@@ -197,7 +193,6 @@ pub async fn pause(context: &Context, name: &str) -> Result<Done, OpError> {
     )))
 }
 
-/// Resumes a paused account.
 pub async fn resume(context: &Context, name: &str) -> Result<Done, OpError> {
     let account = find_account(context, name).await?;
     let changed = context.store.pause(&account.id, None).await?;
@@ -207,7 +202,7 @@ pub async fn resume(context: &Context, name: &str) -> Result<Done, OpError> {
     Ok(Done::new(if changed { format!("{name} is resumed") } else { format!("{name} was not paused") }))
 }
 
-/// Ends a connection: tells Jobber, and then forgets the tokens. Where Jobber cannot be told nothing changes.
+/// Disconnects at Jobber, then deletes the tokens. If Jobber cannot be reached, nothing changes.
 pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> {
     let account = find_account(context, name).await?;
     if let Connection::Disconnected { .. } = account.connection {
@@ -215,14 +210,15 @@ pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> 
     }
     let told = match account.connection {
         Connection::Connected => {
-            // Nobody knows whether they end with the authorisation. If they cannot be ended, they name an account that is gone.
+            // It is unknown whether they end with the authorisation. If they cannot be deleted, they refer to
+            // an account that is gone.
             let _ended = events::off(context, &account, account.endpoints.clone()).await;
             context.session.run(&account.id, &DisconnectApp).await.map(|_| ())
         }
         _ => Ok(()),
     };
     match told {
-        // Jobber does not let us in any more: that is what was wanted.
+        // Jobber already refuses our tokens, so the goal is reached.
         Ok(()) | Err(SessionError::NeedsAuthorization(_)) => {}
         Err(SessionError::Store(error)) => return Err(error.into()),
         Err(error) => {
@@ -244,7 +240,7 @@ pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> 
     )))
 }
 
-/// Forgets an account whose connection is over, and everything decided for it. Without `write` it only counts.
+/// Deletes a disconnected account and all its decisions. Without `write` it only counts.
 pub async fn remove(context: &Context, name: &str, write: bool) -> Result<Done, OpError> {
     let account = find_account(context, name).await?;
     if account.connection.is_connected() {

@@ -1,4 +1,4 @@
-//! A copy of the whole store.
+//! Export of the whole store.
 
 use tokio::sync::mpsc;
 
@@ -6,7 +6,7 @@ use super::{OpError, Told};
 use crate::context::Context;
 use crate::store::Copied;
 
-/// Tells a copy of the store, part by part, and waits for whoever listens.
+/// Sends an export part by part, at the speed of the reader.
 pub async fn export(context: &Context, tell: &mpsc::Sender<Told>) -> Result<Copied, OpError> {
     let export = context.store.export(context.clock.now()).await?;
     let copied = export.contents().clone();

@@ -1,4 +1,4 @@
-//! Is everything in order? Checks, one after the other, each with its remedy. What depends on a failed one is skipped.
+//! `doctor`: checks in order, each with a remedy. Checks that depend on a failed one are skipped.
 
 use std::collections::BTreeMap;
 
@@ -22,33 +22,33 @@ use crate::outbound::secret::WebhookSecret;
 use crate::outbound::sender::Attempted;
 use crate::store::StoreError;
 
-/// Our clock may be so far from Jobber's: work is compared with both.
+/// Allowed difference between our clock and Jobber's, because instants of both are compared.
 const SKEW: SignedDuration = SignedDuration::from_mins(2);
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// What was looked at.
+    /// What was checked.
     pub name: String,
-    /// How it stands.
+    /// The result.
     pub state: CheckState,
-    /// What was seen.
+    /// What was found.
     pub detail: String,
     /// What to do, if anything.
     pub remedy: Option<String>,
 }
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckState {
     /// In order.
     Fine,
-    /// In order as far as can be known from here.
+    /// In order as far as this machine can see.
     Unsure,
     /// Something must be done.
     Failed,
-    /// Not looked at: it depends on what failed.
+    /// Not checked, because it depends on a failed check.
     Skipped,
 }
 
@@ -62,17 +62,17 @@ impl Check {
         Self { name: name.into(), state, detail: detail.into(), remedy }
     }
 
-    /// In order.
+    /// A check that is in order.
     pub fn fine(name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(name, CheckState::Fine, detail, None)
     }
 
-    /// Something must be done.
+    /// A check that failed.
     pub fn failed(name: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(name, CheckState::Failed, detail, Some(remedy.into()))
     }
 
-    /// Not looked at, for want of `what`.
+    /// A check that was skipped because `what` is missing.
     pub fn skipped(name: impl Into<String>, what: &str) -> Self {
         Self::new(name, CheckState::Skipped, format!("skipped, because this check failed: {what}"), None)
     }
@@ -82,7 +82,7 @@ impl Check {
     }
 }
 
-/// Everything, in order. Nothing is changed; a token that is due is refreshed.
+/// All checks in order. Changes nothing, except that an expired token is refreshed.
 pub async fn doctor(context: &Context) -> Result<Vec<Check>, OpError> {
     let now = context.clock.now();
     let mut checks = vec![store(context, now).await];
@@ -162,7 +162,7 @@ async fn jobber(context: &Context, now: Timestamp) -> Vec<Check> {
 async fn app(context: &Context) -> Result<Check, StoreError> {
     let name = "client id and secret";
     Ok(match context.session.try_app().await {
-        // A refresh token that nobody gave out is refused; the app that brought it was not.
+        // Jobber refuses the invalid refresh token but accepts the app.
         Err(TokenError::NeedsAuthorization(_)) | Ok(()) => Check::fine(name, "Jobber accepts them"),
         Err(TokenError::Store(error)) => return Err(error),
         Err(TokenError::AppRefused { detail }) => Check::failed(
@@ -266,9 +266,9 @@ async fn accounts(context: &Context, known: &[Account]) -> Result<Vec<Check>, St
     Ok(checks)
 }
 
-/// Each receiver once. It gets a signed ping, which asks nobody.
+/// Checks each receiver once with a signed ping, which asks nobody.
 async fn receivers(context: &Context, known: &[Account], now: Timestamp) -> Result<Vec<Check>, StoreError> {
-    // By address and secret: an account can have its own of each.
+    // By address and secret, because an account can have its own of each.
     let mut receivers: BTreeMap<_, (Receiver, Vec<&str>)> = BTreeMap::new();
     let default = context.settings.default_receiver();
     receivers.insert((default.id(), None), (default, vec![]));
@@ -283,7 +283,7 @@ async fn receivers(context: &Context, known: &[Account], now: Timestamp) -> Resu
                     .push(&account.name);
             }
             Err(ReceiverError::Store(error)) => return Err(error),
-            // Its sweeps fail, and that was told.
+            // Its sweeps fail, and that is reported already.
             Err(ReceiverError::Settings(_)) => {}
         }
     }
@@ -342,7 +342,7 @@ async fn queue(context: &Context) -> Result<Check, StoreError> {
     })
 }
 
-/// Tries a receiver: a wrong signature, then a marked sample, twice under one id.
+/// Tests a receiver: first a wrong signature, then a marked sample twice under one id.
 pub async fn test_event(context: &Context, account: Option<String>) -> Result<Vec<Check>, OpError> {
     let now = context.clock.now();
     let account = named(context, account).await?;
@@ -365,7 +365,7 @@ pub async fn test_event(context: &Context, account: Option<String>) -> Result<Ve
     let id = |what: &str| {
         MessageId::new(format!("test_{}", digest::short(&[what, &now.to_string(), receiver.url.as_str()])))
     };
-    // A secret that the receiver cannot know.
+    // A secret that the receiver does not know.
     let stranger = WebhookSecret::of(&random().map_err(|error| OpError::Failed(error.to_string()))?);
     let (forged, sample) = (id("forged"), id("sample"));
     let wrong = context.sender.post(&receiver.url, &stranger, &forged, &body, now).await;

@@ -1,4 +1,4 @@
-//! Jobber's webhooks: having Jobber send them, or not any more, and whether they come.
+//! Jobber's webhooks: switch them on and off, and show whether events arrive.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,21 @@ use crate::domain::model::{Account, AccountId, EncodedId};
 use crate::domain::webhook_event::Topic;
 use crate::jobber::operations::{Subscribe, Unsubscribe};
 
-/// How an account hears of changes.
+/// The webhooks of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsOf {
     /// Jobber's id of the account.
     pub id: AccountId,
-    /// Its name.
+    /// The account's name.
     pub name: String,
-    /// What Jobber was asked to send.
+    /// The topics that Jobber was asked to send.
     pub topics: Vec<String>,
-    /// The last event that came, also of what the app's own page in Jobber has it send.
+    /// When the last event arrived, including those set up on the app's page in Jobber.
     pub last: Option<Timestamp>,
-    /// What went wrong just now.
+    /// The error of this call.
     pub error: Option<String>,
 }
 
-/// What is to be done about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     On,
@@ -35,17 +34,17 @@ enum Turn {
     AsTheyAre,
 }
 
-/// Has Jobber send the events that an account has use for; without `account`, for every account.
+/// Creates the webhooks that an account needs. Without `account`, those of every account.
 pub async fn enable(context: &Context, account: Option<String>) -> Result<Vec<EventsOf>, OpError> {
     turn(context, account, Turn::On).await
 }
 
-/// Has Jobber send no more of them.
+/// Deletes the webhooks again.
 pub async fn disable(context: &Context, account: Option<String>) -> Result<Vec<EventsOf>, OpError> {
     turn(context, account, Turn::Off).await
 }
 
-/// What Jobber sends for each account, and when the last event came.
+/// The webhooks of each account, and the time of its last event.
 pub async fn status(context: &Context) -> Result<Vec<EventsOf>, OpError> {
     turn(context, None, Turn::AsTheyAre).await
 }
@@ -66,7 +65,7 @@ async fn turn(context: &Context, account: Option<String>, turn: Turn) -> Result<
     let mut rows = Vec::new();
     for account in accounts {
         let done = match turn {
-            // Who rests or is not connected is left as it is.
+            // Paused or disconnected accounts are left unchanged.
             _ if !account.is_active() => Ok(vec![]),
             Turn::AsTheyAre => Ok(vec![]),
             Turn::On => on(context, &account, now).await,
@@ -85,8 +84,8 @@ async fn turn(context: &Context, account: Option<String>, turn: Turn) -> Result<
     Ok(rows)
 }
 
-/// Every topic that the account has use for, and no other. Each endpoint's id is stored as soon as it is known: Jobber
-/// cannot list them. A topic that Jobber refuses keeps none of the others; what was refused is returned.
+/// Creates exactly the needed webhooks. Each endpoint's id is stored at once, because Jobber cannot list
+/// them. A refused topic does not stop the others. Returns the refused topics.
 async fn on(context: &Context, account: &Account, now: Timestamp) -> Result<Vec<String>, SessionError> {
     let wanted = Topic::of(account.trigger);
     let is_wanted = |name: &str| wanted.iter().any(|topic| topic.as_str() == name);
@@ -106,19 +105,19 @@ async fn on(context: &Context, account: &Account, now: Timestamp) -> Result<Vec<
                 };
                 context.store.note_endpoints(&account.id, note).await?;
             }
-            // Jobber may send it already, and the endpoint's id was lost with its answer.
+            // Jobber may send the topic already, if an earlier answer with the endpoint's id was lost.
             Err(error @ SessionError::Failed { trouble: Trouble::Answer | Trouble::Refused(_), .. }) => {
                 refused.push(format!("{name}: {error}; Jobber may send it already"));
             }
             Err(error) => return Err(error),
         }
     }
-    // From here on their absence tells something.
+    // From here on missing events are a sign of trouble.
     context.store.note_webhook(&account.id, now).await?;
     Ok(refused)
 }
 
-/// One at a time: what Jobber does not know any more is gone already, and keeps no other one.
+/// Deletes endpoints one by one, so that one unknown to Jobber does not stop the others.
 pub(super) async fn off(
     context: &Context,
     account: &Account,

@@ -1,4 +1,4 @@
-//! Why somebody was or was not asked: decisions, found by whatever people call them.
+//! Explains why a customer was or was not asked: finds decisions by any name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,27 +12,24 @@ use crate::clock::minus;
 use crate::context::Context;
 use crate::domain::model::{Account, AccountId, Decision, EncodedId, Outcome, Subject};
 
-/// Works that one question reads fresh.
+/// Maximum works that one call reads fresh.
 const RENDERED_AT_MOST: usize = 20;
 
-/// A decision, and whose.
+/// A decision with its account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
-    /// Jobber's id of the account.
     pub account: AccountId,
-    /// Its name.
     pub account_name: String,
-    /// When it was finished, in the contractor's own time.
+    /// When the work was finished, in the account's time zone.
     pub finished_local: String,
-    /// The sentence as it would read now, or why there is none; only where it was asked for.
+    /// With `render`: the sentence as it would read now, or why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would_say: Option<String>,
-    /// The decision.
     #[serde(flatten)]
     pub decision: Decision,
 }
 
-/// The decisions that fit `what`, the newest work first; with `render` and the sentence as it would read now.
+/// The decisions that match `what`, newest work first. With `render` also the sentence as it would read now.
 pub async fn explain(context: &Context, what: &str, render: bool) -> Result<Vec<Explained>, OpError> {
     let mut explained = find(context, what).await?;
     if render {
@@ -69,7 +66,7 @@ fn explained_of(context: &Context, account: &Account, decision: Decision) -> Exp
     }
 }
 
-/// Every decision of one account or of all that was made within `within`, the oldest first.
+/// All decisions within `within`, of one account or of all, oldest first.
 pub async fn audit(
     context: &Context,
     account: Option<String>,
@@ -94,12 +91,13 @@ pub async fn audit(
     Ok(rows)
 }
 
-/// Every decision that `what` names, the newest work first.
+/// All decisions that match `what`, newest work first.
 pub(super) async fn find(context: &Context, what: &str) -> Result<Vec<Explained>, OpError> {
     let wanted = Arc::new(Wanted::new(what));
     let mut explained = Vec::new();
     for account in context.store.accounts().await? {
-        // A sweep knows clients by id only: once one decision names the client, all of that client's are meant.
+        // A sweep knows only a client's id. If one decision has the client's name, all decisions of that
+        // client match.
         let person = Arc::clone(&wanted);
         let note = move |clients: &mut BTreeSet<EncodedId>, decision: Decision| {
             if person.is_person(&decision.subject) {
@@ -121,7 +119,7 @@ pub(super) async fn find(context: &Context, what: &str) -> Result<Vec<Explained>
     Ok(explained)
 }
 
-/// What `explain` was asked about.
+/// The search text of `explain`.
 struct Wanted {
     text: String,
     digits: String,
@@ -136,7 +134,7 @@ impl Wanted {
         Self { text, digits, number }
     }
 
-    /// Whether the customer is meant: by id, name, phone or e-mail.
+    /// Whether the customer matches by id, name, phone or e-mail.
     fn is_person(&self, subject: &Subject) -> bool {
         let is = |known: Option<&str>| known.is_some_and(|known| known.to_lowercase() == self.text);
         let name = subject.client_name.as_ref().map(|name| name.to_lowercase());

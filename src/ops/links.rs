@@ -1,4 +1,4 @@
-//! One-time links: made, listed, revoked.
+//! One-time links: create, list, revoke.
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
@@ -10,18 +10,15 @@ use crate::context::Context;
 use crate::domain::model::{Link, LinkId, Trigger};
 use crate::store::LinkRefusal;
 
-/// A new link. The address is shown this once.
+/// A new link. Its address is shown only once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewLinkReply {
-    /// Its short name.
     pub id: LinkId,
-    /// What to send to the contractor.
     pub url: String,
-    /// Until when it can be used.
     pub expires_at: Timestamp,
 }
 
-/// Makes a link for `label`. With `account`, an id or a name, it mends that account and refuses any other.
+/// Creates a link for `label`. With `account` (id or name) it reconnects that account and refuses any other.
 pub async fn create(
     context: &Context,
     label: String,
@@ -30,7 +27,7 @@ pub async fn create(
     lives: SignedDuration,
 ) -> Result<NewLinkReply, OpError> {
     let account = named(context, account).await?;
-    // A link that mends an account proposes what the account has.
+    // A link for a reconnect proposes the account's current trigger.
     let present = account.as_ref().map(|account| account.trigger);
     let new = NewLink {
         label,
@@ -42,12 +39,10 @@ pub async fn create(
     Ok(NewLinkReply { id: link.id, url: url.expose_secret().to_owned(), expires_at: link.expires_at })
 }
 
-/// Every link, the newest first.
 pub async fn list(context: &Context) -> Result<Vec<Link>, OpError> {
     Ok(context.store.links().await?)
 }
 
-/// Takes a link back that was not used yet.
 pub async fn revoke(context: &Context, id: &LinkId) -> Result<Done, OpError> {
     match context.store.revoke_link(id, context.clock.now()).await? {
         Ok(link) => Ok(Done::new(format!("link {} for {} is revoked", link.id, link.label))),

@@ -1,4 +1,4 @@
-//! One sweep, as `--once` runs it: everything that the daemon's loops do, once, with a report.
+//! `--once`: one run of everything that the daemon's loops do, with a report.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::workers::poller::{SweepOutcome, Swept};
 use crate::workers::pool::{Effect, Progress};
 use crate::workers::recheck::{AskOutcome, Considered};
 
-/// One sweep over all accounts, or over `only` one: poll, decide what is due, deliver what is due, report.
+/// One run over all accounts or over `only` one: poll, recheck, deliver, report.
 pub async fn once(
     context: &Context,
     only: Option<&AccountId>,
@@ -20,7 +20,7 @@ pub async fn once(
     progress: &Progress,
 ) -> Result<OnceReport, StoreError> {
     let swept = context.poller.poll_once(accounts(context, only).await?, effect, progress).await?;
-    // Read again: a sweep can find that a connection is lost.
+    // Read again, because a sweep can find that a connection is lost.
     let accounts = accounts(context, only).await?;
     let considered = match effect {
         Effect::Apply => context.rechecker.recheck_once(only).await?,
@@ -33,7 +33,7 @@ pub async fn once(
     report(context, &accounts, &swept, &considered, delivered).await
 }
 
-/// Attempts everything that is due; how much was delivered.
+/// Delivers everything that is due. Returns the number of delivered asks.
 async fn deliver(context: &Context, only: Option<&AccountId>) -> Result<usize, StoreError> {
     let mut delivered = 0;
     loop {
@@ -52,7 +52,7 @@ async fn accounts(context: &Context, only: Option<&AccountId>) -> Result<Vec<Acc
     }
 }
 
-/// Considers what is due, and what the sweep found that would be, without a trace.
+/// Rechecks due candidates, and those that the sweep would create, without storing anything.
 async fn rehearse(
     context: &Context,
     accounts: &[Account],
@@ -149,27 +149,25 @@ async fn report(
     Ok(report)
 }
 
-/// What one sweep did.
+/// The report of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnceReport {
-    /// One row for each account.
+    /// One row per account.
     pub accounts: Vec<AccountReport>,
-    /// Asks that a receiver took during this sweep.
+    /// Asks accepted by a receiver in this run.
     pub delivered: usize,
-    /// Asks that wait for another attempt after it.
+    /// Asks that wait for another attempt.
     pub retrying: usize,
-    /// Dead letters after it.
+    /// Dead letters.
     pub dead: usize,
-    /// What could not be done.
+    /// What failed.
     pub errors: Vec<ErrorReport>,
 }
 
-/// What one sweep did for one account.
+/// The report for one account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountReport {
-    /// Jobber's id of it.
     pub id: AccountId,
-    /// Its name in Jobber.
     pub name: String,
     /// `connected`, `paused`, `needs_authorization` or `disconnected`.
     pub state: String,
@@ -177,21 +175,18 @@ pub struct AccountReport {
     pub polled: bool,
     /// New candidates.
     pub candidates: usize,
-    /// Asks made; in a dry run, those that would be made.
+    /// Asks made. In a dry run, those that would be made.
     pub asked: usize,
-    /// Works found not to be asked about.
+    /// Works that are not asked about.
     pub skipped: usize,
-    /// Candidates that wait longer.
+    /// Candidates that were postponed.
     pub deferred: usize,
 }
 
-/// What could not be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReport {
-    /// For which account.
     pub account: AccountId,
-    /// What happened.
     pub error: String,
-    /// Whether it needs a human; otherwise it heals itself.
+    /// Whether it needs the operator. Otherwise it heals itself.
     pub needs_operator: bool,
 }

@@ -1,4 +1,4 @@
-//! People: who is never asked, and who was asked before by another tool.
+//! People: suppressions, and asks by another tool.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::domain::import::AskedBefore;
 use crate::domain::model::{AccountId, ContactKey, Suppression};
 
-/// Puts somebody on the list of those who are never asked, by `account` or, without one, by any.
+/// Suppresses a person for `account`, or without one for all accounts.
 pub async fn suppress(
     context: &Context,
     what: String,
@@ -23,7 +23,6 @@ pub async fn suppress(
     )))
 }
 
-/// Takes somebody off that list.
 pub async fn unsuppress(context: &Context, what: &str, account: Option<String>) -> Result<Done, OpError> {
     let account = named(context, account).await?.map(|account| account.id);
     if context.store.unsuppress(&contact(what)?, account.as_ref()).await? {
@@ -35,7 +34,6 @@ pub async fn unsuppress(context: &Context, what: &str, account: Option<String>) 
     }
 }
 
-/// That list.
 pub async fn suppressions(context: &Context) -> Result<Vec<Suppression>, OpError> {
     Ok(context.store.suppressions().await?)
 }
@@ -48,8 +46,8 @@ fn contact(what: &str) -> Result<ContactKey, OpError> {
     })
 }
 
-/// Notes people whom another tool has asked. `otherwise` is the account of rows that name none. Without `write` it only
-/// sees whether it could be done.
+/// Stores people whom another tool has asked. `otherwise` is the account of rows without one. Without `write`
+/// it only checks the rows.
 pub async fn import(
     context: &Context,
     asked: Vec<AskedBefore>,
@@ -75,7 +73,7 @@ pub async fn import(
     Ok(Done::new(format!("{count} rows")))
 }
 
-/// A row that says nothing of its account.
+/// The error for a row without an account.
 pub(super) fn no_account(line: u64) -> OpError {
     OpError::Refused(format!("line {line}: no account; add a column account, or --account"))
 }

@@ -1,7 +1,7 @@
-//! The verbs on the wire: what crosses the control socket, and which function carries it out.
+//! The verbs on the control socket, and the function behind each.
 //!
-//! A request is one JSON object: `verb` names it, the other fields are its own. Each verb is a type, so whoever asks knows
-//! the type of the reply. A new verb is one entry of the table below.
+//! A request is one JSON object: `verb` is its name, the other fields are its arguments. Each verb is a type,
+//! so the caller knows the type of the reply. A new verb is one entry in the table below.
 
 use std::collections::BTreeMap;
 
@@ -33,21 +33,21 @@ use crate::workers::pool::Effect;
 /// An [`OpError`] on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// What kind of error it was.
+    /// The kind of error.
     pub kind: RefusalKind,
-    /// Its sentence.
+    /// The error's message.
     pub message: String,
 }
 
-/// What kind of error it was.
+/// The kind of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalKind {
-    /// The request was at fault.
+    /// The request is wrong.
     Refused,
-    /// What it names is not there.
+    /// The named thing does not exist.
     NotFound,
-    /// The program, its store or something outside was at fault.
+    /// The program, its store or something outside failed.
     Failed,
 }
 
@@ -66,30 +66,30 @@ impl From<OpError> for Refusal {
     }
 }
 
-/// Where a verb is carried out.
+/// The environment in which a verb runs.
 #[derive(Debug)]
 pub struct Scene<'c> {
-    /// The parts.
+    /// The program's parts.
     pub context: &'c Context,
-    /// Whether a daemon does it.
+    /// Whether a daemon runs it.
     pub is_daemon: bool,
-    /// Hears what is told before the reply. Parts of an export wait for it; progress does not.
+    /// Receives messages before the reply. Parts of an export wait for the receiver, progress does not.
     pub tell: mpsc::Sender<Told>,
 }
 
-/// Something that an operator can ask for.
+/// A command of the operator.
 pub trait Verb: Serialize + DeserializeOwned + Clone + Send + Sync {
-    /// Its name on the wire.
+    /// The name on the wire.
     const NAME: &'static str;
 
-    /// What comes back.
+    /// The type of the reply.
     type Reply: Serialize + DeserializeOwned + Send;
 
-    /// Carries it out.
+    /// Runs the verb.
     fn run(self, scene: Scene<'_>) -> impl Future<Output = Result<Self::Reply, OpError>> + Send;
 }
 
-/// A verb as a line of JSON.
+/// Encodes a verb as a line of JSON.
 pub fn request<V: Verb>(verb: &V) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct Named<'v, V> {
@@ -138,7 +138,7 @@ macro_rules! verbs {
             }
         )+
 
-        /// Carries out whatever verb a line of JSON names.
+        /// Runs the verb in a line of JSON.
         pub async fn answer(request: &str, scene: Scene<'_>) -> Result<Value, Refusal> {
             let Some(name) = name_of(request) else { return Err(unknown()) };
             match name.as_str() {
@@ -147,7 +147,8 @@ macro_rules! verbs {
             }
         }
 
-        /// Whether a line of JSON is a verb with all its fields; what is, reads back.
+        /// Whether a line of JSON is a verb with all its fields. If so, it must encode and decode to the
+        /// same.
         #[cfg(feature = "fuzzing")]
         pub(crate) fn fuzzed(request: &str) -> bool {
             match name_of(request).as_deref() {
@@ -172,50 +173,50 @@ fn name_of(request: &str) -> Option<String> {
 }
 
 verbs! {
-    /// One sweep.
+    /// Runs one sweep.
     "once": Once {
-        /// Id or name; all when absent.
+        /// Id or name. If absent, all accounts.
         account: Option<String>,
-        /// Without a trace.
+        /// Whether nothing is stored or sent.
         dry_run: bool,
     } -> OnceReport = |scene| {
         let only = named(scene.context, account).await?.map(|account| account.id);
         let effect = if dry_run { Effect::DryRun } else { Effect::Apply };
         let tell = scene.tell;
         let progress = move |done, of| {
-            // Whoever is slow to read misses a number.
+            // A slow reader misses some progress.
             let _heard = tell.try_send(Told::Progress { done, of });
         };
         Ok(once(scene.context, only.as_ref(), effect, &progress).await?)
     };
 
-    /// A new link.
+    /// Creates a link.
     "link_create": LinkCreate {
-        /// Whom it is for.
+        /// The operator's name for the account.
         name: String,
-        /// The trigger the page proposes; the configured one when absent.
+        /// The trigger that the page proposes. If absent, the configured one.
         trigger: Option<Trigger>,
-        /// Id or name of the account it is to mend.
+        /// Id or name of the account to reconnect.
         account: Option<String>,
-        /// How long it can be used.
+        /// How long it is valid, in seconds.
         expires_seconds: i64,
     } -> NewLinkReply = |scene| {
         links::create(scene.context, name, trigger, account, SignedDuration::from_secs(expires_seconds)).await
     };
 
-    /// Every link.
+    /// Lists all links.
     "link_list": LinkList {} -> Vec<Link> = |scene| links::list(scene.context).await;
 
-    /// Takes a link back.
+    /// Revokes a link.
     "link_revoke": LinkRevoke {
-        /// Its short name.
+        /// The link's short name.
         id: LinkId,
     } -> Done = |scene| links::revoke(scene.context, &id).await;
 
-    /// Every account.
+    /// Lists all accounts.
     "account_list": AccountList {} -> Vec<Account> = |scene| accounts::list(scene.context).await;
 
-    /// One account, and what it does otherwise than the others.
+    /// Shows one account with its settings.
     "account_show": AccountShow {
         /// Id or name.
         account: String,
@@ -225,13 +226,13 @@ verbs! {
     "account_set": AccountSet {
         /// Id or name.
         account: String,
-        /// By key, as below `review`.
+        /// Values by key, as below `review`.
         set: BTreeMap<String, Value>,
-        /// Keys that go back to what `[review]` says.
+        /// Keys that go back to `[review]`.
         unset: Vec<String>,
         /// A template of the body.
         body: Option<String>,
-        /// The secret that signs for its receiver.
+        /// The secret that signs for the account's own receiver.
         secret: Option<Handed>,
     } -> AccountShown = |scene| {
         accounts::set(scene.context, &account, AccountChange { set, unset, body, secret }).await
@@ -249,28 +250,28 @@ verbs! {
         account: String,
     } -> Done = |scene| accounts::resume(scene.context, &account).await;
 
-    /// Ends a connection, here and in Jobber.
+    /// Disconnects an account, here and at Jobber.
     "account_disconnect": AccountDisconnect {
         /// Id or name.
         account: String,
     } -> Done = |scene| accounts::disconnect(scene.context, &account).await;
 
-    /// Forgets an account whose connection is over.
+    /// Deletes a disconnected account.
     "account_remove": AccountRemove {
         /// Id or name.
         account: String,
-        /// Whether to do it, or only to count.
+        /// Whether to delete it or only to count.
         write: bool,
     } -> Done = |scene| accounts::remove(scene.context, &account, write).await;
 
-    /// Is everything in order?
+    /// Checks everything.
     "doctor": Doctor {} -> Vec<Check> = |scene| doctor::doctor(scene.context).await;
 
-    /// Has Jobber send events, or no more.
+    /// Switches Jobber's webhooks on or off.
     "events_turn": EventsTurn {
-        /// Id or name of the only account.
+        /// Id or name. If absent, all accounts.
         account: Option<String>,
-        /// Whether to send them.
+        /// Whether to switch them on.
         on: bool,
     } -> Vec<EventsOf> = |scene| {
         if on {
@@ -280,34 +281,34 @@ verbs! {
         }
     };
 
-    /// Which events Jobber sends, and whether they come.
+    /// Shows the webhooks and whether events arrive.
     "events_status": EventsStatus {} -> Vec<EventsOf> = |scene| events::status(scene.context).await;
 
-    /// A marked sample to a receiver.
+    /// Sends a marked sample to a receiver.
     "test_event": TestEvent {
-        /// Id or name of the account whose receiver it is; the configured one when absent.
+        /// Id or name of the account with the receiver. If absent, the configured one.
         account: Option<String>,
     } -> Vec<Check> = |scene| doctor::test_event(scene.context, account).await;
 
     /// Makes dead letters due again.
     "replay": Replay {
-        /// Id or name of the only account.
+        /// Id or name. If absent, all accounts.
         account: Option<String>,
-        /// Those given up within this time.
+        /// Only those given up within this many seconds.
         since_seconds: i64,
-        /// Whether to do it, or only to count.
+        /// Whether to do it or only to count.
         write: bool,
     } -> Done = |scene| {
         queue::replay(scene.context, account, SignedDuration::from_secs(since_seconds), write).await
     };
 
-    /// A copy of the store.
+    /// Exports the store.
     "export": Export {} -> Copied = |scene| backup::export(scene.context, &scene.tell).await;
 
-    /// How everything stands.
+    /// Shows the state of all accounts.
     "status": Status {} -> StatusReport = |scene| status::status(scene.context, scene.is_daemon).await;
 
-    /// Why somebody was or was not asked.
+    /// Explains why a customer was or was not asked.
     "explain": Explain {
         /// A client, job, invoice, phone, e-mail or ask.
         what: String,
@@ -315,65 +316,65 @@ verbs! {
         render: bool,
     } -> Vec<Explained> = |scene| explain::explain(scene.context, &what, render).await;
 
-    /// Every decision, for a customer's complaint.
+    /// Lists all decisions, for example for a customer's complaint.
     "audit": Audit {
-        /// Id or name of the only account.
+        /// Id or name. If absent, all accounts.
         account: Option<String>,
-        /// How far back.
+        /// How far back, in seconds.
         since_seconds: i64,
     } -> Vec<Explained> = |scene| {
         explain::audit(scene.context, account, SignedDuration::from_secs(since_seconds)).await
     };
 
-    /// Puts somebody on the list of those who are never asked.
+    /// Suppresses a person.
     "suppress_add": SuppressAdd {
         /// A phone, an e-mail, or the id of a client.
         what: String,
-        /// Id or name of the only account that is not to ask; none is when absent.
+        /// Id or name of the only account that may not ask. If absent, no account may.
         account: Option<String>,
-        /// Why.
+        /// The operator's reason.
         note: Option<String>,
     } -> Done = |scene| people::suppress(scene.context, what, account, note).await;
 
-    /// Takes somebody off that list.
+    /// Ends a suppression.
     "suppress_remove": SuppressRemove {
-        /// As it was put on.
+        /// As it was added.
         what: String,
-        /// As it was put on.
+        /// As it was added.
         account: Option<String>,
     } -> Done = |scene| people::unsuppress(scene.context, &what, account).await;
 
-    /// That list.
+    /// Lists all suppressions.
     "suppress_list": SuppressList {} -> Vec<Suppression> = |scene| people::suppressions(scene.context).await;
 
-    /// Notes people whom another tool has asked.
+    /// Stores people whom another tool has asked.
     "import": Import {
-        /// Who.
+        /// The people.
         asked: Vec<AskedBefore>,
-        /// Id or name of the account of rows that name none.
+        /// Id or name of the account for rows without one.
         account: Option<String>,
-        /// Whether to write it down, or only to see whether it could be.
+        /// Whether to store them or only to check them.
         write: bool,
     } -> Done = |scene| people::import(scene.context, asked, account, write).await;
 
-    /// What would have been sent, beside what an old automation sent.
+    /// Compares shadow decisions with what an old automation sent.
     "shadow_report": ShadowCompare {
-        /// What it sent.
+        /// What the old automation sent.
         theirs: Vec<AskedBefore>,
-        /// Id or name of the account of rows that name none.
+        /// Id or name of the account for rows without one.
         account: Option<String>,
     } -> ShadowReport = |scene| shadow::report(scene.context, theirs, account).await;
 
-    /// Candidates, asks on their way, dead letters.
+    /// Lists candidates, queued asks and dead letters.
     "queue_list": QueueList {} -> Vec<QueueRow> = |scene| queue::list(scene.context).await;
 
-    /// Has work asked about that was found too old.
+    /// Allows an ask about work that was too old.
     "queue_release": QueueRelease {
-        /// A client, job, invoice, phone or e-mail that fits one such work.
+        /// A client, job, invoice, phone or e-mail that matches exactly one such work.
         what: String,
     } -> Done = |scene| queue::release(scene.context, &what).await;
 
-    /// One ask, with its body.
+    /// Shows one ask with its body.
     "queue_show": QueueShow {
         /// The ask.
         id: MessageId,
@@ -385,7 +386,7 @@ verbs! {
         id: MessageId,
     } -> Done = |scene| queue::retry(scene.context, &id).await;
 
-    /// Gives an ask up.
+    /// Drops an ask.
     "queue_drop": QueueDrop {
         /// The ask.
         id: MessageId,

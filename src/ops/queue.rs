@@ -1,4 +1,4 @@
-//! What waits: candidates, asks on their way, dead letters.
+//! The queue: candidates, queued asks, dead letters.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -15,39 +15,39 @@ use crate::domain::model::{
 use crate::store::QueueRefusal;
 use crate::text_table::counted;
 
-/// Something that is waiting.
+/// A row of the queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum QueueRow {
-    /// Finished work that waits for its moment.
+    /// Finished work that waits until it is due.
     Candidate {
-        /// Whose.
+        /// The account.
         account: AccountId,
         /// The work.
         work: WorkRef,
-        /// What it fired.
+        /// The trigger that applied.
         trigger: Trigger,
-        /// When it is decided about.
+        /// When it is decided.
         due_at: Timestamp,
-        /// What is known of it.
+        /// What is known about the work.
         subject: Subject,
     },
-    /// An ask on its way, or a dead letter.
+    /// A queued message or a dead letter.
     Ask {
-        /// Its id.
+        /// The message's id.
         id: MessageId,
-        /// Whose.
+        /// The account.
         account: AccountId,
-        /// Which kind of message it is: a change goes the way of an ask.
+        /// The kind of message. Changes are listed too.
         message: MessageKind,
         /// The work.
         work: WorkRef,
         /// Attempts so far.
         attempts: u32,
-        /// Where it stands.
+        /// The state of the delivery.
         #[serde(flatten)]
         state: EntryState,
-        /// What the last attempt brought.
+        /// The error of the last attempt.
         last_error: Option<String>,
     },
 }
@@ -61,7 +61,7 @@ impl From<QueueRefusal> for OpError {
     }
 }
 
-/// Everything that waits, the first due first, then everything in the outbox.
+/// All candidates, the first due first, then the whole outbox.
 pub async fn list(context: &Context) -> Result<Vec<QueueRow>, OpError> {
     let mut rows = Vec::new();
     for (account, candidate) in context.store.candidates().await? {
@@ -77,19 +77,18 @@ pub async fn list(context: &Context) -> Result<Vec<QueueRow>, OpError> {
     Ok(context.store.fold_entries(rows, add).await?)
 }
 
-/// One ask, with its body.
+/// One ask with its body.
 pub async fn show(context: &Context, id: MessageId) -> Result<OutboxEntry, OpError> {
     context.store.entry(&id).await?.ok_or_else(|| QueueRefusal::NoSuchMessage(id).into())
 }
 
-/// Makes an ask due now, and resumes its receiver where that had said that it is gone.
+/// Makes an ask due now, and resumes its receiver if that was gone.
 pub async fn retry(context: &Context, id: &MessageId) -> Result<Done, OpError> {
     make_due(context, id).await?;
     context.bells.delivery.notify_one();
     Ok(Done::new(format!("ask {id} is due now")))
 }
 
-/// Gives an ask up.
 pub async fn drop_ask(context: &Context, id: &MessageId) -> Result<Done, OpError> {
     context.store.drop_entry(id, context.clock.now()).await??;
     Ok(Done::new(format!("ask {id} is dropped; its customer is not asked again")))
@@ -103,7 +102,7 @@ async fn make_due(context: &Context, id: &MessageId) -> Result<(), OpError> {
         Some(account) => match context.settings.receiver_for(&account, entry.payload.kind()).await {
             Ok(receiver) => receiver.map(|receiver| receiver.id()),
             Err(ReceiverError::Store(error)) => return Err(error.into()),
-            // It is due again, and leaves when the settings are mended.
+            // It is due again, and is sent when the settings are corrected.
             Err(ReceiverError::Settings(_)) => None,
         },
         None => None,
@@ -111,8 +110,8 @@ async fn make_due(context: &Context, id: &MessageId) -> Result<(), OpError> {
     Ok(context.store.retry_entry(id, receiver, context.clock.now()).await??)
 }
 
-/// Makes every dead letter due that was given up within `within`: the same bytes under the same ids. Without `write` it
-/// only counts them.
+/// Makes every dead letter from within `within` due, with the same bytes and ids. Without `write` it only
+/// counts.
 pub async fn replay(
     context: &Context,
     account: Option<String>,
@@ -137,7 +136,7 @@ pub async fn replay(
         match make_due(context, &id).await {
             Ok(()) => due += 1,
             Err(error @ OpError::Store(_)) => return Err(error),
-            // Dropped or retried meanwhile is as good.
+            // It was dropped or retried meanwhile, which is fine.
             Err(_) => {}
         }
     }
@@ -145,7 +144,7 @@ pub async fn replay(
     Ok(Done::new(format!("{} will be sent again now, under the old ids", counted(due, "dead letter"))))
 }
 
-/// Has the one work that fits `what` asked about although it was found too old.
+/// Allows an ask about the one work that matches `what` although it is too old.
 pub async fn release(context: &Context, what: &str) -> Result<Done, OpError> {
     let mut stale = find(context, what).await?;
     stale.retain(|row| matches!(row.decision.outcome, Outcome::Skipped { reason: SkipReason::TooOld }));

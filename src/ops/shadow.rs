@@ -1,4 +1,4 @@
-//! What would have been sent, beside what the old automation sent.
+//! Compares shadow decisions with what an old automation sent.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use crate::domain::import::AskedBefore;
 use crate::domain::model::{Account, AccountId};
 use crate::domain::shadow::{ShadowReport, compare};
 
-/// The difference between what would have been sent and `theirs`. `otherwise` is the account of rows that name none.
+/// The difference between our shadow asks and `theirs`. `otherwise` is the account of rows without one.
 pub async fn report(
     context: &Context,
     theirs: Vec<AskedBefore>,
     otherwise: Option<String>,
 ) -> Result<ShadowReport, OpError> {
-    // An account for which the old automation sent nothing has a difference too.
+    // An account without any row in their file is compared too.
     let meant = match named(context, otherwise.clone()).await? {
         Some(account) => vec![account],
         None => context.store.accounts().await?,

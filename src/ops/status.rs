@@ -1,4 +1,4 @@
-//! How every account stands, and what to do.
+//! The state of every account, and what to do.
 
 use std::collections::BTreeMap;
 
@@ -16,69 +16,58 @@ use crate::domain::model::{
 use crate::domain::rules::remarks;
 use crate::jobber::{API_VERSION, supported_until};
 
-/// How far `status` counts back.
+/// The period over which `status` counts.
 const STATUS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// How everything stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
-    /// Whether a daemon answered.
+    /// Whether a daemon is running.
     pub running: bool,
-    /// At how many accounts a draft app is cut off; only of a draft.
+    /// For a draft app: the number of accounts at which Jobber cuts it off.
     pub draft_limit: Option<usize>,
-    /// The version of Jobber's API that this program speaks.
+    /// The API version of this program.
     pub api_version: String,
-    /// Until when Jobber supports it at least.
+    /// When Jobber's support for it ends at the earliest.
     pub api_supported_until: Timestamp,
-    /// What is wrong, each once.
     pub alerts: Vec<Alert>,
-    /// One row for each account.
     pub accounts: Vec<AccountStatus>,
 }
 
-/// How an account stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountStatus {
-    /// Jobber's id of it.
     pub id: AccountId,
-    /// Its name in Jobber.
     pub name: String,
-    /// What fires an ask.
     pub trigger: Trigger,
     /// `connected`, `paused`, `needs_authorization` or `disconnected`.
     pub state: String,
     /// Why it needs authorization.
     pub reason: Option<String>,
-    /// The last sweep that read everything.
     pub last_success: Option<Timestamp>,
     /// Since when sweeps fail.
     pub failing_since: Option<Timestamp>,
-    /// The last failure.
     pub last_error: Option<String>,
-    /// Since when what is due cannot be read.
+    /// Since when due candidates cannot be read.
     pub asking_fails_since: Option<Timestamp>,
-    /// The last finished work that was seen.
+    /// When finished work was last seen.
     pub last_event: Option<Timestamp>,
-    /// Since when nothing is sent because its receiver said it is gone.
+    /// Since when nothing is sent because the receiver is gone.
     pub receiver_stopped_at: Option<Timestamp>,
-    /// Asks in the last seven days.
     pub asked_7d: usize,
     /// Skips in the last seven days, by reason.
     pub skipped_7d: BTreeMap<SkipReason, usize>,
-    /// Candidates that wait for their moment.
+    /// Candidates.
     pub waiting: usize,
-    /// Asks on their way.
+    /// Asks in the outbox.
     pub queued: usize,
     /// Dead letters.
     pub dead: usize,
-    /// What to do, if anything.
     pub next_action: Option<String>,
     /// What to know, though nothing has to be done.
     pub remarks: Vec<String>,
 }
 
 impl AccountStatus {
-    /// Whether a human has to do something.
+    /// Whether the operator must act.
     pub fn needs_human(&self) -> bool {
         self.next_action.is_some()
     }
@@ -94,7 +83,6 @@ pub(super) fn remarks_on(context: &Context, account: &Account) -> Vec<String> {
     }
 }
 
-/// What an account decided.
 #[derive(Debug, Default)]
 struct Counted {
     asked: usize,
@@ -103,7 +91,7 @@ struct Counted {
 }
 
 impl Counted {
-    /// Counts what still waits, and what was decided since `since`.
+    /// Counts candidates, and decisions since `since`.
     fn count(&mut self, decision: &Decision, since: Timestamp) {
         match decision.outcome {
             Outcome::Waiting { .. } => self.waiting += 1,
@@ -116,7 +104,7 @@ impl Counted {
     }
 }
 
-/// How every account stands. `running` says whether a daemon answers.
+/// The state of every account. `running` says whether a daemon answers.
 pub async fn status(context: &Context, running: bool) -> Result<StatusReport, OpError> {
     let (store, now) = (&context.store, context.clock.now());
     let counts = store.outbox_counts().await?;
@@ -170,7 +158,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
 
 fn next_action(account: &Account, health: &Health, dead: usize, receiver_stopped: bool) -> Option<String> {
     if let Connection::Disconnected { .. } = account.connection {
-        // It was meant.
+        // It was intended.
         return None;
     }
     if !account.connection.is_connected() {

@@ -1,8 +1,7 @@
-//! What went wrong with a request, in words that name neither address nor content.
+//! Describes request errors without address or content.
 
 use super::resolver::NotPublic;
 
-/// Names a transport failure without its address.
 pub(crate) fn describe(error: &reqwest::Error) -> &'static str {
     let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     if causes.any(<dyn std::error::Error>::is::<NotPublic>) {

@@ -1,9 +1,9 @@
-//! Whom outgoing requests may reach: public addresses, and what the operator has named himself.
+//! Limits outgoing requests to public addresses and to those that the operator wrote down.
 //!
-//! A review platform's host name is somebody else's to point where he likes, also at our own network. So the addresses
-//! that a name stands for are looked at where the connection is made: what is not public is not among those that are
-//! tried, and a name that has no other is not reached. An address that is written out in the settings is checked when
-//! they are read. `localhost`, and this machine's own address written out, are meant as they are written.
+//! The owner of a review platform's host name can point it at any address, also inside our own network. So
+//! the addresses of a name are checked at connection time: non-public ones are not tried, and a name without
+//! others is not reached. An address written in the settings is checked when they are read. `localhost` and
+//! this machine's own address are allowed if the settings name them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Networks that are not public, of IANA's registries of special-purpose addresses.
+/// Networks that are not public, from IANA's registries of special-purpose addresses.
 const NOT_PUBLIC: &[&str] = &[
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -44,7 +44,6 @@ const NOT_PUBLIC: &[&str] = &[
 static NETS: LazyLock<Vec<IpNet>> =
     LazyLock::new(|| NOT_PUBLIC.iter().filter_map(|net| net.parse().ok()).collect());
 
-/// Whether an address is one of the public internet.
 pub fn is_public(address: IpAddr) -> bool {
     let address = match address {
         IpAddr::V6(v6) => match embedded(&v6.segments()) {
@@ -56,14 +55,14 @@ pub fn is_public(address: IpAddr) -> bool {
     !NETS.iter().any(|net| net.contains(&address))
 }
 
-/// The IPv4 address that an IPv6 one leads to: mapped, compatible, translated (NAT64) or tunnelled (6to4).
+/// The IPv4 address inside an IPv6 address: mapped, compatible, translated (NAT64) or tunnelled (6to4).
 fn embedded(segments: &[u16; 8]) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         Ipv4Addr::new(a, b, c, d)
     };
     match *segments {
-        // `::` and `::1` are addresses of their own.
+        // `::` and `::1` contain no IPv4 address.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
@@ -72,28 +71,28 @@ fn embedded(segments: &[u16; 8]) -> Option<Ipv4Addr> {
     }
 }
 
-/// The address that is written out in a URL.
+/// The IP address written in a URL, if its host is one.
 pub fn literal(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_matches(['[', ']']).parse().ok()
 }
 
-/// Whether a URL names this very machine.
+/// Whether a URL names this machine.
 pub fn is_loopback(url: &Url) -> bool {
     url.host_str() == Some(LOCALHOST) || literal(url).is_some_and(|address| address.is_loopback())
 }
 
 const LOCALHOST: &str = "localhost";
 
-/// A name that stands for no address that may be reached.
+/// A name without any allowed address.
 #[derive(Debug, thiserror::Error)]
 #[error("the host has no public address, and outgoing.private_addresses is off")]
 pub struct NotPublic;
 
-/// How names are looked up: the system's way, or a test's.
+/// The lookup of names: the system's, or a test's.
 type Lookup = dyn Fn(String) -> Looked + Send + Sync;
 type Looked = std::pin::Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>>;
 
-/// Looks names up and leaves out what may not be reached.
+/// Looks names up and removes forbidden addresses.
 #[derive(Clone)]
 pub struct Resolver {
     lookup: Arc<Lookup>,
@@ -101,7 +100,7 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Asks the system; `private_addresses` lets everything through.
+    /// Uses the system's lookup. `private_addresses` allows all addresses.
     pub fn new(private_addresses: bool) -> Self {
         let lookup = |name: String| -> Looked {
             Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
@@ -206,7 +205,7 @@ mod tests {
         }
     }
 
-    /// A receiver on this machine, and a name somebody points at it.
+    /// A receiver on this machine, and a name that points at it.
     async fn reached(
         addresses: &'static [&'static str],
         name: &str,

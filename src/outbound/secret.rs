@@ -1,4 +1,4 @@
-//! What signs the posts to a receiver (Standard Webhooks).
+//! The secret that signs requests to a receiver (Standard Webhooks).
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use sha2::Sha256;
 
 use crate::domain::model::MessageId;
 
-/// The key that signs asks.
+/// The key that signs messages.
 #[derive(Clone)]
 pub struct WebhookSecret(Arc<SecretBox<Vec<u8>>>);
 
-/// The text is no signing secret.
+/// The text is not a signing secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "it must be `whsec_` and 24 to 64 bytes in base64: make one with `echo whsec_$(openssl rand -base64 32)`"
@@ -23,7 +23,7 @@ pub struct WebhookSecret(Arc<SecretBox<Vec<u8>>>);
 pub struct WebhookSecretError;
 
 impl WebhookSecret {
-    /// Reads `whsec_…`.
+    /// Parses `whsec_…`.
     pub fn parse(text: &SecretString) -> Result<Self, WebhookSecretError> {
         let encoded = text.expose_secret().trim().strip_prefix("whsec_").ok_or(WebhookSecretError)?;
         match STANDARD.decode(encoded) {
@@ -34,14 +34,14 @@ impl WebhookSecret {
         }
     }
 
-    /// Signs with these very bytes.
+    /// Uses exactly these bytes as the key.
     pub fn of(text: &SecretString) -> Self {
         Self(Arc::new(SecretBox::new(Box::new(text.expose_secret().as_bytes().to_vec()))))
     }
 
     /// The `webhook-signature` of a message: HMAC-SHA256 over id, time in seconds and body.
     pub fn sign(&self, id: &MessageId, at: Timestamp, body: &str) -> String {
-        // HMAC takes a key of any length.
+        // HMAC accepts a key of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()) else {
             return String::new();
         };

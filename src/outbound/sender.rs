@@ -1,7 +1,7 @@
-//! One attempt at a review platform's webhook: sign, post, sort the answer (Standard Webhooks).
+//! One attempt at a receiver's webhook: sign, post, classify the answer (Standard Webhooks).
 //!
-//! The status is the answer; the body is read only as far as needed to use the connection again, and never
-//! looked at. Redirects are not followed: a signed request is for one address.
+//! Only the status counts. The body is drained so that the connection can be reused, but never evaluated.
+//! Redirects are not followed, because a signed request is for one address.
 
 use std::time::Duration;
 
@@ -14,18 +14,17 @@ use super::secret::WebhookSecret;
 use crate::domain::model::MessageId;
 use crate::domain::retry::{self, Reply};
 
-/// From the first byte of the connection to the last of the answer. A lease is longer.
+/// Limit for the whole request, from connecting to the end of the answer. A lease is longer.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How much of an answer's body is read before the connection is thrown away.
+/// Maximum bytes of an answer that are drained. Beyond that the connection is closed.
 const DRAINED_AT_MOST: usize = 64 * 1024;
 
-/// What an attempt brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempted {
-    /// As far as policy needs to know.
+    /// The outcome as the policy needs it.
     pub reply: Reply,
-    /// In a few words, for people. Holds nothing of the payload or the address.
+    /// A short description for people, without payload or address.
     pub note: String,
 }
 
@@ -37,12 +36,11 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender over `http`, which must not follow redirects. An attempt takes no longer than `timeout`.
+    /// `http` must not follow redirects. An attempt takes at most `timeout`.
     pub fn new(http: reqwest::Client, timeout: Duration) -> Self {
         Self { http, timeout }
     }
 
-    /// Makes one attempt.
     pub async fn post(
         &self,
         url: &Url,
@@ -82,8 +80,8 @@ impl Sender {
     }
 }
 
-/// Reads what is left of an answer, so that its connection can be used again. A long or broken one is
-/// dropped instead: the status has been read.
+/// Drains an answer so that its connection can be reused. A long or broken answer is dropped, because the
+/// status is already known.
 async fn drain(response: &mut reqwest::Response) {
     let mut read = 0;
     while let Ok(Some(chunk)) = response.chunk().await {
@@ -101,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// What a receiver does with a connection, once it has read a request.
+    /// What a test receiver does with a connection after it has read a request.
     type Habit = fn(tokio::net::TcpStream) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
     async fn attempt_at(habit: Habit, scheme: &str) -> Attempted {
@@ -110,7 +108,7 @@ mod tests {
         let url = format!("{scheme}://{}/hook", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            // A request is small: it comes in one piece.
+            // The request is small enough to arrive in one piece.
             tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await.unwrap();
             habit(stream).await;
         });
@@ -120,7 +118,7 @@ mod tests {
     }
 
     async fn say(stream: &mut tokio::net::TcpStream, text: &str) {
-        // A caller that had enough is gone.
+        // The caller may have closed the connection.
         let _gone = tokio::io::AsyncWriteExt::write_all(stream, text.as_bytes()).await;
     }
 

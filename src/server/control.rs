@@ -1,9 +1,9 @@
-//! The control socket: how the command line reaches a running daemon, which alone may hold the store.
+//! The control socket: the command line sends verbs to the running daemon, because only one process can hold
+//! the store.
 //!
-//! One request a connection: a line of JSON goes in, lines of what is told on the way come back, then one line with
-//! the reply.
-//! Who may write to the socket is decided by its file mode (0660) and folder; and whoever gets through all the same (a
-//! mode that was loosened, say) is answered only as root, as the daemon's user, or where its group is the daemon's.
+//! One request per connection: the client sends a line of JSON, gets a line for each message, and then a line
+//! with the reply. File mode (0660) and folder decide who may write to the socket. In addition, in case the
+//! mode was loosened, only root, the daemon's user, and processes with the daemon's group get an answer.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -22,13 +22,13 @@ use crate::context::Context;
 use crate::ops::Told;
 use crate::ops::protocol::{self, Refusal, Scene, Verb};
 
-/// The longest request there is.
+/// Maximum bytes of a request.
 const LONGEST_REQUEST: u64 = 16 * 1024 * 1024;
 
-/// Parts of an export that wait for a slow reader.
+/// Parts of an export that are buffered for a slow reader.
 const TOLD_AHEAD: usize = 8;
 
-/// How long a client may take to say what it wants.
+/// How long a client may take to send its request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,18 +39,18 @@ enum Line {
     Refused(Refusal),
 }
 
-/// A socket that is bound but not served yet.
+/// A bound socket that is not served yet.
 #[derive(Debug)]
 pub struct Control {
     listener: UnixListener,
     path: PathBuf,
-    /// Ours: the socket's.
+    /// Owner and group of the socket.
     owner: (u32, u32),
 }
 
 impl Control {
-    /// Binds the socket, in place of one that a dead daemon left behind. The store is open by now, so no other
-    /// daemon can be alive.
+    /// Binds the socket and replaces one that a dead daemon left. The store is already open, so no other
+    /// daemon is running.
     pub fn bind(path: &Path) -> std::io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -72,7 +72,7 @@ impl Control {
         stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == uid || peer.gid() == gid)
     }
 
-    /// Answers until `stop`, and takes the socket away.
+    /// Answers until `stop`, then removes the socket.
     pub async fn run(self, context: Arc<Context>, stop: CancellationToken, tasks: &TaskTracker) {
         loop {
             let accepted = tokio::select! {
@@ -92,7 +92,7 @@ impl Control {
                 }
             }
         }
-        // Gone already is as good.
+        // It may be gone already.
         let _gone = std::fs::remove_file(&self.path);
     }
 }
@@ -113,10 +113,10 @@ async fn answer(stream: UnixStream, context: &Context) -> std::io::Result<()> {
     tokio::pin!(carried_out);
     loop {
         tokio::select! {
-            // What is told comes before the reply.
+            // Messages come before the reply.
             biased;
             Some(told) = told.recv() => {
-                // Whoever does not listen any more still gets the work done: it must not be cut off half way.
+                // If the client is gone, the work still continues: it must not be interrupted.
                 let _gone = send(&mut write, &Line::Told(told)).await;
             }
             reply = &mut carried_out => {
@@ -136,24 +136,19 @@ async fn send(write: &mut (impl AsyncWriteExt + Unpin), line: &Line) -> std::io:
     write.write_all(text.as_bytes()).await
 }
 
-/// Why a daemon did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nobody listens.
     #[error("no daemon listens on {0}")]
     NoDaemon(PathBuf),
-    /// The socket is not for us.
     #[error("you may not use the control socket {0}: run this as root or as the daemon's user")]
     Forbidden(PathBuf),
-    /// The daemon went away while it worked.
     #[error("the daemon closed the connection before it replied: {0}")]
     Broken(std::io::Error),
-    /// What it told could not be kept.
     #[error("the export cannot be written: {0}")]
     Unheard(std::io::Error),
 }
 
-/// Asks the daemon behind `socket`.
+/// Sends a verb to the daemon behind `socket`.
 pub async fn call<V: Verb>(
     socket: &Path,
     verb: &V,

@@ -1,8 +1,8 @@
-//! The listener, with its limits: connections at a time, how long a request may take to come and to be answered, how
-//! much of a head there may be, how often one caller may ask.
+//! The limits of the public listener: connections, time for a request and its answer, size of a head,
+//! requests per caller.
 //!
-//! Behind a web server on this machine every caller is this machine: then the last address of `X-Forwarded-For` counts,
-//! which that web server wrote.
+//! Behind a web server on the same machine all connections come from this machine. Then the last address in
+//! `X-Forwarded-For` identifies the caller, because that web server wrote it.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -24,18 +24,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-/// What a caller may take.
+/// The limits for callers.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time; more wait to be accepted.
+    /// Concurrent connections. More wait to be accepted.
     pub connections: usize,
-    /// From a connection's first byte, or the end of the answer before, to the end of the next head.
+    /// Time from the first byte of a connection, or from the end of the previous answer, to the end of the
+    /// next head.
     pub head: Duration,
-    /// From the end of the head to the answer: also for a body that drips in.
+    /// Time from the end of the head to the answer, including a slow body.
     pub answer: Duration,
     /// Requests that one caller may make at once.
     pub burst: NonZeroU32,
-    /// Requests a second that one caller may make in the long run.
+    /// Requests per second that one caller may make on average.
     pub rate: NonZeroU32,
 }
 
@@ -52,21 +53,22 @@ impl Default for Limits {
     }
 }
 
-/// The largest head of a request, in bytes: cookies and a long query.
+/// Maximum bytes of a request's head, with cookies and a long query.
 const LARGEST_HEAD: usize = 16 * 1024;
 
-/// Header fields in a head.
+/// Maximum header fields.
 const MOST_FIELDS: usize = 64;
 
-/// Callers that are remembered before those are forgotten who may do as they like again.
+/// At this many remembered callers, those with a full allowance are forgotten.
 const CALLERS: usize = 10_000;
 
-/// Who asks, as far as limits go.
+/// The caller, for rate limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Caller(IpAddr);
 
 impl Caller {
-    /// Behind `peer`, with these header fields. IPv6 callers own whole networks: half of the address counts.
+    /// The caller behind `peer`, given these header fields. An IPv6 caller has a whole network, so only half
+    /// of the address counts.
     pub(super) fn of(peer: SocketAddr, headers: &HeaderMap) -> Self {
         let forwarded = || {
             let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
@@ -81,7 +83,7 @@ impl Caller {
     }
 }
 
-/// Counts what callers ask.
+/// Counts requests per caller.
 pub(super) struct Rates(RateLimiter<Caller, HashMapStateStore<Caller>, DefaultClock>);
 
 impl Rates {
@@ -90,7 +92,7 @@ impl Rates {
         Self(RateLimiter::hashmap(quota))
     }
 
-    /// Whether this caller may ask once more.
+    /// Whether this caller may send another request.
     pub(super) fn allow(&self, caller: Caller) -> bool {
         if self.0.len() > CALLERS {
             self.0.retain_recent();
@@ -99,7 +101,7 @@ impl Rates {
     }
 }
 
-/// Answers on `listener` with `router` until `stop`, then ends what is under way.
+/// Serves `router` on `listener` until `stop`, then ends running requests.
 pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let (places, connections) = (Arc::new(Semaphore::new(limits.connections)), TaskTracker::new());
     loop {
@@ -116,7 +118,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
                 });
             }
             Err(error) => {
-                // Out of descriptors, say: some connection will end.
+                // For example out of file descriptors: some connection will end.
                 tracing::warn!(%error, "the public listener cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -210,7 +212,7 @@ mod tests {
         assert!(rates.allow(other));
     }
 
-    /// What a client gets who says this and then waits.
+    /// The answer to a client that sends this and then waits.
     async fn heard(limits: Limits, says: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -267,7 +269,7 @@ mod tests {
         let mut waiting = TcpStream::connect(address).await.unwrap();
         waiting.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
         let mut heard = String::new();
-        // The idle one is shown the door after a while; then the other is served.
+        // The idle connection is closed after a while. Then the other is served.
         waiting.read_to_string(&mut heard).await.unwrap();
         assert!(heard.ends_with("hello"), "{heard}");
         drop(idle);

@@ -1,4 +1,4 @@
-//! The listener for Prometheus: counts from the steps, and how everything stands at the moment of the look.
+//! The listener for Prometheus: counters of the steps, and gauges computed at each scrape.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,16 +22,16 @@ use crate::jobber::API_VERSION;
 use crate::store::StoreError;
 use crate::telemetry::{self, Standing};
 
-/// Bounds of how long requests take, in seconds: up to the longest that is waited for.
+/// Histogram buckets of request times in seconds, up to the longest timeout.
 const BUCKETS: &[f64] = &[0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
 
-/// How often measurements are summed up.
+/// How often measurements are aggregated.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// How long a series is shown that nothing sets any more.
+/// How long a series is shown after its last update.
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
-/// A listener that is bound but does not answer yet.
+/// A bound listener that is not served yet.
 #[derive(Debug)]
 pub struct Metrics {
     listener: TcpListener,
@@ -46,10 +46,10 @@ struct Board {
 }
 
 impl Metrics {
-    /// Counts from here on, and shows them on `listener`. Once in a process.
+    /// Starts counting, and shows the counters on `listener`. Once per process.
     pub fn new(listener: TcpListener, context: Arc<Context>) -> Result<Self, BuildError> {
         let builder = PrometheusBuilder::new().set_buckets(BUCKETS)?;
-        // An account that is gone is not shown for ever.
+        // The series of removed accounts must disappear.
         let builder = builder.idle_timeout(MetricKindMask::GAUGE, Some(FORGOTTEN));
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
@@ -60,9 +60,8 @@ impl Metrics {
         Ok(Self { listener, router, handle })
     }
 
-    /// Answers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        // What is measured is summed up now and then, also while nobody looks.
+        // Aggregates regularly, also if nobody scrapes.
         let upkeep = async {
             loop {
                 tokio::time::sleep(UPKEEP).await;

@@ -1,4 +1,4 @@
-//! What a contractor sees.
+//! The pages that a contractor sees.
 
 use axum::http::StatusCode;
 use base64::Engine as _;
@@ -10,7 +10,7 @@ use crate::config::Period;
 use crate::domain::model::{Account, Link, Trigger};
 use crate::store::LinkRefusal;
 
-/// The only style; its hash is in the policy.
+/// The only style. Its hash is in the policy.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#17242b;--soft:#5b6b73;--line:#d9e1e5;--paper:#fff;--back:#f3f6f7;--go:#12715b}\
 @media(prefers-color-scheme:dark){:root{--ink:#e8eef0;--soft:#9fb0b8;--line:#33434b;--paper:#1b262c;--back:#12191d;--go:#2fa384}}\
@@ -25,7 +25,7 @@ label small{display:block;color:var(--soft)}input[type=radio]{width:1.25rem;heig
 button{width:100%;margin-top:1.3rem;padding:.95rem;font:inherit;font-weight:600;color:#fff;background:var(--go);border:0;border-radius:10px}\
 .soft{color:var(--soft);font-size:.92rem}";
 
-/// The style as the policy names it.
+/// The hash of the style in the policy's format.
 pub(super) fn style_hash() -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(STYLE)))
 }
@@ -47,7 +47,7 @@ fn page(title: &str, body: &Markup) -> String {
     .into_string()
 }
 
-/// What the connect page needs to know.
+/// The data of the connect page.
 pub(super) struct Connecting<'a> {
     pub(super) host: &'a str,
     pub(super) link: &'a Link,
@@ -56,7 +56,7 @@ pub(super) struct Connecting<'a> {
     pub(super) action: &'a str,
 }
 
-/// Who asks, what will be read, what will happen, and one button.
+/// The connect page: who asks, what will be read, what will happen, and one button.
 pub(super) fn connect(connecting: &Connecting<'_>) -> String {
     let Connecting { host, link, delay, csrf, action } = connecting;
     let body = html! {
@@ -125,7 +125,7 @@ fn in_words(delay: Period) -> String {
     }
 }
 
-/// It worked.
+/// The page after success.
 pub(super) fn connected(account: &Account, delay: Period) -> String {
     let body = html! {
         h1 { (account.name) " is connected" }
@@ -136,7 +136,7 @@ pub(super) fn connected(account: &Account, delay: Period) -> String {
     page("Connected", &body)
 }
 
-/// A page that says what is the matter and what to do.
+/// A page with a problem and its remedy.
 #[derive(Debug, Clone)]
 pub(super) struct Notice {
     pub(super) status: StatusCode,
@@ -206,7 +206,7 @@ impl Notice {
         "Try again in a minute. If it happens again, tell the people who sent you the link.",
     );
 
-    /// Why a link or a state does not count, for the contractor.
+    /// Explains to the contractor why a link or a state is refused.
     pub(super) fn of(refusal: &LinkRefusal) -> Self {
         match refusal {
             LinkRefusal::Unknown => told(

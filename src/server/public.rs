@@ -1,8 +1,8 @@
 //! The public listener: connect pages, Jobber's callback, health.
 //!
-//! Pages are plain HTML that works without JavaScript and on a phone. They carry a strict policy: no scripts, no
-//! frames, no referrer, nothing cached. A browser gets one cookie, a random number that links and states are
-//! bound to; without it nothing is connected.
+//! Pages are plain HTML that works without JavaScript and on a phone. Their policy is strict: no scripts, no
+//! frames, no referrer, no caching. A browser gets one cookie, a random number that binds links and states to
+//! it. Without the cookie nothing is connected.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,25 +38,25 @@ use crate::digest;
 use crate::domain::model::{Link, Trigger};
 use crate::store::LinkRefusal;
 
-/// The one cookie, over http on this machine.
+/// The cookie over http on this machine.
 const BROWSER: &str = "jobber_reviewd_browser";
 
-/// The one cookie over https: the prefix binds it to this very host.
+/// The cookie over https. Its prefix binds it to this host.
 const BROWSER_ON_HTTPS: &str = "__Host-jobber_reviewd_browser";
 
-/// How long a browser keeps the cookie after the last look at a link, in seconds: longer than the link lives, and an
-/// hour for Jobber's consent.
+/// How long a browser keeps the cookie, in seconds: until the link expires, plus an hour for Jobber's consent
+/// page.
 fn cookie_lives(link: &Link, now: Timestamp) -> i64 {
     link.expires_at.duration_since(now).as_secs().max(0) + 60 * 60
 }
 
-/// The largest form there is has two fields.
+/// The largest form has two fields.
 const LARGEST_BODY: usize = 16 * 1024;
 
-/// A store that answered this long ago need not be probed again.
+/// The store is probed again after this time.
 const PROBE_HOLDS: SignedDuration = SignedDuration::from_secs(2);
 
-/// What the handlers share.
+/// The state shared by handlers.
 struct Site {
     context: Arc<Context>,
     policy: HeaderValue,
@@ -65,7 +65,7 @@ struct Site {
     probed: Mutex<Option<Timestamp>>,
 }
 
-/// A listener that is bound but does not answer yet.
+/// A bound listener that is not served yet.
 #[derive(Debug)]
 pub struct Http {
     listener: TcpListener,
@@ -74,18 +74,18 @@ pub struct Http {
 }
 
 impl Http {
-    /// Pages on `listener`.
+    /// Serves the pages on `listener`.
     pub fn new(listener: TcpListener, context: Arc<Context>) -> Self {
         let limits = Limits::default();
         Self { listener, router: router(context, limits), limits }
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Answers until `stop`, then ends what is under way.
+    /// Answers until `stop`, then ends running requests.
     pub async fn run(self, stop: CancellationToken) {
         serve(self.listener, self.router, self.limits, stop).await;
     }
@@ -114,12 +114,12 @@ fn router(context: Arc<Context>, limits: Limits) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), harden))
         .with_state(site)
-        // Jobber comes from few addresses and in bursts: its proof is what lets it in.
+        // Jobber sends bursts from few addresses. Its signature is checked instead of the rate.
         .merge(events)
 }
 
-/// What pages may do. A form's redirects count as its target: after the button the browser goes to Jobber, and
-/// Jobber's sign-in lives on a sibling of the API's host.
+/// The content policy. The redirects of a form count as its target: the button leads to Jobber, and Jobber's
+/// sign-in is on a sibling of the API's host.
 fn policy(api_base: &Url) -> HeaderValue {
     let origin = api_base.origin().ascii_serialization();
     let siblings = match api_base.domain().and_then(|host| host.split_once('.')) {
@@ -210,8 +210,8 @@ struct CallbackQuery {
     state: Option<String>,
 }
 
-/// Jobber sends the browser back: with code and state, with nothing at all when access was denied, or with a code
-/// and no state when somebody started in Jobber's marketplace (`api-behaviour.md` §2).
+/// Jobber sends the browser back: with code and state, without anything if access was denied, or with only a
+/// code if the contractor started in Jobber's marketplace (`api-behaviour.md` §2).
 async fn callback(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
@@ -224,7 +224,7 @@ async fn callback(
         (None, _) => return notice(Notice::DENIED),
     };
     let Some(browser) = site.browser_of(&headers) else { return notice(Notice::NO_COOKIE) };
-    // In a task of its own: a browser that goes away must not cut off what Jobber has begun to give.
+    // In its own task, so that a browser that disconnects does not interrupt the exchange with Jobber.
     let context = Arc::clone(&site.context);
     let finish = tokio::spawn(async move { context.onboarding.finish(&state, &code, &browser).await });
     let Ok(finished) = finish.await else { return notice(Notice::BROKEN) };
@@ -239,7 +239,7 @@ async fn callback(
     }
 }
 
-/// `ok` when the store takes a write, flushes it and gives it back.
+/// `ok` if the store writes, flushes and reads back.
 async fn health(State(site): State<Arc<Site>>) -> Response {
     let now = site.context.clock.now();
     let probed = *site.probed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -318,7 +318,7 @@ fn browser_in(headers: &HeaderMap, cookie: &str) -> Option<SecretString> {
         .map(|(_, value)| SecretString::from(value.to_owned()))
 }
 
-/// What the form carries to show that this browser got it from us.
+/// A value in the form that proves that this browser got it from us.
 fn csrf(browser: &SecretString, token: &SecretString) -> String {
     digest::of(&["csrf", browser.expose_secret(), token.expose_secret()])
 }

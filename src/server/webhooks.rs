@@ -1,7 +1,7 @@
-//! Where Jobber's webhooks come in: proved, stored, and only then acknowledged.
+//! Receives Jobber's webhooks: verify, store, acknowledge.
 //!
-//! Jobber waits for one second, and whoever is too slow may hear nothing any more (`api-behaviour.md` §4). So nothing is
-//! read here: the wish is stored and flushed, and a step follows it up.
+//! Jobber waits one second, and may stop sending to a slow receiver (`api-behaviour.md` §4). So nothing is
+//! read from Jobber here: the follow-up is stored and flushed, and a step carries it out.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::domain::webhook_event::{Heard, read};
 use crate::store::Noted;
 use crate::telemetry;
 
-/// The header with the proof.
+/// The header with the signature.
 const PROOF: &str = "x-jobber-hmac-sha256";
 
-/// An event is small.
+/// Maximum bytes of an event.
 pub(super) const LARGEST: usize = 64 * 1024;
 
 pub(super) async fn event(
@@ -41,7 +41,7 @@ pub(super) async fn event(
             telemetry::heard("other_topic");
             return StatusCode::OK;
         }
-        // It is Jobber's, and sending it again would not help.
+        // The signature is valid, and sending it again would not help.
         Heard::Nonsense => {
             telemetry::heard("nonsense");
             return StatusCode::OK;
@@ -67,10 +67,10 @@ pub(super) async fn event(
     }
 }
 
-/// HMAC-SHA256 over the raw body with the app's client secret, in constant time.
+/// Checks the HMAC-SHA256 of the raw body with the app's client secret, in constant time.
 fn is_jobbers(secret: &SecretString, proof: &str, body: &[u8]) -> bool {
     let Ok(proof) = STANDARD.decode(proof.trim()) else { return false };
-    // HMAC takes a key of any length.
+    // HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()) else { return false };
     mac.update(body);
     mac.verify_slice(&proof).is_ok()

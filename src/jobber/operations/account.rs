@@ -1,4 +1,4 @@
-//! The account itself: whose it is, where it is, and its end.
+//! The account itself: its identity, its time zone, and its disconnection.
 
 use super::accepted;
 use crate::domain::model::AccountId;
@@ -10,16 +10,14 @@ query!(ConnectedAccount, "graphql/account.graphql");
 query!(ViewerTimezone, "graphql/timezone.graphql");
 query!(Disconnect, "graphql/disconnect.graphql");
 
-/// Who an access token belongs to.
+/// The account of an access token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Jobber's id of the account.
     pub id: AccountId,
-    /// Its name.
     pub name: String,
 }
 
-/// Whose account the token opens.
+/// Reads the account of the access token.
 #[derive(Debug, Clone, Copy)]
 pub struct WhoAmI;
 
@@ -42,7 +40,8 @@ impl Operation for WhoAmI {
     }
 }
 
-/// The time zone of the user who authorised, as Jobber names it; `None` where Jobber hides users from this app.
+/// Reads the time zone of the user who authorised, as Jobber names it. `None` if Jobber hides users from this
+/// app.
 #[derive(Debug, Clone, Copy)]
 pub struct TimezoneOfViewer;
 
@@ -66,7 +65,7 @@ impl Operation for TimezoneOfViewer {
     }
 }
 
-/// Tells Jobber that this app gives the account up. The token is worth nothing afterwards.
+/// Disconnects the app from the account. The token is invalid afterwards.
 #[derive(Debug, Clone, Copy)]
 pub struct DisconnectApp;
 

@@ -1,4 +1,4 @@
-//! Clients that changed: how they are called and reached.
+//! Lists changed clients with names and contacts.
 
 use super::{next, rows};
 use crate::domain::model::{ClientSnapshot, SnapshotEmail, SnapshotPhone};
@@ -8,21 +8,19 @@ use crate::jobber::{Answer, ApiError};
 
 query!(Clients, "graphql/clients.graphql");
 
-/// Which page of the clients that changed.
+/// A page of the changed clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedClients {
     /// Changed after this.
     pub since: ISO8601DateTime,
-    /// The page cursor of the page before; `None` for the first page.
+    /// The cursor of the previous page. `None` for the first page.
     pub after: Option<String>,
 }
 
-/// One page of clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientsPage {
-    /// Its rows.
     pub clients: Vec<ClientSnapshot>,
-    /// The page cursor for the next one, if there is one.
+    /// The cursor of the next page, if there is one.
     pub next: Option<String>,
 }
 

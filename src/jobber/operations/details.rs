@@ -1,4 +1,4 @@
-//! Everything about one piece of work: what decides, and what makes an ask nicer.
+//! Reads everything about one piece of work: what the decision needs, and what the ask can do without.
 
 use crate::domain::model::{
     ClientFacts, EmailAddress, Facts, InvoiceFacts, InvoiceRecord, JobFacts, JobRecord, Person, Phone,
@@ -11,7 +11,7 @@ use crate::jobber::{Answer, ApiError};
 query!(Details, "graphql/details.graphql");
 query!(Extras, "graphql/extras.graphql");
 
-/// Everything that decides about one piece of work; `None` if Jobber no longer has it.
+/// What the decision needs about one piece of work. `None` if Jobber no longer has it.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkDetails<'w> {
     /// The work.
@@ -39,17 +39,15 @@ impl Operation for WorkDetails<'_> {
     }
 }
 
-/// What makes an ask nicer. What Jobber hides from this app, or does not answer in a way that can be used, is left out.
+/// Optional parts of an ask. What Jobber hides from this app or answers in an unusable way is left out.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkExtras<'w> {
-    /// The work.
     pub work: &'w WorkRef,
 }
 
-/// What makes an ask nicer and may be missing.
+/// Optional parts of an ask.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExtraFacts {
-    /// Who did the work.
     pub crew: Vec<Person>,
     /// The job's newest invoice.
     pub invoice: Option<InvoiceFacts>,
@@ -74,7 +72,7 @@ impl Operation for WorkExtras<'_> {
     fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<ExtraFacts>, ApiError> {
         match answer.partial::<Extras>() {
             Ok(answer) => answer.and_then(|data| Ok(extras(data))),
-            // What could not be had for good is done without; what may be had later is waited for.
+            // Permanently missing parts are left out. Temporary failures are retried.
             Err(
                 error @ (ApiError::Hidden { .. } | ApiError::Rejected { .. } | ApiError::Unexpected { .. }),
             ) => Ok(Answer::without(ExtraFacts::default(), error.to_string())),
@@ -202,7 +200,7 @@ fn client(client: details::ClientDetails) -> ClientFacts {
     }
 }
 
-/// "123 Main St, Springfield, IL 62704"; `None` when nothing is known.
+/// "123 Main St, Springfield, IL 62704". `None` if nothing is known.
 fn address(property: details::PropertyDetails) -> Option<String> {
     let address = property.address;
     let part = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
@@ -215,7 +213,7 @@ fn address(property: details::PropertyDetails) -> Option<String> {
 
 fn extras(data: extras::ResponseData) -> ExtraFacts {
     if let Some(job) = data.job {
-        // The crew is that of the last completed visit that had one.
+        // The crew is that of the last completed visit that has one.
         let crew = job.visits.nodes.into_iter().map(crew).find(|crew| !crew.is_empty());
         return ExtraFacts {
             crew: crew.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The lists that sweeps read: jobs, visits and invoices, ids, times and statuses only.
+//! The lists that sweeps read: ids, times and statuses of jobs, visits and invoices.
 
 use super::{next, rows};
 use crate::domain::model::{InvoiceRecord, JobRecord, Record, Stream, VisitRecord};
@@ -10,30 +10,28 @@ query!(Jobs, "graphql/jobs.graphql");
 query!(Visits, "graphql/visits.graphql");
 query!(Invoices, "graphql/invoices.graphql");
 
-/// Which page of which list.
+/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
-    /// The list.
     pub list: List,
-    /// The page cursor of the page before; `None` for the first page.
+    /// The cursor of the previous page. `None` for the first page.
     pub after: Option<String>,
 }
 
-/// A list that a sweep reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum List {
-    /// All jobs, the last changed first.
+    /// All jobs, last changed first.
     ChangedJobs,
-    /// Jobs completed after an instant, the last changed first.
+    /// Jobs completed after an instant, last changed first.
     CompletedJobs(ISO8601DateTime),
     /// Visits completed after an instant.
     CompletedVisits(ISO8601DateTime),
-    /// Invoices changed after an instant, the last changed first.
+    /// Invoices changed after an instant, last changed first.
     ChangedInvoices(ISO8601DateTime),
 }
 
 impl List {
-    /// The stream its rows belong to.
+    /// The stream of its rows.
     pub fn stream(&self) -> Stream {
         match self {
             Self::ChangedJobs | Self::CompletedJobs(_) => Stream::Jobs,
@@ -43,12 +41,10 @@ impl List {
     }
 }
 
-/// One page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Its rows.
     pub records: Vec<Record>,
-    /// The page cursor for the next one, if there is one. Valid inside this sweep only.
+    /// The cursor of the next page, if there is one. Valid only during this sweep.
     pub next: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Jobber's webhooks: having it send the events of a topic, or no more.
+//! Jobber's webhooks: create and delete endpoints.
 
 use super::accepted;
 use crate::domain::webhook_event::Topic;
@@ -9,12 +9,10 @@ use crate::jobber::{Answer, ApiError, UserError};
 query!(EventOn, "graphql/event_on.graphql");
 query!(EventOff, "graphql/event_off.graphql");
 
-/// Has Jobber send the events of a topic; the endpoint's id.
+/// Creates an endpoint for the events of a topic. Returns its id.
 #[derive(Debug, Clone)]
 pub struct Subscribe {
-    /// Which events.
     pub topic: Topic,
-    /// Where to.
     pub url: String,
 }
 
@@ -43,10 +41,9 @@ impl Operation for Subscribe {
     }
 }
 
-/// Has Jobber send nothing more to these endpoints.
+/// Deletes endpoints.
 #[derive(Debug, Clone)]
 pub struct Unsubscribe {
-    /// Their ids.
     pub endpoints: Vec<EncodedId>,
 }
 
@@ -69,7 +66,7 @@ impl Operation for Unsubscribe {
     }
 }
 
-/// A topic as Jobber's schema has it.
+/// The topic in Jobber's schema.
 fn theirs(topic: Topic) -> event_on::WebHookTopicEnum {
     use event_on::WebHookTopicEnum as Theirs;
 
