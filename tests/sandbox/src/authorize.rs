@@ -1,4 +1,4 @@
-//! OAuth as Jobber does it (`api-behaviour.md` §2): codes, access tokens that are JWTs, refresh tokens that rotate.
+//! OAuth as Jobber does it (`api-behaviour.md` §2): codes, access tokens as JWTs, rotating refresh tokens.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use super::app::{CLIENT_ID, CLIENT_SECRET};
 use super::hooks;
 use super::world::{Access, Grant, Kind, Refresh, TokenState, World, encode_id};
 
-/// What the token endpoint answers.
+/// An answer of the token endpoint.
 pub(super) enum TokenAnswer {
     Pair(Value),
     /// HTTP 401, `text/plain`.
@@ -20,7 +20,6 @@ pub(super) enum TokenAnswer {
     Error(u16, &'static str),
 }
 
-/// What is posted to the token endpoint.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct TokenForm {
     grant_type: String,
@@ -31,7 +30,7 @@ pub(super) struct TokenForm {
 }
 
 impl TokenForm {
-    /// The account whose tokens this is about, if the token is known.
+    /// The account of the token or code, if known.
     pub(super) fn account(&self, world: &World) -> Option<u64> {
         let grant = match (&self.code, &self.refresh_token) {
             (Some(code), _) => world.codes.get(code)?,
@@ -56,7 +55,7 @@ pub(super) fn token(world: &mut World, form: &TokenForm) -> TokenAnswer {
             }
             let access = new_access(world, &grant);
             let refresh = new_refresh(world, &grant);
-            // Exactly these two: no token_type, no expires_in.
+            // Jobber's answer has only these two: no token_type, no expires_in.
             TokenAnswer::Pair(json!({"access_token": access, "refresh_token": refresh}))
         }
         "refresh_token" => refresh(world, form.refresh_token.as_deref().unwrap_or_default()),
@@ -135,7 +134,7 @@ pub(super) fn new_code(world: &mut World, account: u64) -> Result<String, String
     Ok(code)
 }
 
-/// Ends every token of an account.
+/// Ends all tokens of an account.
 pub(super) fn end_grants(world: &mut World, account: u64, state: TokenState) {
     for access in world.access.values_mut().filter(|access| access.grant.account == account) {
         access.state = state;
@@ -152,7 +151,7 @@ pub(super) fn end_grants(world: &mut World, account: u64, state: TokenState) {
 
 fn random() -> String {
     let mut bytes = [0; 24];
-    // Without randomness there is no OAuth: the same token twice would be noticed at once.
+    // OAuth needs randomness. Without it repeated tokens would be noticed at once.
     let _filled = getrandom::fill(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)
 }
