@@ -39,11 +39,7 @@ pub enum ApiError {
     Unauthorized(Refusal),
     /// The points are used up. `wait` is the time until enough are refilled.
     #[error("Jobber throttled the query: it costs {requested} points, and {available} are left")]
-    Throttled {
-        requested: u64,
-        available: u64,
-        wait: SignedDuration,
-    },
+    Throttled { requested: u64, available: u64, wait: SignedDuration },
     /// Network error, 429, 5xx, or a waiting room. It heals itself.
     #[error("Jobber did not answer ({detail})")]
     Unavailable {
@@ -55,21 +51,15 @@ pub enum ApiError {
     #[error(
         "Jobber hides data from this app: {detail}; give the app the scopes read_clients read_jobs read_scheduled_items read_invoices read_users"
     )]
-    Hidden {
-        detail: String,
-    },
+    Hidden { detail: String },
     /// Jobber answered in another version than requested.
     #[error(
         "Jobber answered with API version {served} instead of {API_VERSION}: install a newer jobber-reviewd"
     )]
-    WrongVersion {
-        served: String,
-    },
+    WrongVersion { served: String },
     /// Jobber refuses the query.
     #[error("Jobber did not accept the query: {detail}")]
-    Rejected {
-        detail: String,
-    },
+    Rejected { detail: String },
     /// Jobber's rules refused a mutation. Nothing was done.
     #[error("Jobber refused the change: {}", sentences(.0))]
     Refused(Vec<UserError>),

@@ -31,10 +31,7 @@ pub enum SessionError {
     NeedsAuthorization(LostReason),
     /// This operation failed. A later one may succeed.
     #[error("{detail}")]
-    Failed {
-        detail: String,
-        trouble: Trouble,
-    },
+    Failed { detail: String, trouble: Trouble },
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -57,9 +57,7 @@ pub enum TokenError {
     NeedsAuthorization(LostReason),
     /// Jobber refuses the app itself: client id or secret.
     #[error("Jobber refused the app ({detail}): check jobber.client_id and the client secret")]
-    AppRefused {
-        detail: String,
-    },
+    AppRefused { detail: String },
     /// Jobber did not answer, or not in a usable way. It heals itself.
     #[error("Jobber gave no token ({detail})")]
     Unavailable {

@@ -49,9 +49,7 @@ pub enum Finish {
         proven: Timestamp,
     },
     /// Jobber gives a status that this version does not know.
-    Unclear {
-        status: String,
-    },
+    Unclear { status: String },
 }
 
 /// Applies `trigger`'s rule to a record.

@@ -28,13 +28,9 @@ pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// 2xx: the receiver has it.
-    Accepted {
-        status: u16,
-    },
+    Accepted { status: u16 },
     /// 400, 413, 415, 422: the receiver will never take this payload.
-    Refused {
-        status: u16,
-    },
+    Refused { status: u16 },
     /// 410: the receiver is gone for every payload.
     Gone,
     /// Everything else (no answer, 3xx, other 4xx, 5xx) is tried again.

@@ -147,13 +147,9 @@ fn form(body: &[u8]) -> Option<Value> {
 #[serde(tag = "wish", rename_all = "snake_case")]
 pub enum FollowUp {
     /// This work may be finished: read it.
-    Read {
-        work: WorkRef,
-    },
+    Read { work: WorkRef },
     /// This client changed: its queued asks may not leave any more.
-    Client {
-        id: EncodedId,
-    },
+    Client { id: EncodedId },
     /// Too many clients changed to be kept one by one: the whole outbox is checked again.
     Outbox,
     /// Jobber may have revoked or restored the connection.

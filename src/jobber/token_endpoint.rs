@@ -40,9 +40,7 @@ pub enum EndpointError {
     #[error("Jobber says that the token is not valid")]
     GrantRefused,
     #[error("Jobber refused the app ({detail}): check jobber.client_id and the client secret")]
-    AppRefused {
-        detail: String,
-    },
+    AppRefused { detail: String },
     /// Jobber did not answer, or not in a usable way. It heals itself.
     #[error("Jobber gave no token ({detail})")]
     Unavailable {

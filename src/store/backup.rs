@@ -62,19 +62,13 @@ pub enum RestoreError {
     #[error("the export cannot be read: {0}")]
     Io(#[from] std::io::Error),
     #[error("the store {path} cannot be written: {error}; nothing was restored")]
-    Write {
-        path: std::path::PathBuf,
-        error: std::io::Error,
-    },
+    Write { path: std::path::PathBuf, error: std::io::Error },
     #[error("the file is not a complete export: {0}; use another copy")]
     Broken(&'static str),
     #[error(
         "the export was made by a newer version (format {format}, schema {schema}): install that version"
     )]
-    Newer {
-        format: u32,
-        schema: u32,
-    },
+    Newer { format: u32, schema: u32 },
     #[error("there is a store at {0}: move it away first, because restore does not overwrite a store")]
     Occupied(std::path::PathBuf),
     #[error("the store key does not match this export: use the key of the store it was made from")]

@@ -32,9 +32,7 @@ pub enum LinkRefusal {
     OtherBrowser,
     /// The link is for another account.
     #[error("this link is for another Jobber account")]
-    OtherAccount {
-        expected: String,
-    },
+    OtherAccount { expected: String },
 }
 
 /// A pending authorisation that the link's button starts.

@@ -8,7 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Time {
     /// It showed `base` at `since`, and runs `speed` times as fast as the machine's.
-    Running { base: Timestamp, since: Instant, speed: u32 },
+    Running {
+        base: Timestamp,
+        since: Instant,
+        speed: u32,
+    },
     Stopped(Timestamp),
 }
 
