@@ -26,28 +26,22 @@ use crate::outbound::resolver::{is_loopback, is_public, literal};
 pub use secret::{SecretName, Secrets, find_secret};
 pub use values::{Amount, Concurrency, DayHours, HttpsUrl, Percent, Period, Schedule, Zone};
 
-/// The default path of the file.
 pub const DEFAULT_PATH: &str = "/etc/jobber-reviewd/config.toml";
 
-/// Prefix of every environment variable that sets a key.
 pub const ENV_PREFIX: &str = "JOBBER_REVIEWD__";
 
 /// The path of the webhook endpoint, below the public address.
 pub const EVENTS_PATH: &str = "webhooks/jobber";
 
-/// The environment variable of `key`.
 pub fn env_name(key: &str) -> String {
     format!("{ENV_PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
-/// The definition of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// `section.key`.
     pub name: &'static str,
     /// The default as TOML. `None` if the key is required or optional without a default.
     pub default: Option<&'static str>,
-    /// Whether it must be set.
     pub required: bool,
     pub about: &'static str,
 }
@@ -388,7 +382,6 @@ impl WindowSection {
     }
 }
 
-/// Why the settings cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {problem}; {remedy}")]
 pub struct ConfigError {
@@ -399,7 +392,6 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// An error that includes its remedy.
     pub(crate) fn of(key: &str, error: impl std::fmt::Display) -> Self {
         Self::new(key, "it cannot be used", error.to_string())
     }

@@ -46,7 +46,6 @@ const GOODBYE: Duration = Duration::from_secs(20);
 /// The hourly schedule of the store's tally and of pruning. A crash loses at most an hour of the tally.
 const TIDY: &str = "0 0 * * * *";
 
-/// The schedule of the notifier.
 const ALERT: &str = "30 * * * * *";
 
 /// How long a loop waits if nothing is due. It limits the effect of a missed bell.
@@ -73,7 +72,6 @@ impl std::fmt::Debug for Schedule {
     }
 }
 
-/// Cancels `stop` on a signal to end.
 pub(crate) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {

@@ -43,7 +43,6 @@ const SPEED: u32 = 600;
 /// The clock's speed afterwards with `keep`: one minute per second.
 const SPEED_AFTERWARDS: u32 = 60;
 
-/// How long any single step may take before the demo fails.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Tells the story. With `keep`, everything keeps running afterwards.
@@ -77,7 +76,6 @@ fn tell(line: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{line}").context("the output cannot be written")
 }
 
-/// A clock that is faster than the machine's.
 #[derive(Debug)]
 struct FastClock(Mutex<(Timestamp, Instant, u32)>);
 
@@ -139,7 +137,6 @@ async fn receive(
     StatusCode::OK
 }
 
-/// Everything that the story needs.
 struct Stage {
     sandbox: Sandbox,
     platform: Arc<Mutex<Platform>>,
@@ -152,7 +149,6 @@ struct Stage {
     folder: Folder,
 }
 
-/// A folder that is deleted on drop.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -334,7 +330,6 @@ fn location(response: &reqwest::Response) -> anyhow::Result<String> {
     Ok(location.to_str()?.to_owned())
 }
 
-/// The actors of the story.
 struct Play<'s> {
     stage: &'s Stage,
 }
@@ -520,7 +515,6 @@ impl Play<'_> {
         tell(&table(&["customer", "work", "reason", "in words"], "Everybody was asked.", skipped))
     }
 
-    /// Waits until `look` returns something.
     async fn until<T>(
         &self,
         what: &str,
@@ -651,7 +645,6 @@ impl Play<'_> {
         Ok(card)
     }
 
-    /// Sends an invoice for a customer's job and has it paid.
     fn pay(&self, account: u64, customer: &Customer) -> anyhow::Result<WorkRef> {
         let document = "mutation ($client: EncodedId!, $job: EncodedId!) { invoiceCreate(input: {clientId: $client, jobIds: [$job], markSent: true, dueDetails: {}, tax: {taxCalculationMethod: EXCLUSIVE}, lineItems: [{name: \"Work\", unitPrice: 2500, quantity: 1}]}) { invoice { id } userErrors { message } } }";
         let data =

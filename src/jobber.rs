@@ -31,7 +31,6 @@ pub fn supported_until() -> Timestamp {
     end.to_zoned_datetime(jiff::tz::TimeZone::UTC).map_or(Timestamp::MAX, |end| end.timestamp())
 }
 
-/// Why there is no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// 401: the access token is refused.
@@ -52,18 +51,15 @@ pub enum ApiError {
         "Jobber hides data from this app: {detail}; give the app the scopes read_clients read_jobs read_scheduled_items read_invoices read_users"
     )]
     Hidden { detail: String },
-    /// Jobber answered in another version than requested.
     #[error(
         "Jobber answered with API version {served} instead of {API_VERSION}: install a newer jobber-reviewd"
     )]
     WrongVersion { served: String },
-    /// Jobber refuses the query.
     #[error("Jobber did not accept the query: {detail}")]
     Rejected { detail: String },
     /// Jobber's rules refused a mutation. Nothing was done.
     #[error("Jobber refused the change: {}", sentences(.0))]
     Refused(Vec<UserError>),
-    /// The answer fits nothing documented.
     #[error("Jobber's answer has an unexpected form: {detail}")]
     Unexpected {
         /// What does not fit, without the body.
@@ -83,13 +79,11 @@ fn sentences(errors: &[UserError]) -> String {
     errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; ")
 }
 
-/// An answer with its metadata.
 #[derive(Debug, Clone)]
 pub struct Answer<T> {
     pub data: T,
     /// Jobber's clock at the answer.
     pub date: Option<Timestamp>,
-    /// Cost in points.
     pub cost: Option<Cost>,
     /// What Jobber hid from this app. Only for queries that work without it.
     pub hidden: Option<String>,

@@ -58,15 +58,10 @@ impl OpError {
     }
 }
 
-/// A message before the reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
-    Progress {
-        done: usize,
-        of: usize,
-    },
-    /// A part of an export, in whole lines.
+    Progress { done: usize, of: usize },
     Part(String),
 }
 
@@ -83,7 +78,6 @@ impl Done {
     }
 }
 
-/// The named account, if a name was given.
 async fn named(context: &Context, name: Option<String>) -> Result<Option<Account>, OpError> {
     match name {
         Some(name) => find_account(context, &name).await.map(Some),

@@ -18,7 +18,6 @@ pub struct Level {
     pub rate: u64,
 }
 
-/// What is known about one account's budget.
 #[derive(Debug, Clone)]
 pub struct Budget {
     /// The percentage of the bucket that we may use.

@@ -28,10 +28,8 @@ use crate::jobber::operations::WhoAmI;
 use crate::jobber::{ApiError, Client};
 use crate::store::{LinkRefusal, NewConnection, Start, Store, StoreError};
 
-/// Time limit for Jobber's consent page.
 const CONSENT: SignedDuration = SignedDuration::from_mins(60);
 
-/// Why no account was connected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error(transparent)]
@@ -86,7 +84,6 @@ impl Onboarding {
         Self { store, tokens, client, clock, public_url }
     }
 
-    /// Creates a link. Only the caller gets its address.
     pub async fn create_link(&self, new: NewLink) -> Result<(Link, SecretString), ConnectError> {
         let now = self.clock.now();
         let secret = random()?;

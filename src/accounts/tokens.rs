@@ -49,13 +49,10 @@ const ASSUMED_LIFE: SignedDuration = SignedDuration::from_mins(60);
 /// A token is refreshed this long before it expires, or a quarter of its life if that is shorter.
 const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
-/// Why there is no access token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Only the contractor can restore the connection.
     #[error("the connection needs authorization: {0}")]
     NeedsAuthorization(LostReason),
-    /// Jobber refuses the app itself: client id or secret.
     #[error("Jobber refused the app ({detail}): check jobber.client_id and the client secret")]
     AppRefused { detail: String },
     /// Jobber did not answer, or not in a usable way. It heals itself.
@@ -80,7 +77,6 @@ impl From<EndpointError> for TokenError {
     }
 }
 
-/// An access token with the id of its pair.
 #[derive(Debug, Clone)]
 pub struct Access {
     pub token: SecretString,
@@ -127,7 +123,6 @@ impl TokenSource {
         Ok(self.0.pair(granted.access, refresh, granted.expires_at))
     }
 
-    /// An access token for `account`, refreshed before it expires.
     pub async fn access_token(&self, account: &AccountId) -> Result<Access, TokenError> {
         let held = self.0.held(account).await?;
         if is_stale(&held.tokens, self.0.clock.now()) {

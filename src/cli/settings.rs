@@ -41,7 +41,6 @@ pub(super) fn show(call: &Call) -> Result<Status, Stop> {
     print_text(&plain(&["key", "value"], rows))
 }
 
-/// Reads everything, secrets too, and reports errors.
 pub(super) fn check(call: &Call) -> Result<Status, Stop> {
     let (config, _) = call.secrets()?;
     let reads_always = config.review.texts(None).map_err(Stop::usage)?.reads_when_parts_are_missing();

@@ -37,7 +37,6 @@ const VERSION_NEAR: SignedDuration = SignedDuration::from_hours(60 * 24);
 /// This many works without an event are no accident. A restart may lose one event.
 const UNHEARD: u32 = 3;
 
-/// An ask that leaves this much after its time is late.
 const LATE: SignedDuration = SignedDuration::from_mins(10);
 
 #[derive(Debug, Clone)]
@@ -45,7 +44,6 @@ pub struct View {
     pub accounts: Vec<AccountView>,
     /// Every receiver that has messages to get.
     pub receivers: Vec<ReceiverView>,
-    /// Whether the app is a draft at Jobber.
     pub draft_app: bool,
     /// When Jobber stops supporting the API version that this program uses.
     pub version_ends: Timestamp,
@@ -75,7 +73,6 @@ pub struct ReceiverView {
     pub waiting: usize,
 }
 
-/// Everything that is wrong at `now`, each trouble once.
 pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
     let mut found: Vec<Alert> = view.accounts.iter().flat_map(|account| of_account(account, now)).collect();
     found.extend(jobber_unreachable(view, now));
@@ -297,7 +294,6 @@ fn is_silent_still(alert: &Alert, view: &View) -> bool {
         })
 }
 
-/// What a trouble delayed or lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeldUp {
     /// Asks that leave later because of the trouble.

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use crate::domain::model::{Account, AskBody, ClientFacts, Person};
 
-/// Steps that a template may run.
 const FUEL: u64 = 20_000;
 
 /// Template names. The extension selects how values are escaped.
@@ -103,7 +102,6 @@ impl Template {
     }
 }
 
-/// The texts of an account's asks.
 #[derive(Debug, Clone, Default)]
 pub struct Texts {
     message: Option<Template>,
@@ -180,7 +178,6 @@ impl Texts {
     }
 }
 
-/// Renders a body template and checks that the result is JSON.
 fn in_json(body: &Template, ask: Value) -> Result<String, TemplateError> {
     let text = body.render(&values(ask))?;
     match serde_json::from_str::<Value>(&text) {

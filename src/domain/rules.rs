@@ -18,12 +18,10 @@ pub struct Rules {
     pub delay: SignedDuration,
     /// Work finished longer ago than this is too old to ask about.
     pub max_age: SignedDuration,
-    /// Whether `invoice_created` counts drafts.
     pub include_drafts: bool,
     /// Work finished before this is never asked about: the first connection, or the last change of the
     /// trigger.
     pub asks_from: Timestamp,
-    /// When customers may be asked.
     pub hours: LocalHours,
     pub policy: Arc<Policy>,
     pub texts: Texts,
@@ -67,7 +65,6 @@ impl Default for Policy {
     }
 }
 
-/// Which kinds of client are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KindOfClients {
@@ -76,7 +73,6 @@ pub enum KindOfClients {
     Companies,
 }
 
-/// The window in a time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalHours {
     window: Arc<Window>,
@@ -99,7 +95,6 @@ impl LocalHours {
     }
 }
 
-/// The rules shared by accounts with the same settings.
 #[derive(Debug, Clone)]
 pub struct SharedRules {
     pub delay: SignedDuration,
@@ -132,7 +127,6 @@ impl SharedRules {
         LocalHours::new(Arc::clone(&self.window), self.zone_of(account))
     }
 
-    /// The account's time zone.
     pub fn zone_of(&self, account: &Account) -> TimeZone {
         let told = || account.timezone.as_deref().and_then(zone);
         self.own_zone.clone().or_else(told).unwrap_or_else(|| self.zone.clone())

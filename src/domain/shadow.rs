@@ -34,7 +34,6 @@ pub struct OnlyUs {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnlyThem {
-    /// The line in their file.
     pub line: u64,
     pub at: Timestamp,
     /// What we decided about that person, if we know any work.

@@ -31,10 +31,8 @@ use crate::outbound::error::describe;
 /// Limit for the whole request, from connecting to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Maximum bytes of a token answer.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
-/// Why the token endpoint gave no tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     #[error("Jobber says that the token is not valid")]
@@ -60,10 +58,8 @@ pub struct App<'a> {
     pub redirect_uri: String,
 }
 
-/// The tokens from an answer.
 #[derive(Debug)]
 pub struct Granted {
-    /// The access token.
     pub access: SecretString,
     /// The next refresh token. `None` if rotation is off and the old one stays valid.
     pub refresh: Option<SecretString>,
@@ -130,7 +126,6 @@ impl TokenResponse for JobberTokens {
     }
 }
 
-/// An answer that the library does not get.
 #[derive(Debug, thiserror::Error)]
 enum Sorted {
     #[error("the refresh token is not valid")]
@@ -141,7 +136,6 @@ enum Sorted {
     Meaningless(String),
 }
 
-/// Jobber's OAuth endpoints for one app.
 pub struct TokenEndpoint {
     client: JobberOAuth,
     transport: Transport,
@@ -201,7 +195,6 @@ impl From<JobberTokens> for Granted {
     }
 }
 
-/// Sends the library's token requests.
 struct Transport(reqwest::Client);
 
 impl<'c> AsyncHttpClient<'c> for Transport {
@@ -214,7 +207,6 @@ impl<'c> AsyncHttpClient<'c> for Transport {
 }
 
 impl Transport {
-    /// Sends a token request and classifies the answer.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Sorted> {
         let unavailable = |error: reqwest::Error| Sorted::Unanswered(describe(&error).to_owned());
         let mut request = reqwest::Request::try_from(request).map_err(unavailable)?;
@@ -252,7 +244,6 @@ impl Transport {
 enum Kind {
     /// Tokens or an RFC 6749 error, with the status that the library expects for it.
     ForTheLibrary(reqwest::StatusCode),
-    /// The documented refusal of a refresh token.
     GrantRefused,
     Meaningless,
 }

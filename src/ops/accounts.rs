@@ -54,7 +54,6 @@ pub struct Setting {
     pub own: bool,
 }
 
-/// The requested changes to an account's own settings.
 #[derive(Debug, Default)]
 pub struct AccountChange {
     /// Values by key, as below `review`.

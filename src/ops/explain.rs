@@ -15,12 +15,10 @@ use crate::domain::model::{Account, AccountId, Decision, EncodedId, Outcome, Sub
 /// Maximum works that one call reads fresh.
 const RENDERED_AT_MOST: usize = 20;
 
-/// A decision with its account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     pub account: AccountId,
     pub account_name: String,
-    /// When the work was finished, in the account's time zone.
     pub finished_local: String,
     /// With `render`: the sentence as it would read now, or why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,7 +117,6 @@ pub(super) async fn find(context: &Context, what: &str) -> Result<Vec<Explained>
     Ok(explained)
 }
 
-/// The search text of `explain`.
 struct Wanted {
     text: String,
     digits: String,

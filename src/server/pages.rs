@@ -47,7 +47,6 @@ fn page(title: &str, body: &Markup) -> String {
     .into_string()
 }
 
-/// The data of the connect page.
 pub(super) struct Connecting<'a> {
     pub(super) host: &'a str,
     pub(super) link: &'a Link,
@@ -125,7 +124,6 @@ fn in_words(delay: Period) -> String {
     }
 }
 
-/// The page after success.
 pub(super) fn connected(account: &Account, delay: Period) -> String {
     let body = html! {
         h1 { (account.name) " is connected" }
@@ -136,7 +134,6 @@ pub(super) fn connected(account: &Account, delay: Period) -> String {
     page("Connected", &body)
 }
 
-/// A page with a problem and its remedy.
 #[derive(Debug, Clone)]
 pub(super) struct Notice {
     pub(super) status: StatusCode,
@@ -200,7 +197,6 @@ impl Notice {
         "Try again in a minute. If it happens again, tell the people who sent you the link.",
     );
 
-    /// Explains to the contractor why a link or a state is refused.
     pub(super) fn of(refusal: &LinkRefusal) -> Self {
         match refusal {
             LinkRefusal::Unknown => told(

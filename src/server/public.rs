@@ -55,7 +55,6 @@ const LARGEST_BODY: usize = 16 * 1024;
 /// The store is probed again after this time.
 const PROBE_HOLDS: SignedDuration = SignedDuration::from_secs(2);
 
-/// The state shared by handlers.
 struct Site {
     context: Arc<Context>,
     policy: HeaderValue,

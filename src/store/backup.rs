@@ -22,7 +22,6 @@ use super::txn::Txn;
 use super::{SCHEMA, Sealer, Store, StoreError, key};
 use crate::store_key::StoreKey;
 
-/// Version of the line format.
 const FORMAT: u32 = 1;
 
 /// Approximate bytes per part of an export.

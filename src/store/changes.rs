@@ -18,7 +18,6 @@ pub struct ClientsCommit {
     pub account_name: String,
     /// Cards, oldest change first.
     pub cards: Vec<ClientSnapshot>,
-    /// Where the next look begins.
     pub watermark: Timestamp,
     pub now: Timestamp,
 }
@@ -106,9 +105,7 @@ pub struct RecordsCommit {
     pub account: AccountId,
     pub topic: WatchTopic,
     pub stream: Stream,
-    /// Changed records in the order of their changes.
     pub records: Vec<Changed>,
-    /// Where the next look begins.
     pub watermark: Timestamp,
     pub now: Timestamp,
 }

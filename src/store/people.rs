@@ -93,7 +93,6 @@ impl Store {
     }
 }
 
-/// The suppression of this person, by any of their contacts or by their card.
 fn suppression(
     txn: &Txn<'_>,
     account: &AccountId,

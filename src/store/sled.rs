@@ -15,7 +15,6 @@ pub(super) use writer::Writer;
 /// The only tree. Its name includes the version of the key layout.
 const TREE: &str = "jobber-reviewd.1";
 
-/// The database file in the store's folder.
 const FILE: &str = "db";
 
 /// Maximum bytes of sled's page cache.
@@ -46,7 +45,6 @@ impl std::ops::Deref for Bytes {
     }
 }
 
-/// The committed entries.
 #[derive(Clone)]
 pub(super) struct Table(::sled::Tree);
 
@@ -91,7 +89,6 @@ impl Table {
     }
 }
 
-/// An open database without a writer yet.
 pub(super) struct Database {
     db: ::sled::Db,
     pub(super) table: Table,
@@ -145,7 +142,6 @@ pub(super) fn quarantine(path: &Path, detail: String) -> StoreError {
     }
 }
 
-/// Renames to a free name.
 fn move_aside(path: &Path) -> std::io::Result<PathBuf> {
     let free = (1_u32..).map(|number| path.with_added_extension(format!("quarantine-{number}")));
     let to =

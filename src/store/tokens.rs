@@ -93,7 +93,6 @@ impl Store {
     }
 }
 
-/// An account's tokens with the id of their pair.
 #[derive(Debug, Clone)]
 pub struct Held {
     pub tokens: Tokens,

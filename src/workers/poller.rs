@@ -30,7 +30,6 @@ use crate::jobber::operations::{List, PageRequest, TimezoneOfViewer};
 use crate::store::{PlanCommit, StoreError};
 use crate::telemetry;
 
-/// How often a sweep covers the whole window.
 const RECONCILE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 /// Accounts with results that are stored in one commit.
@@ -66,7 +65,6 @@ pub enum SweepOutcome {
 }
 
 impl SweepOutcome {
-    /// The result's label in metrics.
     fn name(&self) -> &'static str {
         match self {
             Self::Polled(_) => "polled",
@@ -82,11 +80,8 @@ impl SweepOutcome {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Polled {
     pub requests: u32,
-    /// New candidates.
     pub candidates: Vec<Candidate>,
-    /// New skips.
     pub skipped: Vec<Decision>,
-    /// Whether it covered the whole window.
     pub reconciled: bool,
 }
 

@@ -54,7 +54,6 @@ pub enum AskOutcome {
     Asked(AskId),
     Skipped(SkipReason),
     Deferred(Timestamp),
-    /// The work was already settled.
     Superseded,
     /// It could not be read and is due again soon.
     Failed {
@@ -65,7 +64,6 @@ pub enum AskOutcome {
 }
 
 impl AskOutcome {
-    /// The result's labels in metrics: outcome and reason.
     fn names(&self) -> (&'static str, &'static str) {
         match self {
             Self::Asked(_) => ("asked", ""),
