@@ -30,7 +30,6 @@ pub const DEFAULT_PATH: &str = "/etc/jobber-reviewd/config.toml";
 
 pub const ENV_PREFIX: &str = "JOBBER_REVIEWD__";
 
-/// The path of the webhook endpoint, below the public address.
 pub const EVENTS_PATH: &str = "webhooks/jobber";
 
 pub fn env_name(key: &str) -> String {
@@ -385,7 +384,6 @@ impl WindowSection {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {problem}; {remedy}")]
 pub struct ConfigError {
-    /// `section.key`, or the path of the file.
     pub key: String,
     pub problem: String,
     pub remedy: String,
@@ -421,7 +419,6 @@ impl Config {
         Self::read(file)
     }
 
-    /// Reads `text` as the file, without the environment.
     #[cfg(feature = "fuzzing")]
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
         let figment = Figment::from(Serialized::defaults(defaults())).merge(Toml::string(text));
@@ -444,7 +441,6 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks that the types cannot express.
     fn check(&self) -> Result<(), ConfigError> {
         if self.jobber.client_id.trim().is_empty() {
             return Err(ConfigError::new(
@@ -537,7 +533,6 @@ impl Config {
     }
 }
 
-/// The defaults in [`KEYS`], as JSON for figment.
 fn defaults() -> serde_json::Value {
     let mut root = serde_json::json!({});
     for key in KEYS {
@@ -549,7 +544,6 @@ fn defaults() -> serde_json::Value {
     root
 }
 
-/// The value of the key `name` in settings as JSON.
 pub fn value_of<'v>(settings: &'v serde_json::Value, name: &str) -> Option<&'v serde_json::Value> {
     name.split('.').try_fold(settings, |value, part| value.get(part)).filter(|value| !value.is_null())
 }
@@ -564,7 +558,6 @@ pub fn parse_value(text: &str) -> serde_json::Value {
 /// Words in the names of keys that would select customers by their mood.
 const SELECTIVE: &[&str] = &["rating", "sentiment", "stars", "score", "nps", "happy", "satisf", "mood"];
 
-/// Turns figment's error into key, problem and remedy.
 fn explain(error: &figment::Error) -> ConfigError {
     use figment::error::Kind;
 
@@ -636,7 +629,6 @@ fn explain(error: &figment::Error) -> ConfigError {
     }
 }
 
-/// A value of the wrong type, in plain words.
 fn in_words(found: &figment::error::Actual) -> String {
     use figment::error::Actual;
 
@@ -652,7 +644,6 @@ fn in_words(found: &figment::error::Actual) -> String {
     }
 }
 
-/// The expected type, in plain words.
 fn wanted(expected: &str) -> &str {
     match expected {
         "a boolean" => "true or false",

@@ -54,7 +54,6 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How long a loop waits if due items were left over, because their account pauses or their receiver is gone.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// A daemon with an open store and bound listeners that does not work yet.
 #[derive(Debug)]
 pub struct Daemon {
     context: Arc<Context>,
@@ -226,7 +225,6 @@ impl Daemon {
     }
 }
 
-/// Starts the schedule and reports that everything is running.
 async fn announce(context: &Context, http: SocketAddr, scheduler: &JobScheduler) -> anyhow::Result<()> {
     scheduler.start().await?;
     context.bells.sweep.notify_one();
@@ -242,7 +240,6 @@ async fn announce(context: &Context, http: SocketAddr, scheduler: &JobScheduler)
     Ok(())
 }
 
-/// Cron schedules in UTC that only ring bells.
 async fn schedule(context: &Arc<Context>) -> anyhow::Result<Sweeps> {
     let scheduler = JobScheduler::new().await?;
     let ringer = Arc::clone(context);

@@ -37,15 +37,12 @@ use crate::store_key::StoreKey;
 use crate::text_table::table;
 use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
 
-/// The clock's speed during the story: ten minutes per second.
 const SPEED: u32 = 600;
 
-/// The clock's speed afterwards with `keep`: one minute per second.
 const SPEED_AFTERWARDS: u32 = 60;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Tells the story. With `keep`, everything keeps running afterwards.
 pub(crate) async fn run(keep: bool) -> anyhow::Result<()> {
     let begun = Instant::now();
     let stage = Stage::set().await?;
@@ -106,7 +103,6 @@ impl Clock for FastClock {
 #[derive(Debug)]
 struct Platform {
     secret: WebhookSecret,
-    /// Requests that it still answers with 503.
     failures: u32,
     requests: u32,
     asks: BTreeMap<MessageId, Value>,
@@ -145,7 +141,6 @@ struct Stage {
     daemon: Mutex<Option<Daemon>>,
     public_url: String,
     browser: reqwest::Client,
-    /// The folder of store and socket, deleted when the demo ends.
     folder: Folder,
 }
 
@@ -613,7 +608,6 @@ impl Play<'_> {
         self.jobber(account, &document, json!({"id": customer.client})).map(drop)
     }
 
-    /// A second card for the same person, with a closed job.
     fn second_card(&self, account: u64, of: &Customer) -> anyhow::Result<Customer> {
         let phones = "query ($id: EncodedId!) { client(id: $id) { phones { number } } }";
         let data = self.jobber(account, phones, json!({"id": of.client}))?;

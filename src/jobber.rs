@@ -41,12 +41,7 @@ pub enum ApiError {
     Throttled { requested: u64, available: u64, wait: SignedDuration },
     /// Network error, 429, 5xx, or a waiting room. It heals itself.
     #[error("Jobber did not answer ({detail})")]
-    Unavailable {
-        /// What happened, without the body.
-        detail: String,
-        /// The pause that Jobber asks for, if any.
-        retry_after: Option<SignedDuration>,
-    },
+    Unavailable { detail: String, retry_after: Option<SignedDuration> },
     #[error(
         "Jobber hides data from this app: {detail}; give the app the scopes read_clients read_jobs read_scheduled_items read_invoices read_users"
     )]
@@ -61,17 +56,13 @@ pub enum ApiError {
     #[error("Jobber refused the change: {}", sentences(.0))]
     Refused(Vec<UserError>),
     #[error("Jobber's answer has an unexpected form: {detail}")]
-    Unexpected {
-        /// What does not fit, without the body.
-        detail: String,
-    },
+    Unexpected { detail: String },
 }
 
 /// Jobber's objection to a mutation, with the input that it concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserError {
     pub message: String,
-    /// The path in the input.
     pub path: Vec<String>,
 }
 
@@ -90,7 +81,6 @@ pub struct Answer<T> {
 }
 
 impl<T> Answer<T> {
-    /// Replaces an answer that Jobber hides.
     fn without(data: T, hidden: String) -> Self {
         Self { data, date: None, cost: None, hidden: Some(hidden) }
     }
@@ -107,7 +97,6 @@ pub(crate) fn below(base: &Url, name: &str) -> Url {
     url
 }
 
-/// The result of the fuzzer's bytes.
 #[cfg(feature = "fuzzing")]
 pub(crate) enum Fuzzed {
     Records(Vec<crate::domain::model::Record>),

@@ -48,7 +48,6 @@ impl From<ConnectError> for OpError {
 }
 
 impl OpError {
-    /// The same error with the line of a file.
     fn at_line(self, line: u64) -> Self {
         match self {
             Self::Refused(words) => Self::Refused(format!("line {line}: {words}")),
@@ -85,7 +84,6 @@ async fn named(context: &Context, name: Option<String>) -> Result<Option<Account
     }
 }
 
-/// The account with this id, or the only one with this name or label.
 async fn find_account(context: &Context, text: &str) -> Result<Account, OpError> {
     let accounts = context.store.accounts().await?;
     if let Some(account) = accounts.iter().find(|account| account.id.as_str() == text) {

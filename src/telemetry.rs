@@ -96,7 +96,6 @@ pub struct Standing {
     pub accounts: Vec<(&'static str, usize)>,
     pub candidates: usize,
     pub outbox: [(&'static str, usize); 3],
-    /// Seconds overdue, by kind.
     pub overdue: [(&'static str, f64); 2],
     pub alerts: Vec<(&'static str, usize)>,
     pub store_bytes: u64,

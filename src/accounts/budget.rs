@@ -62,7 +62,6 @@ impl Budget {
         self.level = None;
     }
 
-    /// Stores the cost and level from an answer.
     pub fn note(&mut self, kind: &'static str, cost: u64, level: Level, now: Timestamp) {
         self.costs.insert(kind, cost);
         self.level = Some((level, now));

@@ -34,10 +34,8 @@ const CONSENT: SignedDuration = SignedDuration::from_mins(60);
 pub enum ConnectError {
     #[error(transparent)]
     Refused(#[from] LinkRefusal),
-    /// Jobber gave no tokens for the code.
     #[error(transparent)]
     Token(TokenError),
-    /// Jobber gave tokens but not their account.
     #[error(transparent)]
     Api(ApiError),
     #[error(transparent)]
@@ -73,7 +71,6 @@ pub struct Onboarding {
 }
 
 impl Onboarding {
-    /// Links begin with `public_url`.
     pub fn new(
         store: Store,
         tokens: TokenSource,
@@ -170,7 +167,6 @@ pub fn random() -> Result<SecretString, NoRandomness> {
     Ok(URL_SAFE_NO_PAD.encode(bytes).into())
 }
 
-/// The form of a secret in the store.
 fn hash(secret: &str) -> String {
     digest::of(&[secret])
 }

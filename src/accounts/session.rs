@@ -47,10 +47,8 @@ impl SessionError {
 pub enum Trouble {
     /// Jobber cannot be reached or asks for a pause. It affects the whole account and heals itself.
     Outage {
-        /// The pause that Jobber asks for, if any.
         retry_after: Option<SignedDuration>,
     },
-    /// This operation got no usable answer. Others may.
     Answer,
     /// Jobber's rules refused a mutation. Nothing was done.
     Refused(Vec<UserError>),
@@ -73,7 +71,6 @@ impl Session {
         Self { client, tokens, clock, budget_share, budgets: Arc::default() }
     }
 
-    /// Whether Jobber's API answers at all, and its time.
     pub async fn reach(&self) -> Result<Option<Timestamp>, ApiError> {
         self.client.reach().await
     }

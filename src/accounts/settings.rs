@@ -109,7 +109,6 @@ impl Edition {
 }
 
 impl Settings {
-    /// `secret` signs for accounts without a secret of their own.
     pub fn new(config: &Config, secret: WebhookSecret, store: Store) -> Result<Self, ConfigError> {
         Ok(Self { store, secret, edition: RwLock::new(Arc::new(Edition::new(config)?)) })
     }
@@ -129,7 +128,6 @@ impl Settings {
         self.edition().defaults.review.clone()
     }
 
-    /// `[review]` with these overrides.
     pub fn review(&self, overrides: &Overrides) -> Result<ReviewSection, ConfigError> {
         Ok(self.edition().terms(overrides)?.review)
     }

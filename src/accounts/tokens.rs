@@ -58,7 +58,6 @@ pub enum TokenError {
     /// Jobber did not answer, or not in a usable way. It heals itself.
     #[error("Jobber gave no token ({detail})")]
     Unavailable {
-        /// What happened, without the body.
         detail: String,
         /// Whether there was an answer. Then nothing was rotated.
         answered: bool,
@@ -113,7 +112,6 @@ impl TokenSource {
         self.0.endpoint.authorize_url(state)
     }
 
-    /// Exchanges the code of a callback for the first pair.
     pub async fn exchange(&self, code: &SecretString) -> Result<Tokens, TokenError> {
         let granted = self.0.endpoint.exchange(code).await?;
         let Some(refresh) = granted.refresh else {
@@ -189,7 +187,6 @@ impl Source {
         }
     }
 
-    /// Refreshes, unless the pair was replaced while waiting.
     async fn refresh(&self, account: &AccountId, refused: &PairId) -> Result<Access, TokenError> {
         let line = {
             let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);

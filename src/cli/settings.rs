@@ -7,7 +7,6 @@ use super::exit::{Status, Stop};
 use crate::config::{KEYS, SecretName, find_secret, value_of};
 use crate::text_table::plain;
 
-/// Prints every key with its value, and the source of each secret.
 pub(super) fn show(call: &Call) -> Result<Status, Stop> {
     let config = call.config()?;
     let mut value = serde_json::to_value(&config).map_err(Stop::failed)?;

@@ -29,7 +29,6 @@ impl SecretName {
         }
     }
 
-    /// The key that would hold it in the file. It determines the environment variable.
     pub fn env_key(self) -> &'static str {
         match self {
             Self::JobberClientSecret => "jobber.client_secret",

@@ -168,7 +168,6 @@ impl Texts {
         }
     }
 
-    /// The bytes of an ask. They never change afterwards.
     pub fn freeze(&self, ask: &AskBody) -> Result<String, TemplateError> {
         // Plain data with text keys and finite numbers always encodes.
         match &self.body {
@@ -234,7 +233,6 @@ fn sparse(mut ask: Value) -> Value {
     ask
 }
 
-/// A sample ask to try templates on: complete, or as small as possible.
 fn sample(is_full: bool) -> Value {
     let mut ask = json!({
         "type": "review.requested", "timestamp": "2026-03-10T14:00:00Z", "trigger": "job_completed",

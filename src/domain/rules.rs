@@ -12,11 +12,8 @@ use crate::domain::window::{Window, zone};
 
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// The event that makes a customer due for an ask.
     pub trigger: Trigger,
-    /// Time from completion to the earliest ask.
     pub delay: SignedDuration,
-    /// Work finished longer ago than this is too old to ask about.
     pub max_age: SignedDuration,
     pub include_drafts: bool,
     /// Work finished before this is never asked about: the first connection, or the last change of the
@@ -36,15 +33,12 @@ pub struct Policy {
     pub across_accounts: bool,
     /// Everything is decided but nothing is sent.
     pub shadow: bool,
-    /// Clients with this tag are never asked.
     pub never_tag: Option<String>,
     /// Clients with this tag wait until the tag is gone or the work is too old.
     pub hold_tag: Option<String>,
     /// Minimum total of the work, in whole currency units.
     pub min_total: Option<f64>,
-    /// If not empty: only work with one of these words in its title.
     pub only_titles: Vec<String>,
-    /// No work with one of these words in its title.
     pub not_titles: Vec<String>,
     pub clients: KindOfClients,
 }

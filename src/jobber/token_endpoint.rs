@@ -42,7 +42,6 @@ pub enum EndpointError {
     /// Jobber did not answer, or not in a usable way. It heals itself.
     #[error("Jobber gave no token ({detail})")]
     Unavailable {
-        /// What happened, without the body.
         detail: String,
         /// Whether there was an answer. Then nothing was rotated.
         answered: bool,
@@ -54,7 +53,6 @@ pub enum EndpointError {
 pub struct App<'a> {
     pub client_id: &'a str,
     pub client_secret: &'a SecretString,
-    /// Where Jobber sends browsers back to.
     pub redirect_uri: String,
 }
 
@@ -63,7 +61,6 @@ pub struct Granted {
     pub access: SecretString,
     /// The next refresh token. `None` if rotation is off and the old one stays valid.
     pub refresh: Option<SecretString>,
-    /// When the access token expires, if stated.
     pub expires_at: Option<Timestamp>,
     /// Whether Jobber warns that this app's refresh tokens do not rotate.
     pub is_warned: bool,

@@ -64,7 +64,6 @@ fn explained_of(context: &Context, account: &Account, decision: Decision) -> Exp
     }
 }
 
-/// All decisions within `within`, of one account or of all, oldest first.
 pub async fn audit(
     context: &Context,
     account: Option<String>,
@@ -89,7 +88,6 @@ pub async fn audit(
     Ok(rows)
 }
 
-/// All decisions that match `what`, newest work first.
 pub(super) async fn find(context: &Context, what: &str) -> Result<Vec<Explained>, OpError> {
     let wanted = Arc::new(Wanted::new(what));
     let mut explained = Vec::new();
@@ -131,7 +129,6 @@ impl Wanted {
         Self { text, digits, number }
     }
 
-    /// Whether the customer matches by id, name, phone or e-mail.
     fn is_person(&self, subject: &Subject) -> bool {
         let is = |known: Option<&str>| known.is_some_and(|known| known.to_lowercase() == self.text);
         let name = subject.client_name.as_ref().map(|name| name.to_lowercase());

@@ -48,7 +48,6 @@ pub struct AccountStatus {
     /// Since when nothing is sent because the receiver is gone.
     pub receiver_stopped_at: Option<Timestamp>,
     pub asked_7d: usize,
-    /// Skips in the last seven days, by reason.
     pub skipped_7d: BTreeMap<SkipReason, usize>,
     pub waiting: usize,
     pub queued: usize,
@@ -57,7 +56,6 @@ pub struct AccountStatus {
 }
 
 impl AccountStatus {
-    /// Whether the operator must act.
     pub fn needs_human(&self) -> bool {
         self.next_action.is_some()
     }
@@ -93,7 +91,6 @@ impl Counted {
     }
 }
 
-/// The state of every account. `running` says whether a daemon answers.
 pub async fn status(context: &Context, running: bool) -> Result<StatusReport, OpError> {
     let (store, now) = (&context.store, context.clock.now());
     let counts = store.outbox_counts().await?;

@@ -33,7 +33,6 @@ pub struct Limits {
     pub head: Duration,
     /// Time from the end of the head to the answer, including a slow body.
     pub answer: Duration,
-    /// Requests that one caller may make at once.
     pub burst: NonZeroU32,
     /// Requests per second that one caller may make on average.
     pub rate: NonZeroU32,

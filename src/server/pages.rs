@@ -25,7 +25,6 @@ label small{display:block;color:var(--soft)}input[type=radio]{width:1.25rem;heig
 button{width:100%;margin-top:1.3rem;padding:.95rem;font:inherit;font-weight:600;color:#fff;background:var(--go);border:0;border-radius:10px}\
 .soft{color:var(--soft);font-size:.92rem}";
 
-/// The hash of the style in the policy's format.
 pub(super) fn style_hash() -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(STYLE)))
 }

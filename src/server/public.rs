@@ -320,7 +320,6 @@ fn csrf(browser: &SecretString, token: &SecretString) -> String {
     digest::of(&["csrf", browser.expose_secret(), token.expose_secret()])
 }
 
-/// Reads `text` as header fields of a caller.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzzed(text: &str) {
     let mut headers = HeaderMap::new();

@@ -20,10 +20,8 @@ const TOGETHER: usize = 512;
 /// The changes to an account. Absent fields stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// Own settings by key. A key without a value goes back to `[review]`.
     pub keys: BTreeMap<String, Option<serde_json::Value>>,
     pub body: Own<String>,
-    /// The secret that signs for the account's own receiver.
     pub secret: Own<SecretString>,
     pub trigger: Option<Trigger>,
 }
@@ -37,12 +35,10 @@ pub enum Own<T> {
     Unset,
 }
 
-/// What the removal of an account deletes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Belongings {
     pub decisions: usize,
     pub waiting: usize,
-    /// Outbox entries, dead letters included.
     pub asks: usize,
 }
 

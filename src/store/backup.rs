@@ -24,7 +24,6 @@ use crate::store_key::StoreKey;
 
 const FORMAT: u32 = 1;
 
-/// Approximate bytes per part of an export.
 const PART: usize = 64 * 1024;
 
 /// Maximum bytes per line. A longer line means that the file is no export.

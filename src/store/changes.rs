@@ -11,12 +11,10 @@ use crate::domain::model::{
     WorkKind, WorkRef,
 };
 
-/// The result of one look at an account's clients, stored in one commit.
 #[derive(Debug, Clone)]
 pub struct ClientsCommit {
     pub account: AccountId,
     pub account_name: String,
-    /// Cards, oldest change first.
     pub cards: Vec<ClientSnapshot>,
     pub watermark: Timestamp,
     pub now: Timestamp,
@@ -99,7 +97,6 @@ impl Store {
     }
 }
 
-/// The result of one look at a stream of an account, stored in one commit.
 #[derive(Debug, Clone)]
 pub struct RecordsCommit {
     pub account: AccountId,

@@ -18,9 +18,7 @@ const KEPT: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noted {
     New,
-    /// The same follow-up was there already.
     Known,
-    /// The inbox was full, so the account is swept instead.
     Swept,
     Unknown,
 }

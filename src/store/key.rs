@@ -64,7 +64,6 @@ pub(super) fn card(account: &AccountId, client: &EncodedId) -> Vec<u8> {
     join(CARD, &[account.as_str().as_bytes(), client.as_str().as_bytes()])
 }
 
-/// The last seen change of a watched record.
 pub(super) fn seen(account: &AccountId, work: &WorkRef) -> Vec<u8> {
     of_work(SEEN, account, work)
 }
@@ -83,7 +82,6 @@ pub(super) fn alert(key: &str) -> Vec<u8> {
     join(ALERT, &[key.as_bytes()])
 }
 
-/// Since when a refresh of this account is running.
 pub(super) fn refreshing(id: &AccountId) -> Vec<u8> {
     join(b"refreshing\0", &[id.as_str().as_bytes()])
 }

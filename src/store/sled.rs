@@ -17,7 +17,6 @@ const TREE: &str = "jobber-reviewd.1";
 
 const FILE: &str = "db";
 
-/// Maximum bytes of sled's page cache.
 const CACHE: u64 = 32 * 1024 * 1024;
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -33,7 +32,6 @@ impl From<::sled::Error> for StoreError {
 /// The writes of one operation by key. `None` deletes the key.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// A stored key or value. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bytes(::sled::IVec);
 

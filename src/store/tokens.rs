@@ -115,7 +115,6 @@ fn holds(txn: &Txn<'_>, id: &AccountId, pair: Option<&PairId>) -> Result<bool, S
     Ok(stored.as_ref() == pair)
 }
 
-/// Writes a pair and ends any recorded refresh.
 pub(super) fn put_pair(txn: &mut Txn<'_>, id: &AccountId, sealed: Vec<u8>) {
     txn.put_raw(key::token(id), sealed);
     txn.remove(&key::refreshing(id));

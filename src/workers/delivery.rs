@@ -70,7 +70,6 @@ struct Taken {
 }
 
 impl Deliverer {
-    /// A deliverer that begins no attempt after the stop.
     pub fn new(parts: WorkerParts, sender: Sender) -> Self {
         let (lanes, posts) = (Mutex::default(), Semaphore::new(POSTS_IN_ALL));
         Self { parts, sender, lanes, posts, in_flight: InFlight::new() }

@@ -35,13 +35,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const LINK_LIVES: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// How often the usual work of a silent account is counted.
 const COUNT_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 /// An entry that waits longer than the early steps of the schedule was postponed for another reason.
 const NOT_TRIED: SignedDuration = SignedDuration::from_hours(3);
 
-/// Minimum number of weeks for a meaningful average.
 const WEEKS_AT_LEAST: f64 = 4.0;
 
 #[derive(Debug, Clone, Default)]
@@ -275,13 +273,10 @@ impl Notifier {
     }
 }
 
-/// Receivers, with the number of messages queued for each.
 #[derive(Default)]
 struct Receivers {
-    /// The receiver of each account's asks.
     of: HashMap<AccountId, ReceiverId>,
     views: BTreeMap<ReceiverId, ReceiverView>,
-    /// The receiver of changes, shared by all accounts.
     events: Option<ReceiverView>,
 }
 

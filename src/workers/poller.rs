@@ -32,7 +32,6 @@ use crate::telemetry;
 
 const RECONCILE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
-/// Accounts with results that are stored in one commit.
 const NOTED_TOGETHER: usize = 256;
 
 /// A list with more pages than this is a broken answer (50,000 rows).
@@ -94,7 +93,6 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// A poller that begins no account after the stop.
     pub fn new(parts: WorkerParts) -> Self {
         Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
     }

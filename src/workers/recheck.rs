@@ -38,7 +38,6 @@ use crate::telemetry;
 /// How long an account pauses after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
 
-/// How long a candidate waits after an unusable answer.
 const WAIT_FOR_AN_ANSWER: SignedDuration = SignedDuration::from_mins(15);
 
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +83,6 @@ pub struct Rechecker {
 }
 
 impl Rechecker {
-    /// A rechecker that begins no account after the stop.
     pub fn new(parts: WorkerParts) -> Self {
         Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
     }

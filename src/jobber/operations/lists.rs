@@ -18,7 +18,6 @@ pub struct PageRequest {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum List {
-    /// All jobs, last changed first.
     ChangedJobs,
     /// Jobs completed after an instant, last changed first.
     CompletedJobs(ISO8601DateTime),
