@@ -41,7 +41,6 @@ use crate::ops::accounts::Handed;
 use crate::ops::protocol;
 use crate::store::IfMissing;
 
-/// Refresh interval of `status --watch`.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// The definition of the command line.
@@ -264,7 +263,6 @@ fn handed_over() -> std::io::Result<Option<tokio::net::TcpListener>> {
     tokio::net::TcpListener::from_std(listener).map(Some)
 }
 
-/// Prints the status repeatedly.
 async fn watch(call: &Call) -> Result<Status, Stop> {
     let config = call.config()?;
     let begin = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };

@@ -26,28 +26,21 @@ use crate::outbound::resolver::{is_loopback, is_public, literal};
 pub use secret::{SecretName, Secrets, find_secret};
 pub use values::{Amount, Concurrency, DayHours, HttpsUrl, Percent, Period, Schedule, Zone};
 
-/// The default path of the file.
 pub const DEFAULT_PATH: &str = "/etc/jobber-reviewd/config.toml";
 
-/// Prefix of every environment variable that sets a key.
 pub const ENV_PREFIX: &str = "JOBBER_REVIEWD__";
 
-/// The path of the webhook endpoint, below the public address.
 pub const EVENTS_PATH: &str = "webhooks/jobber";
 
-/// The environment variable of `key`.
 pub fn env_name(key: &str) -> String {
     format!("{ENV_PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
-/// The definition of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// `section.key`.
     pub name: &'static str,
     /// The default as TOML. `None` if the key is required or optional without a default.
     pub default: Option<&'static str>,
-    /// Whether it must be set.
     pub required: bool,
     pub about: &'static str,
 }
@@ -395,18 +388,15 @@ impl WindowSection {
     }
 }
 
-/// Why the settings cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {problem}; {remedy}")]
 pub struct ConfigError {
-    /// `section.key`, or the path of the file.
     pub key: String,
     pub problem: String,
     pub remedy: String,
 }
 
 impl ConfigError {
-    /// An error that includes its remedy.
     pub(crate) fn of(key: &str, error: impl std::fmt::Display) -> Self {
         Self::new(key, "it cannot be used", error.to_string())
     }
@@ -436,7 +426,6 @@ impl Config {
         Self::read(file)
     }
 
-    /// Reads `text` as the file, without the environment.
     #[cfg(feature = "fuzzing")]
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
         let figment = Figment::from(Serialized::defaults(defaults())).merge(Toml::string(text));
@@ -459,7 +448,6 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks that the types cannot express.
     fn check(&self) -> Result<(), ConfigError> {
         if self.jobber.client_id.trim().is_empty() {
             return Err(ConfigError::new(
@@ -552,7 +540,6 @@ impl Config {
     }
 }
 
-/// The defaults in [`KEYS`], as JSON for figment.
 fn defaults() -> serde_json::Value {
     let mut root = serde_json::json!({});
     for key in KEYS {
@@ -564,7 +551,6 @@ fn defaults() -> serde_json::Value {
     root
 }
 
-/// The value of the key `name` in settings as JSON.
 pub fn value_of<'v>(settings: &'v serde_json::Value, name: &str) -> Option<&'v serde_json::Value> {
     name.split('.').try_fold(settings, |value, part| value.get(part)).filter(|value| !value.is_null())
 }
@@ -579,7 +565,6 @@ pub fn parse_value(text: &str) -> serde_json::Value {
 /// Words in the names of keys that would select customers by their mood.
 const SELECTIVE: &[&str] = &["rating", "sentiment", "stars", "score", "nps", "happy", "satisf", "mood"];
 
-/// Turns figment's error into key, problem and remedy.
 fn explain(error: &figment::Error) -> ConfigError {
     use figment::error::Kind;
 
@@ -651,7 +636,6 @@ fn explain(error: &figment::Error) -> ConfigError {
     }
 }
 
-/// A value of the wrong type, in plain words.
 fn in_words(found: &figment::error::Actual) -> String {
     use figment::error::Actual;
 
@@ -667,7 +651,6 @@ fn in_words(found: &figment::error::Actual) -> String {
     }
 }
 
-/// The expected type, in plain words.
 fn wanted(expected: &str) -> &str {
     match expected {
         "a boolean" => "true or false",

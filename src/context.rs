@@ -25,7 +25,6 @@ use crate::workers::parts::WorkerParts;
 use crate::workers::poller::Poller;
 use crate::workers::recheck::Rechecker;
 
-/// Why the parts cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
     #[error("the HTTP client cannot be set up: {0}")]
@@ -36,7 +35,6 @@ pub enum ContextError {
     Endpoint(#[from] BadEndpoint),
 }
 
-/// Wakes the daemon's loops early.
 #[derive(Debug, Default)]
 pub struct Bells {
     pub sweep: Notify,
@@ -86,7 +84,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// Builds the parts over an open store.
     pub fn new(
         config: Config,
         secrets: &Secrets,

@@ -46,7 +46,6 @@ const GOODBYE: Duration = Duration::from_secs(20);
 /// The hourly schedule of the store's tally and of pruning. A crash loses at most an hour of the tally.
 const TIDY: &str = "0 0 * * * *";
 
-/// The schedule of the notifier.
 const ALERT: &str = "30 * * * * *";
 
 /// How long a loop waits if nothing is due. It limits the effect of a missed bell.
@@ -55,7 +54,6 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How long a loop waits if due items were left over, because their account pauses or their receiver is gone.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// A daemon with an open store and bound listeners that does not work yet.
 #[derive(Debug)]
 pub struct Daemon {
     context: Arc<Context>,
@@ -73,7 +71,6 @@ impl std::fmt::Debug for Schedule {
     }
 }
 
-/// Cancels `stop` on a signal to end.
 pub(crate) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
@@ -228,7 +225,6 @@ impl Daemon {
     }
 }
 
-/// Starts the schedule and reports that everything is running.
 async fn announce(context: &Context, http: SocketAddr, scheduler: &JobScheduler) -> anyhow::Result<()> {
     scheduler.start().await?;
     context.bells.sweep.notify_one();
@@ -244,7 +240,6 @@ async fn announce(context: &Context, http: SocketAddr, scheduler: &JobScheduler)
     Ok(())
 }
 
-/// Cron schedules in UTC that only ring bells.
 async fn schedule(context: &Arc<Context>) -> anyhow::Result<Sweeps> {
     let scheduler = JobScheduler::new().await?;
     let ringer = Arc::clone(context);

@@ -37,16 +37,12 @@ use crate::store_key::StoreKey;
 use crate::text_table::table;
 use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
 
-/// The clock's speed during the story: ten minutes per second.
 const SPEED: u32 = 600;
 
-/// The clock's speed afterwards with `keep`: one minute per second.
 const SPEED_AFTERWARDS: u32 = 60;
 
-/// How long any single step may take before the demo fails.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Tells the story. With `keep`, everything keeps running afterwards.
 pub(crate) async fn run(keep: bool) -> anyhow::Result<()> {
     let begun = Instant::now();
     let stage = Stage::set().await?;
@@ -77,7 +73,6 @@ fn tell(line: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{line}").context("the output cannot be written")
 }
 
-/// A clock that is faster than the machine's.
 #[derive(Debug)]
 struct FastClock(Mutex<(Timestamp, Instant, u32)>);
 
@@ -108,7 +103,6 @@ impl Clock for FastClock {
 #[derive(Debug)]
 struct Platform {
     secret: WebhookSecret,
-    /// Requests that it still answers with 503.
     failures: u32,
     requests: u32,
     asks: BTreeMap<MessageId, Value>,
@@ -139,7 +133,6 @@ async fn receive(
     StatusCode::OK
 }
 
-/// Everything that the story needs.
 struct Stage {
     sandbox: Sandbox,
     platform: Arc<Mutex<Platform>>,
@@ -148,11 +141,9 @@ struct Stage {
     daemon: Mutex<Option<Daemon>>,
     public_url: String,
     browser: reqwest::Client,
-    /// The folder of store and socket, deleted when the demo ends.
     folder: Folder,
 }
 
-/// A folder that is deleted on drop.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -334,7 +325,6 @@ fn location(response: &reqwest::Response) -> anyhow::Result<String> {
     Ok(location.to_str()?.to_owned())
 }
 
-/// The actors of the story.
 struct Play<'s> {
     stage: &'s Stage,
 }
@@ -520,7 +510,6 @@ impl Play<'_> {
         tell(&table(&["customer", "work", "reason", "in words"], "Everybody was asked.", skipped))
     }
 
-    /// Waits until `look` returns something.
     async fn until<T>(
         &self,
         what: &str,
@@ -619,7 +608,6 @@ impl Play<'_> {
         self.jobber(account, &document, json!({"id": customer.client})).map(drop)
     }
 
-    /// A second card for the same person, with a closed job.
     fn second_card(&self, account: u64, of: &Customer) -> anyhow::Result<Customer> {
         let phones = "query ($id: EncodedId!) { client(id: $id) { phones { number } } }";
         let data = self.jobber(account, phones, json!({"id": of.client}))?;
@@ -651,7 +639,6 @@ impl Play<'_> {
         Ok(card)
     }
 
-    /// Sends an invoice for a customer's job and has it paid.
     fn pay(&self, account: u64, customer: &Customer) -> anyhow::Result<WorkRef> {
         let document = "mutation ($client: EncodedId!, $job: EncodedId!) { invoiceCreate(input: {clientId: $client, jobIds: [$job], markSent: true, dueDetails: {}, tax: {taxCalculationMethod: EXCLUSIVE}, lineItems: [{name: \"Work\", unitPrice: 2500, quantity: 1}]}) { invoice { id } userErrors { message } } }";
         let data =

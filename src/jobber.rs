@@ -32,7 +32,6 @@ pub fn supported_until() -> Timestamp {
     end.to_zoned_datetime(jiff::tz::TimeZone::UTC).map_or(Timestamp::MAX, |end| end.timestamp())
 }
 
-/// Why there is no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// 401: the access token is refused.
@@ -43,12 +42,7 @@ pub enum ApiError {
     Throttled { requested: u64, available: u64, wait: SignedDuration },
     /// Network error, 5xx, or a waiting room. It heals itself.
     #[error("Jobber did not answer ({detail})")]
-    Unavailable {
-        /// What happened, without the body.
-        detail: String,
-        /// The pause that Jobber asks for, if any.
-        retry_after: Option<SignedDuration>,
-    },
+    Unavailable { detail: String, retry_after: Option<SignedDuration> },
     /// 429: too many requests in a while, whatever they cost.
     #[error("Jobber wants fewer requests for this account (HTTP 429)")]
     TooMany { retry_after: Option<SignedDuration> },
@@ -56,7 +50,6 @@ pub enum ApiError {
         "Jobber hides data from this app: {detail}; give the app the scopes read_clients read_jobs read_scheduled_items read_invoices read_users"
     )]
     Hidden { detail: String },
-    /// Jobber answered in another version than requested.
     #[error(
         "Jobber answered with API version {served} instead of {API_VERSION}: install a newer jobber-reviewd"
     )]
@@ -64,25 +57,19 @@ pub enum ApiError {
     /// Jobber does not serve the version that was asked for any more.
     #[error("Jobber no longer serves API version {API_VERSION} ({detail}): install a newer jobber-reviewd")]
     UnknownVersion { detail: String },
-    /// Jobber refuses the query.
     #[error("Jobber did not accept the query: {detail}")]
     Rejected { detail: String },
     /// Jobber's rules refused a mutation. Nothing was done.
     #[error("Jobber refused the change: {}", sentences(.0))]
     Refused(Vec<UserError>),
-    /// The answer fits nothing documented.
     #[error("Jobber's answer has an unexpected form: {detail}")]
-    Unexpected {
-        /// What does not fit, without the body.
-        detail: String,
-    },
+    Unexpected { detail: String },
 }
 
 /// Jobber's objection to a mutation, with the input that it concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserError {
     pub message: String,
-    /// The path in the input.
     pub path: Vec<String>,
 }
 
@@ -90,20 +77,17 @@ fn sentences(errors: &[UserError]) -> String {
     errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; ")
 }
 
-/// An answer with its metadata.
 #[derive(Debug, Clone)]
 pub struct Answer<T> {
     pub data: T,
     /// Jobber's clock at the answer.
     pub date: Option<Timestamp>,
-    /// Cost in points.
     pub cost: Option<Cost>,
     /// What Jobber hid from this app. Only for queries that work without it.
     pub hidden: Option<String>,
 }
 
 impl<T> Answer<T> {
-    /// Replaces an answer that Jobber hides.
     fn without(data: T, hidden: String) -> Self {
         Self { data, date: None, cost: None, hidden: Some(hidden) }
     }
@@ -120,7 +104,6 @@ pub(crate) fn below(base: &Url, name: &str) -> Url {
     url
 }
 
-/// The result of the fuzzer's bytes.
 #[cfg(feature = "fuzzing")]
 pub(crate) enum Fuzzed {
     Records(Vec<crate::domain::model::Record>),

@@ -48,7 +48,6 @@ impl From<ConnectError> for OpError {
 }
 
 impl OpError {
-    /// The same error with the line of a file.
     fn at_line(self, line: u64) -> Self {
         match self {
             Self::Refused(words) => Self::Refused(format!("line {line}: {words}")),
@@ -58,15 +57,10 @@ impl OpError {
     }
 }
 
-/// A message before the reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
-    Progress {
-        done: usize,
-        of: usize,
-    },
-    /// A part of an export, in whole lines.
+    Progress { done: usize, of: usize },
     Part(String),
 }
 
@@ -83,7 +77,6 @@ impl Done {
     }
 }
 
-/// The named account, if a name was given.
 async fn named(context: &Context, name: Option<String>) -> Result<Option<Account>, OpError> {
     match name {
         Some(name) => find_account(context, &name).await.map(Some),
@@ -91,7 +84,6 @@ async fn named(context: &Context, name: Option<String>) -> Result<Option<Account
     }
 }
 
-/// The account with this id, or the only one with this name or label.
 async fn find_account(context: &Context, text: &str) -> Result<Account, OpError> {
     let accounts = context.store.accounts().await?;
     if let Some(account) = accounts.iter().find(|account| account.id.as_str() == text) {

@@ -11,7 +11,6 @@ use zeroize::Zeroizing;
 #[derive(Clone)]
 pub struct StoreKey(Arc<SecretBox<[u8; 32]>>);
 
-/// The text is not a store key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it must be 32 random bytes in base64: make one with `openssl rand -base64 32`")]
 pub struct StoreKeyError;

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-/// A metric.
 #[derive(Debug, Clone, Copy)]
 pub struct Series {
-    /// The metric's name.
     pub name: &'static str,
     /// Its meaning, with unit and labels.
     pub about: &'static str,
@@ -51,7 +49,6 @@ series! {
     BUILD = Gauge "jobber_reviewd_build_info" "Always 1, by `version` and `api_version`.";
 }
 
-/// Describes each metric to the recorder.
 pub fn describe() {
     for Series { name, about, kind } in ALL {
         match kind {
@@ -83,34 +80,28 @@ pub fn heard(result: &'static str) {
     counter!(EVENTS, "result" => result).increment(1);
 }
 
-/// Jobber's API answered, or failed to.
 pub fn asked_jobber(took: Duration) {
     histogram!(REQUESTS, "to" => "jobber").record(took.as_secs_f64());
 }
 
-/// The remaining points after an answer.
 #[expect(clippy::cast_precision_loss, reason = "points are few")]
 pub fn points(account: &str, available: u64) {
     gauge!(POINTS, "account" => account.to_owned()).set(available as f64);
 }
 
-/// The state at the moment of a scrape.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
     /// Account id, name, and seconds since the last successful sweep.
     pub last_success: Vec<(String, String, f64)>,
     pub accounts: Vec<(&'static str, usize)>,
     pub candidates: usize,
-    /// Messages by state.
     pub outbox: [(&'static str, usize); 3],
-    /// Seconds overdue, by kind.
     pub overdue: [(&'static str, f64); 2],
     pub alerts: Vec<(&'static str, usize)>,
     pub store_bytes: u64,
     pub api_version: &'static str,
 }
 
-/// Sets the gauges.
 #[expect(clippy::cast_precision_loss, reason = "numbers are far below what a float holds")]
 pub fn show(standing: &Standing) {
     for (account, name, seconds) in &standing.last_success {

@@ -7,7 +7,6 @@ pub(crate) fn counted(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// A table, or `none` if there are no rows.
 pub(crate) fn table<const N: usize>(
     header: &[&str; N],
     none: &str,

@@ -34,7 +34,6 @@ pub struct Level {
     pub rate: u64,
 }
 
-/// What is known about one account's budget.
 #[derive(Debug, Clone)]
 pub struct Budget {
     /// The percentage of the bucket that we may use.
@@ -114,7 +113,6 @@ impl Budget {
         self.level = None;
     }
 
-    /// Stores the cost and level from an answer.
     pub fn note(&mut self, kind: &'static str, cost: u64, level: Level, now: Timestamp) {
         self.refused = 0;
         self.costs.insert(kind, cost);

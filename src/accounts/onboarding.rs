@@ -28,18 +28,14 @@ use crate::jobber::operations::WhoAmI;
 use crate::jobber::{ApiError, Client};
 use crate::store::{LinkRefusal, NewConnection, Start, Store, StoreError};
 
-/// Time limit for Jobber's consent page.
 const CONSENT: SignedDuration = SignedDuration::from_mins(60);
 
-/// Why no account was connected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error(transparent)]
     Refused(#[from] LinkRefusal),
-    /// Jobber gave no tokens for the code.
     #[error(transparent)]
     Token(TokenError),
-    /// Jobber gave tokens but not their account.
     #[error(transparent)]
     Api(ApiError),
     #[error(transparent)]
@@ -75,7 +71,6 @@ pub struct Onboarding {
 }
 
 impl Onboarding {
-    /// Links begin with `public_url`.
     pub fn new(
         store: Store,
         tokens: TokenSource,
@@ -86,7 +81,6 @@ impl Onboarding {
         Self { store, tokens, client, clock, public_url }
     }
 
-    /// Creates a link. Only the caller gets its address.
     pub async fn create_link(&self, new: NewLink) -> Result<(Link, SecretString), ConnectError> {
         let now = self.clock.now();
         let secret = random()?;
@@ -173,7 +167,6 @@ pub fn random() -> Result<SecretString, NoRandomness> {
     Ok(URL_SAFE_NO_PAD.encode(bytes).into())
 }
 
-/// The form of a secret in the store.
 fn hash(secret: &str) -> String {
     digest::of(&[secret])
 }

@@ -23,13 +23,11 @@ const WAITS: u32 = 4;
 /// The longest single wait for points. A full bucket refills in 20 s (`api-behaviour.md` §3, Cost).
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(25);
 
-/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// Only the contractor can restore the connection. The account's state says so from now on.
     #[error("the connection needs authorization: {0}")]
     NeedsAuthorization(LostReason),
-    /// This operation failed. A later one may succeed.
     #[error("{detail}")]
     Failed { detail: String, trouble: Trouble },
     #[error(transparent)]
@@ -45,15 +43,12 @@ impl SessionError {
     }
 }
 
-/// The kind of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
     /// Jobber cannot be reached or asks for a pause. It affects the whole account and heals itself.
     Outage {
-        /// The pause that Jobber asks for, if any.
         retry_after: Option<SignedDuration>,
     },
-    /// This operation got no usable answer. Others may.
     Answer,
     /// Jobber's rules refused a mutation. Nothing was done.
     Refused(Vec<UserError>),
@@ -61,7 +56,6 @@ pub enum Trouble {
     Operator,
 }
 
-/// Runs operations for connected accounts.
 #[derive(Debug, Clone)]
 pub struct Session {
     client: Client,
@@ -77,7 +71,6 @@ impl Session {
         Self { client, tokens, clock, budget_share, budgets: Arc::default() }
     }
 
-    /// Whether Jobber's API answers at all, and its time.
     pub async fn reach(&self) -> Result<Option<Timestamp>, ApiError> {
         self.client.reach().await
     }
@@ -146,7 +139,6 @@ impl Session {
 }
 
 impl Session {
-    /// Waits while the operation would exceed our share of the budget.
     async fn wait_for_points(&self, account: &AccountId, kind: &'static str) -> Result<(), SessionError> {
         let now = self.clock.now();
         let wait = self.with_budget(account, |budget| budget.wait(kind, now));

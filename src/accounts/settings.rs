@@ -18,7 +18,6 @@ use crate::domain::rules::{Rules, SharedRules};
 use crate::outbound::secret::WebhookSecret;
 use crate::store::{ReceiverId, Store, StoreError};
 
-/// A receiver of messages.
 #[derive(Debug, Clone)]
 pub struct Receiver {
     pub url: Url,
@@ -26,13 +25,11 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Its id in the store.
     pub fn id(&self) -> ReceiverId {
         ReceiverId::of(self.url.as_str())
     }
 }
 
-/// Why an account's receiver is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiverError {
     #[error(transparent)]
@@ -48,7 +45,6 @@ pub struct Settings {
     edition: RwLock<Arc<Edition>>,
 }
 
-/// The result of one configuration file.
 #[derive(Debug)]
 struct Edition {
     config: Config,
@@ -57,7 +53,6 @@ struct Edition {
     own: Mutex<HashMap<AccountId, (Overrides, Arc<Terms>)>>,
 }
 
-/// What accounts with the same settings share.
 #[derive(Debug)]
 struct Terms {
     review: ReviewSection,
@@ -114,12 +109,10 @@ impl Edition {
 }
 
 impl Settings {
-    /// `secret` signs for accounts without a secret of their own.
     pub fn new(config: &Config, secret: WebhookSecret, store: Store) -> Result<Self, ConfigError> {
         Ok(Self { store, secret, edition: RwLock::new(Arc::new(Edition::new(config)?)) })
     }
 
-    /// Uses another configuration from now on.
     pub fn replace(&self, config: &Config) -> Result<(), ConfigError> {
         let edition = Arc::new(Edition::new(config)?);
         *self.edition.write().unwrap_or_else(PoisonError::into_inner) = edition;
@@ -135,17 +128,14 @@ impl Settings {
         self.edition().defaults.review.clone()
     }
 
-    /// `[review]` with these overrides.
     pub fn review(&self, overrides: &Overrides) -> Result<ReviewSection, ConfigError> {
         Ok(self.edition().terms(overrides)?.review)
     }
 
-    /// The receiver of accounts without their own.
     pub fn default_receiver(&self) -> Receiver {
         Receiver { url: self.defaults().webhook_url.0, secret: self.secret.clone() }
     }
 
-    /// The texts of accounts without their own.
     pub fn default_texts(&self) -> Texts {
         self.edition().defaults.rules.texts.clone()
     }
@@ -172,13 +162,11 @@ impl Settings {
         }
     }
 
-    /// The receiver of changes, if any.
     pub fn events_receiver(&self) -> Option<Receiver> {
         let url = self.edition().config.events.webhook_url.clone()?;
         Some(Receiver { url: url.0, secret: self.secret.clone() })
     }
 
-    /// The receiver of an account's asks.
     pub async fn receiver_of(&self, account: &Account) -> Result<Receiver, ReceiverError> {
         let url = self.edition().terms_of(account)?.review.webhook_url.0.clone();
         let secret = self.store.webhook_secret(&account.id).await?.map(|text| WebhookSecret::parse(&text));

@@ -49,22 +49,18 @@ const ASSUMED_LIFE: SignedDuration = SignedDuration::from_mins(60);
 /// A token is refreshed this long before it expires, or a quarter of its life if that is shorter.
 const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
-/// Why there is no access token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Only the contractor can restore the connection.
     #[error("the connection needs authorization: {0}")]
     NeedsAuthorization(LostReason),
     /// Jobber refuses the authorization code: it was used, or is too old.
     #[error("Jobber refused the authorization code: open the link again")]
     CodeRefused,
-    /// Jobber refuses the app itself: client id or secret.
     #[error("Jobber refused the app ({detail}): check jobber.client_id and the client secret")]
     AppRefused { detail: String },
     /// Jobber did not answer, or not in a usable way. It heals itself.
     #[error("Jobber gave no token ({detail})")]
     Unavailable {
-        /// What happened, without the body.
         detail: String,
         /// Whether there was an answer. Then nothing was rotated.
         answered: bool,
@@ -84,7 +80,6 @@ impl From<EndpointError> for TokenError {
     }
 }
 
-/// An access token with the id of its pair.
 #[derive(Debug, Clone)]
 pub struct Access {
     pub token: SecretString,
@@ -121,7 +116,6 @@ impl TokenSource {
         self.0.endpoint.authorize_url(state)
     }
 
-    /// Exchanges the code of a callback for the first pair.
     pub async fn exchange(&self, code: &SecretString) -> Result<Tokens, TokenError> {
         let granted = self.0.endpoint.exchange(code).await?;
         let Some(refresh) = granted.refresh else {
@@ -131,7 +125,6 @@ impl TokenSource {
         Ok(self.0.pair(granted.access, refresh, granted.expires_at))
     }
 
-    /// An access token for `account`, refreshed before it expires.
     pub async fn access_token(&self, account: &AccountId) -> Result<Access, TokenError> {
         let held = self.0.held(account).await?;
         if is_stale(&held.tokens, self.0.clock.now()) {
@@ -198,7 +191,6 @@ impl Source {
         }
     }
 
-    /// Refreshes, unless the pair was replaced while waiting.
     async fn refresh(&self, account: &AccountId, refused: &PairId) -> Result<Access, TokenError> {
         let line = {
             let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,6 @@ use crate::config::{Config, Secrets};
 use crate::ops::protocol::Verb;
 
 pub(super) struct Call {
-    /// The settings file, if one was named.
     pub(super) config: Option<PathBuf>,
     pub(super) json: bool,
 }
@@ -26,7 +25,6 @@ impl Call {
         Ok((config, secrets))
     }
 
-    /// Runs a verb and prints the reply.
     pub(super) async fn run<V: Verb<Reply: Show>>(&self, verb: V) -> Result<Status, Stop> {
         let reply = ask(self.config.as_deref(), &verb).await?;
         self.print(&reply)

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use crate::ops::protocol::{Refusal, RefusalKind};
 use crate::store::{StoreError, is_full};
 
-/// The exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     /// 0
@@ -35,7 +34,6 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// Why a run failed: a message and an exit status.
 #[derive(Debug)]
 pub(super) struct Stop {
     pub(super) status: Status,

@@ -15,7 +15,6 @@ use crate::ops::protocol::{Export, Import, ShadowCompare};
 use crate::store::{RestoreError, Store};
 use crate::text_table::counted;
 
-/// Maximum rows per request, because a request has a maximum size.
 const ROWS_AT_ONCE: usize = 10_000;
 
 /// Writes an export to a temporary file and renames it: the copy is complete or absent.
@@ -53,7 +52,6 @@ fn write_part(to: &mut impl std::io::Write, told: Told) -> std::io::Result<()> {
     }
 }
 
-/// Restores the store from an export.
 pub(super) async fn restore(call: &Call, file: &Path) -> Result<Status, Stop> {
     let (config, secrets) = call.secrets()?;
     if tokio::net::UnixStream::connect(&config.control.socket).await.is_ok() {
@@ -85,7 +83,6 @@ fn read_asked(file: &Path) -> Result<import::Parsed, Stop> {
     import::parse(&text, SystemClock.now()).map_err(|error| cannot(&error))
 }
 
-/// Stores people whom another tool has asked. All rows are checked before the first is stored.
 pub(super) async fn import_asked(
     call: &Call,
     file: &Path,
@@ -115,7 +112,6 @@ pub(super) async fn import_asked(
     Ok(if bad.is_empty() { Status::Fine } else { Status::Partly })
 }
 
-/// Compares shadow decisions with what an old automation sent.
 pub(super) async fn shadow_report(call: &Call, file: &Path, account: Option<String>) -> Result<Status, Stop> {
     let import::Parsed { asked: theirs, bad } = read_asked(file)?;
     let report = ask(call.config.as_deref(), &ShadowCompare { theirs, account }).await?;

@@ -9,7 +9,6 @@ use super::args::Cli;
 use super::exit::{Status, Stop};
 use crate::config::{DEFAULT_PATH, KEYS, Key};
 
-/// Writes all man pages into `folder`, and creates it if necessary.
 pub(super) fn write(folder: &Path) -> Result<Status, Stop> {
     let written = std::fs::create_dir_all(folder)
         .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))

@@ -20,13 +20,10 @@ use crate::store::{IfMissing, Store, StoreError};
 /// How often a locked store is tried again: its daemon may be starting or stopping.
 const TRIES: u32 = 20;
 
-/// Time between two tries.
 const BETWEEN: Duration = Duration::from_millis(150);
 
-/// Receives the messages before the reply.
 pub(super) type Hear<'h> = dyn FnMut(Told) -> std::io::Result<()> + Send + 'h;
 
-/// Runs a verb with a progress bar.
 pub(super) async fn ask<V: Verb>(config: Option<&Path>, verb: &V) -> Result<V::Reply, Stop> {
     let config = Config::load(config).map_err(Stop::usage)?;
     let bar = progress_bar();
@@ -42,7 +39,6 @@ pub(super) async fn ask<V: Verb>(config: Option<&Path>, verb: &V) -> Result<V::R
     reply
 }
 
-/// Runs a verb in the daemon, or on the store itself.
 pub(super) async fn reach<V: Verb>(config: &Config, verb: &V, hear: &mut Hear<'_>) -> Result<V::Reply, Stop> {
     let mut secrets = None;
     for _ in 0..TRIES {
@@ -107,7 +103,6 @@ async fn carry_out_here<V: Verb>(context: &Context, verb: V, hear: &mut Hear<'_>
     }
 }
 
-/// A progress bar on a terminal, nothing elsewhere.
 fn progress_bar() -> ProgressBar {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()

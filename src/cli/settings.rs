@@ -7,7 +7,6 @@ use super::exit::{Status, Stop};
 use crate::config::{KEYS, SecretName, find_secret, value_of};
 use crate::text_table::plain;
 
-/// Prints every key with its value, and the source of each secret.
 pub(super) fn show(call: &Call) -> Result<Status, Stop> {
     let config = call.config()?;
     let mut value = serde_json::to_value(&config).map_err(Stop::failed)?;
@@ -41,7 +40,6 @@ pub(super) fn show(call: &Call) -> Result<Status, Stop> {
     print_text(&plain(&["key", "value"], rows))
 }
 
-/// Reads everything, secrets too, and reports errors.
 pub(super) fn check(call: &Call) -> Result<Status, Stop> {
     let (config, _) = call.secrets()?;
     let reads_always = config.review.texts(None).map_err(Stop::usage)?.reads_when_parts_are_missing();

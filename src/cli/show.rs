@@ -29,7 +29,6 @@ const NO_WORK: &str = "No finished work matches.";
 pub(super) trait Show: serde::Serialize {
     fn text(&self) -> String;
 
-    /// The exit status of a run with this reply.
     fn status(&self) -> Status {
         Status::Fine
     }
@@ -353,7 +352,6 @@ fn status(report: &StatusReport) -> String {
     text
 }
 
-/// The decisions as CSV.
 pub(super) fn audit(rows: &[Explained]) -> Result<String, csv::Error> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record([

@@ -11,20 +11,16 @@ use super::{Config, ConfigError, env_name};
 use crate::outbound::secret::WebhookSecret;
 use crate::store_key::StoreKey;
 
-/// A secret that the daemon needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretName {
     JobberClientSecret,
-    /// The key that seals tokens.
     StoreKey,
-    /// The secret that signs messages.
     WebhookSecret,
 }
 
 impl SecretName {
     pub const ALL: [Self; 3] = [Self::JobberClientSecret, Self::StoreKey, Self::WebhookSecret];
 
-    /// The name of the systemd credential.
     pub fn credential(self) -> &'static str {
         match self {
             Self::JobberClientSecret => "jobber_client_secret",
@@ -33,7 +29,6 @@ impl SecretName {
         }
     }
 
-    /// The key that would hold it in the file. It determines the environment variable.
     pub fn env_key(self) -> &'static str {
         match self {
             Self::JobberClientSecret => "jobber.client_secret",
@@ -42,7 +37,6 @@ impl SecretName {
         }
     }
 
-    /// The key with the path of its file.
     pub fn file_key(self) -> &'static str {
         match self {
             Self::JobberClientSecret => "jobber.client_secret_file",
@@ -69,7 +63,6 @@ impl fmt::Display for SecretSource {
     }
 }
 
-/// Finds one secret and its source.
 pub fn find_secret(config: &Config, name: SecretName) -> Result<(SecretString, SecretSource), ConfigError> {
     let variable = env_name(name.env_key());
     if let Ok(text) = std::env::var(&variable) {

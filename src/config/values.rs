@@ -12,7 +12,6 @@ use crate::outbound::resolver::is_loopback;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub SignedDuration);
 
-/// The longest period: a century.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 36_525);
 
 impl Period {
@@ -98,7 +97,6 @@ impl<'de> Deserialize<'de> for HttpsUrl {
 pub struct Schedule(String);
 
 impl Schedule {
-    /// Parses a schedule like the scheduler does.
     pub fn parse(text: &str) -> Result<Self, String> {
         let fields = text.split_whitespace().count();
         if fields != 6 {
@@ -145,7 +143,6 @@ impl<'de> Deserialize<'de> for Concurrency {
     }
 }
 
-/// Hours of a day, `09:00-20:00`, or `closed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DayHours(pub Option<Hours>);
 
@@ -171,7 +168,6 @@ impl<'de> Deserialize<'de> for DayHours {
 
 const CLOSED: &str = "closed";
 
-/// A time zone with an IANA name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone(pub TimeZone);
 

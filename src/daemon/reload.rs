@@ -7,17 +7,14 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 use crate::config::{Config, ConfigError, KEYS, value_of};
 use crate::context::Context;
 
-/// Reads the settings again.
 pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
-/// The schedule of sweeps. It can be replaced.
 pub(super) struct Sweeps {
     pub(super) scheduler: JobScheduler,
     pub(super) job: uuid::Uuid,
     pub(super) schedule: String,
 }
 
-/// Reads the settings again and notifies systemd.
 pub(super) async fn reload(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, reread: &Reread) {
     let mut begun = vec![NotifyState::Reloading];
     begun.extend(NotifyState::monotonic_usec_now());
@@ -52,7 +49,6 @@ async fn take(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, config: &C
     Ok(())
 }
 
-/// Changed keys that need a restart.
 fn waiting_for_a_restart(running: &Config, read: &Config) -> serde_json::Result<Vec<&'static str>> {
     let (running, read) = (serde_json::to_value(running)?, serde_json::to_value(read)?);
     Ok(KEYS

@@ -15,7 +15,6 @@ const LOOKS: Duration = Duration::from_mins(1);
 /// The scheduler rings at least once a minute.
 const RINGS: Duration = Duration::from_mins(3);
 
-/// When each loop last ran.
 #[derive(Debug)]
 pub(super) struct Pulse {
     pub(super) recheck: Beat,
@@ -31,7 +30,6 @@ impl Beat {
         Self(Mutex::new(at))
     }
 
-    /// Records a run.
     pub(super) fn now(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -58,7 +56,6 @@ impl Pulse {
     }
 }
 
-/// Feeds systemd's watchdog, if it is enabled, until `stop`.
 pub(super) async fn feed(context: &Context, pulse: &Pulse, stop: CancellationToken) {
     let Some(patience) = sd_notify::watchdog_enabled() else { return stop.cancelled().await };
     let every = patience / 3;

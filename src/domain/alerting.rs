@@ -17,7 +17,6 @@ use crate::text_table::counted;
 /// How long Jobber or a receiver may fail before the operator is told. Most outages end earlier.
 const GRACE: SignedDuration = SignedDuration::from_mins(30);
 
-/// An account without finished work for this long is checked.
 pub const SILENCE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The period before the silence over which the usual number of works is counted.
@@ -31,23 +30,18 @@ const BUSY: f64 = 3.0;
 pub const DRAFT_LIMIT: usize = 5;
 const DRAFT_NEAR: usize = 4;
 
-/// How long before the API version ends the operator is warned.
 const VERSION_NEAR: SignedDuration = SignedDuration::from_hours(60 * 24);
 
 /// This many works without an event are no accident. A restart may lose one event.
 const UNHEARD: u32 = 3;
 
-/// An ask that leaves this much after its time is late.
 const LATE: SignedDuration = SignedDuration::from_mins(10);
 
 #[derive(Debug, Clone)]
 pub struct View {
     pub accounts: Vec<AccountView>,
-    /// Every receiver that has messages to get.
     pub receivers: Vec<ReceiverView>,
-    /// Whether the app is a draft at Jobber.
     pub draft_app: bool,
-    /// When Jobber stops supporting the API version that this program uses.
     pub version_ends: Timestamp,
 }
 
@@ -64,9 +58,7 @@ pub struct AccountView {
 pub struct ReceiverView {
     /// Identifies it without its address.
     pub id: String,
-    /// The accounts that send their asks to it.
     pub accounts: Vec<String>,
-    /// When it answered that it is gone.
     pub stopped_at: Option<Timestamp>,
     pub delivered_at: Option<Timestamp>,
     /// Creation time of the oldest ask that it did not take.
@@ -75,7 +67,6 @@ pub struct ReceiverView {
     pub waiting: usize,
 }
 
-/// Everything that is wrong at `now`, each trouble once.
 pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
     let mut found: Vec<Alert> = view.accounts.iter().flat_map(|account| of_account(account, now)).collect();
     found.extend(jobber_unreachable(view, now));
@@ -237,7 +228,6 @@ fn of_receiver(receiver: &ReceiverView, now: Timestamp) -> Option<Alert> {
     Some(Alert { held_up: waiting, ..found })
 }
 
-/// What is to be stored about a trouble.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// It is new or worse than before. It is stored, and reported if it is new.
@@ -297,12 +287,9 @@ fn is_silent_still(alert: &Alert, view: &View) -> bool {
         })
 }
 
-/// What a trouble delayed or lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeldUp {
-    /// Asks that leave later because of the trouble.
     pub late: usize,
-    /// Works that are now too old to ask about.
     pub missed: usize,
 }
 

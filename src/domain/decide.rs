@@ -36,18 +36,15 @@ pub enum Verdict {
     },
 }
 
-/// The contractor, as named in the ask.
 #[derive(Debug, Clone, Copy)]
 pub struct Contractor<'a> {
     pub id: &'a AccountId,
-    /// The account's name in Jobber.
     pub name: &'a str,
 }
 
 /// What is known about earlier asks and about the person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Past {
-    /// Markers of the work and of every job behind it.
     pub markers: BTreeMap<WorkRef, Marker>,
     /// The last time this person was asked, by any contact.
     pub contacted: Option<Contacted>,
@@ -55,7 +52,6 @@ pub struct Past {
     pub suppression: Option<Suppression>,
 }
 
-/// How long a client on hold waits until the next check.
 const HOLD: SignedDuration = SignedDuration::from_hours(1);
 
 /// Decides about `candidate`. `facts` is `None` if Jobber no longer has the work.
@@ -349,7 +345,6 @@ fn body(
     }
 }
 
-/// Puts the sentence into an ask.
 fn said(ask: AskBody, facts: &Facts, client: &ClientFacts, rules: &Rules) -> AskBody {
     let title = facts.job.as_ref().and_then(|job| job.title.as_deref());
     let built_in = message::compose(client, title, &facts.crew);

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use crate::domain::model::{Account, AskBody, ClientFacts, Person};
 
-/// Steps that a template may run.
 const FUEL: u64 = 20_000;
 
 /// Template names. The extension selects how values are escaped.
@@ -103,7 +102,6 @@ impl Template {
     }
 }
 
-/// The texts of an account's asks.
 #[derive(Debug, Clone, Default)]
 pub struct Texts {
     message: Option<Template>,
@@ -170,7 +168,6 @@ impl Texts {
         }
     }
 
-    /// The bytes of an ask. They never change afterwards.
     pub fn freeze(&self, ask: &AskBody) -> Result<String, TemplateError> {
         // Plain data with text keys and finite numbers always encodes.
         match &self.body {
@@ -180,7 +177,6 @@ impl Texts {
     }
 }
 
-/// Renders a body template and checks that the result is JSON.
 fn in_json(body: &Template, ask: Value) -> Result<String, TemplateError> {
     let text = body.render(&values(ask))?;
     match serde_json::from_str::<Value>(&text) {
@@ -237,7 +233,6 @@ fn sparse(mut ask: Value) -> Value {
     ask
 }
 
-/// A sample ask to try templates on: complete, or as small as possible.
 fn sample(is_full: bool) -> Value {
     let mut ask = json!({
         "type": "review.requested", "timestamp": "2026-03-10T14:00:00Z", "trigger": "job_completed",

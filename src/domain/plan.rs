@@ -48,11 +48,11 @@ pub enum Finish {
         /// If nothing proves that the work is newer than the record, it is the record's creation.
         proven: Timestamp,
     },
-    /// Jobber gives a status that this version does not know.
-    Unclear { status: String },
+    Unclear {
+        status: String,
+    },
 }
 
-/// Applies `trigger`'s rule to a record.
 pub fn finish(record: &Record, trigger: Trigger, include_drafts: bool) -> Finish {
     match record {
         Record::Job(job) => job_finish(job),
@@ -121,7 +121,6 @@ fn paid_finish(invoice: &InvoiceRecord) -> Finish {
 /// What the store knows about the works of a sweep.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// The existing decisions.
     pub decisions: BTreeMap<WorkRef, Decision>,
     /// The existing markers. A marker can outlive its decision, and a job can carry the marker of one of its
     /// visits or invoices.

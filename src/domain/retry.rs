@@ -53,15 +53,12 @@ impl Reply {
     }
 }
 
-/// What happens to the ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     Delivered,
-    /// Another attempt, not before `at`.
     DueAgain {
         at: Timestamp,
     },
-    /// The ask becomes a dead letter.
     Dead(DeadReason),
     /// Nothing more is sent to this receiver until the operator resumes it. The ask stays queued.
     ReceiverGone,
@@ -86,7 +83,6 @@ pub fn next(attempt: u32, reply: &Reply, now: Timestamp, entropy: u64) -> Next {
     }
 }
 
-/// `wait` plus or minus a tenth.
 fn jittered(wait: SignedDuration, entropy: u64) -> SignedDuration {
     let span = wait.as_millis() / 5;
     if span <= 0 {

@@ -12,18 +12,13 @@ use crate::domain::window::{Window, zone};
 
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// The event that makes a customer due for an ask.
     pub trigger: Trigger,
-    /// Time from completion to the earliest ask.
     pub delay: SignedDuration,
-    /// Work finished longer ago than this is too old to ask about.
     pub max_age: SignedDuration,
-    /// Whether `invoice_created` counts drafts.
     pub include_drafts: bool,
     /// Work finished before this is never asked about: the first connection, or the last change of the
     /// trigger.
     pub asks_from: Timestamp,
-    /// When customers may be asked.
     pub hours: LocalHours,
     /// Which of Jobber's switches on jobs and invoices count.
     pub respected: Respected,
@@ -99,15 +94,12 @@ pub struct Policy {
     pub across_accounts: bool,
     /// Everything is decided but nothing is sent.
     pub shadow: bool,
-    /// Clients with this tag are never asked.
     pub never_tag: Option<String>,
     /// Clients with this tag wait until the tag is gone or the work is too old.
     pub hold_tag: Option<String>,
     /// Minimum total of the work, in whole currency units.
     pub min_total: Option<f64>,
-    /// If not empty: only work with one of these words in its title.
     pub only_titles: Vec<String>,
-    /// No work with one of these words in its title.
     pub not_titles: Vec<String>,
     pub clients: KindOfClients,
     pub jobber_switch: JobberSwitch,
@@ -130,7 +122,6 @@ impl Default for Policy {
     }
 }
 
-/// Which kinds of client are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KindOfClients {
@@ -139,7 +130,6 @@ pub enum KindOfClients {
     Companies,
 }
 
-/// The window in a time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalHours {
     window: Arc<Window>,
@@ -162,7 +152,6 @@ impl LocalHours {
     }
 }
 
-/// The rules shared by accounts with the same settings.
 #[derive(Debug, Clone)]
 pub struct SharedRules {
     pub delay: SignedDuration,
@@ -201,7 +190,6 @@ impl SharedRules {
         LocalHours::new(Arc::clone(&self.window), self.zone_of(account))
     }
 
-    /// The account's time zone.
     pub fn zone_of(&self, account: &Account) -> TimeZone {
         let told = || account.timezone.as_deref().and_then(zone);
         self.own_zone.clone().or_else(told).unwrap_or_else(|| self.zone.clone())

@@ -14,11 +14,8 @@ const SAME: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShadowReport {
-    /// Asks that both made.
     pub both: usize,
-    /// Asks that only we would have made.
     pub only_us: Vec<OnlyUs>,
-    /// Asks that only they made, with our decision.
     pub only_them: Vec<OnlyThem>,
     /// Lines of their file that asked a person again within the cooldown.
     pub repeats: Vec<u64>,
@@ -34,10 +31,8 @@ pub struct OnlyUs {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnlyThem {
-    /// The line in their file.
     pub line: u64,
     pub at: Timestamp,
-    /// What we decided about that person, if we know any work.
     pub we: Option<String>,
 }
 

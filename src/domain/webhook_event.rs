@@ -94,14 +94,10 @@ pub struct Event {
     pub occurred_at: Option<Timestamp>,
 }
 
-/// What a webhook request contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// An event that the daemon uses.
     Event(Event),
-    /// A topic that the daemon does not use.
     OtherTopic,
-    /// Not an event.
     Nonsense,
 }
 

@@ -17,7 +17,6 @@ const SPREAD: SignedDuration = SignedDuration::from_hours(1);
 /// How many days ahead to look for an opening. A window that does not open in this time never opens.
 const DAYS: i32 = 370;
 
-/// Minutes in a day by the clock.
 const MIDNIGHT: u16 = 24 * 60;
 
 /// A range of minutes of the day: `09:00-20:00`.
@@ -105,7 +104,6 @@ impl Window {
         Some(plus(opens, SignedDuration::from_millis(i64::try_from(after).unwrap_or_default())))
     }
 
-    /// The opening of a day, from and to.
     fn opening(&self, zone: &TimeZone, day: Date) -> Option<(Timestamp, Timestamp)> {
         let hours = self.days[usize::try_from(day.weekday().to_monday_zero_offset()).ok()?]?;
         if self.holidays.contains(&day) {

@@ -11,13 +11,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::{API_VERSION, Answer, ApiError};
 use crate::domain::retry;
 
-/// The longest pause that Jobber can ask for.
 const LONGEST_REST: SignedDuration = SignedDuration::from_hours(1);
 
-/// Maximum length of a quotation from Jobber's answer.
 const QUOTED_AT_MOST: usize = 200;
 
-/// The used headers of a response.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Head {
     pub(super) status: u16,
@@ -46,14 +43,12 @@ fn rest(value: &str, date: Option<Timestamp>) -> Option<SignedDuration> {
     Some(retry::retry_after(value, now)?.min(LONGEST_REST))
 }
 
-/// Why an access token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// It expired. A refresh helps.
     Expired,
     /// Jobber does not know it. A refresh may help.
     Unrecognised,
-    /// The contractor disconnected the app.
     Disconnected,
     Inactive,
 }
@@ -79,7 +74,6 @@ pub struct Cost {
     pub throttle_status: ThrottleStatus,
 }
 
-/// The points budget of one app and account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ThrottleStatus {
@@ -136,7 +130,6 @@ enum TopLevelError {
     Text(String),
 }
 
-/// Classifies an answer.
 pub(super) fn sort<T: DeserializeOwned>(head: &Head, body: &[u8]) -> Result<Answer<T>, ApiError> {
     let parsed = serde_json::from_slice::<Envelope<T>>(body);
     // Data of the wrong shape must not hide the rest of the answer.

@@ -12,13 +12,11 @@ use super::operation::{Operation, RawAnswer};
 use super::{API_VERSION, Answer, ApiError, below};
 use crate::outbound::error::describe;
 
-/// The header that selects a version.
 const VERSION_HEADER: &str = "x-jobber-graphql-version";
 
 /// Limit for the whole request, from connecting to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Maximum bytes of an answer.
 const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// A client of the API. It knows no accounts: every call takes a token.
@@ -33,7 +31,6 @@ impl Client {
         Self { http, graphql: below(api_base, "graphql") }
     }
 
-    /// Whether the API answers at all, and its time.
     pub async fn reach(&self) -> Result<Option<Timestamp>, ApiError> {
         let sent = self.http.get(self.graphql.clone()).timeout(TIMEOUT).send().await;
         Ok(Head::of(&sent.map_err(|error| unavailable(&error))?).date)
@@ -44,7 +41,6 @@ impl Client {
         Ok(sent.map_err(|error| unavailable(&error))?.status().as_u16())
     }
 
-    /// Runs an operation once.
     pub async fn run<O: Operation>(
         &self,
         token: &SecretString,

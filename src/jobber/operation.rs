@@ -24,7 +24,6 @@ pub(super) fn encode<Q: GraphQLQuery>(variables: Q::Variables) -> Result<Vec<u8>
         .map_err(|error| ApiError::Unexpected { detail: format!("the query does not encode: {error}") })
 }
 
-/// An unparsed answer.
 #[derive(Debug, Clone)]
 pub struct RawAnswer<'a> {
     head: Head,

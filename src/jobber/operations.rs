@@ -23,7 +23,6 @@ const FIRST_PAGE: i64 = 20;
 /// Rows of each further page: Jobber's maximum (`api-behaviour.md` §3, Paging).
 const NEXT_PAGE: i64 = 100;
 
-/// Rows of the page after a cursor, or of the first page.
 fn rows(after: Option<&String>) -> i64 {
     if after.is_some() { NEXT_PAGE } else { FIRST_PAGE }
 }
@@ -38,7 +37,6 @@ fn next(has_next_page: bool, end_cursor: Option<String>) -> Result<Option<String
     }
 }
 
-/// Fails if Jobber's rules refused the mutation.
 fn accepted(errors: impl IntoIterator<Item = UserError>) -> Result<(), ApiError> {
     let errors: Vec<UserError> = errors.into_iter().collect();
     if errors.is_empty() { Ok(()) } else { Err(ApiError::Refused(errors)) }

@@ -31,10 +31,8 @@ use crate::outbound::error::describe;
 /// Limit for the whole request, from connecting to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Maximum bytes of a token answer.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
-/// Why the token endpoint gave no tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     #[error("Jobber says that the refresh token is not valid")]
@@ -47,7 +45,6 @@ pub enum EndpointError {
     /// Jobber did not answer, or not in a usable way. It heals itself.
     #[error("Jobber gave no token ({detail})")]
     Unavailable {
-        /// What happened, without the body.
         detail: String,
         /// Whether there was an answer. Then nothing was rotated.
         answered: bool,
@@ -59,18 +56,14 @@ pub enum EndpointError {
 pub struct App<'a> {
     pub client_id: &'a str,
     pub client_secret: &'a SecretString,
-    /// Where Jobber sends browsers back to.
     pub redirect_uri: String,
 }
 
-/// The tokens from an answer.
 #[derive(Debug)]
 pub struct Granted {
-    /// The access token.
     pub access: SecretString,
     /// The next refresh token. `None` if rotation is off and the old one stays valid.
     pub refresh: Option<SecretString>,
-    /// When the access token expires, if stated.
     pub expires_at: Option<Timestamp>,
     /// Whether Jobber warns that this app's refresh tokens do not rotate.
     pub is_warned: bool,
@@ -133,7 +126,6 @@ impl TokenResponse for JobberTokens {
     }
 }
 
-/// An answer that the library does not get.
 #[derive(Debug, thiserror::Error)]
 enum Sorted {
     #[error("the refresh token is not valid")]
@@ -148,7 +140,6 @@ enum Sorted {
     Meaningless(String),
 }
 
-/// Jobber's OAuth endpoints for one app.
 pub struct TokenEndpoint {
     client: JobberOAuth,
     transport: Transport,
@@ -208,7 +199,6 @@ impl From<JobberTokens> for Granted {
     }
 }
 
-/// Sends the library's token requests.
 struct Transport(reqwest::Client);
 
 impl<'c> AsyncHttpClient<'c> for Transport {
@@ -221,7 +211,6 @@ impl<'c> AsyncHttpClient<'c> for Transport {
 }
 
 impl Transport {
-    /// Sends a token request and classifies the answer.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Sorted> {
         let unavailable = |error: reqwest::Error| Sorted::Unanswered(describe(&error).to_owned());
         let mut request = reqwest::Request::try_from(request).map_err(unavailable)?;
@@ -261,7 +250,6 @@ impl Transport {
 enum Kind {
     /// Tokens or an RFC 6749 error, with the status that the library expects for it.
     ForTheLibrary(reqwest::StatusCode),
-    /// The documented refusal of a refresh token.
     GrantRefused,
     CodeRefused,
     /// The same status as for a refused refresh token.

@@ -48,18 +48,13 @@ pub struct AccountShown {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     pub key: String,
-    /// The effective value for this account.
     pub value: serde_json::Value,
-    /// Whether the account overrides `[review]`.
     pub own: bool,
 }
 
-/// The requested changes to an account's own settings.
 #[derive(Debug, Default)]
 pub struct AccountChange {
-    /// Values by key, as below `review`.
     pub set: BTreeMap<String, Value>,
-    /// Keys that go back to `[review]`.
     pub unset: Vec<String>,
     pub body: Option<String>,
     /// The secret that signs for the account's own receiver.

@@ -6,7 +6,6 @@ use super::{OpError, Told};
 use crate::context::Context;
 use crate::store::Copied;
 
-/// Sends an export part by part, at the speed of the reader.
 pub async fn export(context: &Context, tell: &mpsc::Sender<Told>) -> Result<Copied, OpError> {
     let export = context.store.export(context.clock.now()).await?;
     let copied = export.contents().clone();

@@ -39,7 +39,6 @@ pub async fn enable(context: &Context, account: Option<String>) -> Result<Vec<Ev
     turn(context, account, Turn::On).await
 }
 
-/// Deletes the webhooks again.
 pub async fn disable(context: &Context, account: Option<String>) -> Result<Vec<EventsOf>, OpError> {
     turn(context, account, Turn::Off).await
 }

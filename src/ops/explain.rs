@@ -15,12 +15,10 @@ use crate::domain::model::{Account, AccountId, Decision, EncodedId, Outcome, Sub
 /// Maximum works that one call reads fresh.
 const RENDERED_AT_MOST: usize = 20;
 
-/// A decision with its account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     pub account: AccountId,
     pub account_name: String,
-    /// When the work was finished, in the account's time zone.
     pub finished_local: String,
     /// With `render`: the sentence as it would read now, or why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,7 +64,6 @@ fn explained_of(context: &Context, account: &Account, decision: Decision) -> Exp
     }
 }
 
-/// All decisions within `within`, of one account or of all, oldest first.
 pub async fn audit(
     context: &Context,
     account: Option<String>,
@@ -91,7 +88,6 @@ pub async fn audit(
     Ok(rows)
 }
 
-/// All decisions that match `what`, newest work first.
 pub(super) async fn find(context: &Context, what: &str) -> Result<Vec<Explained>, OpError> {
     let wanted = Arc::new(Wanted::new(what));
     let mut explained = Vec::new();
@@ -119,7 +115,6 @@ pub(super) async fn find(context: &Context, what: &str) -> Result<Vec<Explained>
     Ok(explained)
 }
 
-/// The search text of `explain`.
 struct Wanted {
     text: String,
     digits: String,
@@ -134,7 +129,6 @@ impl Wanted {
         Self { text, digits, number }
     }
 
-    /// Whether the customer matches by id, name, phone or e-mail.
     fn is_person(&self, subject: &Subject) -> bool {
         let is = |known: Option<&str>| known.is_some_and(|known| known.to_lowercase() == self.text);
         let name = subject.client_name.as_ref().map(|name| name.to_lowercase());

@@ -10,7 +10,6 @@ use crate::context::Context;
 use crate::domain::model::{Link, LinkId, Trigger};
 use crate::store::LinkRefusal;
 
-/// A new link. Its address is shown only once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewLinkReply {
     pub id: LinkId,

@@ -33,7 +33,6 @@ pub async fn once(
     report(context, &accounts, &swept, &considered, delivered).await
 }
 
-/// Delivers everything that is due. Returns the number of delivered asks.
 async fn deliver(context: &Context, only: Option<&AccountId>) -> Result<usize, StoreError> {
     let mut delivered = 0;
     loop {
@@ -164,22 +163,15 @@ pub struct OnceReport {
     pub errors: Vec<ErrorReport>,
 }
 
-/// The report for one account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountReport {
     pub id: AccountId,
     pub name: String,
-    /// `connected`, `paused`, `needs_authorization` or `disconnected`.
     pub state: String,
-    /// Whether everything was read.
     pub polled: bool,
-    /// New candidates.
     pub candidates: usize,
-    /// Asks made. In a dry run, those that would be made.
     pub asked: usize,
-    /// Works that are not asked about.
     pub skipped: usize,
-    /// Candidates that were postponed.
     pub deferred: usize,
 }
 

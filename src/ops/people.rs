@@ -73,7 +73,6 @@ pub async fn import(
     Ok(Done::new(format!("{count} rows")))
 }
 
-/// The error for a row without an account.
 pub(super) fn no_account(line: u64) -> OpError {
     OpError::Refused(format!("line {line}: no account; add a column account, or --account"))
 }

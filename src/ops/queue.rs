@@ -77,7 +77,6 @@ pub async fn list(context: &Context) -> Result<Vec<QueueRow>, OpError> {
     Ok(context.store.fold_entries(rows, add).await?)
 }
 
-/// One ask with its body.
 pub async fn show(context: &Context, id: MessageId) -> Result<OutboxEntry, OpError> {
     context.store.entry(&id).await?.ok_or_else(|| QueueRefusal::NoSuchMessage(id).into())
 }

@@ -16,16 +16,13 @@ use crate::domain::model::{
 use crate::domain::rules::remarks;
 use crate::jobber::{API_VERSION, supported_until};
 
-/// The period over which `status` counts.
 const STATUS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
-    /// Whether a daemon is running.
     pub running: bool,
     /// For a draft app: the number of accounts at which Jobber cuts it off.
     pub draft_limit: Option<usize>,
-    /// The API version of this program.
     pub api_version: String,
     /// When Jobber's support for it ends at the earliest.
     pub api_supported_until: Timestamp,
@@ -38,28 +35,20 @@ pub struct AccountStatus {
     pub id: AccountId,
     pub name: String,
     pub trigger: Trigger,
-    /// `connected`, `paused`, `needs_authorization` or `disconnected`.
     pub state: String,
-    /// Why it needs authorization.
     pub reason: Option<String>,
     pub last_success: Option<Timestamp>,
-    /// Since when sweeps fail.
     pub failing_since: Option<Timestamp>,
     pub last_error: Option<String>,
     /// Since when due candidates cannot be read.
     pub asking_fails_since: Option<Timestamp>,
-    /// When finished work was last seen.
     pub last_event: Option<Timestamp>,
     /// Since when nothing is sent because the receiver is gone.
     pub receiver_stopped_at: Option<Timestamp>,
     pub asked_7d: usize,
-    /// Skips in the last seven days, by reason.
     pub skipped_7d: BTreeMap<SkipReason, usize>,
-    /// Candidates.
     pub waiting: usize,
-    /// Asks in the outbox.
     pub queued: usize,
-    /// Dead letters.
     pub dead: usize,
     pub next_action: Option<String>,
     /// What to know, though nothing has to be done.
@@ -67,7 +56,6 @@ pub struct AccountStatus {
 }
 
 impl AccountStatus {
-    /// Whether the operator must act.
     pub fn needs_human(&self) -> bool {
         self.next_action.is_some()
     }
@@ -91,7 +79,6 @@ struct Counted {
 }
 
 impl Counted {
-    /// Counts candidates, and decisions since `since`.
     fn count(&mut self, decision: &Decision, since: Timestamp) {
         match decision.outcome {
             Outcome::Waiting { .. } => self.waiting += 1,
@@ -104,7 +91,6 @@ impl Counted {
     }
 }
 
-/// The state of every account. `running` says whether a daemon answers.
 pub async fn status(context: &Context, running: bool) -> Result<StatusReport, OpError> {
     let (store, now) = (&context.store, context.clock.now());
     let counts = store.outbox_counts().await?;

@@ -76,14 +76,12 @@ pub fn literal(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_matches(['[', ']']).parse().ok()
 }
 
-/// Whether a URL names this machine.
 pub fn is_loopback(url: &Url) -> bool {
     url.host_str() == Some(LOCALHOST) || literal(url).is_some_and(|address| address.is_loopback())
 }
 
 const LOCALHOST: &str = "localhost";
 
-/// A name without any allowed address.
 #[derive(Debug, thiserror::Error)]
 #[error("the host has no public address, and outgoing.private_addresses is off")]
 pub struct NotPublic;
@@ -92,7 +90,6 @@ pub struct NotPublic;
 type Lookup = dyn Fn(String) -> Looked + Send + Sync;
 type Looked = std::pin::Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>>;
 
-/// Looks names up and removes forbidden addresses.
 #[derive(Clone)]
 pub struct Resolver {
     lookup: Arc<Lookup>,

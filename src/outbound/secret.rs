@@ -15,7 +15,6 @@ use crate::domain::model::MessageId;
 #[derive(Clone)]
 pub struct WebhookSecret(Arc<SecretBox<Vec<u8>>>);
 
-/// The text is not a signing secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "it must be `whsec_` and 24 to 64 bytes in base64: make one with `echo whsec_$(openssl rand -base64 32)`"

@@ -17,18 +17,15 @@ use crate::domain::retry::{self, Reply};
 /// Limit for the whole request, from connecting to the end of the answer. A lease is longer.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Maximum bytes of an answer that are drained. Beyond that the connection is closed.
 const DRAINED_AT_MOST: usize = 64 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempted {
-    /// The outcome as the policy needs it.
     pub reply: Reply,
     /// A short description for people, without payload or address.
     pub note: String,
 }
 
-/// Posts to receivers.
 #[derive(Debug, Clone)]
 pub struct Sender {
     http: reqwest::Client,

@@ -22,13 +22,11 @@ use crate::context::Context;
 use crate::ops::Told;
 use crate::ops::protocol::{self, Refusal, Scene, Verb};
 
-/// Maximum bytes of a request.
 const LONGEST_REQUEST: u64 = 16 * 1024 * 1024;
 
 /// Parts of an export that are buffered for a slow reader.
 const TOLD_AHEAD: usize = 8;
 
-/// How long a client may take to send its request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,7 +37,6 @@ enum Line {
     Refused(Refusal),
 }
 
-/// A bound socket that is not served yet.
 #[derive(Debug)]
 pub struct Control {
     listener: UnixListener,
@@ -72,7 +69,6 @@ impl Control {
         stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == uid || peer.gid() == gid)
     }
 
-    /// Answers until `stop`, then removes the socket.
     pub async fn run(self, context: Arc<Context>, stop: CancellationToken, tasks: &TaskTracker) {
         loop {
             let accepted = tokio::select! {
@@ -92,7 +88,6 @@ impl Control {
                 }
             }
         }
-        // It may be gone already.
         let _gone = std::fs::remove_file(&self.path);
     }
 }
@@ -148,7 +143,6 @@ pub enum CallError {
     Unheard(std::io::Error),
 }
 
-/// Sends a verb to the daemon behind `socket`.
 pub async fn call<V: Verb>(
     socket: &Path,
     verb: &V,

@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-/// The limits for callers.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Concurrent connections. More wait to be accepted.
@@ -34,7 +33,6 @@ pub struct Limits {
     pub head: Duration,
     /// Time from the end of the head to the answer, including a slow body.
     pub answer: Duration,
-    /// Requests that one caller may make at once.
     pub burst: NonZeroU32,
     /// Requests per second that one caller may make on average.
     pub rate: NonZeroU32,
@@ -56,13 +54,11 @@ impl Default for Limits {
 /// Maximum bytes of a request's head, with cookies and a long query.
 const LARGEST_HEAD: usize = 16 * 1024;
 
-/// Maximum header fields.
 const MOST_FIELDS: usize = 64;
 
 /// At this many remembered callers, those with a full allowance are forgotten.
 const CALLERS: usize = 10_000;
 
-/// The caller, for rate limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Caller(IpAddr);
 
@@ -83,7 +79,6 @@ impl Caller {
     }
 }
 
-/// Counts requests per caller.
 pub(super) struct Rates(RateLimiter<Caller, HashMapStateStore<Caller>, DefaultClock>);
 
 impl Rates {
@@ -92,7 +87,6 @@ impl Rates {
         Self(RateLimiter::hashmap(quota))
     }
 
-    /// Whether this caller may send another request.
     pub(super) fn allow(&self, caller: Caller) -> bool {
         if self.0.len() > CALLERS {
             self.0.retain_recent();
@@ -101,7 +95,6 @@ impl Rates {
     }
 }
 
-/// Serves `router` on `listener` until `stop`, then ends running requests.
 pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let (places, connections) = (Arc::new(Semaphore::new(limits.connections)), TaskTracker::new());
     loop {

@@ -25,13 +25,11 @@ use crate::telemetry::{self, Standing};
 /// Histogram buckets of request times in seconds, up to the longest timeout.
 const BUCKETS: &[f64] = &[0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
 
-/// How often measurements are aggregated.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// How long a series is shown after its last update.
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
-/// A bound listener that is not served yet.
 #[derive(Debug)]
 pub struct Metrics {
     listener: TcpListener,

@@ -25,7 +25,6 @@ label small{display:block;color:var(--soft)}input[type=radio]{width:1.25rem;heig
 button{width:100%;margin-top:1.3rem;padding:.95rem;font:inherit;font-weight:600;color:#fff;background:var(--go);border:0;border-radius:10px}\
 .soft{color:var(--soft);font-size:.92rem}";
 
-/// The hash of the style in the policy's format.
 pub(super) fn style_hash() -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(STYLE)))
 }
@@ -47,7 +46,6 @@ fn page(title: &str, body: &Markup) -> String {
     .into_string()
 }
 
-/// The data of the connect page.
 pub(super) struct Connecting<'a> {
     pub(super) host: &'a str,
     pub(super) link: &'a Link,
@@ -125,7 +123,6 @@ fn in_words(delay: Period) -> String {
     }
 }
 
-/// The page after success.
 pub(super) fn connected(account: &Account, delay: Period) -> String {
     let body = html! {
         h1 { (account.name) " is connected" }
@@ -136,7 +133,6 @@ pub(super) fn connected(account: &Account, delay: Period) -> String {
     page("Connected", &body)
 }
 
-/// A page with a problem and its remedy.
 #[derive(Debug, Clone)]
 pub(super) struct Notice {
     pub(super) status: StatusCode,
@@ -206,7 +202,6 @@ impl Notice {
         "Try again in a minute. If it happens again, tell the people who sent you the link.",
     );
 
-    /// Explains to the contractor why a link or a state is refused.
     pub(super) fn of(refusal: &LinkRefusal) -> Self {
         match refusal {
             LinkRefusal::Unknown => told(

@@ -56,7 +56,6 @@ const LARGEST_BODY: usize = 16 * 1024;
 /// The store is probed again after this time.
 const PROBE_HOLDS: SignedDuration = SignedDuration::from_secs(2);
 
-/// The state shared by handlers.
 struct Site {
     context: Arc<Context>,
     policy: HeaderValue,
@@ -323,7 +322,6 @@ fn csrf(browser: &SecretString, token: &SecretString) -> String {
     digest::of(&["csrf", browser.expose_secret(), token.expose_secret()])
 }
 
-/// Reads `text` as header fields of a caller.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzzed(text: &str) {
     let mut headers = HeaderMap::new();

@@ -19,10 +19,8 @@ use crate::domain::webhook_event::{Heard, read};
 use crate::store::Noted;
 use crate::telemetry;
 
-/// The header with the signature.
 const PROOF: &str = "x-jobber-hmac-sha256";
 
-/// Maximum bytes of an event.
 pub(super) const LARGEST: usize = 64 * 1024;
 
 pub(super) async fn event(

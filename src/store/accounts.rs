@@ -20,17 +20,12 @@ const TOGETHER: usize = 512;
 /// The changes to an account. Absent fields stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// Own settings by key. A key without a value goes back to `[review]`.
     pub keys: BTreeMap<String, Option<serde_json::Value>>,
-    /// The body template.
     pub body: Own<String>,
-    /// The secret that signs for the account's own receiver.
     pub secret: Own<SecretString>,
-    /// The new trigger.
     pub trigger: Option<Trigger>,
 }
 
-/// A change to something that an account can have of its own.
 #[derive(Debug, Clone, Default)]
 pub enum Own<T> {
     #[default]
@@ -40,13 +35,10 @@ pub enum Own<T> {
     Unset,
 }
 
-/// What the removal of an account deletes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Belongings {
     pub decisions: usize,
-    /// Candidates.
     pub waiting: usize,
-    /// Outbox entries, dead letters included.
     pub asks: usize,
 }
 
@@ -222,7 +214,6 @@ fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
     Ok(keys)
 }
 
-/// Skips all candidates.
 fn end_waiting(txn: &mut Txn<'_>, id: &AccountId, now: Timestamp) -> Result<(), StoreError> {
     let due = txn.keys(key::DUE)?;
     for key in due {

@@ -22,10 +22,8 @@ use super::txn::Txn;
 use super::{SCHEMA, Sealer, Store, StoreError, key};
 use crate::store_key::StoreKey;
 
-/// Version of the line format.
 const FORMAT: u32 = 1;
 
-/// Approximate bytes per part of an export.
 const PART: usize = 64 * 1024;
 
 /// Maximum bytes per line. A longer line means that the file is no export.

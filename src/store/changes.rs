@@ -11,14 +11,11 @@ use crate::domain::model::{
     WorkKind, WorkRef,
 };
 
-/// The result of one look at an account's clients, stored in one commit.
 #[derive(Debug, Clone)]
 pub struct ClientsCommit {
     pub account: AccountId,
     pub account_name: String,
-    /// Cards, oldest change first.
     pub cards: Vec<ClientSnapshot>,
-    /// Where the next look begins.
     pub watermark: Timestamp,
     pub now: Timestamp,
 }
@@ -100,15 +97,12 @@ impl Store {
     }
 }
 
-/// The result of one look at a stream of an account, stored in one commit.
 #[derive(Debug, Clone)]
 pub struct RecordsCommit {
     pub account: AccountId,
     pub topic: WatchTopic,
     pub stream: Stream,
-    /// Changed records in the order of their changes.
     pub records: Vec<Changed>,
-    /// Where the next look begins.
     pub watermark: Timestamp,
     pub now: Timestamp,
 }

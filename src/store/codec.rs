@@ -13,9 +13,7 @@ use crate::domain::model::{
 use crate::domain::webhook_event::InboxEntry;
 
 pub(super) trait Stored: Serialize + DeserializeOwned {
-    /// The name in errors.
     const FAMILY: &'static str;
-    /// The version that this program writes.
     const VERSION: u8 = 1;
 }
 

@@ -40,7 +40,6 @@ pub struct PlanCommit {
     pub now: Timestamp,
 }
 
-/// The result of storing an ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AskCommit {
     Stored,
@@ -376,7 +375,6 @@ fn put_waiting(txn: &mut Txn<'_>, account: &AccountId, candidate: Candidate, now
     );
 }
 
-/// Whether a work already has a candidate or an ask.
 fn is_settled(txn: &Txn<'_>, account: &AccountId, work: &WorkRef) -> Result<bool, StoreError> {
     Ok(match txn.get::<Decision>(&key::decision(account, work))? {
         Some(decision) => !matches!(decision.outcome, Outcome::Skipped { .. }),

@@ -17,13 +17,9 @@ const KEPT: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noted {
-    /// It is in the inbox.
     New,
-    /// The same follow-up was there already.
     Known,
-    /// The inbox was full, so the account is swept instead.
     Swept,
-    /// No account needs it.
     Unknown,
 }
 
@@ -150,7 +146,6 @@ fn follow_up_key(account: &AccountId, follow_up: &FollowUp) -> Vec<u8> {
     key::event(account, &name)
 }
 
-/// The keys of an account's inbox.
 pub(super) fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
     txn.keys(&key::of_account(key::EVENT, id))
 }

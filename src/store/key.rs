@@ -32,12 +32,10 @@ pub(super) fn key_check() -> Vec<u8> {
     b"meta\0key_check".to_vec()
 }
 
-/// The number of commits.
 pub(super) fn commits() -> Vec<u8> {
     b"meta\0commits".to_vec()
 }
 
-/// When the store was last pruned.
 pub(super) fn pruned_at() -> Vec<u8> {
     b"meta\0pruned_at".to_vec()
 }
@@ -58,7 +56,6 @@ pub(super) fn token(id: &AccountId) -> Vec<u8> {
     join(b"token\0", &[id.as_str().as_bytes()])
 }
 
-/// The secret that signs for the account's own receiver.
 pub(super) fn webhook_secret(id: &AccountId) -> Vec<u8> {
     join(b"webhook_secret\0", &[id.as_str().as_bytes()])
 }
@@ -67,7 +64,6 @@ pub(super) fn card(account: &AccountId, client: &EncodedId) -> Vec<u8> {
     join(CARD, &[account.as_str().as_bytes(), client.as_str().as_bytes()])
 }
 
-/// The last seen change of a watched record.
 pub(super) fn seen(account: &AccountId, work: &WorkRef) -> Vec<u8> {
     of_work(SEEN, account, work)
 }
@@ -77,7 +73,6 @@ pub(super) fn event(account: &AccountId, name: &str) -> Vec<u8> {
     join(EVENT, &[account.as_str().as_bytes(), name.as_bytes()])
 }
 
-/// The account of an [`event`] key.
 pub(super) fn account_of_event(key: &[u8]) -> Option<AccountId> {
     parse_account(key.strip_prefix(EVENT)?.split(|byte| *byte == 0).next()?)
 }
@@ -87,12 +82,10 @@ pub(super) fn alert(key: &str) -> Vec<u8> {
     join(ALERT, &[key.as_bytes()])
 }
 
-/// Since when a refresh of this account is running.
 pub(super) fn refreshing(id: &AccountId) -> Vec<u8> {
     join(b"refreshing\0", &[id.as_str().as_bytes()])
 }
 
-/// The first possible key of the accounts after this one.
 pub(super) fn after_account(family: &[u8], account: &AccountId) -> Vec<u8> {
     let mut key = join(family, &[account.as_str().as_bytes()]);
     // Parts end with a zero byte.
@@ -120,7 +113,6 @@ pub(super) fn suppression(scope: &str, contact: &ContactKey) -> Vec<u8> {
     join(SUPPRESSION, &[scope.as_bytes(), contact.as_str().as_bytes()])
 }
 
-/// The prefix of a family's keys for this account.
 pub(super) fn of_account(family: &[u8], account: &AccountId) -> Vec<u8> {
     join(family, &[account.as_str().as_bytes(), b""])
 }
@@ -154,12 +146,10 @@ pub(super) fn receiver(hash: &str) -> Vec<u8> {
     join(b"receiver\0", &[hash.as_bytes()])
 }
 
-/// A key of an index that cannot be parsed.
 pub(super) fn broken() -> StoreError {
     StoreError::Corrupt { family: "index of what is due", detail: "a key does not parse".to_owned() }
 }
 
-/// The account of a [`decision`] key.
 pub(super) fn account_of(key: &[u8]) -> Option<AccountId> {
     let account = key.strip_prefix(DECISION)?.split(|byte| *byte == 0).next()?;
     Some(AccountId::new(text(account)?))

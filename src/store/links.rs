@@ -13,7 +13,6 @@ use crate::domain::model::{
     Account, AccountId, Connection, Link, LinkId, LinkState, LostReason, Pending, Trigger,
 };
 
-/// Why a link or a pending authorisation is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkRefusal {
     #[error("this link is not known")]
@@ -30,7 +29,6 @@ pub enum LinkRefusal {
     UnknownState,
     #[error("this authorisation was started in another browser")]
     OtherBrowser,
-    /// The link is for another account.
     #[error("this link is for another Jobber account")]
     OtherAccount { expected: String },
 }

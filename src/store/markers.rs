@@ -34,7 +34,6 @@ pub(super) fn markers(
     Ok(markers)
 }
 
-/// The work and every job behind it, without duplicates.
 pub(super) fn marked_by(work: &WorkRef, job_ids: &[EncodedId]) -> BTreeSet<WorkRef> {
     std::iter::once(work.clone()).chain(job_ids.iter().cloned().map(WorkRef::job)).collect()
 }

@@ -14,7 +14,6 @@ use crate::domain::model::{
 };
 use crate::domain::rules::Policy;
 
-/// Migrates from schema `found` to [`SCHEMA`].
 pub(super) fn migrate(txn: &mut Txn<'_>, found: u32) -> Result<(), StoreError> {
     if found < 3 {
         index_people(txn)?;

@@ -44,7 +44,6 @@ struct Tally {
     commits: u64,
 }
 
-/// The path of the tally of the store in `path`.
 pub(super) fn tally_path(path: &Path) -> PathBuf {
     path.with_added_extension("tally")
 }

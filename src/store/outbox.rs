@@ -16,7 +16,6 @@ use crate::domain::retry::Next;
 /// Precision of the stored time of a receiver's last success.
 const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Due messages by account and kind.
 pub type DueMessages = BTreeMap<(AccountId, MessageKind), Vec<MessageId>>;
 
 /// A receiver, identified by a hash of its address, because addresses can hold secrets.
@@ -33,7 +32,6 @@ impl ReceiverId {
     }
 }
 
-/// Why an operator's command for the queue was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueueRefusal {
     #[error("there is no ask {0} in the queue: `queue list` shows what is there")]
@@ -261,7 +259,6 @@ impl Store {
     }
 }
 
-/// The size of the queue.
 #[derive(Debug, Clone, Default)]
 pub struct OutboxCounts {
     pub by_account: BTreeMap<AccountId, QueueCount>,
@@ -269,7 +266,6 @@ pub struct OutboxCounts {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueCount {
-    /// Waiting for an attempt, or leased.
     pub queued: usize,
     pub dead: usize,
 }

@@ -93,7 +93,6 @@ impl Store {
     }
 }
 
-/// The suppression of this person, by any of their contacts or by their card.
 fn suppression(
     txn: &Txn<'_>,
     account: &AccountId,
@@ -115,7 +114,6 @@ fn suppression_key(who: &ContactKey, account: Option<&AccountId>) -> Vec<u8> {
     key::suppression(account.map_or(key::EVERYWHERE, AccountId::as_str), who)
 }
 
-/// The last ask of a person that counts for the policy.
 fn last_contact(
     txn: &Txn<'_>,
     account: &AccountId,
@@ -156,7 +154,6 @@ pub(super) fn rests(
     Ok(last.is_some_and(|contacted| rests_until(&contacted, policy) > now))
 }
 
-/// Stores that a person was asked, for this account and for all.
 pub(super) fn note_contact(
     txn: &mut Txn<'_>,
     account: &AccountId,

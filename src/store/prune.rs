@@ -11,7 +11,6 @@ use super::{Store, StoreError, key};
 use crate::clock::minus;
 use crate::domain::model::{AskId, Contacted, Decision, Link, Marker, Outcome};
 
-/// How often old entries are searched.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Maximum number of entries deleted in one commit, so that other writes get their turn.

@@ -79,7 +79,6 @@ impl Sealer {
         })
     }
 
-    /// Seals the secret that signs for an account's receiver.
     pub(super) fn seal_secret(
         &self,
         account: &AccountId,

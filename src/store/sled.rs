@@ -15,10 +15,8 @@ pub(super) use writer::Writer;
 /// The only tree. Its name includes the version of the key layout.
 const TREE: &str = "jobber-reviewd.1";
 
-/// The database file in the store's folder.
 const FILE: &str = "db";
 
-/// Maximum bytes of sled's page cache.
 const CACHE: u64 = 32 * 1024 * 1024;
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -34,7 +32,6 @@ impl From<::sled::Error> for StoreError {
 /// The writes of one operation by key. `None` deletes the key.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// A stored key or value. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bytes(::sled::IVec);
 
@@ -46,7 +43,6 @@ impl std::ops::Deref for Bytes {
     }
 }
 
-/// The committed entries.
 #[derive(Clone)]
 pub(super) struct Table(::sled::Tree);
 
@@ -91,7 +87,6 @@ impl Table {
     }
 }
 
-/// An open database without a writer yet.
 pub(super) struct Database {
     db: ::sled::Db,
     pub(super) table: Table,
@@ -145,7 +140,6 @@ pub(super) fn quarantine(path: &Path, detail: String) -> StoreError {
     }
 }
 
-/// Renames to a free name.
 fn move_aside(path: &Path) -> std::io::Result<PathBuf> {
     let free = (1_u32..).map(|number| path.with_added_extension(format!("quarantine-{number}")));
     let to =

@@ -109,7 +109,6 @@ impl Fixture {
         self.folder.path().join("store")
     }
 
-    /// Closes the store and returns its folder.
     pub(super) async fn put_away(self) -> tempfile::TempDir {
         self.store.close().await;
         self.folder
@@ -130,7 +129,6 @@ impl Fixture {
     }
 }
 
-/// Opens a store that was just closed.
 fn open_again(path: &Path) -> Store {
     unlocked(|| Store::open(path, &key(1), IfMissing::MakeFirst)).unwrap()
 }

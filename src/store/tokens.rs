@@ -93,7 +93,6 @@ impl Store {
     }
 }
 
-/// An account's tokens with the id of their pair.
 #[derive(Debug, Clone)]
 pub struct Held {
     pub tokens: Tokens,
@@ -116,7 +115,6 @@ fn holds(txn: &Txn<'_>, id: &AccountId, pair: Option<&PairId>) -> Result<bool, S
     Ok(stored.as_ref() == pair)
 }
 
-/// Writes a pair and ends any recorded refresh.
 pub(super) fn put_pair(txn: &mut Txn<'_>, id: &AccountId, sealed: Vec<u8>) {
     txn.put_raw(key::token(id), sealed);
     txn.remove(&key::refreshing(id));

@@ -197,7 +197,6 @@ fn endless() -> SessionError {
     }
 }
 
-/// What is reported about a record. A visit that is not completed is not reported.
 fn changed_of(record: &Record) -> Option<Changed> {
     let fields = match record {
         Record::Job(job) => json!({

@@ -35,10 +35,8 @@ use crate::outbound::sender::{Attempted, Sender, TIMEOUT};
 use crate::store::{ReceiverId, StoreError};
 use crate::telemetry;
 
-/// Concurrent requests per receiver.
 const POSTS: usize = 8;
 
-/// Concurrent requests in total.
 const POSTS_IN_ALL: usize = 1024;
 
 /// Maximum asks per account in one step. The rest stay due.
@@ -72,7 +70,6 @@ struct Taken {
 }
 
 impl Deliverer {
-    /// A deliverer that begins no attempt after the stop.
     pub fn new(parts: WorkerParts, sender: Sender) -> Self {
         let (lanes, posts) = (Mutex::default(), Semaphore::new(POSTS_IN_ALL));
         Self { parts, sender, lanes, posts, in_flight: InFlight::new() }
@@ -215,7 +212,6 @@ struct Route {
     hours: LocalHours,
 }
 
-/// The result's label in metrics.
 fn name_of(next: &Next) -> &'static str {
     match next {
         Next::Delivered => "delivered",
@@ -239,7 +235,6 @@ fn last_attempt(attempted: &Attempted, at: Timestamp) -> LastAttempt {
 /// Spreads messages that failed together. It is the same after a crash, because it depends only on the
 /// attempt.
 fn entropy(entry: &OutboxEntry) -> u64 {
-    // FNV-1a.
     entry
         .id
         .as_str()

@@ -61,7 +61,6 @@ impl Inbox {
         Self { pool: parts.pool(), parts, watcher, in_flight, backoff }
     }
 
-    /// Follows up all queued events, each account in its own task.
     pub async fn follow_up_once(self: &Arc<Self>) -> Result<Followed, StoreError> {
         let mut queue = Vec::new();
         for id in self.parts.store.accounts_with_follow_ups().await? {

@@ -31,22 +31,17 @@ use crate::jobber::supported_until;
 use crate::outbound::sender::Sender;
 use crate::store::{ReceiverId, StoreError};
 
-/// Maximum run time of a command.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a link in an alert is valid.
 const LINK_LIVES: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// How often the usual work of a silent account is counted.
 const COUNT_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 /// An entry that waits longer than the early steps of the schedule was postponed for another reason.
 const NOT_TRIED: SignedDuration = SignedDuration::from_hours(3);
 
-/// Minimum number of weeks for a meaningful average.
 const WEEKS_AT_LEAST: f64 = 4.0;
 
-/// The channels for alerts.
 #[derive(Debug, Clone, Default)]
 pub struct Channels {
     /// A webhook, signed like asks.
@@ -259,7 +254,6 @@ impl Notifier {
         Ok(View { accounts, receivers, draft_app: self.draft_app, version_ends: supported_until() })
     }
 
-    /// How much work a silent account usually finishes per week.
     async fn weekly(&self, account: &Account, now: Timestamp) -> Result<Option<f64>, StoreError> {
         let known = self.weekly.lock().unwrap_or_else(PoisonError::into_inner).get(&account.id).copied();
         if let Some((_, weekly)) = known.filter(|(at, _)| now.duration_since(*at) < COUNT_EVERY) {
@@ -279,18 +273,14 @@ impl Notifier {
     }
 }
 
-/// Receivers, with the number of messages queued for each.
 #[derive(Default)]
 struct Receivers {
-    /// The receiver of each account's asks.
     of: HashMap<AccountId, ReceiverId>,
     views: BTreeMap<ReceiverId, ReceiverView>,
-    /// The receiver of changes, shared by all accounts.
     events: Option<ReceiverView>,
 }
 
 impl Receivers {
-    /// Counts an outbox entry for its receiver.
     fn note(&mut self, entry: OutboxEntry, now: Timestamp) {
         let receiver = match entry.payload.kind() {
             MessageKind::Change => self.events.as_mut(),
@@ -323,13 +313,11 @@ fn untried(id: &ReceiverId, state: &ReceiverState) -> ReceiverView {
     }
 }
 
-/// The same id for every attempt to send it.
 fn id_of(alert: &Alert) -> MessageId {
     let (raised, end) = (alert.raised_at.to_string(), if alert.over.is_some() { "over" } else { "raised" });
     MessageId::new(format!("alr_{}", digest::short(&[&alert.key, &raised, end])))
 }
 
-/// Runs a program with `body` on stdin.
 async fn run(program: &str, arguments: &[String], body: &str) -> Result<(), String> {
     let mut child = tokio::process::Command::new(program)
         .args(arguments)

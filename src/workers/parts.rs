@@ -17,14 +17,11 @@ pub struct WorkerParts {
     pub session: Session,
     pub clock: SharedClock,
     pub settings: Arc<Settings>,
-    /// Accounts that one worker handles at the same time.
     pub concurrency: usize,
-    /// After this no new work is begun.
     pub stop: CancellationToken,
 }
 
 impl WorkerParts {
-    /// The pool for one worker's accounts.
     pub(super) fn pool(&self) -> Pool {
         Pool::new(self.concurrency, self.stop.clone())
     }

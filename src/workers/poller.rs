@@ -33,7 +33,6 @@ use crate::jobber::operations::{List, NewestSwitches, PageRequest, TimezoneOfVie
 use crate::store::{PlanCommit, StoreError};
 use crate::telemetry;
 
-/// How often a sweep covers the whole window.
 const RECONCILE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 /// How often Jobber's switches are counted.
@@ -42,7 +41,6 @@ const COUNT_SWITCHES_EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// Older records are not counted.
 const SWITCHES_WITHIN: SignedDuration = SignedDuration::from_hours(365 * 24);
 
-/// Accounts with results that are stored in one commit.
 const NOTED_TOGETHER: usize = 256;
 
 /// A list with more pages than this is a broken answer (50,000 rows).
@@ -75,7 +73,6 @@ pub enum SweepOutcome {
 }
 
 impl SweepOutcome {
-    /// The result's label in metrics.
     fn name(&self) -> &'static str {
         match self {
             Self::Polled(_) => "polled",
@@ -91,11 +88,8 @@ impl SweepOutcome {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Polled {
     pub requests: u32,
-    /// New candidates.
     pub candidates: Vec<Candidate>,
-    /// New skips.
     pub skipped: Vec<Decision>,
-    /// Whether it covered the whole window.
     pub reconciled: bool,
 }
 
@@ -108,7 +102,6 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// A poller that begins no account after the stop.
     pub fn new(parts: WorkerParts) -> Self {
         Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
     }

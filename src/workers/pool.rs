@@ -23,7 +23,6 @@ pub type Progress = dyn Fn(usize, usize) + Send + Sync;
 /// Ignores progress.
 pub fn no_progress(_done: usize, _of: usize) {}
 
-/// Keys under way, so that no work is begun twice.
 #[derive(Debug)]
 pub(crate) struct InFlight<K: Eq + Hash>(Arc<Mutex<HashSet<K>>>);
 
@@ -52,7 +51,6 @@ impl<K: Eq + Hash> Drop for Entered<K> {
     }
 }
 
-/// Limits the concurrent work of all runs of a step, and begins nothing after the stop.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
     turns: Arc<Semaphore>,

@@ -38,7 +38,6 @@ use crate::telemetry;
 /// How long an account pauses after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
 
-/// How long a candidate waits after an unusable answer.
 const WAIT_FOR_AN_ANSWER: SignedDuration = SignedDuration::from_mins(15);
 
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +53,6 @@ pub enum AskOutcome {
     Asked(AskId),
     Skipped(SkipReason),
     Deferred(Timestamp),
-    /// The work was already settled.
     Superseded,
     /// It could not be read and is due again soon.
     Failed {
@@ -65,7 +63,6 @@ pub enum AskOutcome {
 }
 
 impl AskOutcome {
-    /// The result's labels in metrics: outcome and reason.
     fn names(&self) -> (&'static str, &'static str) {
         match self {
             Self::Asked(_) => ("asked", ""),
@@ -86,7 +83,6 @@ pub struct Rechecker {
 }
 
 impl Rechecker {
-    /// A rechecker that begins no account after the stop.
     pub fn new(parts: WorkerParts) -> Self {
         Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
     }

@@ -10,14 +10,12 @@ query!(ConnectedAccount, "graphql/account.graphql");
 query!(ViewerTimezone, "graphql/timezone.graphql");
 query!(Disconnect, "graphql/disconnect.graphql");
 
-/// The account of an access token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub id: AccountId,
     pub name: String,
 }
 
-/// Reads the account of the access token.
 #[derive(Debug, Clone, Copy)]
 pub struct WhoAmI;
 

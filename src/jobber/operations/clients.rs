@@ -8,19 +8,15 @@ use crate::jobber::{Answer, ApiError};
 
 query!(Clients, "graphql/clients.graphql");
 
-/// A page of the changed clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedClients {
-    /// Changed after this.
     pub since: ISO8601DateTime,
-    /// The cursor of the previous page. `None` for the first page.
     pub after: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientsPage {
     pub clients: Vec<ClientSnapshot>,
-    /// The cursor of the next page, if there is one.
     pub next: Option<String>,
 }
 

@@ -45,11 +45,9 @@ pub struct WorkExtras<'w> {
     pub work: &'w WorkRef,
 }
 
-/// Optional parts of an ask.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExtraFacts {
     pub crew: Vec<Person>,
-    /// The job's newest invoice.
     pub invoice: Option<InvoiceFacts>,
 }
 

@@ -10,28 +10,23 @@ query!(Jobs, "graphql/jobs.graphql");
 query!(Visits, "graphql/visits.graphql");
 query!(Invoices, "graphql/invoices.graphql");
 
-/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
     pub list: List,
-    /// The cursor of the previous page. `None` for the first page.
     pub after: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum List {
-    /// All jobs, last changed first.
     ChangedJobs,
     /// Jobs completed after an instant, last changed first.
     CompletedJobs(ISO8601DateTime),
-    /// Visits completed after an instant.
     CompletedVisits(ISO8601DateTime),
     /// Invoices changed after an instant, last changed first.
     ChangedInvoices(ISO8601DateTime),
 }
 
 impl List {
-    /// The stream of its rows.
     pub fn stream(&self) -> Stream {
         match self {
             Self::ChangedJobs | Self::CompletedJobs(_) => Stream::Jobs,

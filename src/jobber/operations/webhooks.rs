@@ -41,7 +41,6 @@ impl Operation for Subscribe {
     }
 }
 
-/// Deletes endpoints.
 #[derive(Debug, Clone)]
 pub struct Unsubscribe {
     pub endpoints: Vec<EncodedId>,
@@ -66,7 +65,6 @@ impl Operation for Unsubscribe {
     }
 }
 
-/// The topic in Jobber's schema.
 fn theirs(topic: Topic) -> event_on::WebHookTopicEnum {
     use event_on::WebHookTopicEnum as Theirs;
 

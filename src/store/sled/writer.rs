@@ -11,7 +11,6 @@ use super::{Database, Table, Writes};
 use crate::crash_point::CrashPoint;
 use crate::store::{StoreError, codec, key};
 
-/// Maximum number of operations that share one flush.
 const GROUP: usize = 512;
 
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -163,7 +162,6 @@ impl Loop {
         self.failed.send_replace(Some(error));
     }
 
-    /// Counts the commit and makes it durable.
     fn flush(&mut self) -> Result<(), String> {
         self.commits += 1;
         let count = Writes::from([(key::commits(), Some(codec::encode(&self.commits)))]);

@@ -1,4 +1,4 @@
-//! The app that is registered here, and what a browser brings for it.
+//! The registered app, and what a browser sends for it.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ pub const CLIENT_ID: &str = "sandbox-client";
 /// The app's client secret in the sandbox.
 pub const CLIENT_SECRET: &str = "sandbox-secret";
 
-/// What a browser brings to the consent page.
+/// The query of the consent page.
 #[derive(Debug, Deserialize)]
 pub(super) struct AuthorizeQuery {
     pub(super) response_type: Option<String>,

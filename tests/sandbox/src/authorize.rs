@@ -1,4 +1,4 @@
-//! OAuth as Jobber does it (`api-behaviour.md` §2): codes, access tokens that are JWTs, refresh tokens that rotate.
+//! OAuth as Jobber does it (`api-behaviour.md` §2): codes, access tokens as JWTs, rotating refresh tokens.
 
 use axum::http::StatusCode;
 use base64::Engine as _;
@@ -12,7 +12,7 @@ use super::app::{CLIENT_ID, CLIENT_SECRET};
 use super::hooks;
 use super::world::{Access, Grant, Kind, Refresh, TokenState, World, encode_id};
 
-/// What the token endpoint answers.
+/// An answer of the token endpoint.
 pub(super) enum TokenAnswer {
     Pair(Value),
     /// An HTTP status, and `text/plain`.
@@ -21,7 +21,6 @@ pub(super) enum TokenAnswer {
     Error(u16, &'static str),
 }
 
-/// What is posted to the token endpoint.
 #[derive(Debug, serde::Deserialize)]
 pub(super) struct TokenForm {
     grant_type: String,
@@ -32,7 +31,7 @@ pub(super) struct TokenForm {
 }
 
 impl TokenForm {
-    /// The account whose tokens this is about, if the token is known.
+    /// The account of the token or code, if known.
     pub(super) fn account(&self, world: &World) -> Option<u64> {
         let grant = match (&self.code, &self.refresh_token) {
             (Some(code), _) => world.codes.get(code)?,
@@ -59,7 +58,7 @@ pub(super) fn token(world: &mut World, form: &TokenForm) -> TokenAnswer {
             }
             let access = new_access(world, &grant);
             let refresh = new_refresh(world, &grant);
-            // Exactly these two: no token_type, no expires_in.
+            // Jobber's answer has only these two: no token_type, no expires_in.
             TokenAnswer::Pair(json!({"access_token": access, "refresh_token": refresh}))
         }
         "refresh_token" => refresh(world, form.refresh_token.as_deref().unwrap_or_default()),
@@ -139,7 +138,7 @@ pub(super) fn new_code(world: &mut World, account: u64) -> Result<String, String
     Ok(code)
 }
 
-/// Ends every token of an account.
+/// Ends all tokens of an account.
 pub(super) fn end_grants(world: &mut World, account: u64, state: TokenState) {
     for access in world.access.values_mut().filter(|access| access.grant.account == account) {
         access.state = state;
@@ -156,7 +155,7 @@ pub(super) fn end_grants(world: &mut World, account: u64, state: TokenState) {
 
 fn random() -> String {
     let mut bytes = [0; 24];
-    // Without randomness there is no OAuth: the same token twice would be noticed at once.
+    // OAuth needs randomness. Without it repeated tokens would be noticed at once.
     let _filled = getrandom::fill(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)
 }

@@ -1,4 +1,4 @@
-//! Operations for what has no mutation in Jobber, and for the switches.
+//! Control operations: changes without a mutation in Jobber, and the switches.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use super::world::{
 pub enum Op {
     /// Every account with its users, and the clock.
     State,
-    /// A new account with its owner. Answers its number and its `EncodedId`.
+    /// Adds an account with its owner. Answers its number and its `EncodedId`.
     AddAccount {
-        /// Its name.
+        /// The account's name.
         name: String,
         /// Time zone of the owner.
         #[serde(default = "default_zone")]
         timezone: String,
     },
-    /// A new user. Answers its `EncodedId`.
+    /// Adds a user. Answers the user's `EncodedId`.
     AddUser {
         /// The account's number.
         account: u64,
@@ -44,11 +44,11 @@ pub enum Op {
         account: u64,
         /// The invoice's `EncodedId`.
         invoice: String,
-        /// The day it was paid; today when absent.
+        /// The day it was paid. If absent, today.
         #[serde(default)]
         received_date: Option<Timestamp>,
     },
-    /// Sets a field of a record: dating back, archiving, sample data.
+    /// Sets a field of a record: backdating, archiving, sample data.
     SetField {
         /// The account's number.
         account: u64,
@@ -56,7 +56,7 @@ pub enum Op {
         id: String,
         /// The field's name in the schema.
         field: String,
-        /// Its value.
+        /// The new value.
         value: Value,
         /// Whether `updatedAt` moves to now, as in a real change.
         #[serde(default)]
@@ -69,9 +69,9 @@ pub enum Op {
         /// The record's `EncodedId`.
         id: String,
     },
-    /// Changes some switches of one account, or of all.
+    /// Changes switches of one account or of all.
     Switches {
-        /// The account's number; all when absent.
+        /// The account's number. If absent, all accounts.
         #[serde(default)]
         account: Option<u64>,
         /// The switches to change.
@@ -89,19 +89,19 @@ pub enum Op {
         /// The account's number.
         account: u64,
     },
-    /// Somebody else who uses the app takes points of an account's budget.
+    /// Another user of the app takes points from an account's budget.
     TakePoints {
         /// The account's number.
         account: u64,
-        /// So many.
+        /// The number of points.
         points: u32,
     },
-    /// Ends every access token of an account now.
+    /// Ends all access tokens of an account now.
     ExpireTokens {
         /// The account's number.
         account: u64,
     },
-    /// Forgets every token of an account.
+    /// Forgets all tokens of an account.
     RevokeTokens {
         /// The account's number.
         account: u64,
@@ -116,7 +116,7 @@ pub enum Op {
         /// The account's number.
         account: u64,
     },
-    /// A code as Jobber's marketplace sends it: without state. Answers the code.
+    /// Creates a code as Jobber's marketplace sends it: without state. Answers the code.
     MarketplaceCode {
         /// The account's number.
         account: u64,
@@ -126,21 +126,21 @@ pub enum Op {
         /// The instant.
         at: Timestamp,
     },
-    /// Sends every topic of every account to one address, as the app's page in the developer centre can say.
+    /// Sends all topics of all accounts to one address, like the setting in the developer centre.
     AppWebhooks {
-        /// The address; none to stop.
+        /// The address. If absent, sending stops.
         url: Option<String>,
     },
     /// Lets the clock run.
     RunClock {
-        /// From this instant; from the machine's time when absent.
+        /// The start of the clock. If absent, the machine's time.
         #[serde(default)]
         from: Option<Timestamp>,
-        /// So many times as fast as the machine's.
+        /// How many times faster than the machine's clock.
         #[serde(default = "real_time")]
         speed: u32,
     },
-    /// What happened to an account so far.
+    /// Answers the statistics of an account.
     Stats {
         /// The account's number.
         account: u64,
@@ -155,7 +155,7 @@ fn real_time() -> u32 {
     1
 }
 
-/// Carries out an operation, and sends what it changed.
+/// Runs an operation and sends webhooks about its changes.
 pub(super) fn watched(world: &mut World, op: Op) -> Result<Value, String> {
     match op {
         Op::PayInvoice { account, .. } | Op::SetField { account, .. } | Op::Delete { account, .. } => {
@@ -165,7 +165,6 @@ pub(super) fn watched(world: &mut World, op: Op) -> Result<Value, String> {
     }
 }
 
-/// Carries out an operation.
 fn carry_out(world: &mut World, op: Op) -> Result<Value, String> {
     let now = world.now();
     match op {
@@ -287,7 +286,7 @@ fn state(world: &World) -> Value {
     json!({"now": instant(world.now()), "accounts": accounts})
 }
 
-/// Adds an account with its owner; answers its number.
+/// Adds an account with its owner. Returns the account's number.
 pub(super) fn add_account(world: &mut World, name: &str, timezone: &str) -> u64 {
     let (number, owner, now) = (world.number(), world.number(), world.now());
     let mut account = Row::new();
@@ -314,7 +313,7 @@ pub(super) fn add_account(world: &mut World, name: &str, timezone: &str) -> u64 
     number
 }
 
-/// Adds a user; answers its `EncodedId`.
+/// Adds a user. Returns the user's `EncodedId`.
 pub(super) fn add_user(
     data: &mut Data,
     number: u64,

@@ -1,6 +1,6 @@
-//! What a query costs (`api-behaviour.md` §3, Cost): every field one point, `edges`, `nodes` and `node` none, and a
-//! connection multiplies what is inside it by `first` or `last`, or by 100. The connection's own field costs nothing:
-//! only so do the documented examples come out.
+//! The cost of a query (`api-behaviour.md` §3, Cost). Every field costs one point, `edges`, `nodes` and
+//! `node` cost none. A connection multiplies its content by `first` or `last`, or by 100. The connection's
+//! own field costs nothing: only this gives the costs of the documented examples.
 
 use apollo_compiler::ExecutableDocument;
 use apollo_compiler::executable::{Field, Operation, Selection, SelectionSet};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::resolve::coerced;
 
-/// Rows that a connection counts for when it is not told how many.
+/// Rows of a connection without a limit.
 const UNBOUNDED: u64 = 100;
 
 struct Reckoner<'d> {
@@ -18,7 +18,7 @@ struct Reckoner<'d> {
     page_info_per_row: bool,
 }
 
-/// The cost that is reckoned before a query runs.
+/// The cost estimated before a query runs.
 pub fn requested(
     document: &ExecutableDocument,
     operation: &Operation,
@@ -33,7 +33,7 @@ impl Reckoner<'_> {
         self.fields(set).map(|field| self.field(field)).sum()
     }
 
-    /// The fields of a selection, through its fragments, without what is skipped.
+    /// The fields of a selection, with fragments expanded and skipped fields removed.
     fn fields<'s>(&'s self, set: &'s SelectionSet) -> Box<dyn Iterator<Item = &'s Field> + 's> {
         Box::new(set.selections.iter().filter(|selection| self.is_included(selection)).flat_map(
             |selection| -> Box<dyn Iterator<Item = &'s Field> + 's> {
@@ -86,7 +86,7 @@ impl Reckoner<'_> {
     }
 }
 
-/// The cost of what came out: each field that is there, counted where it is.
+/// The cost of the answer: each existing field counts.
 pub(super) fn actual(document: &ExecutableDocument, operation: &Operation, data: &Value) -> u64 {
     let names = Names { document };
     names.count(&operation.selection_set, data)

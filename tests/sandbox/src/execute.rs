@@ -1,4 +1,5 @@
-//! Runs GraphQL: parse, validate, fill in variables, hide, execute. Cost, tokens and failures come before and after.
+//! Runs GraphQL: parse, validate, set variables, hide, execute. Cost, tokens and failures are handled
+//! elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,23 +19,22 @@ use super::resolve::{QueryRoot, Snapshot, plain};
 use super::world::{Kind, World};
 use super::{SCHEMA, Shared};
 
-/// Parsed documents that are kept: a client has few.
+/// Maximum number of cached documents.
 const DOCUMENTS: usize = 256;
 
-/// Parses and runs documents on the schema.
 pub(super) struct Executor {
     schema: Valid<Schema>,
     documents: Mutex<HashMap<String, Arc<Valid<ExecutableDocument>>>>,
 }
 
-/// A document that is ready to run, with its variables.
+/// A validated document with its variables.
 pub(super) struct Prepared {
     document: Arc<Valid<ExecutableDocument>>,
     operation_name: Option<String>,
     variables: Valid<JsonMap>,
 }
 
-/// A request as it comes in.
+/// An incoming request.
 #[derive(Debug, Default, serde::Deserialize)]
 pub(super) struct Request {
     pub(super) query: String,
@@ -51,7 +51,7 @@ impl Executor {
         Ok(Self { schema, documents: Mutex::default() })
     }
 
-    /// Parses and validates; the answer to send when that fails.
+    /// Parses and validates. The error is the answer to send.
     pub(super) fn prepare(&self, request: &Request) -> Result<Prepared, Value> {
         let document = self.document(&request.query)?;
         let operation_name = request.operation_name.clone().filter(|name| !name.is_empty());
@@ -101,21 +101,21 @@ impl Prepared {
         self.document.operations.get(self.operation_name.as_deref()).ok().map(|operation| &**operation)
     }
 
-    /// The name of the operation that runs.
+    /// The name of the operation.
     pub(super) fn name(&self) -> String {
         self.operation()
             .and_then(|operation| operation.name.as_ref())
             .map_or_else(|| "anonymous".to_owned(), ToString::to_string)
     }
 
-    /// What it costs before it runs.
+    /// Its estimated cost.
     pub(super) fn requested(&self, page_info_per_row: bool) -> u64 {
         self.operation().map_or(0, |operation| {
             cost::requested(&self.document, operation, &self.variables, page_info_per_row)
         })
     }
 
-    /// The first field it selects that is hidden from this app, as Jobber would say it.
+    /// Jobber's message for the first selected field that is hidden from the app.
     pub(super) fn hidden(&self, hidden: &[String]) -> Option<String> {
         let operation = self.operation()?;
         self.hidden_in(&operation.selection_set, hidden)
@@ -142,16 +142,16 @@ impl Prepared {
     }
 }
 
-/// On whose behalf a document runs.
+/// The caller of a document.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller {
     pub(super) account: u64,
     pub(super) viewer: u64,
-    /// The app, from which things can be hidden; not a person in Jobber.
+    /// Whether the caller is the app, from which things can be hidden, and not a person in Jobber.
     pub(super) is_app: bool,
 }
 
-/// Runs a document; the answer, and what it cost.
+/// Runs a document. Returns the answer and its cost.
 pub(super) fn run(shared: &Shared, caller: Caller, prepared: &Prepared) -> (Value, u64) {
     let Some(operation) = prepared.operation() else { return (json!({"errors": []}), 0) };
     let Some(snapshot) = snapshot(&shared.world(), caller) else {
@@ -180,7 +180,7 @@ pub(super) fn run(shared: &Shared, caller: Caller, prepared: &Prepared) -> (Valu
     (answer, cost)
 }
 
-/// Runs a query or mutation as the account's first user, past tokens, cost, failures and scopes.
+/// Runs an operation as the account's first user, without tokens, cost, failures and scopes.
 pub(super) fn privileged(shared: &Shared, account: u64, query: &str, variables: Value) -> Value {
     let request = Request { query: query.to_owned(), variables: Some(variables), operation_name: None };
     let viewer = shared

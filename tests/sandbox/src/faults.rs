@@ -1,66 +1,66 @@
-//! The switches: how an account's Jobber behaves where the documents leave it open, and how it misbehaves.
+//! The switches: how Jobber behaves where the documentation is unclear, and how it fails.
 
 use serde::{Deserialize, Serialize};
 
-/// How the sandbox behaves towards one account. The defaults are what is documented or was seen
-/// (`api-behaviour.md`); what is unknown has a default and another position.
+/// How the sandbox behaves for one account. The defaults are documented or observed behaviour
+/// (`api-behaviour.md`). For unknown behaviour there is a default and an alternative.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Switches {
-    /// A refresh spends the refresh token.
+    /// Whether a refresh spends the refresh token.
     pub rotation: bool,
-    /// `after` in a filter includes its own instant.
+    /// Whether `after` in a filter includes the instant itself.
     pub after_inclusive: bool,
-    /// Reopening a job clears its `completedAt`.
+    /// Whether reopening a job clears its `completedAt`.
     pub reopen_clears_completed_at: bool,
     /// Points in a full budget.
     pub bucket_size: f64,
-    /// Points that come back in a second.
+    /// Refill rate in points per second.
     pub bucket_refill: f64,
-    /// The fields of `pageInfo` count once a row.
+    /// Whether the fields of `pageInfo` count once per row.
     pub page_info_per_row: bool,
-    /// Requests in 300 s before HTTP 429.
+    /// Requests per 300 s before HTTP 429.
     pub requests_per_window: usize,
-    /// Seconds an access token lives.
+    /// Lifetime of an access token in seconds.
     pub token_ttl_seconds: i64,
-    /// Milliseconds before every answer.
+    /// Delay of every answer in milliseconds.
     pub latency_ms: u64,
-    /// Up to so many milliseconds more, at random.
+    /// Maximum additional random delay in milliseconds.
     pub jitter_ms: u64,
-    /// The version that is served whatever was asked for.
+    /// The version that is always served, whatever was requested.
     pub served_version: Option<String>,
     /// The version that is asked for does not exist any more: HTTP 404 with that sentence.
     pub version_gone: bool,
     /// HTTP status of the answer for a closed account.
     pub inactive_status: u16,
-    /// Fields hidden for want of a scope: `Query.jobs`, `Job.invoices`.
+    /// Fields hidden because a scope is missing: `Query.jobs`, `Job.invoices`.
     pub hidden_fields: Vec<String>,
-    /// Types hidden for want of a scope: `User`.
+    /// Types hidden because a scope is missing: `User`.
     pub hidden_types: Vec<String>,
-    /// In every answer, this enum field has a value that the schema does not know.
+    /// In every answer this enum field has a value unknown to the schema.
     pub unknown_enum: Option<UnknownEnum>,
-    /// Every object of an answer has a field more.
+    /// Whether every object in an answer has an additional field.
     pub extra_fields: bool,
-    /// Every answer carries an error beside its data.
+    /// Whether every answer has an error in addition to its data.
     pub partial_errors: bool,
-    /// So many copies of every webhook.
+    /// Number of copies of every webhook.
     pub webhook_copies: u32,
-    /// Milliseconds before a webhook leaves.
+    /// Delay of webhooks in milliseconds.
     pub webhook_delay_ms: u64,
-    /// Of two webhooks the second comes first.
+    /// Whether the second of two webhooks is sent first.
     pub webhook_reorder: bool,
-    /// Webhooks are signed with another secret.
+    /// Whether webhooks are signed with a wrong secret.
     pub webhook_bad_signature: bool,
-    /// `occuredAt`, as apps from before December 2023 get it.
+    /// Whether webhooks spell `occuredAt`, as for apps from before December 2023.
     pub webhook_old_spelling: bool,
-    /// Form-encoded, as old apps get it.
+    /// Whether webhooks are form-encoded, as for old apps.
     pub webhook_form: bool,
 }
 
-/// A value that the schema does not know.
+/// An enum value unknown to the schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnknownEnum {
-    /// The field: `jobStatus`.
+    /// The name of the field, such as `jobStatus`.
     pub field: String,
     /// Its value.
     pub value: String,
@@ -97,16 +97,16 @@ impl Default for Switches {
     }
 }
 
-/// A failure that happens to the next requests.
+/// A failure of the next requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// What happens.
+    /// The kind of failure.
     pub kind: FaultKind,
-    /// How often it still happens.
+    /// How many times it will still happen.
     #[serde(default = "once")]
     pub times: u32,
-    /// Only to this operation: the name of a query, or `token` for the token endpoint.
+    /// The affected operation: the name of a query, or `token` for the token endpoint. If absent, all.
     #[serde(default)]
     pub operation: Option<String>,
 }
@@ -115,7 +115,7 @@ fn once() -> u32 {
     1
 }
 
-/// What happens to a request.
+/// The kinds of failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -123,12 +123,12 @@ pub enum FaultKind {
     Reset,
     /// The answer ends in the middle.
     Truncate,
-    /// No answer comes for this long.
+    /// The answer is delayed.
     Hang {
         /// Milliseconds.
         ms: u64,
     },
-    /// An HTTP status with Jobber's words for it.
+    /// An HTTP status with Jobber's text for it.
     Http {
         /// The status.
         status: u16,
@@ -138,12 +138,12 @@ pub enum FaultKind {
     },
     /// A waiting room: HTTP 200 and HTML.
     WaitingRoom,
-    /// The access token runs out just now.
+    /// The access token expires now.
     Expired,
     /// The access token does not count, and that is answered as a missing one is: HTTP 200 and hidden data.
     Unauthenticated,
-    /// HTTP 200 and JSON that means nothing.
+    /// HTTP 200 with meaningless JSON.
     Nonsense,
-    /// It is done, and then the connection ends: the caller cannot know.
+    /// The request is executed, then the connection ends: the caller cannot know the result.
     ResetAfter,
 }

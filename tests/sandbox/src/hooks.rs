@@ -1,7 +1,8 @@
-//! The webhooks that Jobber sends (`api-behaviour.md` §4): for every change of a record, whoever made it.
+//! Jobber's webhooks (`api-behaviour.md` §4): sent for every change of a record, whoever made it.
 //!
-//! What changed is found by comparing an account before and after; nothing is compared where nobody listens. Requests
-//! leave one after the other, signed with the app's client secret; the switches double, delay, swap and spoil them.
+//! Changes are found by comparing an account before and after, but only if there is a receiver. Requests are
+//! sent one after the other, signed with the app's client secret. Switches duplicate, delay, reorder and
+//! corrupt them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::world::{Data, Kind, Outgoing, Row, World, encode_id};
 /// How long Jobber waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Runs `act` and sends what it changed in `account`.
+/// Runs `act` and sends webhooks about its changes in `account`.
 pub(super) fn watched<T>(world: &mut World, account: u64, act: impl FnOnce(&mut World) -> T) -> T {
     let before = if listens(world, account) {
         world.accounts.get(&account).map(|account| Arc::clone(&account.data))
@@ -46,7 +47,7 @@ fn listens(world: &World, account: u64) -> bool {
             .is_some_and(|account| account.data.table(Kind::WebhookEndpoint).next().is_some())
 }
 
-/// What Jobber would tell: topics and ids, the close of a job before its update.
+/// The topics and ids that Jobber would send. The close of a job comes before its update.
 fn differences(before: &Data, after: &Data) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     for (kind, made, changed, removed) in [
@@ -80,7 +81,7 @@ fn differences(before: &Data, after: &Data) -> Vec<(&'static str, String)> {
     found
 }
 
-/// Sends one event to whoever listens.
+/// Sends one event to its receivers.
 pub(super) fn emit(world: &mut World, account: u64, topic: &str, item: &str) {
     let now = instant(world.now());
     let Some(known) = world.accounts.get(&account) else { return };
@@ -118,11 +119,11 @@ pub(super) fn emit(world: &mut World, account: u64, topic: &str, item: &str) {
             let request =
                 Outgoing { url: url.clone(), kind, body: body.clone(), signature: signature.clone(), delay };
             if reorder && held.is_none() {
-                // It leaves after the next one.
+                // It is sent after the next one.
                 held = Some(request);
                 continue;
             }
-            // A sandbox that ends sends nothing more.
+            // A stopped sandbox sends nothing.
             let _ended = outgoing.send(request);
             if let Some(held) = held.take() {
                 let _ended = outgoing.send(held);
@@ -133,15 +134,15 @@ pub(super) fn emit(world: &mut World, account: u64, topic: &str, item: &str) {
 }
 
 fn sign(secret: &str, body: &str) -> String {
-    // HMAC takes a key of any length.
+    // HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return String::new() };
     mac.update(body.as_bytes());
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-/// Sends what the world says, in its order, until `stop`.
+/// Sends the queued webhooks in order, until `stop`.
 pub(super) async fn send(mut requests: mpsc::UnboundedReceiver<Outgoing>, stop: CancellationToken) {
-    // reqwest brings no TLS provider of its own.
+    // reqwest has no TLS provider of its own.
     let _already = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::new();
     loop {
@@ -165,7 +166,7 @@ pub(super) async fn send(mut requests: mpsc::UnboundedReceiver<Outgoing>, stop: 
                 .body(request.body)
                 .send()
                 .await;
-            // At least once, and nobody is told when it was none: the poll is the truth.
+            // Delivery is not guaranteed and losses are not reported: the poll is the source of truth.
             if let Err(error) = sent {
                 tracing::debug!(%error, "a webhook was not taken");
             }

@@ -1,14 +1,15 @@
-//! A local Jobber: real GraphQL on the real schema, OAuth, cost, throttling, and switches to misbehave.
+//! A local Jobber: real GraphQL on the real schema, OAuth, cost, throttling, and switches for failures.
 //!
-//! It is a second, independent reading of Jobber's documented behaviour (`api-behaviour.md`) and shares no code
-//! with the daemon: a misunderstanding that both had in common would be invisible to every test.
+//! It is a second, independent implementation of Jobber's documented behaviour (`api-behaviour.md`) and
+//! shares no code with the daemon. Otherwise no test would see a misunderstanding that both share.
 //!
-//! The world lives in memory: accounts with users, clients, properties, jobs, visits and invoices. Queries run on
-//! a snapshot of an account; mutations change it. What has no mutation in Jobber (paying an invoice, dating
-//! something back) and every switch is an operation of the control endpoint, `POST /control`, or of
+//! The world is in memory: accounts with users, clients, properties, jobs, visits and invoices. Queries run
+//! on a snapshot of an account, mutations change it. Changes without a mutation in Jobber (paying an invoice,
+//! backdating) and all switches are operations of the control endpoint, `POST /control`, or of
 //! [`Sandbox::control`] inside the same process.
 //!
-//! What it does not model, it refuses with a GraphQL error that says so. It never makes an answer up.
+//! For anything that it does not model, it answers with a GraphQL error that says so. It never invents an
+//! answer.
 
 #![warn(missing_docs)]
 
@@ -41,13 +42,13 @@ pub use world::Stats;
 
 use world::World;
 
-/// The version of the API that is served; the schema file carries the same date.
+/// The served API version. The schema file has the same date.
 pub const VERSION: &str = "2026-07-27";
 
 /// The schema, as text.
 pub const SCHEMA: &str = include_str!("../../../schema/jobber-2026-07-27.graphql");
 
-/// What all parts of a running sandbox share.
+/// The shared state of a running sandbox.
 struct Shared {
     world: Mutex<World>,
     executor: execute::Executor,
@@ -59,7 +60,7 @@ impl Shared {
     }
 }
 
-/// A running sandbox. It stops when this is dropped.
+/// A running sandbox. It stops on drop.
 pub struct Sandbox {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -97,27 +98,27 @@ impl Sandbox {
         Ok(Self { shared, address, stop })
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What `jobber.api_base` must be to reach it.
+    /// The value of `jobber.api_base` for this sandbox.
     pub fn api_base(&self) -> String {
         format!("http://{}/api", self.address)
     }
 
-    /// Carries out an operation of the control endpoint.
+    /// Runs an operation of the control endpoint.
     pub fn control(&self, op: Op) -> Result<serde_json::Value, String> {
         control::watched(&mut self.shared.world(), op)
     }
 
-    /// What happened to an account so far.
+    /// The statistics of an account.
     pub fn stats(&self, account: u64) -> Stats {
         self.shared.world().accounts.get(&account).map(|account| account.stats.clone()).unwrap_or_default()
     }
 
-    /// Runs a query or mutation as the first user of `account`, without tokens, cost or faults.
+    /// Runs a query or mutation as the first user of `account`, without tokens, cost or failures.
     pub fn graphql(&self, account: u64, query: &str, variables: serde_json::Value) -> serde_json::Value {
         execute::privileged(&self.shared, account, query, variables)
     }

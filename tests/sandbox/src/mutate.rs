@@ -1,6 +1,7 @@
 //! Jobber's own mutations, as far as the world needs them.
 //!
-//! What a person does wrong comes back as `userErrors` and a null record; what the schema forbids never gets here.
+//! A user's mistake gives `userErrors` and a null record. Requests that violate the schema are refused
+//! earlier.
 
 use std::sync::Arc;
 
@@ -13,13 +14,12 @@ use super::authorize;
 use super::time::instant;
 use super::world::{Data, Kind, Row, TokenState, World, encode_id, object, reference, references};
 
-/// What a mutation answers with.
+/// The answer of a mutation.
 pub(super) struct Payload {
     pub(super) fields: Vec<(&'static str, Target)>,
     pub(super) user_errors: Vec<Value>,
 }
 
-/// A record, or several, or none.
 pub(super) enum Target {
     One(Kind, Option<u64>),
     Many(Kind, Vec<u64>),
@@ -28,9 +28,9 @@ pub(super) enum Target {
 
 /// Why a mutation did nothing.
 enum Refusal {
-    /// Told in `userErrors`.
+    /// Reported in `userErrors`.
     User { message: String, path: Vec<&'static str> },
-    /// Told as a GraphQL error.
+    /// Reported as a GraphQL error.
     Unmodelled(String),
 }
 
@@ -40,7 +40,7 @@ fn user<T>(message: &str, path: &[&'static str]) -> Result<T, Refusal> {
     Err(Refusal::User { message: message.to_owned(), path: path.to_vec() })
 }
 
-/// Carries out the mutation `name` in `account`; an error is one the sandbox does not model.
+/// Runs the mutation `name` in `account`. An error means that the sandbox does not model it.
 pub(super) fn mutate(
     world: &mut World,
     account: u64,
@@ -103,13 +103,13 @@ impl Desk<'_> {
         }
     }
 
-    /// The record fields of a payload whose mutation failed.
+    /// The record fields in the payload of a failed mutation.
     fn nothing(&self, name: &str) -> Vec<(&'static str, Target)> {
         match name {
             "propertyCreate" => {
                 vec![("client", Target::Nothing), ("properties", Target::Many(Kind::Property, vec![]))]
             }
-            // The schema does not let this payload go without its job.
+            // In the schema this payload must have its job.
             "visitCreate" => vec![
                 ("job", Target::One(Kind::Job, self.data.table(Kind::Job).map(|(number, _)| number).next())),
                 ("createdVisits", Target::Many(Kind::Visit, vec![])),
@@ -384,7 +384,7 @@ impl Desk<'_> {
     fn job_close(&mut self) -> Done {
         let job = self.target(Kind::Job, "jobId")?;
         let row = self.row(Kind::Job, job)?;
-        // One that was reopened may have kept its date.
+        // A reopened job may have kept its date.
         let was_reopened = row.get("jobStatus").and_then(Value::as_str) == Some("action_required");
         if !is_null(row, "completedAt") && !was_reopened {
             return user("Job is already closed", &["jobId"]);

@@ -35,7 +35,7 @@ pub(super) fn refused() -> String {
     page("Sandbox", &body)
 }
 
-/// Allow or deny, and whose account it is.
+/// The consent page, with the choice of an account.
 pub(super) fn consent(world: &World, query: &AuthorizeQuery) -> String {
     let body = html! {
         h1 { "Sandbox: an app asks for access" }
@@ -60,7 +60,7 @@ pub(super) fn consent(world: &World, query: &AuthorizeQuery) -> String {
     page("Sandbox: allow access?", &body)
 }
 
-/// Accounts and their jobs, the newest first.
+/// All accounts and their jobs, newest first.
 pub(super) fn home(world: &World) -> String {
     let body = html! {
         h1 { "Sandbox: a local Jobber" }

@@ -1,7 +1,7 @@
-//! From records to GraphQL answers: one resolver for every type, driven by the schema.
+//! Turns records into GraphQL answers with one resolver for every type, driven by the schema.
 //!
-//! A field is a relation named below, or stands in the record, or is null where the schema allows it. A field that
-//! must not be null and is not there is one the sandbox does not model: an error that says so.
+//! A field is a relation named below, or is in the record, or is null if the schema allows it. If a required
+//! field is missing, the sandbox does not model it and answers with an error that says so.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -18,10 +18,10 @@ use serde_json::{Map, Value, json};
 use super::faults::Switches;
 use super::world::{Data, Kind, Row, reference, references};
 
-/// Rows a page has at most (`api-behaviour.md` §3, Paging).
+/// Maximum rows per page (`api-behaviour.md` §3, Paging).
 const PAGE: usize = 100;
 
-/// What a query runs on.
+/// The data of a query.
 pub(super) struct Snapshot {
     pub(super) data: Arc<Data>,
     pub(super) viewer: u64,
@@ -61,7 +61,7 @@ impl Snapshot {
         Some(Record { snapshot: self, kind, number, row: self.data.get(kind, number)? })
     }
 
-    /// A page of the records of `kind` that `wanted` lets through.
+    /// A page of the records of `kind` that match `wanted`.
     fn connection<'a>(
         &'a self,
         kind: Kind,
@@ -155,7 +155,8 @@ impl Snapshot {
         Ok(true)
     }
 
-    /// Whether an instant lies in a range. `before` and `after` exclude their own instant unless told otherwise.
+    /// Whether an instant is in a range. `before` and `after` exclude the instant itself, unless a switch
+    /// says otherwise.
     fn in_range(&self, value: Option<&Value>, range: &Value) -> Result<bool, FieldError> {
         let bound = |name: &str| match range.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -173,7 +174,7 @@ impl Snapshot {
         Ok(after_ok && before.is_none_or(|bound| at < bound) && equal.is_none_or(|bound| at == bound))
     }
 
-    /// A field of a record that is no relation; some are reckoned.
+    /// A field of a record that is not a relation. Some are computed.
     fn value<'r>(&self, kind: Kind, row: &'r Row, field: &str) -> Cow<'r, Value> {
         let completed = || row.get("completedAt").is_some_and(|at| !at.is_null());
         match (kind, field) {
@@ -193,7 +194,6 @@ impl Snapshot {
     }
 }
 
-/// The root of a query.
 pub(super) struct QueryRoot<'s>(pub(super) &'s Snapshot);
 
 impl ObjectValue for QueryRoot<'_> {
@@ -212,7 +212,7 @@ impl ObjectValue for QueryRoot<'_> {
                 type_name: Cow::Borrowed("Account"),
                 fields: Cow::Borrowed(&snapshot.data.account),
             })),
-            // Without an id, the user who authorised the app.
+            // Without an id: the user who authorised the app.
             "user" if info.arguments().get("id").is_none_or(JsonValue::is_null) => {
                 snapshot.one(Kind::User, Some(snapshot.viewer))
             }
@@ -233,7 +233,6 @@ impl ObjectValue for QueryRoot<'_> {
     }
 }
 
-/// A record.
 struct Record<'s> {
     snapshot: &'s Snapshot,
     kind: Kind,
@@ -338,7 +337,6 @@ impl ObjectValue for Nested<'_> {
     }
 }
 
-/// One page of records.
 struct Connection<'s> {
     snapshot: &'s Snapshot,
     type_name: String,
@@ -413,7 +411,7 @@ impl ObjectValue for Edge<'_> {
     }
 }
 
-/// Turns a stored value into what the schema says it is.
+/// Converts a stored value to its type in the schema.
 fn finish<'a>(type_name: &str, info: &ResolveInfo<'_>, value: &'a Value) -> Resolved<'a> {
     let inner = info.field_definition().ty.inner_named_type();
     match value {
@@ -459,7 +457,7 @@ pub(super) fn plain(arguments: &JsonMap) -> Map<String, Value> {
     }
 }
 
-/// A value of the document with its variables filled in.
+/// A value of the document with its variables replaced.
 pub(super) fn coerced(value: &ast::Value, variables: &JsonMap) -> Value {
     match value {
         ast::Value::Variable(name) => variables
@@ -478,7 +476,7 @@ fn sort(rows: &mut [Record<'_>], orders: Option<&Value>) -> Result<(), FieldErro
         Some(order @ Value::Object(_)) => vec![order],
         _ => vec![],
     };
-    // The last order is the least important: sort by it first, and keep ties as they are.
+    // Stable sorts, from the least important order to the most important one.
     for order in orders.into_iter().rev() {
         let key = order.get("key").and_then(Value::as_str).unwrap_or_default();
         let field = match key {

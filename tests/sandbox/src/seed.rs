@@ -1,4 +1,4 @@
-//! What a sandbox begins with.
+//! The initial data of a sandbox.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::mutate::{self, Payload, Target};
 use super::time::instant;
 use super::world::{Kind, World, encode_id, object};
 
-/// What a sandbox begins with.
+/// The initial data of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Seed {
     /// Nothing.
@@ -20,9 +20,9 @@ pub enum Seed {
     Demo,
     /// Many accounts with many jobs each, a tenth of them closed.
     Large {
-        /// Accounts.
+        /// Number of accounts.
         accounts: usize,
-        /// Jobs of each.
+        /// Jobs per account.
         jobs: usize,
     },
 }
@@ -74,7 +74,7 @@ fn demo(world: &mut World) {
     job(world, garden, &property, "Spring Cleanup", 480.0, &crew);
 }
 
-/// The contractor of the story: one customer for each thing that can happen.
+/// The demo's contractor, with one customer for each possible case.
 fn plumbing(world: &mut World) {
     let account = add_account(world, "Ace Plumbing", "America/New_York");
     let mike = hire(world, account, "Mike", "Torres");
@@ -107,7 +107,7 @@ fn large(world: &mut World, index: usize, jobs: usize) {
             run(world, account, "jobClose", json!({"jobId": job, "input": input}));
         }
     }
-    // Old work, as an account has that was just connected.
+    // Old work, like in an account that was just connected.
     let long_ago = instant(world.now() - SignedDuration::from_hours(24 * 30));
     let data = world.accounts.get_mut(&account).map(|account| Arc::make_mut(&mut account.data));
     let jobs = data.and_then(|data| data.tables.get_mut(&Kind::Job));
@@ -130,7 +130,7 @@ fn hire(world: &mut World, account: u64, first: &str, last: &str) -> String {
     }
 }
 
-/// A client with a property; the property's id and the client's.
+/// Creates a client with a property. Returns the ids of the property and the client.
 fn customer(world: &mut World, account: u64, person: &Person, city: &str, state: &str) -> (String, String) {
     let email = format!("{}.{}@example.com", person.first.to_lowercase(), person.last.to_lowercase());
     let phones: Vec<Value> = person

@@ -26,7 +26,7 @@ use super::time::http_date;
 use super::world::{Account, Grant, TokenState, World};
 use super::{Shared, VERSION};
 
-/// What an unknown version is served as (`api-behaviour.md` §3, Version).
+/// The version that replaces an unknown one (`api-behaviour.md` §3, Version).
 const OLDEST_VERSION: &str = "2022-09-01";
 
 /// The window of the request limit.
@@ -47,7 +47,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// Whoever asks otherwise learns at least what time it is.
+/// The answer to a wrong method, which still has the time.
 async fn not_this_way(State(shared): App) -> Response {
     dated(StatusCode::METHOD_NOT_ALLOWED.into_response(), shared.world().now())
 }
@@ -74,7 +74,7 @@ struct DecideForm {
 
 async fn decide(State(shared): App, Form(form): Form<DecideForm>) -> Response {
     let mut target = form.redirect_uri.clone();
-    // Denied: no parameters at all.
+    // A denial has no parameters at all.
     if form.decision == "allow" {
         let code = match authorize::new_code(&mut shared.world(), form.account) {
             Ok(code) => code,
@@ -140,7 +140,7 @@ async fn graphql(State(shared): App, headers: HeaderMap, body: Bytes) -> Respons
     .await
 }
 
-/// Whose token came with a request, or the answer that refuses it.
+/// The grant of a request's token, or the answer that refuses it.
 fn authenticate(world: &World, headers: &HeaderMap) -> Result<Grant, Box<Response>> {
     let refuse = |words: &str| Err(Box::new(json_answer(401, &json!({ "message": words }))));
     let token = headers
@@ -180,7 +180,7 @@ fn unauthenticated() -> Value {
     })
 }
 
-/// Counts a request and takes the failure that is queued for it; `None` over the request limit.
+/// Counts a request and takes its queued failure. `None` if it exceeds the request limit.
 fn admit(shared: &Shared, grant: &Grant, operation: &str) -> Option<(Option<FaultKind>, Switches)> {
     let mut world = shared.world();
     let now = world.now();
@@ -209,7 +209,7 @@ async fn pause(switches: &Switches) {
     }
 }
 
-/// An unknown version is served as the oldest one, without a word.
+/// An unknown version is silently replaced by the oldest one.
 fn served_version(switches: &Switches, headers: &HeaderMap) -> String {
     if let Some(version) = &switches.served_version {
         return version.clone();
@@ -293,7 +293,7 @@ fn whole(points: f64) -> i64 {
     points.floor() as i64
 }
 
-/// Applies the switches that change what an answer says.
+/// Applies the switches that change the content of an answer.
 fn distort(data: &mut Value, switches: &Switches) {
     match data {
         Value::Array(items) => items.iter_mut().for_each(|item| distort(item, switches)),
@@ -328,7 +328,7 @@ fn take_fault(account: &mut Account, operation: &str) -> Option<FaultKind> {
     Some(kind)
 }
 
-/// Answers, or fails instead, or answers and fails then.
+/// Answers, fails instead, or answers and then fails.
 async fn disturbed(fault: Option<FaultKind>, answer: impl FnOnce() -> Response) -> Response {
     match fault {
         None => answer(),
@@ -361,7 +361,7 @@ async fn disturbed(fault: Option<FaultKind>, answer: impl FnOnce() -> Response) 
     }
 }
 
-/// A response whose connection ends after `head`.
+/// A response with a connection that ends after `head`.
 fn broken(head: Bytes) -> Response {
     let cut = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     Body::from_stream(stream::iter([Ok(head), Err(cut)])).into_response()
@@ -391,7 +391,7 @@ async fn control_endpoint(State(shared): App, body: Bytes) -> Response {
     }
 }
 
-/// Somebody at work in Jobber itself: a document that needs no token.
+/// A document of a person working in Jobber. It needs no token.
 #[derive(Debug, Deserialize)]
 struct AtWork {
     account: u64,

@@ -1,15 +1,18 @@
-//! The sandbox's own clock: the machine's, moved and hastened, or standing still.
+//! The sandbox's own clock: the machine's clock with an offset and a speed, or stopped.
 
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// What the sandbox's clock shows.
+/// The state of the sandbox's clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Time {
-    /// It showed `base` at the moment `since`, and runs `speed` times as fast as the machine's.
-    Running { base: Timestamp, since: Instant, speed: u32 },
-    /// Always this.
+    /// It showed `base` at `since`, and runs `speed` times as fast as the machine's.
+    Running {
+        base: Timestamp,
+        since: Instant,
+        speed: u32,
+    },
     Stopped(Timestamp),
 }
 

@@ -14,10 +14,9 @@ use tokio::sync::mpsc;
 use super::faults::{Fault, Switches};
 use super::time::Time;
 
-/// A record: GraphQL fields by name. Names that begin with `_` are references.
+/// A record: GraphQL fields by name. Names with a leading `_` are references.
 pub(super) type Row = Map<String, Value>;
 
-/// What kinds of records there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     User,
@@ -40,7 +39,7 @@ impl Kind {
         Self::WebhookEndpoint,
     ];
 
-    /// The name of the GraphQL type, and of the type in global ids.
+    /// The name of the GraphQL type, also used in global ids.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::User => "User",
@@ -59,7 +58,6 @@ pub(super) fn encode_id(type_name: &str, number: u64) -> String {
     STANDARD.encode(format!("gid://Jobber/{type_name}/{number}"))
 }
 
-/// Reads an `EncodedId`.
 pub(super) fn decode_id(text: &str) -> Option<(String, u64)> {
     let bytes = STANDARD.decode(text).ok()?;
     let gid = std::str::from_utf8(&bytes).ok()?;
@@ -67,7 +65,7 @@ pub(super) fn decode_id(text: &str) -> Option<(String, u64)> {
     Some((type_name.to_owned(), number.parse().ok()?))
 }
 
-/// The records of an account. Queries run on a snapshot of it.
+/// The records of an account. Queries run on a snapshot.
 #[derive(Debug, Clone)]
 pub(super) struct Data {
     pub(super) account: Row,
@@ -87,7 +85,7 @@ impl Data {
         self.tables.get_mut(&kind)?.get_mut(&number)
     }
 
-    /// The record an `EncodedId` names, if it is of this kind and here.
+    /// The number of the record with this `EncodedId`, if it is of this kind and exists.
     pub(super) fn find(&self, kind: Kind, id: &str) -> Option<u64> {
         let (type_name, number) = decode_id(id)?;
         (type_name == kind.name() && self.get(kind, number).is_some()).then_some(number)
@@ -117,14 +115,14 @@ pub(super) fn references(row: &Row, name: &str) -> Vec<u64> {
     row.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_u64).collect()
 }
 
-/// What happened to an account.
+/// The statistics of an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// GraphQL requests, refused ones included.
     pub requests: u64,
-    /// Points taken.
+    /// Points used.
     pub points: u64,
-    /// Points that were left when there were fewest.
+    /// The lowest number of remaining points.
     pub lowest_points: Option<i64>,
     /// Requests by the name of their operation.
     pub operations: BTreeMap<String, u64>,
@@ -132,13 +130,13 @@ pub struct Stats {
     pub throttled: u64,
     /// Refreshes that gave a new pair.
     pub refreshes: u64,
-    /// Uses of a refresh token that was spent before.
+    /// Uses of a refresh token that was already spent.
     pub spent_refresh_uses: u64,
-    /// Codes that were exchanged.
+    /// Exchanged codes.
     pub exchanges: u64,
 }
 
-/// A request on its way.
+/// A webhook that is to be sent.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) url: String,
@@ -160,7 +158,7 @@ pub(super) struct Account {
     pub(super) closed: bool,
 }
 
-/// The budget of points of one app and account.
+/// The points budget of one app and account.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bucket {
     available: f64,
@@ -172,7 +170,7 @@ impl Bucket {
         Self { available: switches.bucket_size, at: now }
     }
 
-    /// What is available at `now`.
+    /// The points available at `now`.
     pub(super) fn available(&mut self, switches: &Switches, now: Timestamp) -> f64 {
         let refilled =
             now.duration_since(self.at).max(SignedDuration::ZERO).as_secs_f64() * switches.bucket_refill;
@@ -186,14 +184,13 @@ impl Bucket {
     }
 }
 
-/// What a token stands for.
+/// The rights behind a token.
 #[derive(Debug, Clone)]
 pub(super) struct Grant {
     pub(super) account: u64,
     pub(super) user: u64,
 }
 
-/// An access token.
 #[derive(Debug, Clone)]
 pub(super) struct Access {
     pub(super) grant: Grant,
@@ -201,26 +198,25 @@ pub(super) struct Access {
     pub(super) state: TokenState,
 }
 
-/// A refresh token.
 #[derive(Debug, Clone)]
 pub(super) struct Refresh {
     pub(super) grant: Grant,
     pub(super) state: TokenState,
 }
 
-/// Whether a token counts.
+/// The state of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokenState {
     Valid,
-    /// A refresh token that was used; only with rotation.
+    /// A used refresh token. Only with rotation.
     Spent,
-    /// Revoked: unknown from here on.
+    /// Revoked, and from then on unknown.
     Revoked,
     /// The contractor disconnected the app.
     Disconnected,
 }
 
-/// Everything there is.
+/// The whole world.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) time: Time,
@@ -228,11 +224,11 @@ pub(super) struct World {
     pub(super) codes: HashMap<String, Grant>,
     pub(super) access: HashMap<String, Access>,
     pub(super) refresh: HashMap<String, Refresh>,
-    /// Where the app gets every topic of every account, if that was set in the developer centre.
+    /// The receiver of all topics of all accounts, if set in the developer centre.
     pub(super) app_webhooks: Option<String>,
-    /// Where webhooks leave.
+    /// The queue of webhooks to send.
     pub(super) outgoing: Option<mpsc::UnboundedSender<Outgoing>>,
-    /// A webhook that leaves after the next one.
+    /// A webhook that is sent after the next one.
     pub(super) held_webhook: Option<Outgoing>,
     next_number: u64,
 }
@@ -256,7 +252,7 @@ impl World {
         self.time.now()
     }
 
-    /// A number that no record has.
+    /// An unused number.
     pub(super) fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
