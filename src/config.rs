@@ -4,6 +4,7 @@
 //! [`KEYS`] defines name, default and meaning of each key. A test compares the documentation's table, the
 //! example file and the types below with it.
 
+mod keys;
 mod secret;
 mod values;
 
@@ -23,6 +24,8 @@ use crate::domain::rules::{JobberSwitch, KindOfClients, Policy};
 use crate::domain::window::Window;
 use crate::outbound::resolver::{is_loopback, is_public, literal};
 
+use keys::OF_ACCOUNTS;
+pub use keys::{KEYS, Key};
 pub use secret::{SecretName, Secrets, find_secret};
 pub use values::{Amount, Concurrency, DayHours, HttpsUrl, Percent, Period, Schedule, Zone};
 
@@ -35,184 +38,6 @@ pub const EVENTS_PATH: &str = "webhooks/jobber";
 pub fn env_name(key: &str) -> String {
     format!("{ENV_PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    pub name: &'static str,
-    /// The default as TOML. `None` if the key is required or optional without a default.
-    pub default: Option<&'static str>,
-    pub required: bool,
-    pub about: &'static str,
-}
-
-impl Key {
-    /// The key's name in an account's own settings, such as `delay` for `review.delay`. `None` if accounts
-    /// cannot have it.
-    pub fn of_account(&self) -> Option<&'static str> {
-        self.name.strip_prefix(OF_ACCOUNTS).filter(|_| self.name != SHARED)
-    }
-}
-
-const fn key(name: &'static str, default: Option<&'static str>, about: &'static str) -> Key {
-    Key { name, default, required: false, about }
-}
-
-const fn required(name: &'static str, about: &'static str) -> Key {
-    Key { name, default: None, required: true, about }
-}
-
-/// Prefix of the keys that an account can override, and the one exception below it.
-const OF_ACCOUNTS: &str = "review.";
-const SHARED: &str = "review.cooldown_across_accounts";
-
-/// All keys in the order of the file.
-pub const KEYS: &[Key] = &[
-    required("jobber.client_id", "Client id of your app in Jobber's developer centre."),
-    key("jobber.client_secret_file", None, "File that holds the app's client secret."),
-    key(
-        "jobber.api_base",
-        Some("\"https://api.getjobber.com/api\""),
-        "Where Jobber's API is; `/oauth/authorize`, `/oauth/token` and `/graphql` are below it.",
-    ),
-    key(
-        "jobber.draft_app",
-        Some("true"),
-        "Whether the app is still a draft. Jobber blocks a draft app that is installed on more than 5 paying accounts.",
-    ),
-    key(
-        "jobber.budget_share",
-        Some("50"),
-        "The most the daemon uses of each account's API points, in percent; the rest is left for other programs that use the app.",
-    ),
-    key(
-        "http.listen",
-        Some("\"127.0.0.1:8787\""),
-        "Address and port of the connect pages, the OAuth callback and `/healthz`.",
-    ),
-    required(
-        "http.public_url",
-        "How browsers reach `http.listen`; the redirect URI is this plus `/oauth/callback`.",
-    ),
-    key(
-        "metrics.listen",
-        None,
-        "Address and port of `/metrics` for Prometheus, such as `127.0.0.1:9187`; without it nothing is counted.",
-    ),
-    key(
-        "control.socket",
-        Some("\"/run/jobber-reviewd/control.sock\""),
-        "Socket through which the command line reaches a running daemon.",
-    ),
-    key("store.path", Some("\"/var/lib/jobber-reviewd/store\""), "Folder of the store."),
-    key("store.key_file", None, "File that holds the key which seals tokens: 32 random bytes in base64."),
-    key(
-        "store.retention",
-        Some("\"730d\""),
-        "How long decisions and past asks are kept; must be longer than `review.max_age` and `review.cooldown`.",
-    ),
-    key(
-        "poll.schedule",
-        Some("\"0 */5 * * * *\""),
-        "When to sweep: cron in UTC with six fields, seconds first.",
-    ),
-    key("poll.concurrency", Some("16"), "How many accounts are swept or rechecked at the same time."),
-    key(
-        "outgoing.private_addresses",
-        Some("false"),
-        "Whether requests may go to addresses that are not public, such as a receiver in your own network.",
-    ),
-    key(
-        "alerts.webhook_url",
-        None,
-        "URL that gets a signed message when something breaks and when it works again.",
-    ),
-    key(
-        "alerts.command",
-        Some("[]"),
-        "Program with its arguments that gets the same message on its standard input: `[\"/usr/local/bin/tell\", \"ops\"]`.",
-    ),
-    key(
-        "events.webhook_url",
-        None,
-        "URL that gets the changes named in `events.topics`, signed and retried like asks; without it, no changes are watched.",
-    ),
-    key(
-        "events.topics",
-        Some("[\"client.updated\"]"),
-        "Which changes are sent there: `client.updated`, `job.updated`, `visit.completed`, `invoice.updated`; each topic costs one more request per account and sweep.",
-    ),
-    key(
-        "review.trigger",
-        Some("\"job_completed\""),
-        "What fires an ask: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`. A link can choose another.",
-    ),
-    key("review.include_drafts", Some("false"), "Whether `invoice_created` counts drafts."),
-    required("review.webhook_url", "Where asks are posted: the review platform's webhook."),
-    key(
-        "review.webhook_secret_file",
-        None,
-        "File that holds the secret which signs asks: `whsec_` and base64 (Standard Webhooks).",
-    ),
-    key("review.delay", Some("\"2h\""), "How long after completion the customer is asked."),
-    key("review.max_age", Some("\"7d\""), "Work finished longer ago than this is not asked about."),
-    key(
-        "review.cooldown",
-        Some("\"180d\""),
-        "A person, recognised by phone or e-mail, is asked at most once in this time, for any work, client or trigger; `0s` means no limit.",
-    ),
-    key(
-        "review.cooldown_across_accounts",
-        Some("false"),
-        "Whether the cooldown also counts asks by other contractors.",
-    ),
-    key(
-        "review.shadow",
-        Some("false"),
-        "Decide everything but send nothing, to compare with an old automation (`shadow report`).",
-    ),
-    key("review.never_tag", Some("\"no-review\""), "Clients with this tag in Jobber are never asked."),
-    key(
-        "review.hold_tag",
-        Some("\"hold-review\""),
-        "Clients with this tag in Jobber are not asked until the tag is removed; work that becomes older than `max_age` meanwhile is skipped.",
-    ),
-    key("review.min_total", None, "Work with a smaller total is not asked about; in whole currency units."),
-    key(
-        "review.only_titles",
-        Some("[]"),
-        "Ask only about work with one of these words in its title; an empty list means any title.",
-    ),
-    key("review.not_titles", Some("[]"), "Do not ask about work with one of these words in its title."),
-    key("review.clients", Some("\"all\""), "Which clients are asked: `all`, `people` or `companies`."),
-    key(
-        "review.jobber_switch",
-        Some("\"auto\""),
-        "What Jobber's own switch for review requests on a job or invoice means here: `respect` skips work with the switch off, `ignore` does not, `auto` respects it unless it is off on nearly all of the newest finished records.",
-    ),
-    key(
-        "review.message",
-        None,
-        "Template for the message to the customer, instead of the built-in one (see *Templates*).",
-    ),
-    key(
-        "review.body_file",
-        None,
-        "File with a template of the whole JSON body, for a receiver that wants other field names.",
-    ),
-    key(
-        "review.window.weekdays",
-        Some("\"09:00-20:00\""),
-        "Hours when customers are asked from Monday to Friday, in the contractor's time zone; `closed` means never.",
-    ),
-    key("review.window.saturday", Some("\"09:00-20:00\""), "The same for Saturdays."),
-    key("review.window.sunday", Some("\"12:00-20:00\""), "The same for Sundays."),
-    key("review.window.holidays", Some("[]"), "Days on which nobody is asked: `[\"2026-12-25\"]`."),
-    key(
-        "review.window.timezone",
-        Some("\"America/New_York\""),
-        "Time zone for contractors when Jobber does not give theirs.",
-    ),
-];
 
 /// The effective settings, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,68 @@
+//! The real program as a child process.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Installation;
+
+/// The real program.
+pub(super) struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    pub(super) fn start(installation: &Installation) -> Self {
+        Self::start_with(installation, &[])
+    }
+
+    /// Starts it with some keys set otherwise, and waits until it is ready.
+    pub(super) fn start_with(installation: &Installation, keys: &[(&str, &str)]) -> Self {
+        let folder = installation.folder.path();
+        let secret = |name: &str, text: &str| {
+            std::fs::write(folder.join(name), text).unwrap();
+            std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        secret("client_secret", "secret");
+        secret("store_key", &STANDARD.encode([1; 32]));
+        secret("webhook_secret", &format!("whsec_{}", STANDARD.encode([7; 32])));
+        let socket = folder.join("notify.sock");
+        let notify = UnixDatagram::bind(&socket).unwrap();
+        notify.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jobber-reviewd"));
+        command.arg("--config").arg(folder.join("config.toml"));
+        let child = command
+            .env("NOTIFY_SOCKET", &socket)
+            .env("JOBBER_REVIEWD_LOG", "error")
+            .envs(keys.iter().map(|(key, value)| (format!("JOBBER_REVIEWD__{key}"), value)))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut message = [0; 256];
+        loop {
+            let length = notify.recv(&mut message).unwrap();
+            if message[..length].starts_with(b"READY=1") {
+                break;
+            }
+        }
+        Self { child }
+    }
+
+    /// Kibibytes resident.
+    pub(super) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
