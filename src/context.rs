@@ -84,6 +84,7 @@ pub struct Context {
 }
 
 impl Context {
+    /// Builds the parts over an open store.
     pub fn new(
         config: Config,
         secrets: &Secrets,

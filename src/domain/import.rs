@@ -1,4 +1,4 @@
-//! Reads people whom another tool has already asked from its CSV: one row per person and ask. Pure.
+//! Reads another tool's CSV of people that it has already asked: one row per person and ask. Pure.
 //!
 //! The first line names the columns, in any order: `phone` and `email` (one of them must be filled),
 //! `asked_at` (a day or an instant), and `account` if the file is about several. Other columns are ignored.

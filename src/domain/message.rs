@@ -132,7 +132,7 @@ impl Texts {
         Ok(texts)
     }
 
-    /// The sentence for the customer of `ask`, whose message is still empty.
+    /// The sentence for the customer. The message of `ask` is still empty.
     pub fn sentence(&self, ask: &AskBody, built_in: String) -> String {
         let Some(message) = &self.message else { return built_in };
         match message.render(&values(serde_json::to_value(ask).unwrap_or_default())) {

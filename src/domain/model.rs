@@ -130,7 +130,7 @@ impl Trigger {
         }
     }
 
-    /// The stream whose records can fire this trigger.
+    /// The stream with the records for this trigger.
     pub fn stream(self) -> Stream {
         match self {
             Self::JobCompleted => Stream::Jobs,

@@ -46,7 +46,7 @@ fn contact(what: &str) -> Result<ContactKey, OpError> {
     })
 }
 
-/// Stores people whom another tool has asked. `otherwise` is the account of rows without one. Without `write`
+/// Stores people that another tool has asked. `otherwise` is the account of rows without one. Without `write`
 /// it only checks the rows.
 pub async fn import(
     context: &Context,

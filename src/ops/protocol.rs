@@ -347,7 +347,7 @@ verbs! {
     /// Lists all suppressions.
     "suppress_list": SuppressList {} -> Vec<Suppression> = |scene| people::suppressions(scene.context).await;
 
-    /// Stores people whom another tool has asked.
+    /// Stores people that another tool has asked.
     "import": Import {
         /// The people.
         asked: Vec<AskedBefore>,

@@ -102,7 +102,7 @@ impl Store {
             }
             account.paused_at = since;
             txn.put(&key, &account);
-            // Alerts from before the pause must be raised anew.
+            // Alerts from before the pause must be raised again.
             forget_troubles(txn, &account.id)?;
             Ok(true)
         })

@@ -36,10 +36,15 @@ pub enum LinkRefusal {
 /// A pending authorisation that the link's button starts.
 #[derive(Debug, Clone)]
 pub struct Start {
+    /// Hash of the link's secret.
     pub link: String,
+    /// Hash of the OAuth state that is sent to Jobber.
     pub state: String,
+    /// Hash of the browser's cookie.
     pub browser: String,
+    /// The chosen trigger.
     pub trigger: Trigger,
+    /// An answer after this is refused.
     pub expires_at: Timestamp,
 }
 
@@ -183,7 +188,7 @@ impl Store {
             let trigger = new.pending.trigger;
             let account = match txn.get::<Account>(&key::account(&new.account))? {
                 Some(known) => {
-                    // After a deliberate disconnect the account starts anew.
+                    // After a deliberate disconnect the account starts from scratch.
                     let goes_on = !matches!(known.connection, Connection::Disconnected { .. });
                     // The endpoints ended with an authorisation that was revoked in Jobber.
                     let ended = matches!(

@@ -27,7 +27,7 @@ pub(super) fn migrate(txn: &mut Txn<'_>, found: u32) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Derives the contacts of asked people from decisions: schema 1 did not store them.
+/// Derives the contacts of asked people from decisions: schemas 1 and 2 did not store them.
 fn index_people(txn: &mut Txn<'_>) -> Result<(), StoreError> {
     let keys = txn.keys(key::DECISION)?;
     for key in keys {

@@ -73,7 +73,7 @@ impl Store {
         .await
     }
 
-    /// Stores people whom another tool has asked.
+    /// Stores people that another tool has asked.
     pub async fn note_asked_before(
         &self,
         people: Vec<(AccountId, Vec<ContactKey>, Timestamp)>,

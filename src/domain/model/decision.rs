@@ -1,4 +1,4 @@
-//! The decisions about finished work, and whom they concern.
+//! Decisions about finished work.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -183,7 +183,7 @@ pub enum Outcome {
     Asked {
         /// The ask.
         ask_id: AskId,
-        /// How its delivery stands.
+        /// The state of its delivery.
         delivery: Delivery,
     },
     /// Not asked.
@@ -193,7 +193,7 @@ pub enum Outcome {
     },
 }
 
-/// How the delivery of an ask stands.
+/// The delivery state of an ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Delivery {

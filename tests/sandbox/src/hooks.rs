@@ -1,4 +1,4 @@
-//! Jobber's webhooks (`api-behaviour.md` §4): sent for every change of a record, whoever made it.
+//! Jobber's webhooks (`api-behaviour.md` §4): sent for every change of a record, no matter who made it.
 //!
 //! Changes are found by comparing an account before and after, but only if there is a receiver. Requests are
 //! sent one after the other, signed with the app's client secret. Switches duplicate, delay, reorder and

@@ -8,11 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Time {
     /// It showed `base` at `since`, and runs `speed` times as fast as the machine's.
-    Running {
-        base: Timestamp,
-        since: Instant,
-        speed: u32,
-    },
+    Running { base: Timestamp, since: Instant, speed: u32 },
+    /// It always shows this.
     Stopped(Timestamp),
 }
 
