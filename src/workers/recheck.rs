@@ -9,12 +9,14 @@
 //! - *After the commit*: decision, markers and outbox entry are stored together. Another recheck finds the
 //!   work settled. The deliverer continues from there.
 //!
+//! A work that Jobber does not have is looked at again a minute later: one null is no proof that it was deleted.
+//!
 //! A failed recheck decides nothing. The candidate is due again a little later, so one unreadable record does
 //! not block the others. If Jobber itself cannot be reached, the whole account pauses briefly. Work that
 //! became too old meanwhile needs no read.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -37,6 +39,9 @@ use crate::telemetry;
 
 /// How long an account pauses after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
+
+/// Time after which a work that is not there is looked at again, before that decides anything.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 const WAIT_FOR_AN_ANSWER: SignedDuration = SignedDuration::from_mins(15);
 
@@ -80,11 +85,18 @@ pub struct Rechecker {
     pool: Pool,
     in_flight: InFlight<AccountId>,
     backoff: Backoff<AccountId>,
+    absent: Absent,
 }
 
 impl Rechecker {
     pub fn new(parts: WorkerParts) -> Self {
-        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
+        Self {
+            pool: parts.pool(),
+            parts,
+            in_flight: InFlight::new(),
+            backoff: Backoff::default(),
+            absent: Absent::default(),
+        }
     }
 
     /// Rechecks all due candidates of one account or of all, per account the longest due first. It may run
@@ -177,6 +189,12 @@ impl Rechecker {
             Err(error) => return self.put_off(account, candidate, &error, effect).await,
         };
         let now = self.parts.clock.now();
+        if effect == Effect::Apply {
+            let key = (account.id.clone(), candidate.work.clone());
+            if let Some(until) = self.absent.look_again(key, facts.is_none(), now) {
+                return self.defer(account, candidate, candidate.finished_at, until, effect).await;
+            }
+        }
         let client = facts.as_ref().and_then(|facts| facts.client.as_ref());
         let past = self
             .parts
@@ -323,6 +341,35 @@ impl Rechecker {
 
     fn rests(&self, account: &AccountId) -> bool {
         self.backoff.until(account, self.parts.clock.now()).is_some()
+    }
+}
+
+/// Works that left the queue otherwise are forgotten after this time.
+const KEEP_ABSENT: SignedDuration = SignedDuration::from_hours(1);
+
+/// Works that Jobber did not have, with the instant when that was first seen. Kept only in memory: after a restart they
+/// are looked at once more.
+#[derive(Debug, Default)]
+struct Absent(Mutex<HashMap<(AccountId, WorkRef), Timestamp>>);
+
+impl Absent {
+    /// When to look again at a work. `None` if it is there, or was away long enough to believe it.
+    fn look_again(&self, work: (AccountId, WorkRef), is_absent: bool, now: Timestamp) -> Option<Timestamp> {
+        let mut absent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_absent {
+            absent.remove(&work);
+            return None;
+        }
+        absent.retain(|other, first| *other == work || now.duration_since(*first) < KEEP_ABSENT);
+        let first = absent.entry(work.clone()).or_insert(now);
+        // A clock that was set back makes nobody wait longer.
+        *first = (*first).min(now);
+        let until = plus(*first, LOOK_AGAIN);
+        if now >= until {
+            absent.remove(&work);
+            return None;
+        }
+        Some(until)
     }
 }
 

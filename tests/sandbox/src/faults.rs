@@ -142,6 +142,8 @@ pub enum FaultKind {
     Expired,
     /// The access token does not count, and that is answered as a missing one is: HTTP 200 and hidden data.
     Unauthenticated,
+    /// The record is answered with null, as if it were gone.
+    Absent,
     /// HTTP 200 with meaningless JSON.
     Nonsense,
     /// The request is executed, then the connection ends: the caller cannot know the result.

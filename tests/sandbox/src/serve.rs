@@ -180,6 +180,14 @@ fn unauthenticated() -> Value {
     })
 }
 
+/// The answer to a question for one record that is not there.
+fn absent() -> Value {
+    json!({
+        "data": {"job": null, "visit": null, "invoice": null},
+        "extensions": {"versioning": {"version": VERSION}},
+    })
+}
+
 /// Counts a request and takes its queued failure. `None` if it exceeds the request limit.
 fn admit(shared: &Shared, grant: &Grant, operation: &str) -> Option<(Option<FaultKind>, Switches)> {
     let mut world = shared.world();
@@ -357,6 +365,7 @@ async fn disturbed(fault: Option<FaultKind>, answer: impl FnOnce() -> Response) 
         }
         Some(FaultKind::Unauthenticated) => json_answer(200, &unauthenticated()),
         Some(FaultKind::Expired) => json_answer(401, &json!({"message": "Access token expired"})),
+        Some(FaultKind::Absent) => json_answer(200, &absent()),
         Some(FaultKind::Nonsense) => json_answer(200, &json!({"unexpected": true})),
     }
 }
