@@ -43,48 +43,54 @@ pub struct Budget {
     costs: BTreeMap<&'static str, u64>,
     /// When requests began, and how many at about that time.
     begun: VecDeque<(Timestamp, u32)>,
-    /// Answers with 429 in a row.
+    /// Rests in a row.
     refused: u32,
+    /// The rest that Jobber asked for with 429: since when, and until when.
+    rest: Option<(Timestamp, Timestamp)>,
 }
 
 impl Budget {
     pub fn new(share: u64) -> Self {
-        Self { share, level: None, costs: BTreeMap::new(), begun: VecDeque::new(), refused: 0 }
+        Self { share, level: None, costs: BTreeMap::new(), begun: VecDeque::new(), refused: 0, rest: None }
     }
 
-    /// How long an operation of this kind must wait from `now`. It counts as sent after that wait.
-    pub fn wait(&mut self, kind: &'static str, now: Timestamp) -> SignedDuration {
-        let for_points = self.wait_for_points(kind, now);
-        for_points.max(self.wait_for_a_turn(now))
-    }
-
-    /// Jobber answered 429: how long to leave the account alone.
-    pub fn too_many(&mut self, retry_after: Option<SignedDuration>, now: Timestamp) -> SignedDuration {
-        let doubled = FIRST_REST.checked_mul(1 << self.refused.min(8)).unwrap_or(LONGEST_REST);
-        self.refused += 1;
-        // Whoever else used the app, the window is full.
-        self.begun.clear();
-        self.begun.push_back((now, 1));
-        retry_after.unwrap_or(doubled.min(LONGEST_REST))
-    }
-
-    /// Counts a request, and waits while [`WINDOW`] is full of them. A clock that was set back begins to count anew.
-    fn wait_for_a_turn(&mut self, now: Timestamp) -> SignedDuration {
-        self.begun.retain(|(at, _)| *at <= now && now.duration_since(*at) < WINDOW);
-        let wait = match self.begun.front() {
-            Some((oldest, _)) if self.begun.iter().map(|(_, count)| count).sum::<u32>() >= REQUESTS => {
-                WINDOW - now.duration_since(*oldest)
-            }
-            _ => SignedDuration::ZERO,
-        };
-        match self.begun.back_mut() {
-            Some((at, count)) if now.duration_since(*at) < COUNTED_TOGETHER => *count += 1,
-            _ => self.begun.push_back((now, 1)),
+    /// How long the account is left alone from `now`: Jobber wants fewer requests, or there were [`REQUESTS`] in [`WINDOW`].
+    /// A clock that was set back ends the rest.
+    pub fn rest(&mut self, now: Timestamp) -> Option<SignedDuration> {
+        self.rest = self.rest.filter(|(since, until)| *since <= now && now < *until);
+        if let Some((_, until)) = self.rest {
+            return Some(until.duration_since(now));
         }
-        wait
+        let soon = plus(now, FIRST_REST);
+        self.begun.retain(|(at, _)| *at <= soon && now.duration_since(*at) < WINDOW);
+        let (oldest, _) = *self.begun.front()?;
+        let is_full = self.begun.iter().map(|(_, count)| count).sum::<u32>() >= REQUESTS;
+        is_full.then(|| WINDOW - now.duration_since(oldest))
     }
 
-    fn wait_for_points(&mut self, kind: &'static str, now: Timestamp) -> SignedDuration {
+    /// Counts a request that begins at `at`.
+    pub fn begin(&mut self, at: Timestamp) {
+        match self.begun.back_mut() {
+            Some((first, count)) if at.duration_since(*first) < COUNTED_TOGETHER => *count += 1,
+            _ => self.begun.push_back((at, 1)),
+        }
+    }
+
+    /// Jobber answered 429: how long to leave the account alone. Answers to requests that were already under way do not
+    /// lengthen the rest.
+    pub fn too_many(&mut self, retry_after: Option<SignedDuration>, now: Timestamp) -> SignedDuration {
+        if let Some(rest) = self.rest(now).filter(|_| self.rest.is_some()) {
+            return rest;
+        }
+        let doubled = FIRST_REST.checked_mul(1 << self.refused.min(8)).unwrap_or(LONGEST_REST);
+        let rest = retry_after.unwrap_or(doubled.min(LONGEST_REST));
+        self.refused += 1;
+        self.rest = Some((now, plus(now, rest)));
+        rest
+    }
+
+    /// How long an operation of this kind must wait from `now` for points. It counts as sent after that wait.
+    pub fn wait(&mut self, kind: &'static str, now: Timestamp) -> SignedDuration {
         let cost = self.costs.get(kind).copied().unwrap_or_default();
         let Some((level, at)) = self.level else { return SignedDuration::ZERO };
         // Operations that already wait come first.
@@ -138,22 +144,32 @@ mod tests {
     fn requests_stay_below_what_jobber_counts() {
         let mut budget = Budget::new(100);
         for number in 0..i64::from(REQUESTS) {
-            assert_eq!(budget.wait("jobs", at(number * 10)), SignedDuration::ZERO);
+            assert_eq!(budget.rest(at(number * 10)), None);
+            budget.begin(at(number * 10));
         }
-        let wait = budget.wait("jobs", at(20_000));
-        assert_eq!(wait, SignedDuration::from_secs(280), "until the first ones leave the window");
-        assert_eq!(budget.wait("jobs", at(301_000)), SignedDuration::ZERO);
-        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::ZERO, "a clock that was set back");
+        let rest = budget.rest(at(20_000));
+        assert_eq!(rest, Some(SignedDuration::from_secs(280)), "until the first ones leave the window");
+        assert_eq!(budget.rest(at(301_000)), None);
+        assert_eq!(budget.rest(at(-100_000)), None, "a clock that was set back");
     }
 
     #[test]
     fn a_429_without_a_time_is_left_alone_for_longer_and_longer() {
         let mut budget = Budget::new(100);
-        let rests: Vec<i64> = (0..5).map(|_| budget.too_many(None, at(0)).as_secs()).collect();
+        let (mut now, mut rests) = (0, vec![]);
+        for _ in 0..5 {
+            assert_eq!(budget.rest(at(now)), None);
+            let rest = budget.too_many(None, at(now));
+            assert_eq!(budget.too_many(None, at(now + 1000)).as_secs(), rest.as_secs() - 1, "the same rest");
+            assert!(budget.rest(at(now + 59_999)).is_some());
+            rests.push(rest.as_secs());
+            now += i64::try_from(rest.as_millis()).unwrap();
+        }
         assert_eq!(rests, [60, 120, 240, 300, 300]);
-        assert_eq!(budget.too_many(Some(SignedDuration::from_secs(7)), at(0)).as_secs(), 7);
-        budget.note("jobs", 1, level(100), at(0));
-        assert_eq!(budget.too_many(None, at(0)).as_secs(), 60, "an answer in between begins anew");
+        assert_eq!(budget.too_many(Some(SignedDuration::from_secs(7)), at(now)).as_secs(), 7);
+        budget.note("jobs", 1, level(100), at(now + 7000));
+        assert_eq!(budget.too_many(None, at(now + 7000)).as_secs(), 60, "an answer in between begins anew");
+        assert_eq!(budget.rest(at(now)), None, "a clock that was set back");
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Session {
         let mut renewed = false;
         let mut waits = 0;
         loop {
-            self.wait_for_points(account, operation.kind()).await?;
+            self.wait_for_a_turn(account, operation.kind()).await?;
             let begun = std::time::Instant::now();
             let answered = self.client.run(&access.token, operation).await;
             telemetry::asked_jobber(begun.elapsed());
@@ -139,8 +139,13 @@ impl Session {
 }
 
 impl Session {
-    async fn wait_for_points(&self, account: &AccountId, kind: &'static str) -> Result<(), SessionError> {
+    async fn wait_for_a_turn(&self, account: &AccountId, kind: &'static str) -> Result<(), SessionError> {
         let now = self.clock.now();
+        if let Some(rest) = self.with_budget(account, |budget| budget.rest(now)) {
+            let detail = "Jobber allows no more requests for this account for a few minutes".to_owned();
+            let trouble = Trouble::Outage { retry_after: Some(rest) };
+            return Err(SessionError::Failed { detail, trouble });
+        }
         let wait = self.with_budget(account, |budget| budget.wait(kind, now));
         if wait > LONGEST_WAIT {
             self.with_budget(account, Budget::give_up);
@@ -151,6 +156,7 @@ impl Session {
                 trouble: Trouble::Outage { retry_after: Some(wait) },
             });
         }
+        self.with_budget(account, |budget| budget.begin(plus(now, wait)));
         if !wait.is_zero() {
             tracing::debug!(account.id = %account, wait_ms = wait.as_millis(), "leaving points to others");
             tokio::time::sleep(self.clock.sleep_until(plus(now, wait))).await;

@@ -151,7 +151,7 @@ pub const KEYS: &[Key] = &[
     key(
         "review.jobber_switch",
         Some("\"auto\""),
-        "What Jobber's own switch for review requests on a job or invoice means here: `respect` skips work with the switch off, `ignore` does not, `auto` respects it unless it is off on nearly all of the newest finished records.",
+        "What Jobber's own switch for review requests on a job or invoice means here: `respect` skips work with the switch off, `ignore` does not, `auto` respects it unless it is off on nearly all finished records that changed last.",
     ),
     key(
         "review.message",

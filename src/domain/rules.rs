@@ -59,14 +59,14 @@ pub fn remarks(switch: JobberSwitch, counted: &Switches) -> Vec<String> {
         };
         if share.is_nearly_all() {
             remarks.push(format!(
-                "review requests are off in Jobber for {off} of the newest {seen} {what}: {means}"
+                "review requests are off in Jobber for {off} of the {seen} {what} that changed last: {means}"
             ));
         }
     }
     if counted.clients.is_most() {
         let Share { seen, off } = counted.clients;
         remarks.push(format!(
-            "{off} of the {seen} clients of the newest finished jobs receive no review requests (a setting on their client cards in Jobber): they are not asked"
+            "{off} of the {seen} clients of the finished jobs that changed last receive no review requests (a setting on their client cards in Jobber): they are not asked"
         ));
     }
     remarks

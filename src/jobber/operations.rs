@@ -12,7 +12,7 @@ pub use account::{DisconnectApp, TimezoneOfViewer, WhoAmI};
 pub use clients::ChangedClients;
 pub use details::{WorkDetails, WorkExtras};
 pub use lists::{List, PageRequest};
-pub use switches::NewestSwitches;
+pub use switches::{InvoiceSwitches, JobSwitches};
 pub use webhooks::{Subscribe, Unsubscribe};
 
 use super::{ApiError, UserError};

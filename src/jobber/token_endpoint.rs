@@ -175,7 +175,11 @@ impl TokenEndpoint {
     pub async fn exchange(&self, code: &SecretString) -> Result<Granted, EndpointError> {
         let code = AuthorizationCode::new(code.expose_secret().to_owned());
         let answer = self.client.exchange_code(code).request_async(&self.transport).await;
-        answer.map(Granted::from).map_err(|error| endpoint_error(&error))
+        answer.map(Granted::from).map_err(|error| match endpoint_error(&error) {
+            // `invalid_grant`: here the grant is the code.
+            EndpointError::GrantRefused => EndpointError::CodeRefused,
+            other => other,
+        })
     }
 
     /// Exchanges a refresh token for new tokens. With rotation this spends the refresh token.

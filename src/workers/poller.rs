@@ -24,12 +24,13 @@ use crate::accounts::session::{SessionError, Trouble};
 use crate::clock::minus;
 use crate::crash_point::CrashPoint;
 use crate::domain::model::{
-    Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Outcome, Record, Stream,
+    Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Outcome, Record, Stream, Switches,
+    WorkKind,
 };
 use crate::domain::plan::{plan, reconcile_start, start_of};
 use crate::domain::rules::{Respected, remarks};
 use crate::jobber::Operation;
-use crate::jobber::operations::{List, NewestSwitches, PageRequest, TimezoneOfViewer};
+use crate::jobber::operations::{InvoiceSwitches, JobSwitches, List, PageRequest, TimezoneOfViewer};
 use crate::store::{PlanCommit, StoreError};
 use crate::telemetry;
 
@@ -242,16 +243,28 @@ impl Poller {
         if before.is_some_and(|(at, _)| now.duration_since(at) < COUNT_SWITCHES_EVERY) {
             return Ok(());
         }
-        let newest = NewestSwitches { since: minus(now, SWITCHES_WITHIN) };
-        let Some(counted) = self.optional(account, &newest, reading).await? else { return Ok(()) };
+        let since = minus(now, SWITCHES_WITHIN);
+        let Some(mut counted) = self.optional(account, &JobSwitches { since }, reading).await? else {
+            return Ok(());
+        };
+        // Only the invoice triggers look at them; other accounts may not show them to the app.
+        if account.trigger.work_kind() == WorkKind::Invoice {
+            let Some(invoices) = self.optional(account, &InvoiceSwitches { since }, reading).await? else {
+                return Ok(());
+            };
+            counted.invoices = invoices;
+        }
         let switch =
             self.parts.settings.rules_of(account).map_err(SessionError::settings)?.policy.jobber_switch;
-        let is_new = before.is_none_or(|(_, before)| {
-            Respected::of(switch, Some(&before)) != Respected::of(switch, Some(&counted))
-        });
-        if is_new {
+        let respected = |counted: &Switches| Respected::of(switch, Some(counted));
+        let before = before.map(|(_, before)| before).unwrap_or_default();
+        if respected(&before) != respected(&counted) || before.clients.is_most() != counted.clients.is_most()
+        {
             for remark in remarks(switch, &counted) {
                 tracing::info!(account.id = %account.id, account.name, "{remark}");
+            }
+            if respected(&counted) == Respected::ALL && respected(&before) != Respected::ALL {
+                tracing::info!(account.id = %account.id, account.name, "review requests are in use in Jobber again: its switches count");
             }
         }
         self.parts.store.note_switches(&account.id, counted, now).await.map_err(SessionError::Store)

@@ -66,9 +66,10 @@ fn documents_cost_what_they_did() {
         ("event_off", 4),
         ("event_on", 6),
         ("extras", 207),
+        ("invoice_switches", 40),
         ("invoices", 183),
+        ("job_switches", 80),
         ("jobs", 143),
-        ("switches", 120),
         ("timezone", 2),
         ("visits", 143),
     ];

@@ -280,7 +280,7 @@ async fn a_switch_that_is_off_on_nearly_every_job_does_not_count() {
     assert_eq!(
         remarks().await,
         [
-            "review requests are off in Jobber for 5 of the newest 5 finished jobs: this switch is ignored (review.jobber_switch is auto)"
+            "review requests are off in Jobber for 5 of the 5 finished jobs that changed last: this switch is ignored (review.jobber_switch is auto)"
         ]
     );
     let doctor = app.run(Doctor {}).await.unwrap();

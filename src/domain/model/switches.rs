@@ -1,4 +1,4 @@
-//! Jobber's switches for review requests, counted over the newest finished records.
+//! Jobber's switches for review requests, counted over the finished records that changed last.
 //!
 //! `allowReviewRequest` belongs to the review text that Jobber itself sends. A contractor who uses this daemon
 //! instead has it off everywhere (`api-behaviour.md` §1), so the switch of one record means something only if other
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 /// Fewer records prove nothing.
 const ENOUGH: u32 = 5;
 
-/// The switches of the newest records.
+/// The switches of the finished records that changed last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switches {
     /// Completed jobs: `allowReviewRequest`.
     pub jobs: Share,
-    /// Invoices that are no drafts: `allowReviewRequest`.
+    /// Invoices that are no drafts: `allowReviewRequest`. None are seen unless the trigger is about invoices.
     pub invoices: Share,
     /// Clients of these jobs: `receivesReviewRequests`.
     pub clients: Share,

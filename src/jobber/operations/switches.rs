@@ -1,4 +1,4 @@
-//! Jobber's switches for review requests, on the newest finished records and on their clients.
+//! Jobber's switches for review requests, on the finished records that changed last and on their clients.
 
 use std::collections::BTreeMap;
 
@@ -7,44 +7,67 @@ use crate::jobber::operation::{Operation, RawAnswer, encode};
 use crate::jobber::query::{EncodedId, ISO8601DateTime, InvoiceStatusTypeEnum, query};
 use crate::jobber::{Answer, ApiError};
 
-query!(SwitchesOfRecords, "graphql/switches.graphql");
+query!(SwitchesOfJobs, "graphql/job_switches.graphql");
+query!(SwitchesOfInvoices, "graphql/invoice_switches.graphql");
 
-/// Records of each kind that are counted, at most.
+/// Records that are counted, at most.
 const RECORDS: i64 = 50;
 
-/// How many of the newest records finished after `since` have the switches off.
+/// How many of the finished jobs that changed last, and of their clients, have the switches off.
 #[derive(Debug, Clone, Copy)]
-pub struct NewestSwitches {
-    /// Older records are not counted.
+pub struct JobSwitches {
+    /// Older jobs are not counted.
     pub since: ISO8601DateTime,
 }
 
-impl Operation for NewestSwitches {
+impl Operation for JobSwitches {
     type Output = Switches;
 
     fn kind(&self) -> &'static str {
-        "switches"
+        "job switches"
     }
 
     fn request(&self) -> Result<Vec<u8>, ApiError> {
-        encode::<SwitchesOfRecords>(switches_of_records::Variables { since: self.since, first: RECORDS })
+        encode::<SwitchesOfJobs>(switches_of_jobs::Variables { since: self.since, first: RECORDS })
     }
 
     fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<Switches>, ApiError> {
-        answer.whole::<SwitchesOfRecords>()?.and_then(|data| {
-            let (jobs, invoices) = (data.jobs.nodes, data.invoices.nodes);
+        answer.whole::<SwitchesOfJobs>()?.and_then(|data| {
+            let jobs = data.jobs.nodes;
             let clients: BTreeMap<_, _> =
                 jobs.iter().map(|job| (&job.client.id, job.client.receives_review_requests)).collect();
             Ok(Switches {
                 clients: Share::off(clients.into_values()),
                 jobs: Share::off(jobs.iter().map(|job| job.allow_review_request)),
-                invoices: Share::off(
-                    invoices
-                        .iter()
-                        .filter(|invoice| invoice.invoice_status != InvoiceStatus::Draft)
-                        .map(|invoice| invoice.allow_review_request),
-                ),
+                invoices: Share::default(),
             })
+        })
+    }
+}
+
+/// How many of the invoices that changed last have the switch off. Drafts do not count.
+#[derive(Debug, Clone, Copy)]
+pub struct InvoiceSwitches {
+    /// Older invoices are not counted.
+    pub since: ISO8601DateTime,
+}
+
+impl Operation for InvoiceSwitches {
+    type Output = Share;
+
+    fn kind(&self) -> &'static str {
+        "invoice switches"
+    }
+
+    fn request(&self) -> Result<Vec<u8>, ApiError> {
+        encode::<SwitchesOfInvoices>(switches_of_invoices::Variables { since: self.since, first: RECORDS })
+    }
+
+    fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<Share>, ApiError> {
+        answer.whole::<SwitchesOfInvoices>()?.and_then(|data| {
+            let invoices = data.invoices.nodes.into_iter();
+            let issued = invoices.filter(|invoice| invoice.invoice_status != InvoiceStatus::Draft);
+            Ok(Share::off(issued.map(|invoice| invoice.allow_review_request)))
         })
     }
 }
