@@ -203,26 +203,36 @@ impl Daemon {
             Err(error) => Some(error),
         };
 
-        tell_systemd(&[NotifyState::Stopping]);
         stop.cancel();
-        if let Err(error) = sweeps.scheduler.shutdown().await {
-            tracing::warn!(%error, "the scheduler could not be stopped cleanly");
-        }
-        steps.close();
-        let ended = async {
-            while parts.join_next().await.is_some() {}
-            steps.wait().await;
-        };
-        if tokio::time::timeout(GOODBYE, ended).await.is_err() {
-            tracing::warn!(seconds = GOODBYE.as_secs(), "something was still under way and was cut off");
-        }
-        context.close().await;
+        wind_down(&context, &mut sweeps, parts, &steps).await;
         if let Some(error) = failure {
             return Err(error);
         }
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Lets what is under way come to its end, and closes the store.
+async fn wind_down(
+    context: &Context,
+    sweeps: &mut Sweeps,
+    mut parts: JoinSet<anyhow::Result<()>>,
+    steps: &TaskTracker,
+) {
+    tell_systemd(&[NotifyState::Stopping]);
+    if let Err(error) = sweeps.scheduler.shutdown().await {
+        tracing::warn!(%error, "the scheduler could not be stopped cleanly");
+    }
+    steps.close();
+    let ended = async {
+        while parts.join_next().await.is_some() {}
+        steps.wait().await;
+    };
+    if tokio::time::timeout(GOODBYE, ended).await.is_err() {
+        tracing::warn!(seconds = GOODBYE.as_secs(), "something was still under way and was cut off");
+    }
+    context.close().await;
 }
 
 async fn announce(context: &Context, http: SocketAddr, scheduler: &JobScheduler) -> anyhow::Result<()> {

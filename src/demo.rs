@@ -87,20 +87,7 @@ impl Play<'_> {
             "Ace Plumbing closes a job: {} for {}. Nobody is connected yet.",
             walter.title, walter.name
         ))?;
-
-        let url = self.stage.new_link("Ace Plumbing", Trigger::JobCompleted).await?;
-        tell(
-            "The admin makes a one-time link. The contractor opens it, presses the button, and allows access in Jobber:",
-        )?;
-        self.stage.walk_through(&url, account, Trigger::JobCompleted).await?;
-        let id = self.connected().await?;
-        tell("  connected; customers are asked half an hour after a job is closed.")?;
-        self.until("the first sweep", async || {
-            Ok(self.skipped(&id, &walter, SkipReason::BeforeConnection).await?.then_some(()))
-        })
-        .await?;
-        tell(&format!("  {}’s job was closed before that, so it is never asked about.", walter.name))?;
-        tell("")?;
+        let id = self.connect(account, &walter).await?;
 
         self.edit_client(account, &maria, "receivesReviewRequests: false")?;
         for customer in [&john, &maria, &peter, &aisha, &grace] {
@@ -151,6 +138,23 @@ impl Play<'_> {
             stats.requests, stats.points
         ))?;
         self.tables(&id).await
+    }
+
+    async fn connect(&self, account: u64, walter: &Customer) -> anyhow::Result<AccountId> {
+        let url = self.stage.new_link("Ace Plumbing", Trigger::JobCompleted).await?;
+        tell(
+            "The admin makes a one-time link. The contractor opens it, presses the button, and allows access in Jobber:",
+        )?;
+        self.stage.walk_through(&url, account, Trigger::JobCompleted).await?;
+        let id = self.connected().await?;
+        tell("  connected; customers are asked half an hour after a job is closed.")?;
+        self.until("the first sweep", async || {
+            Ok(self.skipped(&id, walter, SkipReason::BeforeConnection).await?.then_some(()))
+        })
+        .await?;
+        tell(&format!("  {}’s job was closed before that, so it is never asked about.", walter.name))?;
+        tell("")?;
+        Ok(id)
     }
 
     /// Another trigger and another card, but the same work and the same person.

@@ -352,30 +352,32 @@ fn status(report: &StatusReport) -> String {
     text
 }
 
+const AUDIT_COLUMNS: [&str; 20] = [
+    "account",
+    "work",
+    "id",
+    "trigger",
+    "client",
+    "phone",
+    "email",
+    "job",
+    "invoice",
+    "finished_at",
+    "finished_local",
+    "decided_at",
+    "outcome",
+    "reason",
+    "seen",
+    "ask_id",
+    "delivery",
+    "delivered_at",
+    "http_status",
+    "attempts",
+];
+
 pub(super) fn audit(rows: &[Explained]) -> Result<String, csv::Error> {
     let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record([
-        "account",
-        "work",
-        "id",
-        "trigger",
-        "client",
-        "phone",
-        "email",
-        "job",
-        "invoice",
-        "finished_at",
-        "finished_local",
-        "decided_at",
-        "outcome",
-        "reason",
-        "seen",
-        "ask_id",
-        "delivery",
-        "delivered_at",
-        "http_status",
-        "attempts",
-    ])?;
+    csv.write_record(AUDIT_COLUMNS)?;
     for Explained { account_name, finished_local, decision, .. } in rows {
         let subject = &decision.subject;
         let (mut reason, mut ask, mut delivery) = (String::new(), String::new(), <[String; 4]>::default());
@@ -390,16 +392,7 @@ pub(super) fn audit(rows: &[Explained]) -> Result<String, csv::Error> {
             }
             Outcome::Asked { ask_id, delivery: how } => {
                 ask = ask_id.to_string();
-                delivery = match how {
-                    Delivery::Queued => ["queued".into(), String::new(), String::new(), String::new()],
-                    Delivery::Delivered { at, status, attempts } => {
-                        ["delivered".into(), at.to_string(), status.to_string(), attempts.to_string()]
-                    }
-                    Delivery::Dead { reason } => {
-                        [format!("dead letter: {reason}"), String::new(), String::new(), String::new()]
-                    }
-                    Delivery::Dropped => ["dropped".into(), String::new(), String::new(), String::new()],
-                };
+                delivery = delivery_columns(how);
                 "asked"
             }
         };
@@ -431,6 +424,19 @@ pub(super) fn audit(rows: &[Explained]) -> Result<String, csv::Error> {
     }
     let bytes = csv.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}
+
+/// State, time, HTTP status and attempts.
+fn delivery_columns(delivery: &Delivery) -> [String; 4] {
+    let only = |state: String| [state, String::new(), String::new(), String::new()];
+    match delivery {
+        Delivery::Queued => only("queued".to_owned()),
+        Delivery::Delivered { at, status, attempts } => {
+            ["delivered".to_owned(), at.to_string(), status.to_string(), attempts.to_string()]
+        }
+        Delivery::Dead { reason } => only(format!("dead letter: {reason}")),
+        Delivery::Dropped => only("dropped".to_owned()),
+    }
 }
 
 fn explain(explained: &[Explained]) -> String {

@@ -190,25 +190,6 @@ async fn what_changed_in_jobber_meanwhile_is_respected() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_away_once_is_looked_at_again_a_minute_later() {
-    for (times, asked) in [(1, 1), (2, 0)] {
-        let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
-        app.pass(minutes(10));
-        let job = ace.closed_job(&app);
-        app.sweep().await;
-        app.fault(&ace, FaultKind::Absent, times, Some("Details"));
-        app.pass(hours(2));
-        app.sweep().await;
-        let outcome = app.decision(&ace, &job).map(|decision| decision.outcome);
-        assert!(matches!(outcome, Some(Outcome::Waiting { .. })), "{outcome:?}");
-        app.pass(minutes(1));
-        app.sweep().await;
-        assert_eq!(app.receiver.got().len(), asked, "null {times} times");
-        app.finish().await;
-    }
-}
-
-#[tokio::test]
 async fn what_is_read_at_the_moment_of_asking_is_what_is_sent() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     app.pass(minutes(10));

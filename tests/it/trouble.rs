@@ -1,6 +1,6 @@
 //! Jobber misbehaves.
 
-use jobber_reviewd::testing::model::Trigger;
+use jobber_reviewd::testing::model::{Outcome, Trigger};
 use jobber_reviewd::testing::protocol::Status;
 use jobber_reviewd::testing::{Concurrency, Effect, Percent, SweepOutcome, Swept, no_progress};
 use jobber_sandbox::{FaultKind, Op};
@@ -215,6 +215,25 @@ async fn a_clock_that_is_ten_minutes_off_loses_nobody() {
         app.pass(hours(3));
         app.sweep().await;
         assert_eq!(app.receiver.got().len(), 1, "{skew:?}");
+        app.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_away_once_is_looked_at_again_a_minute_later() {
+    for (times, asked) in [(1, 1), (2, 0)] {
+        let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+        app.pass(minutes(10));
+        let job = ace.closed_job(&app);
+        app.sweep().await;
+        app.fault(&ace, FaultKind::Absent, times, Some("Details"));
+        app.pass(hours(2));
+        app.sweep().await;
+        let outcome = app.decision(&ace, &job).map(|decision| decision.outcome);
+        assert!(matches!(outcome, Some(Outcome::Waiting { .. })), "{outcome:?}");
+        app.pass(minutes(1));
+        app.sweep().await;
+        assert_eq!(app.receiver.got().len(), asked, "null {times} times");
         app.finish().await;
     }
 }
