@@ -76,10 +76,12 @@ impl Budget {
         }
     }
 
-    /// Jobber answered 429: how long to leave the account alone. Answers to requests that were already under way do not
-    /// lengthen the rest.
+    /// Jobber answered 429: how long to leave the account alone. Answers to requests that were already under way lengthen
+    /// the rest only if Jobber asks for a longer one.
     pub fn too_many(&mut self, retry_after: Option<SignedDuration>, now: Timestamp) -> SignedDuration {
         if let Some(rest) = self.rest(now).filter(|_| self.rest.is_some()) {
+            let rest = rest.max(retry_after.unwrap_or_default());
+            self.rest = Some((now, plus(now, rest)));
             return rest;
         }
         let doubled = FIRST_REST.checked_mul(1 << self.refused.min(8)).unwrap_or(LONGEST_REST);
@@ -166,7 +168,9 @@ mod tests {
             now += i64::try_from(rest.as_millis()).unwrap();
         }
         assert_eq!(rests, [60, 120, 240, 300, 300]);
-        assert_eq!(budget.too_many(Some(SignedDuration::from_secs(7)), at(now)).as_secs(), 7);
+        assert_eq!(budget.too_many(Some(SignedDuration::from_secs(3)), at(now)).as_secs(), 3);
+        assert_eq!(budget.too_many(Some(SignedDuration::from_secs(7)), at(now)).as_secs(), 7, "a longer one");
+        assert_eq!(budget.rest(at(now + 6000)).map(|rest| rest.as_secs()), Some(1));
         budget.note("jobs", 1, level(100), at(now + 7000));
         assert_eq!(budget.too_many(None, at(now + 7000)).as_secs(), 60, "an answer in between begins anew");
         assert_eq!(budget.rest(at(now)), None, "a clock that was set back");

@@ -179,7 +179,7 @@ impl Poller {
         let planned_for = (account.trigger, account.asks_from);
         let watermark = account.watermarks.get(&stream).copied();
         let start = start_of(watermark, &rules);
-        let reconcile = account.reconciled_at.is_none_or(|last| now.duration_since(last) >= RECONCILE_EVERY);
+        let reconcile = account.reconciled_at.is_none_or(|last| is_over(last, RECONCILE_EVERY, now));
         let window = reconcile.then(|| reconcile_start(now, &rules));
 
         let mut reading = Reading { records: Vec::new(), requests: 0, observed_at: None };
@@ -240,7 +240,7 @@ impl Poller {
     async fn count_switches(&self, account: &Account, reading: &mut Reading) -> Result<(), SessionError> {
         let now = self.parts.clock.now();
         let before = account.switches;
-        if before.is_some_and(|(at, _)| now.duration_since(at) < COUNT_SWITCHES_EVERY) {
+        if before.is_some_and(|(at, _)| !is_over(at, COUNT_SWITCHES_EVERY, now)) {
             return Ok(());
         }
         let since = minus(now, SWITCHES_WITHIN);
@@ -351,6 +351,12 @@ impl Poller {
     }
 }
 
+/// Whether `time` has passed since `last`. What lies in the future was written by a clock that was set back since, and is
+/// over, too: otherwise it would be waited for as long as that clock was ahead.
+fn is_over(last: Timestamp, time: SignedDuration, now: Timestamp) -> bool {
+    last > now || now.duration_since(last) >= time
+}
+
 struct Reading {
     records: Vec<Record>,
     requests: u32,
@@ -376,5 +382,18 @@ fn tell(id: &AccountId, before: &Health, after: &Health) {
         (Some(_), Some(error)) => tracing::debug!(account.id = %id, %error, "a sweep failed again"),
         (Some(_), None) => tracing::info!(account.id = %id, "sweeps work again"),
         (None, None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_puts_nothing_off() {
+        let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
+        for (last, now, over) in [(0, 59, false), (0, 60, true), (60, 60, false), (50_000, 60, true)] {
+            assert_eq!(is_over(at(last), SignedDuration::from_hours(1), at(now)), over, "{last} {now}");
+        }
     }
 }
