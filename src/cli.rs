@@ -230,6 +230,8 @@ async fn queue(call: &Call, verb: QueueVerb) -> Result<Status, Stop> {
     match verb {
         QueueVerb::List => call.run(protocol::QueueList {}).await,
         QueueVerb::Release { what } => call.run(protocol::QueueRelease { what }).await,
+        QueueVerb::ReleaseBurst { account } => call.run(protocol::QueueReleaseBurst { account }).await,
+        QueueVerb::DropBurst { account } => call.run(protocol::QueueDropBurst { account }).await,
         QueueVerb::Show { id } => call.run(protocol::QueueShow { id: MessageId::new(id) }).await,
         QueueVerb::Retry { id } => call.run(protocol::QueueRetry { id: MessageId::new(id) }).await,
         QueueVerb::Drop { id } => call.run(protocol::QueueDrop { id: MessageId::new(id) }).await,

@@ -139,6 +139,8 @@ pub struct ReviewSection {
     pub webhook_secret_file: Option<PathBuf>,
     pub delay: Period,
     pub max_age: Period,
+    pub last_visit_within: Period,
+    pub burst_above: u32,
     pub cooldown: Period,
     pub cooldown_across_accounts: bool,
     pub shadow: bool,
@@ -191,6 +193,8 @@ impl ReviewSection {
             not_titles: self.not_titles.clone(),
             clients: self.clients,
             jobber_switch: self.jobber_switch,
+            last_visit_within: self.last_visit_within.0,
+            burst_above: self.burst_above,
         }
     }
 }

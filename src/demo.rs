@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::stop_on_signal;
 use crate::domain::model::{
-    AccountId, Decision, EncodedId, MessageId, Outcome, SkipReason, Trigger, WorkRef,
+    AccountId, Alert, AlertKind, Decision, EncodedId, MessageId, Outcome, SkipReason, Trigger, WorkRef,
 };
 use crate::ops::protocol::{self, Scene, Verb};
 use crate::text_table::table;
@@ -24,6 +24,8 @@ use stage::Stage;
 const SPEED: u32 = 600;
 
 const SPEED_AFTERWARDS: u32 = 60;
+
+const OLD_JOBS: usize = 60;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -130,6 +132,7 @@ impl Play<'_> {
         ))?;
         tell("")?;
 
+        self.tidy_up(account, &id, &john).await?;
         self.ask_nobody_twice(account, &id, &john).await?;
         self.hear_at_once(account, &peter).await?;
         let stats = self.stage.sandbox.stats(account);
@@ -155,6 +158,28 @@ impl Play<'_> {
         tell(&format!("  {}’s job was closed before that, so it is never asked about.", walter.name))?;
         tell("")?;
         Ok(id)
+    }
+
+    /// Sixty old jobs are closed in one sitting.
+    async fn tidy_up(&self, account: u64, id: &AccountId, john: &Customer) -> anyhow::Result<()> {
+        for _ in 0..OLD_JOBS {
+            let job = self.old_job(account, john)?;
+            self.close(account, &job)?;
+        }
+        tell(&format!("Somebody in the office tidies up and closes {OLD_JOBS} old jobs at once."))?;
+        let alert = self
+            .until("the burst", async || {
+                let mut alerts = self.stage.context.notifier.standing().await?.into_iter();
+                let is_whole =
+                    |alert: &Alert| alert.kind == AlertKind::BurstHeld && alert.held_up == OLD_JOBS;
+                Ok(alerts.find(is_whole))
+            })
+            .await?;
+        tell("  Nobody is asked: all of them are held, and the operator is told once:")?;
+        tell(&format!("  \"{}\"", alert.summary))?;
+        let dropped = self.run(protocol::QueueDropBurst { account: id.to_string() }).await?;
+        tell(&format!("  The operator drops the burst: {}.", dropped.done))?;
+        tell("")
     }
 
     /// Another trigger and another card, but the same work and the same person.
@@ -231,7 +256,10 @@ impl Play<'_> {
         tell(&table(&["customer", "phone", "message", "id"], "Nobody was asked.", asked.into_iter()))?;
         let decisions = self.stage.context.store.decisions(id).await?;
         let clients: BTreeMap<EncodedId, String> = self.client_names(id).await?;
-        let skipped = decisions.iter().filter_map(|decision| {
+        let is_tidied =
+            |decision: &&Decision| decision.outcome == Outcome::Skipped { reason: SkipReason::BurstDropped };
+        let tidied = decisions.iter().filter(is_tidied).count();
+        let skipped = decisions.iter().filter(|decision| !is_tidied(decision)).filter_map(|decision| {
             let Outcome::Skipped { reason } = decision.outcome else { return None };
             let client = decision.subject.client_id.as_ref().and_then(|client| clients.get(client));
             let name = client.cloned().unwrap_or_else(|| "-".to_owned());
@@ -243,7 +271,8 @@ impl Play<'_> {
             ])
         });
         tell("\nNOT ASKED\n")?;
-        tell(&table(&["customer", "work", "reason", "in words"], "Everybody was asked.", skipped))
+        tell(&table(&["customer", "work", "reason", "in words"], "Everybody was asked.", skipped))?;
+        tell(&format!("and {tidied} old jobs that were closed at once"))
     }
 
     async fn until<T>(
@@ -342,6 +371,18 @@ impl Play<'_> {
             "mutation ($id: EncodedId!) {{ clientEdit(clientId: $id, input: {{{change}}}) {{ userErrors {{ message }} }} }}"
         );
         self.jobber(account, &document, json!({"id": customer.client})).map(drop)
+    }
+
+    fn old_job(&self, account: u64, of: &Customer) -> anyhow::Result<Customer> {
+        let document =
+            "query ($id: EncodedId!) { client(id: $id) { clientProperties(first: 1) { nodes { id } } } }";
+        let data = self.jobber(account, document, json!({"id": of.client}))?;
+        let property = &data["client"]["clientProperties"]["nodes"][0]["id"];
+        let document = "mutation ($p: EncodedId!) { jobCreate(input: {propertyId: $p, invoicing: {invoicingType: FIXED_PRICE, invoicingSchedule: ON_COMPLETION}}) { job { id } } }";
+        let made = self.jobber(account, document, json!({"p": property}))?;
+        let job = made["jobCreate"]["job"]["id"].as_str().context("no job")?.to_owned();
+        let (name, client) = (of.name.clone(), of.client.clone());
+        Ok(Customer { name, client, job: WorkRef::job(EncodedId::new(job)), title: String::new() })
     }
 
     fn second_card(&self, account: u64, of: &Customer) -> anyhow::Result<Customer> {

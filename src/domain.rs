@@ -6,6 +6,7 @@ pub mod decide;
 pub mod import;
 pub mod message;
 pub mod model;
+pub mod pace;
 pub mod plan;
 pub mod retry;
 pub mod rules;

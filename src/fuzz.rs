@@ -81,6 +81,7 @@ fn recheck(facts: &Facts, work: &WorkRef, trigger: Trigger) {
     let candidate = crate::domain::model::Candidate {
         work: work.clone(),
         released_at: None,
+        held_for: jiff::SignedDuration::ZERO,
         trigger,
         finished_at: now(),
         due_at: now(),

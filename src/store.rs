@@ -38,6 +38,7 @@
 
 mod accounts;
 mod backup;
+mod bursts;
 mod changes;
 mod codec;
 mod decisions;
@@ -56,6 +57,7 @@ mod seal;
 mod sled;
 mod tokens;
 mod txn;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -298,10 +298,22 @@ pub(super) enum SuppressVerb {
 pub(super) enum QueueVerb {
     /// List candidates, queued asks and dead letters
     List,
-    /// Ask about work that was skipped as too old
+    /// Ask about work that was skipped for its age: too old, its last visit long ago, no visit completed, or dropped with a burst
     Release {
         /// The work: a client, job or invoice by number, name or id; a phone or an e-mail
         what: String,
+    },
+    /// Let the works go on that are held because far more than usual finished at once
+    ReleaseBurst {
+        /// The account, by id or name
+        #[arg(long, value_name = "ACCOUNT")]
+        account: String,
+    },
+    /// Do not ask about the works that are held because far more than usual finished at once
+    DropBurst {
+        /// The account, by id or name
+        #[arg(long, value_name = "ACCOUNT")]
+        account: String,
     },
     /// One ask, with the body that is sent
     Show {

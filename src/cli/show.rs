@@ -324,7 +324,7 @@ fn status(report: &StatusReport) -> String {
             maybe(account.last_event),
             account.asked_7d.to_string(),
             skipped.to_string(),
-            format!("{} waiting, {} queued, {} dead", account.waiting, account.queued, account.dead),
+            queue_of(account),
             account.next_action.clone().unwrap_or_else(|| "-".to_owned()),
         ]
     });
@@ -350,6 +350,11 @@ fn status(report: &StatusReport) -> String {
         let _ok = write!(text, "\n\n{kind} since {}: {summary}\n  {action}", instant(*since));
     }
     text
+}
+
+fn queue_of(account: &AccountStatus) -> String {
+    let held = if account.held > 0 { format!(", {} held", account.held) } else { String::new() };
+    format!("{} waiting{held}, {} queued, {} dead", account.waiting, account.queued, account.dead)
 }
 
 const AUDIT_COLUMNS: [&str; 20] = [
@@ -385,6 +390,10 @@ pub(super) fn audit(rows: &[Explained]) -> Result<String, csv::Error> {
             Outcome::Waiting { due_at } => {
                 reason = format!("due at {due_at}");
                 "waiting"
+            }
+            Outcome::Held { since, .. } => {
+                reason = format!("held with a burst since {since}");
+                "held"
             }
             Outcome::Skipped { reason: why } => {
                 reason = why.to_string();
@@ -473,6 +482,9 @@ fn explain(explained: &[Explained]) -> String {
 fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Waiting { due_at } => format!("waits until {}", instant(*due_at)),
+        Outcome::Held { since, .. } => {
+            format!("held with a burst since {} (`queue release-burst`, `queue drop-burst`)", instant(*since))
+        }
         Outcome::Skipped { reason } => format!("not asked: {}", reason.describe()),
         Outcome::Asked { ask_id, delivery } => format!("asked ({ask_id}), {}", delivered(delivery)),
     }
@@ -505,6 +517,14 @@ fn queue_row(row: &QueueRow) -> [String; 6] {
             account.to_string(),
             "waiting until it is due".to_owned(),
             instant(*due_at),
+            "-".to_owned(),
+        ],
+        QueueRow::Held { account, work, since, subject, .. } => [
+            self::subject(subject),
+            work.to_string(),
+            account.to_string(),
+            "held with a burst".to_owned(),
+            instant(*since),
             "-".to_owned(),
         ],
         QueueRow::Ask { id, account, work, attempts, state, last_error, .. } => {

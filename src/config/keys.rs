@@ -120,6 +120,16 @@ pub const KEYS: &[Key] = &[
     key("review.delay", Some("\"2h\""), "How long after completion the customer is asked."),
     key("review.max_age", Some("\"7d\""), "Work finished longer ago than this is not asked about."),
     key(
+        "review.last_visit_within",
+        Some("\"14d\""),
+        "For `job_completed`: a job whose last completed visit was longer than this before its close is not asked about; neither is a job whose visits were all left incomplete. A job without visits counts by its close.",
+    ),
+    key(
+        "review.burst_above",
+        Some("20"),
+        "When more works than this, and more than three times the usual number of a day, are finished within an hour, they are held until the operator decides (`queue release-burst`, `queue drop-burst`); `0` holds nothing.",
+    ),
+    key(
         "review.cooldown",
         Some("\"180d\""),
         "A person, recognised by phone or e-mail, is asked at most once in this time, for any work, client or trigger; `0s` means no limit.",

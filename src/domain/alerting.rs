@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::{minus, plus};
 use crate::digest;
 use crate::domain::model::{
-    Account, Alert, AlertKind, Connection, Decision, Health, LostReason, Outcome, Over, SkipReason,
+    Account, Alert, AlertKind, Burst, Connection, Decision, Health, LostReason, Outcome, Over, SkipReason,
 };
 use crate::domain::rules::Rules;
 use crate::text_table::counted;
@@ -52,6 +52,8 @@ pub struct AccountView {
     pub dead: usize,
     /// Works it usually finishes in a week. Set only if the account is silent.
     pub weekly: Option<f64>,
+    /// The burst that waits for the operator.
+    pub burst: Option<Burst>,
 }
 
 #[derive(Debug, Clone)]
@@ -117,7 +119,7 @@ fn alert(
 }
 
 fn of_account(view: &AccountView, now: Timestamp) -> Vec<Alert> {
-    let AccountView { account, health, dead, weekly } = view;
+    let AccountView { account, health, dead, weekly, burst } = view;
     let id = account.id.as_str();
     let mut found = Vec::new();
     if let Connection::NeedsAuthorization { reason, since } = account.connection {
@@ -157,12 +159,31 @@ fn of_account(view: &AccountView, now: Timestamp) -> Vec<Alert> {
             format!("run: jobber-reviewd events disable --account {id}; then: events enable --account {id}");
         found.push(alert(AlertKind::EventsStopped, id, since, now, summary, action));
     }
+    found.extend(burst.as_ref().map(|burst| burst_held(account, burst, now)));
     for alert in &mut found {
         alert.account = Some(account.id.clone());
         alert.accounts = vec![account.id.clone()];
         alert.account_name = Some(account.name.clone());
     }
     found
+}
+
+fn burst_held(account: &Account, burst: &Burst, now: Timestamp) -> Alert {
+    let Burst { noticed_at, begun_at, ended_at, works, usual, examples } = burst;
+    let minutes = ended_at.duration_since(*begun_at).as_mins().max(1);
+    let works = usize::try_from(*works).unwrap_or(usize::MAX);
+    let summary = format!(
+        "{} of {} finished within {minutes} minutes, and a usual day has {usual}: they are held. Examples: {}",
+        counted(works, "work"),
+        account.name,
+        examples.join(", ")
+    );
+    let id = &account.id;
+    let action = format!(
+        "if it was a clean-up, run: jobber-reviewd queue drop-burst --account {id}; if all of it is real, run: queue release-burst --account {id}"
+    );
+    let held_up = works;
+    Alert { held_up, ..alert(AlertKind::BurstHeld, id.as_str(), *noticed_at, now, summary, action) }
 }
 
 /// One alert for all accounts: there is only one Jobber.
@@ -252,7 +273,8 @@ pub fn changes(raised: &[Alert], view: &View, now: Timestamp) -> Vec<Change> {
                 changes.push(Change::Returned(Alert { over: None, told: true, ..alert.clone() }));
             }
             Some(alert) if condition.held_up > alert.held_up => {
-                changes.push(Change::Stands(Alert { held_up: condition.held_up, ..alert.clone() }));
+                let Alert { held_up, summary, .. } = condition.clone();
+                changes.push(Change::Stands(Alert { summary, held_up, ..alert.clone() }));
             }
             Some(_) => {}
         }
@@ -304,7 +326,7 @@ impl HeldUp {
             Outcome::Waiting { .. } => self.late += 1,
             Outcome::Asked { .. } if decision.at.duration_since(due) > LATE => self.late += 1,
             Outcome::Skipped { reason: SkipReason::TooOld } => self.missed += 1,
-            Outcome::Asked { .. } | Outcome::Skipped { .. } => {}
+            Outcome::Held { .. } | Outcome::Asked { .. } | Outcome::Skipped { .. } => {}
         }
     }
 }

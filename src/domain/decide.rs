@@ -14,7 +14,7 @@ use crate::domain::message;
 use crate::domain::model::{
     AccountId, Ask, AskBody, AskId, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
     BodyVisit, Candidate, ClientFacts, Contacted, EmailAddress, Facts, Marker, Phone, Record, SkipReason,
-    Subject, Suppression, Trigger, WorkRef, contacts_of,
+    Subject, Suppression, Trigger, VisitsOfJob, WorkRef, contacts_of,
 };
 use crate::domain::plan::{Finish, finish, too_old};
 use crate::domain::rules::{KindOfClients, Policy, Respected, Rules};
@@ -85,9 +85,15 @@ pub fn decide(
         return no(SkipReason::AlreadyAsked, saw);
     }
     if candidate.released_at.is_none()
-        && let Some(saw) = too_old(finished_at, rules, now)
+        && let Some(saw) = too_old(finished_at, candidate.held_for, rules, now)
     {
         return no(SkipReason::TooOld, saw);
+    }
+    if candidate.released_at.is_none()
+        && candidate.trigger == Trigger::JobCompleted
+        && let Some((reason, saw)) = not_done_lately(facts.visits, finished_at, rules)
+    {
+        return no(reason, saw);
     }
     let until = rules.hours.leaves(plus(finished_at, rules.delay).max(now));
     if until > now {
@@ -188,6 +194,32 @@ pub fn blocking<'m>(
 /// When the cooldown of a person who was asked ends.
 pub fn rests_until(contacted: &Contacted, policy: &Policy) -> Timestamp {
     plus(contacted.at, policy.cooldown)
+}
+
+/// A job that is closed was not always worked on: contractors clean up, and a cancelled contract is closed like a
+/// finished one. The last completed visit tells. A job without visits counts by its completion.
+fn not_done_lately(
+    visits: Option<VisitsOfJob>,
+    finished_at: Timestamp,
+    rules: &Rules,
+) -> Option<(SkipReason, Vec<(&'static str, String)>)> {
+    match visits? {
+        VisitsOfJob::NoVisits => None,
+        VisitsOfJob::NoneCompleted => {
+            Some((SkipReason::NoVisitCompleted, vec![("completed_visits", "0".to_owned())]))
+        }
+        VisitsOfJob::Completed(last) => {
+            let within = rules.policy.last_visit_within;
+            let saw = || {
+                vec![
+                    ("last_visit", last.to_string()),
+                    ("closed_at", finished_at.to_string()),
+                    ("last_visit_within", format!("{within:#}")),
+                ]
+            };
+            (plus(last, within) < finished_at).then(|| (SkipReason::VisitTooOld, saw()))
+        }
+    }
 }
 
 /// Why the contractor or the operator does not want this customer to be asked about this work.

@@ -6,6 +6,7 @@
 mod account;
 mod alert;
 mod ask;
+mod burst;
 mod change;
 mod contact;
 mod decision;
@@ -27,12 +28,15 @@ pub use alert::{Alert, AlertKind, Over};
 pub use ask::{
     Ask, AskBody, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty, BodyVisit,
 };
+pub use burst::Burst;
 pub use change::{ClientSnapshot, SnapshotEmail, SnapshotPhone, WatchTopic};
 pub use contact::{ContactKey, contacts_of};
 pub use decision::{
     Candidate, Contacted, Decision, Delivery, Marker, Outcome, SkipReason, Subject, Suppression,
 };
-pub use facts::{ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts};
+pub use facts::{
+    ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts, VisitsOfJob,
+};
 pub use link::{Link, LinkState, Pending};
 pub use outbox::{DeadReason, EntryState, LastAttempt, MessageKind, OutboxEntry, Payload, ReceiverState};
 pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};

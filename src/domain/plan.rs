@@ -176,6 +176,7 @@ pub fn plan(
             Judgement::Wait { finished_at } => plan.candidates.push(Candidate {
                 work,
                 released_at: None,
+                held_for: SignedDuration::ZERO,
                 trigger: rules.trigger,
                 finished_at,
                 due_at: plus(finished_at, rules.delay),
@@ -184,6 +185,7 @@ pub fn plan(
             Judgement::Skip { finished_at, reason, saw } => plan.skipped.push(Decision {
                 work,
                 released_at: None,
+                held_for: SignedDuration::ZERO,
                 trigger: rules.trigger,
                 finished_at,
                 at: now,
@@ -238,7 +240,9 @@ fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, now: Tim
         Finish::At { at, proven } => (at, proven),
     };
     match decision.map(|decision| (&decision.outcome, decision.finished_at)) {
-        Some((Outcome::Waiting { .. } | Outcome::Asked { .. }, _)) => return Judgement::Nothing,
+        Some((Outcome::Waiting { .. } | Outcome::Held { .. } | Outcome::Asked { .. }, _)) => {
+            return Judgement::Nothing;
+        }
         Some((Outcome::Skipped { reason }, finished_at))
             if is_same_finish(record, finished_at, at) && !reason.frees_key() =>
         {
@@ -260,19 +264,20 @@ fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, now: Tim
             saw: vec![("finished_at", proven.to_string()), ("asks_from", rules.asks_from.to_string())],
         };
     }
-    if let Some(saw) = too_old(at, rules, now) {
+    if let Some(saw) = too_old(at, SignedDuration::ZERO, rules, now) {
         return Judgement::Skip { finished_at: at, reason: SkipReason::TooOld, saw };
     }
     Judgement::Wait { finished_at: at }
 }
 
-/// The values for the reason `too_old`, if it applies.
+/// The values for the reason `too_old`, if it applies. Time on hold does not count.
 pub(crate) fn too_old(
     finished_at: Timestamp,
+    held_for: SignedDuration,
     rules: &Rules,
     now: Timestamp,
 ) -> Option<Vec<(&'static str, String)>> {
-    (plus(finished_at, rules.max_age) < now)
+    (plus(plus(finished_at, rules.max_age), held_for) < now)
         .then(|| vec![("finished_at", finished_at.to_string()), ("max_age", format!("{:#}", rules.max_age))])
 }
 

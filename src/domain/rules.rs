@@ -103,6 +103,10 @@ pub struct Policy {
     pub not_titles: Vec<String>,
     pub clients: KindOfClients,
     pub jobber_switch: JobberSwitch,
+    /// How long before its close the last completed visit of a job may lie.
+    pub last_visit_within: SignedDuration,
+    /// This many works that finish within an hour are never held as a burst. Zero means that nothing is.
+    pub burst_above: u32,
 }
 
 impl Default for Policy {
@@ -118,6 +122,8 @@ impl Default for Policy {
             not_titles: vec![],
             clients: KindOfClients::All,
             jobber_switch: JobberSwitch::Auto,
+            last_visit_within: SignedDuration::from_hours(14 * 24),
+            burst_above: 20,
         }
     }
 }

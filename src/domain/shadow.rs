@@ -95,6 +95,7 @@ fn is_person(decision: &Decision, contacts: &[ContactKey]) -> bool {
 fn said(decision: &Decision) -> String {
     match &decision.outcome {
         Outcome::Waiting { due_at } => format!("waits until {due_at}"),
+        Outcome::Held { .. } => "held with a burst".to_owned(),
         Outcome::Asked { .. } => "asked".to_owned(),
         Outcome::Skipped { reason } => reason.to_string(),
     }
@@ -135,6 +136,7 @@ mod tests {
         Decision {
             work: WorkRef::job(EncodedId::new(name)),
             released_at: None,
+            held_for: SignedDuration::ZERO,
             trigger: Trigger::JobCompleted,
             finished_at: at(when),
             at: at(when),

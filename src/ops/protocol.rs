@@ -368,11 +368,23 @@ verbs! {
     /// Lists candidates, queued asks and dead letters.
     "queue_list": QueueList {} -> Vec<QueueRow> = |scene| queue::list(scene.context).await;
 
-    /// Allows an ask about work that was too old.
+    /// Allows an ask about work that was skipped for its age.
     "queue_release": QueueRelease {
         /// A client, job, invoice, phone or e-mail that matches exactly one such work.
         what: String,
     } -> Done = |scene| queue::release(scene.context, &what).await;
+
+    /// Lets the works that are held with the burst of an account go on.
+    "queue_release_burst": QueueReleaseBurst {
+        /// Id or name of the account.
+        account: String,
+    } -> Done = |scene| queue::release_burst(scene.context, account).await;
+
+    /// Skips the works that are held with the burst of an account.
+    "queue_drop_burst": QueueDropBurst {
+        /// Id or name of the account.
+        account: String,
+    } -> Done = |scene| queue::drop_burst(scene.context, account).await;
 
     /// Shows one ask with its body.
     "queue_show": QueueShow {

@@ -9,8 +9,8 @@ use crate::accounts::settings::ReceiverError;
 use crate::clock::minus;
 use crate::context::Context;
 use crate::domain::model::{
-    AccountId, Candidate, EntryState, MessageId, MessageKind, OutboxEntry, Outcome, SkipReason, Subject,
-    Trigger, WorkRef,
+    Account, AccountId, Candidate, Decision, EntryState, MessageId, MessageKind, OutboxEntry, Outcome,
+    Subject, Trigger, WorkRef,
 };
 use crate::store::QueueRefusal;
 use crate::text_table::counted;
@@ -29,6 +29,19 @@ pub enum QueueRow {
         trigger: Trigger,
         /// When it is decided.
         due_at: Timestamp,
+        /// What is known about the work.
+        subject: Subject,
+    },
+    /// Finished work that is held with a burst.
+    Held {
+        /// The account.
+        account: AccountId,
+        /// The work.
+        work: WorkRef,
+        /// The trigger that applied.
+        trigger: Trigger,
+        /// Since when it is held.
+        since: Timestamp,
         /// What is known about the work.
         subject: Subject,
     },
@@ -61,12 +74,17 @@ impl From<QueueRefusal> for OpError {
     }
 }
 
-/// All candidates, the first due first, then the whole outbox.
+/// All candidates, the first due first, then what is held, then the whole outbox.
 pub async fn list(context: &Context) -> Result<Vec<QueueRow>, OpError> {
     let mut rows = Vec::new();
     for (account, candidate) in context.store.candidates().await? {
         let Candidate { work, trigger, due_at, subject, .. } = candidate;
         rows.push(QueueRow::Candidate { account, work, trigger, due_at, subject });
+    }
+    for (account, decision) in context.store.held_works().await? {
+        let Decision { work, trigger, outcome, subject, .. } = decision;
+        let Outcome::Held { since, .. } = outcome else { continue };
+        rows.push(QueueRow::Held { account, work, trigger, since, subject });
     }
     let add = |rows: &mut Vec<QueueRow>, entry: OutboxEntry| {
         let OutboxEntry { id, account, payload, attempt, state, last, .. } = entry;
@@ -143,20 +161,22 @@ pub async fn replay(
     Ok(Done::new(format!("{} will be sent again now, under the old ids", counted(due, "dead letter"))))
 }
 
-/// Allows an ask about the one work that matches `what` although it is too old.
+/// Allows an ask about the one work that matches `what`, whatever its age.
 pub async fn release(context: &Context, what: &str) -> Result<Done, OpError> {
-    let mut stale = find(context, what).await?;
-    stale.retain(|row| matches!(row.decision.outcome, Outcome::Skipped { reason: SkipReason::TooOld }));
-    let row = match stale.as_slice() {
+    let mut aged = find(context, what).await?;
+    aged.retain(
+        |row| matches!(row.decision.outcome, Outcome::Skipped { reason } if reason.can_be_released()),
+    );
+    let row = match aged.as_slice() {
         [row] => row,
         [] => {
             return Err(OpError::NotFound(format!(
-                "no work that was skipped as too old matches `{what}`: `explain` shows what became of it"
+                "no work that was skipped for its age matches `{what}`: `explain` shows what became of it"
             )));
         }
         several => {
             return Err(OpError::Refused(format!(
-                "`{what}` matches {} pieces of work that were skipped as too old: use the id of one of them",
+                "`{what}` matches {} works that were skipped for their age: use the id of one of them",
                 several.len()
             )));
         }
@@ -168,5 +188,35 @@ pub async fn release(context: &Context, what: &str) -> Result<Done, OpError> {
         )));
     }
     context.bells.recheck.notify_one();
-    Ok(Done::new(format!("{} is decided again now, although it is too old", row.decision.work)))
+    Ok(Done::new(format!("{} is decided again now, whatever its age", row.decision.work)))
+}
+
+/// Lets the works that are held with the burst of an account go on.
+pub async fn release_burst(context: &Context, account: String) -> Result<Done, OpError> {
+    let account = one(context, account).await?;
+    let Some(works) = context.store.release_burst(&account.id, context.clock.now()).await? else {
+        return Err(no_burst(&account));
+    };
+    context.bells.recheck.notify_one();
+    let (name, works) = (&account.name, counted(works, "work"));
+    Ok(Done::new(format!("{works} of {name} will be decided as soon as due, like any other work")))
+}
+
+/// Skips the works that are held with the burst of an account.
+pub async fn drop_burst(context: &Context, account: String) -> Result<Done, OpError> {
+    let account = one(context, account).await?;
+    let Some(works) = context.store.drop_burst(&account.id, context.clock.now()).await? else {
+        return Err(no_burst(&account));
+    };
+    let (name, works) = (&account.name, counted(works, "work"));
+    Ok(Done::new(format!("{works} of {name} will not be asked about")))
+}
+
+async fn one(context: &Context, account: String) -> Result<Account, OpError> {
+    let unnamed = || OpError::Refused("name an account".to_owned());
+    named(context, Some(account)).await?.ok_or_else(unnamed)
+}
+
+fn no_burst(account: &Account) -> OpError {
+    OpError::NotFound(format!("no burst of {} is held", account.name))
 }

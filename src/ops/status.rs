@@ -48,6 +48,8 @@ pub struct AccountStatus {
     pub asked_7d: usize,
     pub skipped_7d: BTreeMap<SkipReason, usize>,
     pub waiting: usize,
+    /// Works held with a burst until the operator decides.
+    pub held: usize,
     pub queued: usize,
     pub dead: usize,
     pub next_action: Option<String>,
@@ -75,6 +77,7 @@ pub(super) fn remarks_on(context: &Context, account: &Account) -> Vec<String> {
 struct Counted {
     asked: usize,
     waiting: usize,
+    held: usize,
     skipped: BTreeMap<SkipReason, usize>,
 }
 
@@ -82,6 +85,7 @@ impl Counted {
     fn count(&mut self, decision: &Decision, since: Timestamp) {
         match decision.outcome {
             Outcome::Waiting { .. } => self.waiting += 1,
+            Outcome::Held { .. } => self.held += 1,
             Outcome::Asked { .. } if decision.at >= since => self.asked += 1,
             Outcome::Skipped { reason } if decision.at >= since => {
                 *self.skipped.entry(reason).or_default() += 1;
@@ -99,7 +103,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
     for account in store.accounts().await? {
         let count = move |counted: &mut Counted, decision| counted.count(&decision, since);
         let counted = store.fold_decisions(&account.id, Counted::default(), count).await?;
-        let Counted { asked, waiting, skipped } = counted;
+        let Counted { asked, waiting, held, skipped } = counted;
         let health = store.health(&account.id).await?;
         let count = counts.by_account.get(&account.id).copied().unwrap_or_default();
         let stopped_at = match context.settings.receiver_of(&account).await {
@@ -109,7 +113,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
         };
         let stopped = stopped_at.is_some() && count.queued > 0;
         accounts.push(AccountStatus {
-            next_action: next_action(&account, &health, count.dead, stopped),
+            next_action: next_action(&account, &health, count.dead, stopped, held),
             remarks: remarks_on(context, &account),
             state: account.state().to_owned(),
             receiver_stopped_at: stopped_at,
@@ -128,6 +132,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
             asked_7d: asked,
             skipped_7d: skipped,
             waiting,
+            held,
             queued: count.queued,
             dead: count.dead,
         });
@@ -142,7 +147,13 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
     })
 }
 
-fn next_action(account: &Account, health: &Health, dead: usize, receiver_stopped: bool) -> Option<String> {
+fn next_action(
+    account: &Account,
+    health: &Health,
+    dead: usize,
+    receiver_stopped: bool,
+    held: usize,
+) -> Option<String> {
     if let Connection::Disconnected { .. } = account.connection {
         // It was intended.
         return None;
@@ -158,6 +169,12 @@ fn next_action(account: &Account, health: &Health, dead: usize, receiver_stopped
         return Some(
             "the receiver answered 410 (gone): fix it, then run: jobber-reviewd queue retry ASK".to_owned(),
         );
+    }
+    if held > 0 {
+        let id = &account.id;
+        return Some(format!(
+            "decide about the burst: jobber-reviewd queue release-burst --account {id}, or drop-burst"
+        ));
     }
     (dead > 0).then(|| "look at the dead letters: jobber-reviewd queue list".to_owned())
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::decisions::update_waiting;
 use super::outbox::{drop_entries_of, forget_entries_of};
 use super::sled::Bytes;
 use super::txn::Txn;
+use super::waiting::update_waiting;
 use super::{Store, StoreError, key};
 use crate::domain::model::{
     Account, AccountId, Connection, Contacted, Decision, Health, OutboxEntry, Outcome, SkipReason, Trigger,
@@ -79,6 +79,8 @@ impl Store {
             if let Some(trigger) = change.trigger.filter(|trigger| *trigger != account.trigger) {
                 account.trigger = trigger;
                 account.asks_from = at;
+                // Another kind of work has a pace of its own.
+                txn.remove(&key::pace(&id));
                 account.reconciled_at = None;
             }
             match &sealed {
@@ -138,7 +140,8 @@ impl Store {
             let mut found = Belongings::default();
             for decision in txn.values::<Decision>(&key::of_account(key::DECISION, &id)) {
                 found.decisions += 1;
-                found.waiting += usize::from(matches!(decision?.outcome, Outcome::Waiting { .. }));
+                found.waiting +=
+                    usize::from(matches!(decision?.outcome, Outcome::Waiting { .. } | Outcome::Held { .. }));
             }
             for entry in txn.values::<OutboxEntry>(key::OUTBOX) {
                 found.asks += usize::from(entry?.account == id);
@@ -188,9 +191,14 @@ impl Store {
             if txn.get::<Account>(&key)?.as_ref().is_some_and(is_connected) {
                 return Ok(false);
             }
-            for key in
-                [key::token(&id), key::refreshing(&id), key::webhook_secret(&id), key::health(&id), key]
-            {
+            for key in [
+                key::token(&id),
+                key::refreshing(&id),
+                key::webhook_secret(&id),
+                key::health(&id),
+                key::pace(&id),
+                key,
+            ] {
                 txn.remove(&key);
             }
             Ok(true)
@@ -201,7 +209,9 @@ impl Store {
 
 fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
     let mut keys = super::inbox::keys_of(txn, id)?;
-    for family in [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION, key::CARD, key::SEEN] {
+    for family in
+        [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION, key::CARD, key::SEEN, key::HELD]
+    {
         keys.extend(txn.keys(&key::of_account(family, id))?);
     }
     // Shadow notes, and notes shared by all accounts.
@@ -225,6 +235,7 @@ fn end_waiting(txn: &mut Txn<'_>, id: &AccountId, now: Timestamp) -> Result<(), 
             })?;
         }
     }
+    super::bursts::end(txn, id, now, SkipReason::Disconnected)?;
     Ok(())
 }
 

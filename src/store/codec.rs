@@ -7,9 +7,10 @@ use serde::de::DeserializeOwned;
 
 use super::StoreError;
 use crate::domain::model::{
-    Account, Alert, ClientSnapshot, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending,
+    Account, Alert, Burst, ClientSnapshot, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending,
     ReceiverState, Suppression,
 };
+use crate::domain::pace::Pace;
 use crate::domain::webhook_event::InboxEntry;
 
 pub(super) trait Stored: Serialize + DeserializeOwned {
@@ -42,6 +43,7 @@ macro_rules! stored {
 stored! {
     Account = "account",
     Alert = "alert",
+    Burst = "burst",
     ClientSnapshot = "client's card",
     Contacted = "contact note",
     Decision = "decision",
@@ -49,6 +51,7 @@ stored! {
     Link = "link",
     Marker = "marker",
     OutboxEntry = "outbox entry" version 2,
+    Pace = "pace",
     Pending = "pending authorisation",
     ReceiverState = "receiver state",
     Suppression = "suppression",
@@ -101,6 +104,10 @@ mod tests {
         asked: Decision = r#"{"work":{"kind":"visit","id":"djE="},"trigger":"visit_completed","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T11:00:00Z","outcome":"asked","ask_id":"ask_1","delivery":{"state":"delivered","at":"2026-03-10T11:00:01Z","status":200,"attempts":1},"subject":{"client_name":"John Smith","phone":"+15551234567","email":"john@example.com","job_title":"Water Heater Installation","invoice_number":"77"}}"#,
         dead: Decision = r#"{"work":{"kind":"visit","id":"djE="},"trigger":"visit_completed","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T11:00:00Z","outcome":"asked","ask_id":"ask_1","delivery":{"state":"dead","reason":"refused"},"subject":{}}"#,
         skipped: Decision = r#"{"work":{"kind":"invoice","id":"aTE="},"trigger":"invoice_paid","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T11:00:00Z","outcome":"skipped","reason":"no_contact","saw":{"emails":"0","phones":"1"},"subject":{}}"#,
+        held: Decision = r#"{"work":{"kind":"job","id":"ajE="},"trigger":"job_completed","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T09:05:00Z","outcome":"held","due_at":"2026-03-10T11:00:00Z","since":"2026-03-10T09:05:00Z","subject":{}}"#,
+        held_once: Decision = r#"{"work":{"kind":"job","id":"ajE="},"trigger":"job_completed","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T09:05:00Z","outcome":"waiting","due_at":"2026-03-10T11:00:00Z","held_for":86400,"subject":{}}"#,
+        burst: Burst = r#"{"noticed_at":"2026-03-10T09:05:00Z","begun_at":"2026-03-10T08:50:00Z","ended_at":"2026-03-10T09:05:00Z","works":60,"usual":3,"examples":["job 112","job 113"]}"#,
+        pace: Pace = r#"{"days":{"20522":3},"minutes":{"29552400":2,"29552401":1}}"#,
         marker: Marker = r#"{"by":"visit","ask_id":"ask_1","at":"2026-03-10T11:00:00Z"}"#,
         ask_due: OutboxEntry = r#"{"id":"ask_1","account":"Z2lk","message":"ask","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":2,"failures":2,"state":"due","at":"2026-03-10T11:05:00Z","last":{"at":"2026-03-10T11:00:05Z","status":503,"error":"HTTP 503"}}"#,
         ask_leased: OutboxEntry = r#"{"id":"ask_1","account":"Z2lk","message":"ask","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":1,"failures":0,"state":"leased","until":"2026-03-10T11:01:00Z"}"#,

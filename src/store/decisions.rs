@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::markers::{marked_by, markers};
 use super::outbox::put_entry;
 use super::txn::Txn;
-use super::{Store, StoreError, key, people};
+use super::waiting::{due_index, put_waiting, update_waiting, waiting};
+use super::{Store, StoreError, bursts, key, people};
 use crate::digest;
 use crate::domain::decide::blocking;
 use crate::domain::model::{
@@ -36,6 +37,8 @@ pub struct PlanCommit {
     pub reconciled_at: Option<Timestamp>,
     /// Whether an event caused it instead of a sweep.
     pub by_event: bool,
+    /// This many works that finish within an hour are never held as a burst. Zero means that nothing is.
+    pub burst_above: u32,
     /// When it was planned.
     pub now: Timestamp,
 }
@@ -108,14 +111,23 @@ impl Store {
     /// A work that got a candidate or an ask since the plan was made keeps it.
     pub async fn commit_plan(&self, commit: PlanCommit) -> Result<usize, StoreError> {
         self.write(move |txn| {
-            let PlanCommit { account: id, stream, planned_for, plan, reconciled_at, by_event, now } = &commit;
+            let PlanCommit {
+                account: id,
+                stream,
+                planned_for,
+                plan,
+                reconciled_at,
+                by_event,
+                burst_above,
+                now,
+            } = &commit;
             let Some(mut account) = txn.get::<Account>(&key::account(id))? else { return Ok(0) };
             let is_over = matches!(account.connection, Connection::Disconnected { .. });
             if is_over || *planned_for != (account.trigger, account.asks_from) {
                 return Ok(0);
             }
             let mut health: Health = txn.get(&key::health(id))?.unwrap_or_default();
-            let mut new = 0;
+            let (mut new, mut finished) = (0, Vec::new());
             for candidate in &plan.candidates {
                 if is_settled(txn, id, &candidate.work)? {
                     continue;
@@ -126,6 +138,7 @@ impl Store {
                     health.unheard += 1;
                 }
                 put_waiting(txn, id, candidate.clone(), *now);
+                finished.push((candidate.work.clone(), candidate.finished_at));
                 new += 1;
             }
             for decision in &plan.skipped {
@@ -134,6 +147,9 @@ impl Store {
                 }
                 txn.put(&key::decision(id, &decision.work), decision);
                 new += 1;
+            }
+            if *burst_above > 0 && !finished.is_empty() {
+                bursts::brake(txn, &account, finished, *burst_above, *now)?;
             }
             if let Some(at) = plan.watermark {
                 let watermark = account.watermarks.entry(*stream).or_insert(at);
@@ -288,7 +304,7 @@ impl Store {
         .await
     }
 
-    /// Allows an ask about a work that was too old. Returns whether it was one.
+    /// Allows an ask about a work that was skipped for its age. Returns whether it was one.
     pub async fn release(
         &self,
         account: &AccountId,
@@ -298,7 +314,7 @@ impl Store {
         let (id, work) = (account.clone(), work.clone());
         self.write(move |txn| {
             let Some(decision) = txn.get::<Decision>(&key::decision(&id, &work))? else { return Ok(false) };
-            if !matches!(decision.outcome, Outcome::Skipped { reason: SkipReason::TooOld }) {
+            if !matches!(decision.outcome, Outcome::Skipped { reason } if reason.can_be_released()) {
                 return Ok(false);
             }
             let released = Candidate {
@@ -307,6 +323,7 @@ impl Store {
                 finished_at: decision.finished_at,
                 due_at: now,
                 released_at: Some(now),
+                held_for: SignedDuration::ZERO,
                 subject: decision.subject,
             };
             put_waiting(txn, &id, released, now);
@@ -334,62 +351,9 @@ impl Store {
     }
 }
 
-fn due_index(
-    txn: &Txn<'_>,
-) -> impl Iterator<Item = Result<(Timestamp, AccountId, WorkRef), StoreError>> + use<> {
-    txn.scan(key::DUE).map(|entry| key::parse_due(&entry?.0).ok_or_else(key::broken))
-}
-
-/// Changes a waiting decision and its place in the index of due candidates.
-pub(super) fn update_waiting(
-    txn: &mut Txn<'_>,
-    account: &AccountId,
-    work: &WorkRef,
-    change: impl FnOnce(&mut Decision),
-) -> Result<bool, StoreError> {
-    let Some(mut decision) = txn.get::<Decision>(&key::decision(account, work))? else { return Ok(false) };
-    let Outcome::Waiting { due_at } = decision.outcome else { return Ok(false) };
-    change(&mut decision);
-    txn.remove(&key::due(due_at, account, work));
-    if let Outcome::Waiting { due_at } = decision.outcome {
-        txn.put_raw(key::due(due_at, account, work), vec![]);
-    }
-    txn.put(&key::decision(account, work), &decision);
-    Ok(true)
-}
-
-fn put_waiting(txn: &mut Txn<'_>, account: &AccountId, candidate: Candidate, now: Timestamp) {
-    txn.put_raw(key::due(candidate.due_at, account, &candidate.work), vec![]);
-    txn.put(
-        &key::decision(account, &candidate.work),
-        &Decision {
-            work: candidate.work.clone(),
-            released_at: candidate.released_at,
-            trigger: candidate.trigger,
-            finished_at: candidate.finished_at,
-            at: now,
-            outcome: Outcome::Waiting { due_at: candidate.due_at },
-            saw: BTreeMap::new(),
-            subject: candidate.subject,
-        },
-    );
-}
-
 fn is_settled(txn: &Txn<'_>, account: &AccountId, work: &WorkRef) -> Result<bool, StoreError> {
     Ok(match txn.get::<Decision>(&key::decision(account, work))? {
         Some(decision) => !matches!(decision.outcome, Outcome::Skipped { .. }),
         None => false,
-    })
-}
-
-fn waiting(decision: Decision) -> Option<Candidate> {
-    let Outcome::Waiting { due_at } = decision.outcome else { return None };
-    Some(Candidate {
-        work: decision.work,
-        released_at: decision.released_at,
-        trigger: decision.trigger,
-        finished_at: decision.finished_at,
-        due_at,
-        subject: decision.subject,
     })
 }

@@ -13,6 +13,7 @@ pub(super) const CONTACT: &[u8] = b"contact\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
 pub(super) const DUE: &[u8] = b"due\0";
 pub(super) const EVENT: &[u8] = b"event\0";
+pub(super) const HELD: &[u8] = b"held\0";
 pub(super) const LINK: &[u8] = b"link\0";
 pub(super) const MARKER: &[u8] = b"marker\0";
 pub(super) const OUTBOX: &[u8] = b"outbox\0";
@@ -50,6 +51,19 @@ pub(super) fn account(id: &AccountId) -> Vec<u8> {
 
 pub(super) fn health(id: &AccountId) -> Vec<u8> {
     join(b"health\0", &[id.as_str().as_bytes()])
+}
+
+pub(super) fn burst(id: &AccountId) -> Vec<u8> {
+    join(b"burst\0", &[id.as_str().as_bytes()])
+}
+
+pub(super) fn pace(id: &AccountId) -> Vec<u8> {
+    join(b"pace\0", &[id.as_str().as_bytes()])
+}
+
+/// Index of works held with the burst of their account.
+pub(super) fn held(account: &AccountId, work: &WorkRef) -> Vec<u8> {
+    of_work(HELD, account, work)
 }
 
 pub(super) fn token(id: &AccountId) -> Vec<u8> {
@@ -157,6 +171,15 @@ pub(super) fn account_of(key: &[u8]) -> Option<AccountId> {
 
 pub(super) fn parse_due(key: &[u8]) -> Option<(Timestamp, AccountId, WorkRef)> {
     let (at, rest) = parse_instant(key.strip_prefix(DUE)?)?;
+    let (account, work) = parse_work(rest)?;
+    Some((at, account, work))
+}
+
+pub(super) fn parse_held(key: &[u8]) -> Option<(AccountId, WorkRef)> {
+    parse_work(key.strip_prefix(HELD)?)
+}
+
+fn parse_work(rest: &[u8]) -> Option<(AccountId, WorkRef)> {
     let mut parts = rest.split(|byte| *byte == 0);
     let account = text(parts.next()?)?;
     let kind = match text(parts.next()?)? {
@@ -170,7 +193,7 @@ pub(super) fn parse_due(key: &[u8]) -> Option<(Timestamp, AccountId, WorkRef)> {
     if parts.next().is_some() {
         return None;
     }
-    Some((at, AccountId::new(account), WorkRef { kind, id }))
+    Some((AccountId::new(account), WorkRef { kind, id }))
 }
 
 pub(super) fn parse_outbox_due(key: &[u8]) -> Option<(Timestamp, MessageId)> {

@@ -188,6 +188,10 @@ impl Store {
             let trigger = new.pending.trigger;
             let account = match txn.get::<Account>(&key::account(&new.account))? {
                 Some(known) => {
+                    if known.trigger != trigger {
+                        // Another kind of work has a pace of its own.
+                        txn.remove(&key::pace(&new.account));
+                    }
                     // After a deliberate disconnect the account starts from scratch.
                     let goes_on = !matches!(known.connection, Connection::Disconnected { .. });
                     // The endpoints ended with an authorisation that was revoked in Jobber.

@@ -70,7 +70,7 @@ fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreErr
         let Some(decision) = txn.get::<Decision>(key)? else { return Ok(false) };
         return Ok(decision.at < before
             && match &decision.outcome {
-                Outcome::Waiting { .. } => false,
+                Outcome::Waiting { .. } | Outcome::Held { .. } => false,
                 Outcome::Skipped { .. } => true,
                 Outcome::Asked { ask_id, .. } => !is_queued(ask_id)?,
             });
@@ -166,6 +166,7 @@ mod tests {
                 .map(|name| Decision {
                     work: job(name),
                     released_at: None,
+                    held_for: SignedDuration::ZERO,
                     trigger: Trigger::JobCompleted,
                     finished_at: at(month * MONTH),
                     at: at(month * MONTH),

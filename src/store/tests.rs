@@ -96,6 +96,7 @@ impl Fixture {
             plan,
             reconciled_at: None,
             by_event: false,
+            burst_above: 0,
             now: at(0),
         };
         self.store.commit_plan(commit).await.unwrap()
@@ -166,6 +167,7 @@ pub(super) fn candidates(names: &[&str]) -> Plan {
         .map(|name| Candidate {
             work: job(name),
             released_at: None,
+            held_for: SignedDuration::ZERO,
             trigger: Trigger::JobCompleted,
             finished_at: at(0),
             due_at: at(5),
@@ -334,6 +336,7 @@ async fn two_visits_of_a_job_may_be_asked_about_but_not_the_job_as_well() {
         plan.candidates.push(Candidate {
             work: visit(name),
             released_at: None,
+            held_for: SignedDuration::ZERO,
             trigger: Trigger::VisitCompleted,
             ..plan.candidates[0].clone()
         });

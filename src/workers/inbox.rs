@@ -183,6 +183,7 @@ impl Inbox {
                 plan,
                 reconciled_at: None,
                 by_event: true,
+                burst_above: rules.policy.burst_above,
                 now,
             };
             followed.candidates += self.parts.store.commit_plan(commit).await?;

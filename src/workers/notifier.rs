@@ -240,7 +240,8 @@ impl Notifier {
                 // The account's sweeps report unusable settings.
                 Ok(_) | Err(ReceiverError::Settings(_)) => {}
             }
-            accounts.push(AccountView { account, health, dead, weekly });
+            let burst = self.parts.store.burst(&account.id).await?;
+            accounts.push(AccountView { account, health, dead, weekly, burst });
         }
         if let Some(receiver) = self.parts.settings.events_receiver() {
             let id = receiver.id();

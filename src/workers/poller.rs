@@ -210,6 +210,7 @@ impl Poller {
                 plan,
                 reconciled_at,
                 by_event: false,
+                burst_above: rules.policy.burst_above,
                 now,
             };
             CrashPoint::SweepPlanned.pass();

@@ -172,7 +172,8 @@ impl Rechecker {
             }
         };
         if candidate.released_at.is_none()
-            && let Some(saw) = too_old(candidate.finished_at, &rules, self.parts.clock.now())
+            && let Some(saw) =
+                too_old(candidate.finished_at, candidate.held_for, &rules, self.parts.clock.now())
         {
             let saw = saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let subject = candidate.subject.clone();
@@ -335,6 +336,7 @@ impl Rechecker {
             tracing::debug!(account.id = %account.id, work = %work, hidden, "an ask without its extras");
         }
         facts.crew = extras.data.crew;
+        facts.visits = extras.data.visits;
         facts.invoice = facts.invoice.or(extras.data.invoice);
         Ok(Some(facts))
     }

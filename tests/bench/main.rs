@@ -143,6 +143,7 @@ poll.concurrency = 64
 review.webhook_url = "http://{server}/hook"
 review.webhook_secret_file = "{}"
 review.cooldown = "0s"
+review.burst_above = 0
 review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = "00:00-24:00" }}
 "#,
             path("client_secret"),
@@ -472,6 +473,7 @@ async fn connect(path: &Path, accounts: usize) {
                 plan: Plan { watermark: Some(now), ..Plan::default() },
                 reconciled_at: Some(now),
                 by_event: false,
+                burst_above: 0,
                 now,
             };
             store.commit_plan(commit).await.unwrap();
@@ -506,6 +508,7 @@ async fn make_due(store: &Store, asks: usize) {
             plan,
             reconciled_at: None,
             by_event: false,
+            burst_above: 0,
             now,
         };
         store.commit_plan(commit).await.unwrap();

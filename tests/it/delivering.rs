@@ -174,7 +174,9 @@ async fn a_crash_at_any_point_of_the_way_loses_nothing() {
 
 #[tokio::test]
 async fn many_asks_leave_side_by_side_and_each_once() {
-    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    let app = TestApp::start_with(|config| config.review.burst_above = 0).await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
     app.pass(minutes(10));
     let customer = ace.customer(&app);
     for number in 0..40 {

@@ -65,7 +65,7 @@ fn documents_cost_what_they_did() {
         ("disconnect", 4),
         ("event_off", 4),
         ("event_on", 6),
-        ("extras", 207),
+        ("extras", 52),
         ("invoice_switches", 40),
         ("invoices", 183),
         ("job_switches", 80),

@@ -88,6 +88,7 @@ webhook_url = "{}"
 webhook_secret_file = "{}"
 delay = "0s"
 cooldown = "0s"
+burst_above = 0
 [review.window]
 weekdays = "00:00-24:00"
 saturday = "00:00-24:00"

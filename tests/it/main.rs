@@ -14,6 +14,7 @@ mod asking;
 mod binary;
 mod browser;
 mod checking;
+mod cleaning_up;
 mod clients;
 mod connecting;
 mod contractor;

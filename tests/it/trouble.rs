@@ -242,7 +242,11 @@ async fn a_record_that_is_away_once_is_looked_at_again_a_minute_later() {
 async fn others_find_their_share_of_the_points() {
     // The second is given no more than the bucket holds, and hardly a refill: what it takes shows on a slow machine too.
     for (share, refill) in [(20, 1_000.0), (100, 10.0)] {
-        let app = TestApp::start_with(|config| config.jobber.budget_share = Percent(share)).await;
+        let app = TestApp::start_with(|config| {
+            config.jobber.budget_share = Percent(share);
+            config.review.burst_above = 0;
+        })
+        .await;
         let ace = app.contractor("Ace Plumbing");
         app.connect(&ace, Trigger::JobCompleted).await;
         app.sweep().await;

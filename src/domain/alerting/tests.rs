@@ -19,6 +19,7 @@ fn account(name: &str) -> AccountView {
         health: Health { last_success: Some(at(0)), ..Health::default() },
         dead: 0,
         weekly: None,
+        burst: None,
     }
 }
 
@@ -174,6 +175,7 @@ fn what_was_held_up_is_counted_by_what_became_of_it() {
         outcome,
         saw: BTreeMap::new(),
         released_at: None,
+        held_for: SignedDuration::ZERO,
         subject: Subject::default(),
     };
     let asked = || Outcome::Asked { ask_id: AskId::new("a"), delivery: Delivery::Queued };

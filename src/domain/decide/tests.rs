@@ -82,6 +82,7 @@ fn facts() -> Facts {
             allow_review_request: false,
         }),
         address: Some("123 Main St, Springfield".into()),
+        visits: None,
         crew: vec![Person { id: EncodedId::new("u1"), name: "Mike".into() }],
     }
 }
@@ -108,6 +109,7 @@ fn candidate(facts: &Facts, trigger: Trigger) -> Candidate {
     Candidate {
         work: facts.record.work(),
         released_at: None,
+        held_for: SignedDuration::ZERO,
         trigger,
         finished_at: at("2026-03-10T09:00:00Z"),
         due_at: at("2026-03-10T11:00:00Z"),

@@ -23,6 +23,8 @@ pub enum AlertKind {
     ReceiverGone,
     /// Messages became dead letters.
     DeadLetters,
+    /// Far more work than usual finished at once, and is held.
+    BurstHeld,
     /// An account that usually finishes work has finished none.
     NoWork,
     /// Jobber should send events and sends none.
@@ -35,13 +37,14 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ConnectionLost,
         Self::JobberUnreachable,
         Self::NeedsOperator,
         Self::ReceiverFailing,
         Self::ReceiverGone,
         Self::DeadLetters,
+        Self::BurstHeld,
         Self::NoWork,
         Self::EventsStopped,
         Self::DraftApp,
@@ -57,6 +60,7 @@ impl AlertKind {
             Self::ReceiverFailing => "receiver_failing",
             Self::ReceiverGone => "receiver_gone",
             Self::DeadLetters => "dead_letters",
+            Self::BurstHeld => "burst_held",
             Self::NoWork => "no_work",
             Self::EventsStopped => "events_stopped",
             Self::DraftApp => "draft_app",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{AccountId, AskId, DeadReason, EncodedId, Trigger, WorkKind, WorkRef};
@@ -51,6 +51,8 @@ pub struct Candidate {
     pub due_at: Timestamp,
     /// When the operator allowed the ask although the work is too old.
     pub released_at: Option<Timestamp>,
+    /// How long it was held with a burst. That time does not make it too old.
+    pub held_for: SignedDuration,
     /// What is known about the work.
     pub subject: Subject,
 }
@@ -63,6 +65,12 @@ pub enum SkipReason {
     BeforeConnection,
     /// Finished longer than `max_age` ago.
     TooOld,
+    /// The last visit took place long before the job was closed.
+    VisitTooOld,
+    /// The job was closed and none of its visits was completed: it was cancelled.
+    NoVisitCompleted,
+    /// The operator dropped the burst it was held with.
+    BurstDropped,
     /// Reopened, uncompleted or unpaid since.
     NoLongerFinished,
     /// Jobber no longer has it.
@@ -109,6 +117,9 @@ impl SkipReason {
         match self {
             Self::BeforeConnection => "before_connection",
             Self::TooOld => "too_old",
+            Self::VisitTooOld => "visit_too_old",
+            Self::NoVisitCompleted => "no_visit_completed",
+            Self::BurstDropped => "burst_dropped",
             Self::NoLongerFinished => "no_longer_finished",
             Self::NotFound => "not_found",
             Self::UnknownStatus => "unknown_status",
@@ -136,6 +147,9 @@ impl SkipReason {
         match self {
             Self::BeforeConnection => "finished before the account was connected (or its trigger changed)",
             Self::TooOld => "finished longer ago than max_age",
+            Self::VisitTooOld => "its last visit was longer before the close than review.last_visit_within",
+            Self::NoVisitCompleted => "the job was closed without a completed visit (cancelled)",
+            Self::BurstDropped => "the burst it was held with was dropped (`queue drop-burst`)",
             Self::NoLongerFinished => "reopened before it was asked about",
             Self::NotFound => "it no longer exists in Jobber",
             Self::UnknownStatus => "it has a status in Jobber that this version does not know",
@@ -158,6 +172,11 @@ impl SkipReason {
         }
     }
 
+    /// Whether the operator may have the work decided again although it was skipped for its age.
+    pub fn can_be_released(self) -> bool {
+        matches!(self, Self::TooOld | Self::VisitTooOld | Self::NoVisitCompleted | Self::BurstDropped)
+    }
+
     /// Whether a sweep judges the same work with the same completion time again.
     pub fn frees_key(self) -> bool {
         matches!(self, Self::NoLongerFinished | Self::UnknownStatus)
@@ -178,6 +197,13 @@ pub enum Outcome {
     Waiting {
         /// The earliest time to ask.
         due_at: Timestamp,
+    },
+    /// Held with a burst until the operator decides.
+    Held {
+        /// The earliest time to ask.
+        due_at: Timestamp,
+        /// Since when it is held.
+        since: Timestamp,
     },
     /// An outbox entry was made. Final.
     Asked {
@@ -237,9 +263,25 @@ pub struct Decision {
     /// When the operator allowed the ask although the work is too old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_at: Option<Timestamp>,
+    /// How long it was held with a burst. That time does not make it too old.
+    #[serde(default, skip_serializing_if = "SignedDuration::is_zero", with = "held_seconds")]
+    pub held_for: SignedDuration,
     /// Whom and what it is about.
     #[serde(default)]
     pub subject: Subject,
+}
+
+mod held_seconds {
+    use jiff::SignedDuration;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(held: &SignedDuration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(held.as_secs())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SignedDuration, D::Error> {
+        i64::deserialize(from).map(SignedDuration::from_secs)
+    }
 }
 
 /// Proof that something was asked about. It is written with the ask and outlives it.

@@ -83,6 +83,18 @@ pub struct VisitFacts {
     pub completed_at: Option<Timestamp>,
 }
 
+/// Whether and when the work of a job was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VisitsOfJob {
+    /// The job has no visits.
+    NoVisits,
+    /// It has visits, and none was completed.
+    NoneCompleted,
+    /// When the last completed visit took place: its scheduled end, or its completion if that was earlier. Closing a
+    /// job completes old visits with the instant of closing (`api-behaviour.md` §1, Visits).
+    Completed(Timestamp),
+}
+
 /// The invoice of an invoice trigger, or the newest one of the job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InvoiceFacts {
@@ -124,6 +136,8 @@ pub struct Facts {
     pub invoice: Option<InvoiceFacts>,
     /// Where the work was done, on one line.
     pub address: Option<String>,
+    /// The visits of the job, for `job_completed`. `None` if Jobber hides them from this app.
+    pub visits: Option<VisitsOfJob>,
     /// Who did the work. Empty if Jobber hides users from this app.
     pub crew: Vec<Person>,
 }

@@ -77,6 +77,7 @@ fn remember(known: &mut Known, plan: &Plan) {
             Decision {
                 work: candidate.work.clone(),
                 released_at: None,
+                held_for: SignedDuration::ZERO,
                 trigger: candidate.trigger,
                 finished_at: candidate.finished_at,
                 at: at(NOW),
@@ -98,6 +99,7 @@ fn skipped_with(record: &Record, reason: SkipReason) -> Known {
     let decision = Decision {
         work: record.work(),
         released_at: None,
+        held_for: SignedDuration::ZERO,
         trigger: Trigger::JobCompleted,
         finished_at,
         at: at(NOW),

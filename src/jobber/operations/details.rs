@@ -2,7 +2,7 @@
 
 use crate::domain::model::{
     ClientFacts, EmailAddress, Facts, InvoiceFacts, InvoiceRecord, JobFacts, JobRecord, Person, Phone,
-    Record, VisitFacts, VisitRecord, WorkKind, WorkRef,
+    Record, VisitFacts, VisitRecord, VisitsOfJob, WorkKind, WorkRef,
 };
 use crate::jobber::operation::{Operation, RawAnswer, encode};
 use crate::jobber::query::{EncodedId, ISO8601DateTime, InvoiceStatusTypeEnum, JobStatusTypeEnum, query};
@@ -49,6 +49,8 @@ pub struct WorkExtras<'w> {
 pub struct ExtraFacts {
     pub crew: Vec<Person>,
     pub invoice: Option<InvoiceFacts>,
+    /// `None` if Jobber hides the visits.
+    pub visits: Option<VisitsOfJob>,
 }
 
 impl Operation for WorkExtras<'_> {
@@ -107,6 +109,7 @@ fn job(job: details::DetailsJob) -> Facts {
         invoice: None,
         address: address(job.property),
         crew: vec![],
+        visits: None,
     }
 }
 
@@ -127,6 +130,7 @@ fn visit(visit: details::DetailsVisit) -> Facts {
         invoice: None,
         address: address(visit.property),
         crew: vec![],
+        visits: None,
     }
 }
 
@@ -157,6 +161,7 @@ fn invoice(invoice: details::DetailsInvoice) -> Facts {
         }),
         address: invoice.properties.nodes.into_iter().next().and_then(address),
         crew: vec![],
+        visits: None,
     }
 }
 
@@ -211,19 +216,31 @@ fn address(property: details::PropertyDetails) -> Option<String> {
 
 fn extras(data: extras::ResponseData) -> ExtraFacts {
     if let Some(job) = data.job {
+        let completed = job.completed.nodes;
+        let took_place = |visit: &extras::ExtrasJobCompletedNodes| match (visit.completed_at, visit.end_at) {
+            (Some(completed), Some(end)) => Some(completed.min(end)),
+            (completed, end) => completed.or(end),
+        };
+        let visits = match completed.iter().filter_map(took_place).max() {
+            Some(last) => VisitsOfJob::Completed(last),
+            None if job.any.nodes.is_empty() => VisitsOfJob::NoVisits,
+            None => VisitsOfJob::NoneCompleted,
+        };
         // The crew is that of the last completed visit that has one.
-        let crew = job.visits.nodes.into_iter().map(crew).find(|crew| !crew.is_empty());
+        let crew = completed.into_iter().map(|visit| crew(visit.crew)).find(|crew| !crew.is_empty());
         return ExtraFacts {
             crew: crew.unwrap_or_default(),
             invoice: job.invoices.nodes.into_iter().next().map(invoice_facts),
+            visits: Some(visits),
         };
     }
     if let Some(visit) = data.visit {
-        return ExtraFacts { crew: crew(visit.crew), invoice: visit.invoice.map(invoice_facts) };
+        let invoice = visit.invoice.map(invoice_facts);
+        return ExtraFacts { crew: crew(visit.crew), invoice, visits: None };
     }
     let visits = data.invoice.map(|invoice| invoice.visits.nodes).unwrap_or_default();
     let crew = visits.into_iter().map(crew).find(|crew| !crew.is_empty()).unwrap_or_default();
-    ExtraFacts { crew, invoice: None }
+    ExtraFacts { crew, invoice: None, visits: None }
 }
 
 fn crew(visit: extras::Crew) -> Vec<Person> {

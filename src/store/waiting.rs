@@ -1,0 +1,64 @@
+//! Works that wait until they are due, and the index by due time.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::txn::Txn;
+use super::{StoreError, key};
+use crate::domain::model::{AccountId, Candidate, Decision, Outcome, WorkRef};
+
+pub(super) fn due_index(
+    txn: &Txn<'_>,
+) -> impl Iterator<Item = Result<(Timestamp, AccountId, WorkRef), StoreError>> + use<> {
+    txn.scan(key::DUE).map(|entry| key::parse_due(&entry?.0).ok_or_else(key::broken))
+}
+
+/// Changes a waiting decision and its place in the index of due candidates.
+pub(super) fn update_waiting(
+    txn: &mut Txn<'_>,
+    account: &AccountId,
+    work: &WorkRef,
+    change: impl FnOnce(&mut Decision),
+) -> Result<bool, StoreError> {
+    let Some(mut decision) = txn.get::<Decision>(&key::decision(account, work))? else { return Ok(false) };
+    let Outcome::Waiting { due_at } = decision.outcome else { return Ok(false) };
+    change(&mut decision);
+    txn.remove(&key::due(due_at, account, work));
+    if let Outcome::Waiting { due_at } = decision.outcome {
+        txn.put_raw(key::due(due_at, account, work), vec![]);
+    }
+    txn.put(&key::decision(account, work), &decision);
+    Ok(true)
+}
+
+pub(super) fn put_waiting(txn: &mut Txn<'_>, account: &AccountId, candidate: Candidate, now: Timestamp) {
+    txn.put_raw(key::due(candidate.due_at, account, &candidate.work), vec![]);
+    txn.put(
+        &key::decision(account, &candidate.work),
+        &Decision {
+            work: candidate.work.clone(),
+            released_at: candidate.released_at,
+            held_for: candidate.held_for,
+            trigger: candidate.trigger,
+            finished_at: candidate.finished_at,
+            at: now,
+            outcome: Outcome::Waiting { due_at: candidate.due_at },
+            saw: BTreeMap::new(),
+            subject: candidate.subject,
+        },
+    );
+}
+
+pub(super) fn waiting(decision: Decision) -> Option<Candidate> {
+    let Outcome::Waiting { due_at } = decision.outcome else { return None };
+    Some(Candidate {
+        work: decision.work,
+        released_at: decision.released_at,
+        held_for: decision.held_for,
+        trigger: decision.trigger,
+        finished_at: decision.finished_at,
+        due_at,
+        subject: decision.subject,
+    })
+}
