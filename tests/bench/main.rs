@@ -492,6 +492,7 @@ async fn make_due(store: &Store, asks: usize) {
         plans.entry(account(number % 100)).or_default().candidates.push(Candidate {
             work: WorkRef::job(id),
             released_at: None,
+            held_for: SignedDuration::ZERO,
             trigger: Trigger::JobCompleted,
             finished_at: now - SignedDuration::from_hours(3),
             due_at: now - SignedDuration::from_hours(1),
