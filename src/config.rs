@@ -18,14 +18,14 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::message::{Texts, TextsError};
+use crate::domain::message::{Greet, Texts, TextsError};
 use crate::domain::model::{Trigger, WatchTopic};
-use crate::domain::rules::{JobberSwitch, KindOfClients, Policy};
+use crate::domain::rules::{JobberSwitch, KindOfClients, Phones, Policy};
 use crate::domain::window::Window;
 use crate::outbound::resolver::{is_loopback, is_public, literal};
 
-use keys::OF_ACCOUNTS;
 pub use keys::{KEYS, Key};
+use keys::{OF_ACCOUNTS, RENAMED};
 pub use secret::{SecretName, Secrets, find_secret};
 pub use values::{Amount, Concurrency, DayHours, HttpsUrl, Percent, Period, Schedule, Zone};
 
@@ -147,8 +147,16 @@ pub struct ReviewSection {
     pub never_tag: String,
     pub hold_tag: String,
     pub min_total: Option<Amount>,
-    pub only_titles: Vec<String>,
-    pub not_titles: Vec<String>,
+    pub only_named: Vec<String>,
+    pub not_named: Vec<String>,
+    /// The old name of `only_named`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_titles: Option<Vec<String>>,
+    /// The old name of `not_named`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_titles: Option<Vec<String>>,
+    pub greet: Greet,
+    pub phones: Phones,
     pub clients: KindOfClients,
     pub jobber_switch: JobberSwitch,
     pub message: Option<String>,
@@ -189,12 +197,14 @@ impl ReviewSection {
             never_tag: tag(&self.never_tag),
             hold_tag: tag(&self.hold_tag),
             min_total: self.min_total.map(|amount| f64::from(amount.0)),
-            only_titles: self.only_titles.clone(),
-            not_titles: self.not_titles.clone(),
+            only_named: self.only_titles.as_ref().unwrap_or(&self.only_named).clone(),
+            not_named: self.not_titles.as_ref().unwrap_or(&self.not_named).clone(),
             clients: self.clients,
             jobber_switch: self.jobber_switch,
             last_visit_within: self.last_visit_within.0,
             burst_above: self.burst_above,
+            greet: self.greet,
+            phones: self.phones,
         }
     }
 }
@@ -300,6 +310,18 @@ impl Config {
                 "every ask would be too old before it is due: shorten review.delay or raise review.max_age",
             ));
         }
+        let review = &self.review;
+        let both = [
+            ("only", review.only_titles.is_some(), review.only_named.is_empty()),
+            ("not", review.not_titles.is_some(), review.not_named.is_empty()),
+        ];
+        if let Some((which, ..)) = both.into_iter().find(|(_, is_old, is_new_free)| *is_old && !is_new_free) {
+            return Err(ConfigError::new(
+                format!("review.{which}_titles"),
+                format!("it is the old name of review.{which}_named, and both are set"),
+                format!("keep only review.{which}_named"),
+            ));
+        }
         self.review.texts(None)?;
         let addresses = [
             ("jobber.api_base", Some(&self.jobber.api_base)),
@@ -347,6 +369,9 @@ impl Config {
         let mut root = serde_json::to_value(self)
             .map_err(|error| ConfigError::new("the settings", error.to_string(), "mend them"))?;
         for (name, value) in own {
+            let present =
+                RENAMED.iter().find(|(old, _)| old == name).map(|(_, present)| (*present).to_owned());
+            let name = present.as_ref().unwrap_or(name);
             if !KEYS.iter().any(|key| key.of_account() == Some(name)) {
                 let own: Vec<_> = KEYS.iter().filter_map(Key::of_account).collect();
                 let remedy = format!("use one of {}", own.join(", "));

@@ -23,6 +23,7 @@ mod server;
 mod store;
 mod store_key;
 mod telemetry;
+mod text;
 mod text_table;
 mod workers;
 

@@ -1,10 +1,16 @@
 //! Tables for people.
 
+use crate::text::tidy;
 use comfy_table::{ContentArrangement, Table};
 
 /// "1 ask", "2 asks".
 pub(crate) fn counted(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Without what could move a terminal's cursor, change its colours or reverse the text.
+fn visible(cell: &str) -> String {
+    cell.lines().map(|line| tidy(line, usize::MAX)).collect::<Vec<_>>().join("\n")
 }
 
 pub(crate) fn table<const N: usize>(
@@ -26,7 +32,7 @@ pub(crate) fn plain<const N: usize>(header: &[&str; N], rows: Vec<[String; N]>) 
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|name| name.to_uppercase()));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|cell| visible(&cell)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));

@@ -29,6 +29,9 @@ const fn required(name: &'static str, about: &'static str) -> Key {
 pub(super) const OF_ACCOUNTS: &str = "review.";
 const SHARED: &str = "review.cooldown_across_accounts";
 
+/// Old names of keys below [`OF_ACCOUNTS`], which are still understood, and their present names.
+pub(super) const RENAMED: &[(&str, &str)] = &[("only_titles", "only_named"), ("not_titles", "not_named")];
+
 /// All keys in the order of the file.
 pub const KEYS: &[Key] = &[
     required("jobber.client_id", "Client id of your app in Jobber's developer centre."),
@@ -150,13 +153,27 @@ pub const KEYS: &[Key] = &[
         Some("\"hold-review\""),
         "Clients with this tag in Jobber are not asked until the tag is removed; work that becomes older than `max_age` meanwhile is skipped.",
     ),
-    key("review.min_total", None, "Work with a smaller total is not asked about; in whole currency units."),
     key(
-        "review.only_titles",
-        Some("[]"),
-        "Ask only about work with one of these words in its title; an empty list means any title.",
+        "review.min_total",
+        None,
+        "Work with a smaller total is not asked about; in whole currency units. Without it, invoices that total zero are not asked about (`0` asks about them too).",
     ),
-    key("review.not_titles", Some("[]"), "Do not ask about work with one of these words in its title."),
+    key(
+        "review.only_named",
+        Some("[]"),
+        "Ask only about work with one of these words in its name; an empty list means any work. The name is the title, or the first three line items if the title is blank.",
+    ),
+    key("review.not_named", Some("[]"), "Do not ask about work with one of these words in its name."),
+    key(
+        "review.greet",
+        Some("\"contact\""),
+        "How companies are greeted: `contact` by the first name on the card if there is one, `company` by their name.",
+    ),
+    key(
+        "review.phones",
+        Some("\"sms_allowed\""),
+        "Which numbers asks go to: `sms_allowed` those that Jobber marks as taking texts, `any` the others too if there is none.",
+    ),
     key("review.clients", Some("\"all\""), "Which clients are asked: `all`, `people` or `companies`."),
     key(
         "review.jobber_switch",

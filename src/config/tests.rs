@@ -40,6 +40,19 @@ fn the_least_that_is_needed() {
 }
 
 #[test]
+fn renamed_keys_are_still_understood_but_not_beside_their_new_names() {
+    let old = format!("{GOOD}\nonly_titles = [\"lawn\"]\n");
+    assert_eq!(load(&old).unwrap().review.policy().only_named, ["lawn"]);
+    let error = error(&format!("{old}only_named = [\"roof\"]\n"));
+    assert_eq!(
+        error,
+        "review.only_titles: it is the old name of review.only_named, and both are set; keep only review.only_named"
+    );
+    let own = [("not_titles".to_owned(), serde_json::json!(["warranty"]))].into();
+    assert_eq!(load(GOOD).unwrap().with_overrides(&own).unwrap().review.policy().not_named, ["warranty"]);
+}
+
+#[test]
 fn an_error_is_one_line_whatever_it_quotes() {
     let error = error(&changed("https://reviews.example.com", "one\\ntwo"));
     assert_eq!(error, "http.public_url: `one two` is not a URL; write one such as https://example.com/path");

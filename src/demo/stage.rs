@@ -154,7 +154,7 @@ impl Stage {
             "review": {
                 "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
                 "delay": "30m", "max_age": "7d", "last_visit_within": "14d", "burst_above": 20, "cooldown": "180d", "cooldown_across_accounts": false, "shadow": false, "never_tag": "no-review",
-            "hold_tag": "hold-review", "only_titles": [], "not_titles": [], "clients": "all", "jobber_switch": "auto", "window": {
+            "hold_tag": "hold-review", "only_named": [], "not_named": [], "greet": "contact", "phones": "sms_allowed", "clients": "all", "jobber_switch": "auto", "window": {
                     "weekdays": "00:00-24:00", "saturday": "00:00-24:00", "sunday": "00:00-24:00",
                     "holidays": [], "timezone": "America/New_York",
                 },

@@ -14,10 +14,11 @@ use crate::domain::message;
 use crate::domain::model::{
     AccountId, Ask, AskBody, AskId, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
     BodyVisit, Candidate, ClientFacts, Contacted, EmailAddress, Facts, Marker, Phone, Record, SkipReason,
-    Subject, Suppression, Trigger, VisitsOfJob, WorkRef, contacts_of,
+    Subject, Suppression, Trigger, VisitsOfJob, WorkKind, WorkRef, contacts_of,
 };
 use crate::domain::plan::{Finish, finish, too_old};
-use crate::domain::rules::{KindOfClients, Policy, Respected, Rules};
+use crate::domain::rules::{KindOfClients, Phones, Policy, Respected, Rules};
+use crate::text::{NAME, ORIGINAL, TITLE, capped, tidy};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
@@ -66,7 +67,7 @@ pub fn decide(
     let Some(facts) = facts else {
         return skip(SkipReason::NotFound, vec![], candidate.subject.clone());
     };
-    let subject = subject_of(candidate, facts);
+    let subject = subject_of(candidate, facts, &rules.policy);
     let no = |reason, saw| skip(reason, saw, subject.clone());
 
     let finished_at = match finish(&facts.record, candidate.trigger, rules.include_drafts) {
@@ -113,11 +114,10 @@ pub fn decide(
     if let Some(of) = opted_out_work(facts, candidate.trigger, rules.respected) {
         return no(SkipReason::WorkOptedOut, vec![(of, "false".into())]);
     }
-    if let Some((reason, saw)) = unwanted(facts, client, past, &rules.policy) {
+    if let Some((reason, saw)) = unwanted(facts, client, past, candidate.trigger, &rules.policy) {
         return no(reason, saw);
     }
-    let (phone, email) = (text_phone(&client.phones), best_email(&client.emails));
-    if phone.is_none() && email.is_none() {
+    if best_phone(client, &rules.policy).is_none() && best_email(&client.emails).is_none() {
         let saw = vec![
             ("phones", client.phones.len().to_string()),
             ("phones_that_take_texts", "0".into()),
@@ -146,12 +146,7 @@ pub fn decide(
         finished_at,
         subject,
         contacts: contacts_of(client),
-        body: said(
-            body(contractor, candidate.trigger, facts, client, phone, email, now),
-            facts,
-            client,
-            rules,
-        ),
+        body: said(body(contractor, candidate.trigger, facts, client, &rules.policy, now), facts, rules),
     }))
 }
 
@@ -164,8 +159,7 @@ pub fn preview(
     now: Timestamp,
 ) -> Option<AskBody> {
     let client = facts.client.as_ref()?;
-    let (phone, email) = (text_phone(&client.phones), best_email(&client.emails));
-    Some(said(body(contractor, trigger, facts, client, phone, email, now), facts, client, rules))
+    Some(said(body(contractor, trigger, facts, client, &rules.policy, now), facts, rules))
 }
 
 /// The id of the ask for this account, trigger and work. The same input always gives the same id.
@@ -227,6 +221,7 @@ fn unwanted(
     facts: &Facts,
     client: &ClientFacts,
     past: &Past,
+    trigger: Trigger,
     policy: &Policy,
 ) -> Option<(SkipReason, Vec<(&'static str, String)>)> {
     if let Some(suppression) = &past.suppression {
@@ -248,18 +243,23 @@ fn unwanted(
     if !is_wanted {
         return Some((SkipReason::KindOfClient, vec![("isCompany", client.is_company.to_string())]));
     }
-    let title = facts.job.as_ref().and_then(|job| job.title.as_deref()).unwrap_or_default();
-    let lower = title.to_lowercase();
+    let name = facts.job.as_ref().and_then(message::work_name).unwrap_or_default();
+    let lower = name.to_lowercase();
     let holds = |words: &[String]| words.iter().any(|word| lower.contains(&word.to_lowercase()));
-    if holds(&policy.not_titles) || !policy.only_titles.is_empty() && !holds(&policy.only_titles) {
-        return Some((SkipReason::TitleExcluded, vec![("title", title.to_owned())]));
+    if holds(&policy.not_named) || !policy.only_named.is_empty() && !holds(&policy.only_named) {
+        return Some((SkipReason::TitleExcluded, vec![("work", name)]));
     }
     let invoiced = facts.invoice.as_ref().and_then(|invoice| invoice.total);
     let total = invoiced.or(facts.job.as_ref().map(|job| job.total)).unwrap_or_default();
-    let least = policy.min_total?;
-    (total < least).then(|| {
-        (SkipReason::BelowMinimum, vec![("total", total.to_string()), ("min_total", least.to_string())])
-    })
+    let saw = |least: &str| {
+        Some((SkipReason::BelowMinimum, vec![("total", total.to_string()), ("min_total", least.to_owned())]))
+    };
+    match policy.min_total {
+        Some(least) if total < least => saw(&least.to_string()),
+        // Warranty work and redone work: a poor moment to ask (`api-behaviour.md` §1, Invoices).
+        None if trigger.work_kind() == WorkKind::Invoice && total <= 0.0 => saw("more than 0"),
+        Some(_) | None => None,
+    }
 }
 
 fn tagged(client: &ClientFacts, tag: Option<&String>) -> bool {
@@ -299,9 +299,17 @@ fn opted_out_work(facts: &Facts, trigger: Trigger, respected: Respected) -> Opti
     }
 }
 
-fn text_phone(phones: &[Phone]) -> Option<&str> {
-    let usable = || phones.iter().filter(|phone| phone.sms_allowed && !phone.number.trim().is_empty());
-    usable().find(|phone| phone.primary).or_else(|| usable().next()).map(|phone| phone.number.trim())
+/// The number that an ask goes to: one that takes texts, the main one first. If any number will do, one that is not
+/// marked so comes last.
+fn best_phone<'c>(client: &'c ClientFacts, policy: &Policy) -> Option<&'c str> {
+    let usable = |phone: &&Phone| {
+        !phone.number.trim().is_empty() && (phone.sms_allowed || policy.phones == Phones::Any)
+    };
+    let found = client.phones.iter().filter(usable).max_by_key(|phone| {
+        // Of equals, the first one.
+        (phone.sms_allowed, phone.primary, std::cmp::Reverse(std::ptr::from_ref(*phone) as usize))
+    });
+    found.map(|phone| phone.number.trim())
 }
 
 fn best_email(emails: &[EmailAddress]) -> Option<&str> {
@@ -309,18 +317,18 @@ fn best_email(emails: &[EmailAddress]) -> Option<&str> {
     usable().find(|email| email.primary).or_else(|| usable().next()).map(|email| email.address.trim())
 }
 
-fn subject_of(candidate: &Candidate, facts: &Facts) -> Subject {
+fn subject_of(candidate: &Candidate, facts: &Facts, policy: &Policy) -> Subject {
     let known = candidate.subject.clone();
     let client = facts.client.as_ref();
     let job = facts.job.as_ref();
     Subject {
         client_id: client.map(|client| client.id.clone()).or(known.client_id),
-        client_name: client.map(|client| client.name.clone()).or(known.client_name),
-        phone: client.and_then(|client| text_phone(&client.phones)).map(str::to_owned),
+        client_name: client.map(|client| tidy(&client.name, NAME)).or(known.client_name),
+        phone: client.and_then(|client| best_phone(client, policy)).map(str::to_owned),
         email: client.and_then(|client| best_email(&client.emails)).map(str::to_owned),
         job_id: job.map(|job| job.id.clone()).or(known.job_id),
         job_number: job.map(|job| job.number).or(known.job_number),
-        job_title: job.and_then(|job| job.title.clone()).or(known.job_title),
+        job_title: job.and_then(message::work_name).or(known.job_title),
         invoice_number: facts.invoice.as_ref().map(|invoice| invoice.number.clone()).or(known.invoice_number),
     }
 }
@@ -330,8 +338,7 @@ fn body(
     trigger: Trigger,
     facts: &Facts,
     client: &ClientFacts,
-    phone: Option<&str>,
-    email: Option<&str>,
+    policy: &Policy,
     now: Timestamp,
 ) -> AskBody {
     let job = facts.job.as_ref();
@@ -339,11 +346,13 @@ fn body(
         kind: "review.requested".to_owned(),
         timestamp: now,
         trigger,
-        account: BodyAccount { id: contractor.id.clone(), name: contractor.name.to_owned() },
+        account: BodyAccount { id: contractor.id.clone(), name: tidy(contractor.name, NAME) },
         job: job.map(|job| BodyJob {
             id: job.id.clone(),
             number: job.number,
-            title: job.title.clone(),
+            title: job.title.as_deref().map(|title| tidy(title, TITLE)),
+            name: message::work_name(job),
+            line_items: job.line_items.iter().map(|item| tidy(item, TITLE)).collect(),
             status: if job.completed_at.is_some() { "completed" } else { "open" }.to_owned(),
             jobber_status: job.status.to_string(),
             completed_at: job.completed_at,
@@ -351,21 +360,21 @@ fn body(
         }),
         visit: facts.visit.as_ref().map(|visit| BodyVisit {
             id: visit.id.clone(),
-            title: visit.title.clone(),
+            title: visit.title.as_deref().map(|title| tidy(title, TITLE)),
             completed_at: visit.completed_at,
         }),
         client: BodyClient {
             id: client.id.clone(),
-            name: client.name.clone(),
-            first_name: message::first_name(client).to_owned(),
-            phone: phone.map(str::to_owned),
-            email: email.map(str::to_owned),
+            name: tidy(&client.name, NAME),
+            first_name: message::first_name(client, policy.greet),
+            phone: best_phone(client, policy).map(str::to_owned),
+            email: best_email(&client.emails).map(str::to_owned),
         },
-        property: facts.address.as_ref().map(|address| BodyProperty { address: address.clone() }),
+        property: facts.address.as_ref().map(|address| BodyProperty { address: tidy(address, TITLE) }),
         assigned_users: facts
             .crew
             .iter()
-            .map(|person| BodyPerson { id: person.id.clone(), name: person.name.clone() })
+            .map(|person| BodyPerson { id: person.id.clone(), name: tidy(&person.name, NAME) })
             .collect(),
         invoice: facts.invoice.as_ref().map(|invoice| BodyInvoice {
             id: invoice.id.clone(),
@@ -374,12 +383,29 @@ fn body(
             status: invoice.status.to_string(),
         }),
         message: String::new(),
+        as_in_jobber: changed_texts(facts, client),
     }
 }
 
-fn said(ask: AskBody, facts: &Facts, client: &ClientFacts, rules: &Rules) -> AskBody {
-    let title = facts.job.as_ref().and_then(|job| job.title.as_deref());
-    let built_in = message::compose(client, title, &facts.crew);
+/// Texts of customers and contractors that were changed to fit a message, by their place in the body.
+fn changed_texts(facts: &Facts, client: &ClientFacts) -> BTreeMap<String, String> {
+    let job = facts.job.as_ref().and_then(|job| job.title.as_deref());
+    let visit = facts.visit.as_ref().and_then(|visit| visit.title.as_deref());
+    [
+        ("job.title", job, TITLE),
+        ("visit.title", visit, TITLE),
+        ("client.name", Some(client.name.as_str()), NAME),
+    ]
+    .into_iter()
+    .filter_map(|(place, text, longest)| Some((place, text?, longest)))
+    .filter(|(_, text, longest)| tidy(text, *longest) != *text)
+    .map(|(place, text, _)| (place.to_owned(), capped(text, ORIGINAL)))
+    .collect()
+}
+
+fn said(ask: AskBody, facts: &Facts, rules: &Rules) -> AskBody {
+    let work = facts.job.as_ref().and_then(message::work_name);
+    let built_in = message::compose(&ask.client.first_name, work.as_deref(), &facts.crew);
     let ask = AskBody { message: built_in.clone(), ..ask };
     AskBody { message: rules.texts.sentence(&ask, built_in), ..ask }
 }

@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::model::{Account, AskBody, ClientFacts, Person};
+use crate::domain::model::{Account, AskBody, ClientFacts, JobFacts, Person};
+use crate::text::{NAME, SENTENCE, TITLE, capped, join, tidy};
 
 const FUEL: u64 = 20_000;
 
@@ -22,20 +24,49 @@ const BODY: &str = "body.json";
 /// More names than this are too long to read: the rest become "the team".
 const NAMED_AT_MOST: usize = 3;
 
-/// The first name, or the whole name of a company or of a person without a first name.
-pub fn first_name(client: &ClientFacts) -> &str {
-    let first = client.first_name.trim();
-    if client.is_company || first.is_empty() { client.name.trim() } else { first }
+/// How a company is greeted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Greet {
+    /// By the first name of the contact on its card, if there is one.
+    Contact,
+    /// By its name.
+    Company,
+}
+
+/// Titles that people type into the field for the first name.
+const HONORIFICS: &[&str] = &[
+    "mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sir", "madam", "mister", "sr", "sra", "srta", "mme",
+    "mlle",
+];
+
+/// The first name by which a customer is greeted. Without one it is the whole name, with its title: "Mr. Deep".
+pub fn first_name(client: &ClientFacts, greet: Greet) -> String {
+    let name = tidy(&client.name, NAME);
+    let first = tidy(&client.first_name, NAME);
+    let is_title = |word: &str| HONORIFICS.contains(&word.trim_end_matches('.').to_lowercase().as_str());
+    let first = first.split(' ').skip_while(|word| is_title(word)).collect::<Vec<_>>().join(" ");
+    let is_known = !first.is_empty() && (!client.is_company || greet == Greet::Contact);
+    if is_known { first } else { name }
+}
+
+/// What a work is called: its title, or its first line items. Titles are blank in most accounts
+/// (`api-behaviour.md` §1, Jobs).
+pub fn work_name(job: &JobFacts) -> Option<String> {
+    let title = job.title.as_deref().map(|title| tidy(title, TITLE)).filter(|title| !title.is_empty());
+    title.or_else(|| {
+        let items: Vec<String> = job.line_items.iter().map(|item| tidy(item, TITLE)).collect();
+        join(&items.iter().map(String::as_str).collect::<Vec<_>>()).map(|items| tidy(&items, TITLE))
+    })
 }
 
 /// "Hi John! How was your Water Heater Installation with Mike?", or a shorter form when parts are missing.
-pub fn compose(client: &ClientFacts, title: Option<&str>, crew: &[Person]) -> String {
-    let greeting = match first_name(client) {
+pub fn compose(first_name: &str, work: Option<&str>, crew: &[Person]) -> String {
+    let greeting = match first_name {
         "" => "Hi!".to_owned(),
         name => format!("Hi {name}!"),
     };
-    let title = title.map(str::trim).filter(|title| !title.is_empty());
-    let question = match (title, names(crew)) {
+    let question = match (work, names(crew)) {
         (Some(title), Some(names)) => format!("How was your {title} with {names}?"),
         (Some(title), None) => format!("How was your {title}?"),
         (None, Some(names)) => format!("How was the work {names} did for you?"),
@@ -45,17 +76,15 @@ pub fn compose(client: &ClientFacts, title: Option<&str>, crew: &[Person]) -> St
 }
 
 fn names(crew: &[Person]) -> Option<String> {
-    join(&crew.iter().map(|person| person.name.as_str()).collect::<Vec<_>>())
+    team(&crew.iter().map(|person| tidy(&person.name, NAME)).collect::<Vec<_>>())
 }
 
-/// "Ana, Bo and Cy".
-fn join(names: &[&str]) -> Option<String> {
-    let names: Vec<&str> = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+/// "Ana, Bo and Cy", or "Ana and the team".
+fn team(names: &[String]) -> Option<String> {
+    let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
     match names.as_slice() {
-        [] => None,
-        [only] => Some((*only).to_owned()),
         [first, ..] if names.len() > NAMED_AT_MOST => Some(format!("{first} and the team")),
-        [before @ .., last] => Some(format!("{} and {last}", before.join(", "))),
+        names => join(names),
     }
 }
 
@@ -136,7 +165,7 @@ impl Texts {
     pub fn sentence(&self, ask: &AskBody, built_in: String) -> String {
         let Some(message) = &self.message else { return built_in };
         match message.render(&values(serde_json::to_value(ask).unwrap_or_default())) {
-            Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+            Ok(text) if !text.trim().is_empty() => capped(text.trim(), SENTENCE),
             _ => built_in,
         }
     }
@@ -205,9 +234,9 @@ fn values(mut ask: Value) -> Value {
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|person| person["name"].as_str())
+        .filter_map(|person| person["name"].as_str().map(str::to_owned))
         .collect();
-    if let Some(team) = join(&crew) {
+    if let Some(team) = team(&crew) {
         ask["team"] = team.into();
     }
     ask
@@ -222,8 +251,14 @@ fn without_nulls(value: &mut Value) {
 
 /// Keeps every section and removes everything that Jobber can leave out.
 fn sparse(mut ask: Value) -> Value {
-    for field in ["/job/title", "/job/completed_at", "/visit/title", "/visit/completed_at", "/invoice/total"]
-    {
+    for field in [
+        "/job/title",
+        "/job/name",
+        "/job/completed_at",
+        "/visit/title",
+        "/visit/completed_at",
+        "/invoice/total",
+    ] {
         if let Some(value) = ask.pointer_mut(field) {
             *value = Value::Null;
         }
@@ -246,7 +281,7 @@ fn sample(is_full: bool) -> Value {
             "phone": "+15551234567", "email": "john@example.com",
         });
         ask["job"] = json!({
-            "id": "Z2lk", "number": 112, "title": "Water Heater Installation", "status": "completed",
+            "id": "Z2lk", "number": 112, "title": "Water Heater Installation", "name": "Water Heater Installation", "line_items": ["Water heater"], "status": "completed",
             "jobber_status": "requires_invoicing", "completed_at": "2026-03-10T12:00:00Z", "url": "https://example.com/",
         });
         ask["visit"] = json!({"id": "Z2lk", "title": "Visit", "completed_at": "2026-03-10T12:00:00Z"});
@@ -282,29 +317,75 @@ mod tests {
         names.iter().map(|name| Person { id: EncodedId::new(*name), name: (*name).to_owned() }).collect()
     }
 
+    fn greeted(name: &str, first_name: &str, is_company: bool, greet: Greet) -> String {
+        let client = ClientFacts { is_company, ..client(name, first_name) };
+        super::first_name(&client, greet)
+    }
+
+    #[test]
+    fn people_are_greeted_by_first_name_and_never_by_a_title_alone() {
+        for (name, first, greeted_as) in [
+            ("John Smith", "John", "John"),
+            (" John   Smith ", " John ", "John"),
+            ("Mr. Deep", "Mr.", "Mr. Deep"),
+            ("Mr. Deep", "", "Mr. Deep"),
+            ("Dr. Ana Lee", "Dr. Ana", "Ana"),
+            ("Mary Ann Moss", "Mary  Ann", "Mary Ann"),
+            ("Bo\u{202E} Lee", "Bo\u{202E}\n", "Bo"),
+            ("", "", ""),
+        ] {
+            assert_eq!(greeted(name, first, false, Greet::Contact), greeted_as, "{name} {first}");
+        }
+        assert_eq!(greeted("Oak Street Dental", "Ann", true, Greet::Contact), "Ann");
+        assert_eq!(greeted("Oak Street Dental", "Mrs", true, Greet::Contact), "Oak Street Dental");
+        assert_eq!(greeted("Oak Street Dental", "Ann", true, Greet::Company), "Oak Street Dental");
+    }
+
+    #[test]
+    fn work_is_called_by_its_title_or_else_by_its_line_items() {
+        let name = |title: Option<&str>, items: &[&str]| {
+            work_name(&JobFacts {
+                id: EncodedId::new("j1"),
+                number: 1,
+                title: title.map(str::to_owned),
+                line_items: items.iter().map(|item| (*item).to_owned()).collect(),
+                status: crate::domain::model::JobStatus::Archived,
+                completed_at: None,
+                url: String::new(),
+                allow_review_request: true,
+                total: 1.0,
+            })
+        };
+        assert_eq!(name(Some("Lawn  care"), &["Mowing"]).as_deref(), Some("Lawn care"));
+        assert_eq!(name(Some(" \n"), &["Mowing"]).as_deref(), Some("Mowing"));
+        assert_eq!(
+            name(None, &["Mowing", "", "Edging", "Blowing"]).as_deref(),
+            Some("Mowing, Edging and Blowing")
+        );
+        assert_eq!(name(None, &[" "]), None);
+        let long = name(Some(&"x".repeat(200_000)), &[]).unwrap();
+        assert_eq!((long.chars().count(), long.chars().last()), (TITLE, Some('…')));
+    }
+
     #[test]
     fn the_usual_sentence() {
         assert_eq!(
-            compose(&client("John Smith", "John"), Some("Water Heater Installation"), &crew(&["Mike"])),
+            compose("John", Some("Water Heater Installation"), &crew(&["Mike"])),
             "Hi John! How was your Water Heater Installation with Mike?"
         );
     }
 
     #[test]
     fn missing_parts_still_read_well() {
-        let john = client("John Smith", "John");
-        assert_eq!(compose(&john, Some("  "), &[]), "Hi John! How was the work we did for you?");
-        assert_eq!(compose(&john, None, &crew(&["Mike"])), "Hi John! How was the work Mike did for you?");
-        assert_eq!(compose(&john, Some("Lawn care"), &crew(&[""])), "Hi John! How was your Lawn care?");
-        assert_eq!(compose(&client("", ""), Some("Lawn care"), &[]), "Hi! How was your Lawn care?");
-        let company = ClientFacts { is_company: true, ..client("Oak Street Dental", "Ann") };
-        assert_eq!(compose(&company, Some("cleaning"), &[]), "Hi Oak Street Dental! How was your cleaning?");
+        assert_eq!(compose("John", None, &[]), "Hi John! How was the work we did for you?");
+        assert_eq!(compose("John", None, &crew(&["Mike"])), "Hi John! How was the work Mike did for you?");
+        assert_eq!(compose("John", Some("Lawn care"), &crew(&[""])), "Hi John! How was your Lawn care?");
+        assert_eq!(compose("", Some("Lawn care"), &[]), "Hi! How was your Lawn care?");
     }
 
     #[test]
     fn several_people_are_joined_and_many_become_the_team() {
-        let lee = client("Lee Park", "Lee");
-        let ask = |names| compose(&lee, Some("move"), &crew(names));
+        let ask = |names| compose("Lee", Some("move"), &crew(names));
         assert_eq!(ask(&["Ana", "Bo"]), "Hi Lee! How was your move with Ana and Bo?");
         assert_eq!(ask(&["Ana", "Bo", "Cy"]), "Hi Lee! How was your move with Ana, Bo and Cy?");
         assert_eq!(ask(&["Ana", "Bo", "Cy", "Di"]), "Hi Lee! How was your move with Ana and the team?");

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::message::Texts;
+use crate::domain::message::{Greet, Texts};
 use crate::domain::model::{Account, Share, Switches, Trigger};
 use crate::domain::window::{Window, zone};
 
@@ -48,7 +48,7 @@ impl Respected {
 }
 
 /// What an operator should know about the switches of an account, a sentence each.
-pub fn remarks(switch: JobberSwitch, counted: &Switches) -> Vec<String> {
+pub fn remarks(switch: JobberSwitch, phones: Phones, counted: &Switches) -> Vec<String> {
     let mut remarks = Vec::new();
     for (share, what) in [(counted.jobs, "finished jobs"), (counted.invoices, "invoices")] {
         let Share { seen, off } = share;
@@ -67,6 +67,12 @@ pub fn remarks(switch: JobberSwitch, counted: &Switches) -> Vec<String> {
         let Share { seen, off } = counted.clients;
         remarks.push(format!(
             "{off} of the {seen} clients of the finished jobs that changed last receive no review requests (a setting on their client cards in Jobber): they are not asked"
+        ));
+    }
+    if counted.texts.is_all() && phones == Phones::SmsAllowed {
+        remarks.push(format!(
+            "none of the {} clients with a phone (of the finished jobs that changed last) has one that Jobber marks as taking texts: if they may be texted, set review.phones to any",
+            counted.texts.seen
         ));
     }
     remarks
@@ -99,14 +105,18 @@ pub struct Policy {
     pub hold_tag: Option<String>,
     /// Minimum total of the work, in whole currency units.
     pub min_total: Option<f64>,
-    pub only_titles: Vec<String>,
-    pub not_titles: Vec<String>,
+    /// Words of which one must be in the name of the work.
+    pub only_named: Vec<String>,
+    /// Words that must not be in it.
+    pub not_named: Vec<String>,
     pub clients: KindOfClients,
     pub jobber_switch: JobberSwitch,
     /// How long before its close the last completed visit of a job may lie.
     pub last_visit_within: SignedDuration,
     /// This many works that finish within an hour are never held as a burst. Zero means that nothing is.
     pub burst_above: u32,
+    pub greet: Greet,
+    pub phones: Phones,
 }
 
 impl Default for Policy {
@@ -118,14 +128,26 @@ impl Default for Policy {
             never_tag: None,
             hold_tag: None,
             min_total: None,
-            only_titles: vec![],
-            not_titles: vec![],
+            only_named: vec![],
+            not_named: vec![],
             clients: KindOfClients::All,
             jobber_switch: JobberSwitch::Auto,
             last_visit_within: SignedDuration::from_hours(14 * 24),
             burst_above: 20,
+            greet: Greet::Contact,
+            phones: Phones::SmsAllowed,
         }
     }
+}
+
+/// Which phone numbers an ask may go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phones {
+    /// Those that Jobber marks as taking texts.
+    SmsAllowed,
+    /// Any.
+    Any,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -203,6 +203,7 @@ pub(super) fn ask(work: &WorkRef) -> Ask {
             assigned_users: vec![],
             invoice: None,
             message: "Hi".into(),
+            as_in_jobber: std::collections::BTreeMap::new(),
         },
     }
 }

@@ -255,13 +255,12 @@ impl Poller {
             };
             counted.invoices = invoices;
         }
-        let switch =
-            self.parts.settings.rules_of(account).map_err(SessionError::settings)?.policy.jobber_switch;
+        let policy = self.parts.settings.rules_of(account).map_err(SessionError::settings)?.policy;
+        let (switch, phones) = (policy.jobber_switch, policy.phones);
         let respected = |counted: &Switches| Respected::of(switch, Some(counted));
         let before = before.map(|(_, before)| before).unwrap_or_default();
-        if respected(&before) != respected(&counted) || before.clients.is_most() != counted.clients.is_most()
-        {
-            for remark in remarks(switch, &counted) {
+        if before.remarkable() != counted.remarkable() {
+            for remark in remarks(switch, phones, &counted) {
                 tracing::info!(account.id = %account.id, account.name, "{remark}");
             }
             if respected(&counted) == Respected::ALL && respected(&before) != Respected::ALL {

@@ -29,6 +29,7 @@ mod layers;
 mod local_jobber;
 mod machine;
 mod mixing;
+mod naming;
 mod papers;
 mod policy;
 mod service;

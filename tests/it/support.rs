@@ -183,7 +183,7 @@ pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -
         "review": {
             "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
             "webhook_secret_file": null, "delay": "2h", "max_age": "7d", "last_visit_within": "14d", "burst_above": 20, "cooldown": "0s", "cooldown_across_accounts": false, "shadow": false, "never_tag": "no-review",
-            "hold_tag": "hold-review", "only_titles": [], "not_titles": [], "clients": "all", "jobber_switch": "auto", "window": window(["00:00-24:00"; 3]),
+            "hold_tag": "hold-review", "only_named": [], "not_named": [], "greet": "contact", "phones": "sms_allowed", "clients": "all", "jobber_switch": "auto", "window": window(["00:00-24:00"; 3]),
         },
     });
     serde_json::from_value(text).unwrap()

@@ -1,5 +1,7 @@
 //! The message to the review platform. Receivers rely on the field names.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,9 @@ pub struct AskBody {
     pub invoice: Option<BodyInvoice>,
     /// A ready sentence for the customer.
     pub message: String,
+    /// Texts that were made fit for a message, as Jobber has them. Absent if none was changed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub as_in_jobber: BTreeMap<String, String>,
 }
 
 /// The contractor in an ask.
@@ -74,6 +79,12 @@ pub struct BodyJob {
     pub number: i64,
     /// The job's title.
     pub title: Option<String>,
+    /// What the work is called: the title, or else the first line items.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The names of the first line items, at most three.
+    #[serde(default)]
+    pub line_items: Vec<String>,
     /// `completed` or `open`.
     pub status: String,
     /// Jobber's own status.

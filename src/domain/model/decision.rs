@@ -30,7 +30,7 @@ pub struct Subject {
     /// That job's number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_number: Option<i64>,
-    /// That job's title.
+    /// What that job is called: its title, or else its first line items.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_title: Option<String>,
     /// The invoice's number.
@@ -101,7 +101,7 @@ pub enum SkipReason {
     Disconnected,
     /// The work's total is below the configured minimum.
     BelowMinimum,
-    /// The settings exclude work with this title.
+    /// The settings exclude work with this name.
     TitleExcluded,
     /// The settings exclude companies, or people.
     KindOfClient,
@@ -165,7 +165,7 @@ impl SkipReason {
             Self::Disconnected => "the account was disconnected before the ask was due",
             Self::Suppressed => "this person must never be asked (`suppress list`)",
             Self::BelowMinimum => "the total of the work is below review.min_total",
-            Self::TitleExcluded => "its title is excluded (review.only_titles, review.not_titles)",
+            Self::TitleExcluded => "the name of the work is excluded (review.only_named, review.not_named)",
             Self::KindOfClient => "this kind of client is excluded (review.clients)",
             Self::AskedRecently => "this person was asked within review.cooldown",
             Self::Shadow => "it would be asked about, but nothing is sent because review.shadow is on",

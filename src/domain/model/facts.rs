@@ -7,7 +7,7 @@ use super::{EncodedId, InvoiceStatus, JobStatus, Record};
 /// A phone number of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phone {
-    /// Normalised by Jobber, or else as it was typed.
+    /// In the international form, or as it was typed if it cannot be read as a number.
     pub number: String,
     /// The client's main number.
     pub primary: bool,
@@ -58,8 +58,10 @@ pub struct JobFacts {
     pub id: EncodedId,
     /// The number that people use.
     pub number: i64,
-    /// Its title, if it has one.
+    /// Its title, if it has one. Most jobs have none.
     pub title: Option<String>,
+    /// The names of its first line items, at most three.
+    pub line_items: Vec<String>,
     /// Jobber's own status.
     pub status: JobStatus,
     /// Set when it was closed.

@@ -18,6 +18,18 @@ pub struct Switches {
     pub invoices: Share,
     /// Clients of these jobs: `receivesReviewRequests`.
     pub clients: Share,
+    /// Clients of these jobs who have a phone: off if none of their phones is marked as taking texts.
+    #[serde(default, skip_serializing_if = "Share::is_empty")]
+    pub texts: Share,
+}
+
+impl Switches {
+    /// What an operator should know: off on nearly all jobs, on nearly all invoices, for most clients; no phone takes
+    /// texts.
+    pub fn remarkable(&self) -> [bool; 4] {
+        let Self { jobs, invoices, clients, texts } = self;
+        [jobs.is_nearly_all(), invoices.is_nearly_all(), clients.is_most(), texts.is_all()]
+    }
 }
 
 /// How many of the records that were seen have a switch off.
@@ -40,6 +52,16 @@ impl Share {
     /// Whether the switch is off on nearly all records: 95 %.
     pub fn is_nearly_all(self) -> bool {
         self.seen >= ENOUGH && u64::from(self.off) * 100 >= u64::from(self.seen) * 95
+    }
+
+    /// Whether no records were seen.
+    pub fn is_empty(&self) -> bool {
+        self.seen == 0
+    }
+
+    /// Whether the switch is off on all records.
+    pub fn is_all(self) -> bool {
+        self.seen >= ENOUGH && self.off == self.seen
     }
 
     /// Whether the switch is off on more than half of the records.

@@ -82,15 +82,17 @@ impl Operation for WorkExtras<'_> {
 }
 
 fn facts(data: details::ResponseData, work: &WorkRef) -> Option<Facts> {
+    let country = data.account.and_then(|account| account.country_code);
+    let country = country.as_deref();
     match work.kind {
-        WorkKind::Job => data.job.map(job),
-        WorkKind::Visit => data.visit.map(visit),
-        WorkKind::Invoice => data.invoice.map(invoice),
+        WorkKind::Job => data.job.map(|found| job(found, country)),
+        WorkKind::Visit => data.visit.map(|found| visit(found, country)),
+        WorkKind::Invoice => data.invoice.map(|found| invoice(found, country)),
         WorkKind::Client => None,
     }
 }
 
-fn job(job: details::DetailsJob) -> Facts {
+fn job(job: details::DetailsJob, country: Option<&str>) -> Facts {
     let details = job.job_details;
     let record = Record::Job(JobRecord {
         id: details.id.clone(),
@@ -102,7 +104,7 @@ fn job(job: details::DetailsJob) -> Facts {
     });
     Facts {
         record,
-        client: Some(client(job.client)),
+        client: Some(client(job.client, country)),
         job_ids: vec![details.id.clone()],
         job: Some(job_facts(details)),
         visit: None,
@@ -113,7 +115,7 @@ fn job(job: details::DetailsJob) -> Facts {
     }
 }
 
-fn visit(visit: details::DetailsVisit) -> Facts {
+fn visit(visit: details::DetailsVisit, country: Option<&str>) -> Facts {
     let record = Record::Visit(VisitRecord {
         id: visit.id.clone(),
         job_id: visit.job.id.clone(),
@@ -123,7 +125,7 @@ fn visit(visit: details::DetailsVisit) -> Facts {
     });
     Facts {
         record,
-        client: Some(client(visit.client)),
+        client: Some(client(visit.client, country)),
         job_ids: vec![visit.job.id.clone()],
         job: Some(job_facts(visit.job)),
         visit: Some(VisitFacts { id: visit.id, title: visit.title, completed_at: visit.completed_at }),
@@ -134,7 +136,7 @@ fn visit(visit: details::DetailsVisit) -> Facts {
     }
 }
 
-fn invoice(invoice: details::DetailsInvoice) -> Facts {
+fn invoice(invoice: details::DetailsInvoice, country: Option<&str>) -> Facts {
     let record = Record::Invoice(InvoiceRecord {
         id: invoice.id.clone(),
         number: invoice.invoice_number.clone(),
@@ -148,9 +150,9 @@ fn invoice(invoice: details::DetailsInvoice) -> Facts {
     let jobs = invoice.jobs.nodes;
     Facts {
         record,
-        client: invoice.client.map(client),
+        client: invoice.client.map(|found| client(found, country)),
         job_ids: jobs.iter().map(|job| job.id.clone()).collect(),
-        job: jobs.into_iter().next().map(job_facts),
+        job: invoice.first_job.nodes.into_iter().next().map(job_facts),
         visit: None,
         invoice: Some(InvoiceFacts {
             id: invoice.id,
@@ -172,15 +174,31 @@ fn job_facts(job: details::JobDetails) -> JobFacts {
         title: job.title.filter(|title| !title.trim().is_empty()),
         status: job.job_status,
         completed_at: job.completed_at,
+        line_items: job.line_items.nodes.into_iter().map(|item| item.name).collect(),
         url: job.jobber_web_uri,
         allow_review_request: job.allow_review_request,
         total: job.total,
     }
 }
 
-fn client(client: details::ClientDetails) -> ClientFacts {
+/// A number as people of `country` write it, in the international form (E.164). What is no number stays as it is.
+fn international(number: String, country: Option<&str>) -> String {
+    let country = country.and_then(|code| code.to_uppercase().parse::<phonenumber::country::Id>().ok());
+    match phonenumber::parse(country, &number) {
+        Ok(read) if phonenumber::is_valid(&read) => {
+            // An extension cannot be sent to.
+            read.format().mode(phonenumber::Mode::E164).to_string()
+        }
+        _ => number,
+    }
+}
+
+fn client(client: details::ClientDetails, country: Option<&str>) -> ClientFacts {
     let phones = client.phones.into_iter().map(|phone| Phone {
-        number: phone.normalized_phone_number.filter(|number| !number.is_empty()).unwrap_or(phone.number),
+        number: match phone.normalized_phone_number {
+            Some(number) if !number.is_empty() => number,
+            _ => international(phone.number, country),
+        },
         primary: phone.primary,
         sms_allowed: phone.sms_allowed,
     });
@@ -262,5 +280,26 @@ fn invoice_facts(invoice: extras::InvoiceExtras) -> InvoiceFacts {
         total: invoice.amounts.map(|amounts| amounts.total),
         status: invoice.invoice_status,
         allow_review_request: invoice.allow_review_request,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_read_in_the_country_of_the_account() {
+        for (number, country, read) in [
+            ("(212) 555-0142", Some("US"), "+12125550142"),
+            ("212-555-0142 x9", Some("us"), "+12125550142"),
+            ("07400 123456", Some("GB"), "+447400123456"),
+            ("0412 345 678", Some("AU"), "+61412345678"),
+            ("+44 7400 123456", Some("US"), "+447400123456"),
+            ("212 555 0142", None, "212 555 0142"),
+            ("call me", Some("US"), "call me"),
+            ("12", Some("US"), "12"),
+        ] {
+            assert_eq!(international(number.to_owned(), country), read, "{number} {country:?}");
+        }
     }
 }

@@ -34,10 +34,14 @@ impl Operation for JobSwitches {
     fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<Switches>, ApiError> {
         answer.whole::<SwitchesOfJobs>()?.and_then(|data| {
             let jobs = data.jobs.nodes;
-            let clients: BTreeMap<_, _> =
-                jobs.iter().map(|job| (&job.client.id, job.client.receives_review_requests)).collect();
+            let clients: BTreeMap<_, _> = jobs.iter().map(|job| (&job.client.id, &job.client)).collect();
+            let with_phones = clients.values().filter(|client| !client.phones.is_empty());
+            let takes_texts = |phones: &[switches_of_jobs::SwitchesOfJobsJobsNodesClientPhones]| {
+                phones.iter().any(|phone| phone.sms_allowed)
+            };
             Ok(Switches {
-                clients: Share::off(clients.into_values()),
+                texts: Share::off(with_phones.map(|client| takes_texts(&client.phones))),
+                clients: Share::off(clients.values().map(|client| client.receives_review_requests)),
                 jobs: Share::off(jobs.iter().map(|job| job.allow_review_request)),
                 invoices: Share::default(),
             })

@@ -275,6 +275,7 @@ impl Record<'_> {
             (Kind::Client, "invoices") => snapshot.connection(Kind::Invoice, info, of("_client")),
             (Kind::Client, "clientProperties") => snapshot.connection(Kind::Property, info, of("_client")),
             (Kind::Client, "tags") => return Some(Ok(self.tags(info))),
+            (Kind::Job, "lineItems") => return Some(Ok(self.items(info))),
             (Kind::Property, "jobs") => snapshot.connection(Kind::Job, info, of("_property")),
             _ => return None,
         })
@@ -290,19 +291,29 @@ impl Record<'_> {
             .filter_map(Value::as_str)
             .map(|label| json!({"id": super::world::encode_id("Tag", hash(label)), "label": label}))
             .collect();
-        let first = info.arguments().get("first").and_then(JsonValue::as_u64).unwrap_or(100);
-        let shown: Vec<Value> =
-            tags.iter().take(usize::try_from(first).unwrap_or(PAGE).min(PAGE)).cloned().collect();
-        let fields = json!({
-            "nodes": shown,
-            "totalCount": tags.len(),
-            "pageInfo": {"hasNextPage": shown.len() < tags.len(), "hasPreviousPage": false},
-        });
-        ResolvedValue::object(Nested {
-            type_name: Cow::Borrowed("TagConnection"),
-            fields: Cow::Owned(super::world::object(fields)),
-        })
+        first_of("TagConnection", &tags, info)
     }
+
+    fn items<'a>(&'a self, info: &'a ResolveInfo<'a>) -> ResolvedValue<'a> {
+        let items = self.row.get("_lineItems").and_then(Value::as_array).cloned().unwrap_or_default();
+        first_of("JobLineItemConnection", &items, info)
+    }
+}
+
+/// A connection over what a record holds itself.
+fn first_of<'a>(type_name: &'static str, all: &[Value], info: &'a ResolveInfo<'a>) -> ResolvedValue<'a> {
+    let first = info.arguments().get("first").and_then(JsonValue::as_u64).unwrap_or(100);
+    let shown: Vec<Value> =
+        all.iter().take(usize::try_from(first).unwrap_or(PAGE).min(PAGE)).cloned().collect();
+    let fields = json!({
+        "nodes": shown,
+        "totalCount": all.len(),
+        "pageInfo": {"hasNextPage": shown.len() < all.len(), "hasPreviousPage": false},
+    });
+    ResolvedValue::object(Nested {
+        type_name: Cow::Borrowed(type_name),
+        fields: Cow::Owned(super::world::object(fields)),
+    })
 }
 
 impl ObjectValue for Record<'_> {

@@ -25,9 +25,10 @@ impl Desk<'_> {
             .unwrap_or(0);
         let number = self.number();
         let total: f64 = total_of(input.get("lineItems"));
+        let items = self.line_items(input.get("lineItems"));
         let now = instant(self.now);
         let row = json!({
-            "_client": client, "_property": property,
+            "_client": client, "_property": property, "_lineItems": items,
             "jobNumber": input.get("jobNumber").and_then(Value::as_u64).unwrap_or(highest + 1),
             "title": input.get("title"),
             "instructions": input.get("instructions"),
@@ -54,6 +55,23 @@ impl Desk<'_> {
             self.visit(number, None, None, Some(start), crew)?;
         }
         Ok(vec![("job", Target::One(Kind::Job, Some(number)))])
+    }
+
+    fn line_items(&mut self, given: Option<&Value>) -> Vec<Value> {
+        let given = given.and_then(Value::as_array).cloned().unwrap_or_default();
+        given
+            .iter()
+            .map(|item| {
+                let number =
+                    |name: &str, default: f64| item.get(name).and_then(Value::as_f64).unwrap_or(default);
+                let (price, quantity) = (number("unitPrice", 0.0), number("quantity", 1.0));
+                json!({
+                    "id": crate::world::encode_id("JobLineItem", self.number()),
+                    "name": item.get("name"), "description": item.get("description").unwrap_or(&"".into()),
+                    "unitPrice": price, "quantity": quantity, "totalPrice": price * quantity,
+                })
+            })
+            .collect()
     }
 
     pub(super) fn users(&self, ids: Option<&Value>) -> Vec<u64> {
