@@ -3,6 +3,7 @@
 
 pub mod alerting;
 pub mod decide;
+pub mod endpoints;
 pub mod import;
 pub mod message;
 pub mod model;

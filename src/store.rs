@@ -83,7 +83,7 @@ use seal::Sealer;
 use txn::Txn;
 
 /// The schema that this program writes. It reads every earlier one.
-const SCHEMA: u32 = 5;
+const SCHEMA: u32 = 6;
 
 struct Inner {
     table: Table,

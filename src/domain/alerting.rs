@@ -151,7 +151,7 @@ fn of_account(view: &AccountView, now: Timestamp) -> Vec<Alert> {
             "ask the contractor whether work is still closed in Jobber, and check the trigger".to_owned();
         found.push(alert(AlertKind::NoWork, id, since, now, summary, action));
     }
-    if account.is_active() && !account.endpoints.is_empty() && health.unheard >= UNHEARD {
+    if account.is_active() && account.events && health.unheard >= UNHEARD {
         let since = health.last_webhook_at.unwrap_or(account.connected_at);
         let summary =
             format!("Jobber no longer sends events of {}; sweeps still find its work", account.name);

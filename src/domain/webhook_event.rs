@@ -46,6 +46,11 @@ impl Topic {
         Self::AppConnect,
     ];
 
+    /// The topic with a name of Jobber's. `None` if the daemon does not use it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+
     /// Jobber's name of the topic.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -110,9 +115,7 @@ pub fn read(body: &[u8]) -> Heard {
     let Some(fields) = fields else { return Heard::Nonsense };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     let (Some(topic), Some(account)) = (text("topic"), text("accountId")) else { return Heard::Nonsense };
-    let Some(topic) = Topic::ALL.into_iter().find(|known| known.as_str() == topic) else {
-        return Heard::OtherTopic;
-    };
+    let Some(topic) = Topic::named(topic) else { return Heard::OtherTopic };
     // Only events about the app itself have no item.
     if text("itemId").is_none_or(str::is_empty) && !matches!(topic, Topic::AppDisconnect | Topic::AppConnect)
     {

@@ -205,9 +205,9 @@ pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> 
     }
     let told = match account.connection {
         Connection::Connected => {
-            // It is unknown whether they end with the authorisation. If they cannot be deleted, they refer to
-            // an account that is gone.
-            let _ended = events::off(context, &account, account.endpoints.clone()).await;
+            // It is unknown whether endpoints end with the authorisation. What cannot be deleted refers to an
+            // account that is gone.
+            let _ended = events::off(context, &account, false).await;
             context.session.run(&account.id, &DisconnectApp).await.map(|_| ())
         }
         _ => Ok(()),

@@ -275,9 +275,9 @@ verbs! {
         on: bool,
     } -> Vec<EventsOf> = |scene| {
         if on {
-            events::enable(scene.context, account).await
+            events::enable(scene.context, account, scene.is_daemon).await
         } else {
-            events::disable(scene.context, account).await
+            events::disable(scene.context, account, scene.is_daemon).await
         }
     };
 

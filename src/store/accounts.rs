@@ -118,8 +118,7 @@ impl Store {
         self.write(move |txn| {
             let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
             account.connection = Connection::Disconnected { at: now };
-            // The caller has already deleted them at Jobber.
-            account.endpoints.clear();
+            account.events = false;
             txn.put(&key::account(&id), &account);
             for key in [key::token(&id), key::refreshing(&id)] {
                 txn.remove(&key);

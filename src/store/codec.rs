@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
+use crate::domain::endpoints::Endpoints;
 use crate::domain::model::{
     Account, Alert, Burst, ClientSnapshot, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending,
     ReceiverState, Suppression,
@@ -47,6 +48,7 @@ stored! {
     ClientSnapshot = "client's card",
     Contacted = "contact note",
     Decision = "decision",
+    Endpoints = "webhook endpoints",
     Health = "health note",
     Link = "link",
     Marker = "marker",
@@ -131,7 +133,8 @@ mod tests {
         wish: InboxEntry = r#"{"wish":"read","work":{"kind":"job","id":"ajE="},"again":0}"#,
         wish_of_a_client: InboxEntry = r#"{"wish":"client","id":"YzE=","again":3}"#,
         wish_to_sweep: InboxEntry = r#"{"wish":"sweep","again":0}"#,
-        account_with_endpoints: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"endpoints":{"JOB_CLOSED":"ZTE="}}"#,
+        account_with_events: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"events":true}"#,
+        endpoints: Endpoints = r#"[{"topic":"JOB_CLOSED","id":"ZTE=","by":"Z2lk"},{"topic":"CLIENT_UPDATE","id":null,"by":null}]"#,
         card: ClientSnapshot = r#"{"id":"YzE=","name":"John Smith","first_name":"John","last_name":"Smith","company_name":null,"is_archived":false,"receives_review_requests":true,"phones":[{"number":"+15551234567","takes_texts":true,"is_primary":true}],"emails":[{"address":"john@example.com","is_primary":true}],"updated_at":"2026-03-10T11:00:00Z"}"#,
         account_that_is_watched: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"clients_watermark":"2026-03-10T09:00:00Z","watched":{"jobs":"2026-03-10T09:00:00Z"}}"#,
         health_with_events: Health = r#"{"last_success":null,"failing_since":null,"last_error":null,"needs_operator":false,"asking_fails_since":null,"last_event":null,"last_webhook":"2026-03-10T09:00:00Z","unheard":2}"#,

@@ -133,7 +133,7 @@ impl Store {
                     continue;
                 }
                 // An event about it should have come, but the sweep was first.
-                let was_due = !by_event && !account.endpoints.is_empty();
+                let was_due = !by_event && account.events;
                 if was_due && health.last_webhook_at.is_some_and(|heard| candidate.finished_at > heard) {
                     health.unheard += 1;
                 }

@@ -1,6 +1,6 @@
 //! A bounded inbox per account for events that are not followed up yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use jiff::Timestamp;
@@ -9,7 +9,8 @@ use super::sled::Bytes;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
-use crate::domain::model::{Account, AccountId, EncodedId, Health};
+use crate::domain::endpoints::Endpoints;
+use crate::domain::model::{Account, AccountId, Health};
 use crate::domain::webhook_event::{Event, FollowUp, InboxEntry};
 
 /// At most this many follow-ups per account are queued. Beyond that the account is swept.
@@ -118,16 +119,31 @@ impl Store {
         .await
     }
 
-    /// Stores the webhook endpoints at Jobber that send an account's events.
+    /// The webhook endpoints of the app at Jobber.
+    pub async fn endpoints(&self) -> Result<Endpoints, StoreError> {
+        Ok(self.get(&key::endpoints()).await?.unwrap_or_default())
+    }
+
+    /// Changes what is known about the app's webhook endpoints.
     pub async fn note_endpoints(
         &self,
-        id: &AccountId,
-        change: impl Fn(&mut BTreeMap<String, EncodedId>) + Send + 'static,
+        change: impl Fn(&mut Endpoints) + Send + 'static,
     ) -> Result<(), StoreError> {
+        self.write(move |txn| {
+            let mut endpoints: Endpoints = txn.get(&key::endpoints())?.unwrap_or_default();
+            change(&mut endpoints);
+            txn.put(&key::endpoints(), &endpoints);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stores whether Jobber is to send an account's events.
+    pub async fn note_events(&self, id: &AccountId, are_on: bool) -> Result<(), StoreError> {
         let key = key::account(id);
         self.write(move |txn| {
             let Some(mut account) = txn.get::<Account>(&key)? else { return Ok(()) };
-            change(&mut account.endpoints);
+            account.events = are_on;
             txn.put(&key, &account);
             Ok(())
         })

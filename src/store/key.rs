@@ -41,6 +41,10 @@ pub(super) fn pruned_at() -> Vec<u8> {
     b"meta\0pruned_at".to_vec()
 }
 
+pub(super) fn endpoints() -> Vec<u8> {
+    b"meta\0endpoints".to_vec()
+}
+
 pub(super) fn probe() -> Vec<u8> {
     b"meta\0probe".to_vec()
 }

@@ -1,7 +1,5 @@
 //! One-time links, pending authorisations, and the commit that connects an account.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
@@ -9,6 +7,7 @@ use super::accounts::forget_troubles;
 use super::tokens::put_pair;
 use super::txn::Txn;
 use super::{Store, StoreError, Tokens, key};
+use crate::domain::endpoints::Endpoints;
 use crate::domain::model::{
     Account, AccountId, Connection, Link, LinkId, LinkState, LostReason, Pending, Trigger,
 };
@@ -199,9 +198,12 @@ impl Store {
                         known.connection,
                         Connection::NeedsAuthorization { reason: LostReason::DisconnectedInJobber, .. }
                     );
-                    let endpoints = if ended { BTreeMap::new() } else { known.endpoints };
+                    if ended {
+                        let mut endpoints: Endpoints = txn.get(&key::endpoints())?.unwrap_or_default();
+                        endpoints.forget_those_of(&new.account);
+                        txn.put(&key::endpoints(), &endpoints);
+                    }
                     Account {
-                        endpoints,
                         paused_at: known.paused_at.filter(|_| goes_on),
                         name: new.name.clone(),
                         connection: Connection::Connected,

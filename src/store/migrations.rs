@@ -1,5 +1,7 @@
 //! Migrates what an earlier program wrote to the current schema, in the commit that opens the store.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +10,13 @@ use super::outbox::put_entry;
 use super::people::note_contact;
 use super::txn::Txn;
 use super::{SCHEMA, StoreError, key};
+use crate::domain::endpoints::Endpoints;
 use crate::domain::model::{
-    AccountId, Decision, EntryState, LastAttempt, MessageId, OutboxEntry, Outcome, Payload, Trigger,
-    WatchTopic, WorkKind, WorkRef,
+    Account, AccountId, Decision, EncodedId, EntryState, LastAttempt, MessageId, OutboxEntry, Outcome,
+    Payload, Trigger, WatchTopic, WorkKind, WorkRef,
 };
 use crate::domain::rules::Policy;
+use crate::domain::webhook_event::Topic;
 
 pub(super) fn migrate(txn: &mut Txn<'_>, found: u32) -> Result<(), StoreError> {
     if found < 3 {
@@ -20,6 +24,9 @@ pub(super) fn migrate(txn: &mut Txn<'_>, found: u32) -> Result<(), StoreError> {
     }
     if found < 5 {
         type_messages(txn)?;
+    }
+    if found < 6 {
+        share_endpoints(txn)?;
     }
     if found != SCHEMA {
         tracing::info!(from = found, to = SCHEMA, "the store was upgraded to this program's schema");
@@ -88,6 +95,39 @@ fn type_messages(txn: &mut Txn<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What an account had in schemas 1 to 5: its endpoints by topic.
+#[derive(Debug, Serialize, Deserialize)]
+struct WithEndpoints {
+    id: AccountId,
+    #[serde(default)]
+    endpoints: BTreeMap<String, EncodedId>,
+}
+
+impl Stored for WithEndpoints {
+    const FAMILY: &'static str = "account";
+}
+
+/// Since schema 6 the endpoints belong to the app.
+fn share_endpoints(txn: &mut Txn<'_>) -> Result<(), StoreError> {
+    let mut shared = Endpoints::default();
+    for key in txn.keys(key::ACCOUNT)? {
+        let Some(bytes) = txn.get_raw(&key)? else { continue };
+        let WithEndpoints { id, endpoints } = decode(&bytes)?;
+        if endpoints.is_empty() {
+            continue;
+        }
+        for (topic, endpoint) in endpoints {
+            if let Some(topic) = Topic::named(&topic) {
+                shared.created(topic, endpoint, id.clone());
+            }
+        }
+        let account: Account = decode(&bytes)?;
+        txn.put(&key, &Account { events: true, ..account });
+    }
+    txn.put(&key::endpoints(), &shared);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +139,25 @@ mod tests {
         r#"{"id":"ask_1","account":"Z2lk","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":10,"failures":10,"state":"dead","at":"2026-03-14T11:00:00Z","reason":"exhausted"}"#,
         r#"{"id":"evt_1","account":"Z2lk","work":{"kind":"client","id":"YzE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":0,"failures":0,"state":"due","at":"2026-03-10T11:05:00Z"}"#,
     ];
+
+    #[tokio::test]
+    async fn endpoints_of_an_account_become_those_of_the_app() {
+        let store = crate::store::tests::Fixture::empty().store;
+        let old = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"endpoints":{"JOB_CLOSED":"ZTE="}}"#;
+        let id = AccountId::new("Z2lk");
+        let key = key::account(&id);
+        store
+            .write(move |txn| {
+                txn.put_raw(key.clone(), [&[1], old.as_bytes()].concat());
+                Ok(())
+            })
+            .await
+            .unwrap();
+        store.write(share_endpoints).await.unwrap();
+        let shared = store.endpoints().await.unwrap();
+        assert!(shared.has(Topic::JobClosed) && shared.missing(&id, &[Topic::JobClosed]).is_empty());
+        assert!(store.account(&id).await.unwrap().unwrap().events);
+    }
 
     #[test]
     fn untyped_entries_are_typed_by_what_their_ids_said() {

@@ -1,6 +1,6 @@
 //! Jobber's webhooks: proved, stored, followed up at once, and never more than a hint.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,9 +9,9 @@ use jobber_reviewd::testing::model::{
     AlertKind, Connection, Delivery, Outcome, SkipReason, Trigger, WorkRef,
 };
 use jobber_reviewd::testing::protocol::{
-    AccountPause, AccountResume, AccountSet, EventsStatus, EventsTurn, Replay,
+    AccountDisconnect, AccountPause, AccountResume, AccountSet, EventsStatus, EventsTurn, Replay,
 };
-use jobber_reviewd::testing::{EventsOf, Followed, Http};
+use jobber_reviewd::testing::{EventsOf, Followed, Http, Topic};
 use jobber_sandbox::{CLIENT_SECRET, FaultKind, Op};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -323,13 +323,18 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
     );
     // One id got lost with its answer, and one endpoint is gone: neither keeps the others.
     let store = &app.context.store;
-    store.note_endpoints(&heard.ace.id, |known| drop(known.remove("JOB_CLOSED"))).await.unwrap();
+    let lost = store.endpoints().await.unwrap().iter().find(|known| known.topic == Topic::JobClosed).cloned();
+    let gone = lost.clone().unwrap();
+    store.note_endpoints(move |known| known.forget(&gone)).await.unwrap();
     let rows = heard.turn(true).await;
-    assert_eq!(topics(&rows), ["APP_DISCONNECT", "CLIENT_UPDATE", "JOB_UPDATE"]);
-    assert!(rows[0].error.as_ref().is_some_and(|error| error.contains("JOB_CLOSED")), "{rows:?}");
+    assert_eq!(topics(&rows), ["APP_DISCONNECT", "CLIENT_UPDATE", "JOB_CLOSED", "JOB_UPDATE"]);
+    assert_eq!(rows[0].error, None, "the app has it, whoever knows its id");
     let gone = jobber_reviewd::testing::model::EncodedId::new("Z29uZQ==");
-    let put = move |known: &mut BTreeMap<_, _>| drop(known.insert("JOB_CLOSED".to_owned(), gone.clone()));
-    store.note_endpoints(&heard.ace.id, put).await.unwrap();
+    let ace = heard.ace.id.clone();
+    store
+        .note_endpoints(move |known| known.created(Topic::JobClosed, gone.clone(), ace.clone()))
+        .await
+        .unwrap();
     let set = AccountSet {
         account: "Ace Plumbing".into(),
         set: [("trigger".to_owned(), json!("visit_completed"))].into(),
@@ -349,6 +354,83 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
     let job = heard.ace.job(app, &customer, "Drain Cleaning", &[]);
     heard.ace.close(app, &job);
     assert!(!app.context.store.has_follow_ups().await.unwrap());
+}
+
+#[tokio::test]
+async fn three_accounts_share_the_apps_endpoints_and_none_silences_the_others() {
+    for per_account in [false, true] {
+        let heard = Heard::start(Trigger::JobCompleted).await;
+        let app = &heard.app;
+        let (bright, clear) = (app.contractor("Bright Windows"), app.contractor("Clear Gutters"));
+        for contractor in [&bright, &clear] {
+            app.connect(contractor, Trigger::JobCompleted).await;
+        }
+        for contractor in [&heard.ace, &bright, &clear] {
+            app.switch(contractor, json!({"webhooks_per_account": per_account}));
+        }
+        app.pass(minutes(10));
+        app.sweep().await;
+        let turn = async |account: &Contractor, on: bool| {
+            let rows = app.run(EventsTurn { account: Some(account.id.to_string()), on }).await.unwrap();
+            assert_eq!(rows[0].error, None, "per account: {per_account}");
+            rows[0].topics.len()
+        };
+        for contractor in [&heard.ace, &bright, &clear] {
+            assert_eq!(turn(contractor, true).await, 4);
+        }
+        let endpoints = async || app.context.store.endpoints().await.unwrap().iter().count();
+        assert_eq!(endpoints().await, if per_account { 12 } else { 4 });
+        let is_heard = async |account: &Contractor| {
+            let job = account.closed_job(app);
+            while !app.waits(account, &job) {
+                app.until(async || app.context.store.has_follow_ups().await.unwrap()).await;
+                heard.listen().await;
+            }
+        };
+        is_heard(&clear).await;
+        // The one that created them leaves, by either door.
+        assert_eq!(turn(&heard.ace, false).await, 0);
+        is_heard(&clear).await;
+        app.run(AccountDisconnect { account: bright.id.to_string() }).await.unwrap();
+        is_heard(&clear).await;
+        assert_eq!(endpoints().await, 4, "per account: {per_account}");
+        assert_eq!(turn(&clear, false).await, 0);
+        assert_eq!(endpoints().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_somebody_else_made_is_held_by_the_app_and_judged_by_what_comes() {
+    let heard = Heard::start(Trigger::JobCompleted).await;
+    let app = &heard.app;
+    let make = "mutation ($input: WebhookEndpointCreateInput!) { webhookEndpointCreate(input: $input) { userErrors { message } } }";
+    app.sandbox.graphql(heard.ace.number, make, json!({"input": {"topic": "JOB_CLOSED", "url": heard.url}}));
+    let rows = heard.turn(true).await;
+    assert_eq!((rows[0].error.as_deref(), rows[0].topics.len()), (None, 4));
+    let job = heard.ace.closed_job(app);
+    while !app.waits(&heard.ace, &job) {
+        app.until(async || app.context.store.has_follow_ups().await.unwrap()).await;
+        heard.listen().await;
+    }
+    // Nobody here knows its id, so it stays.
+    assert_eq!(heard.turn(false).await[0].topics.len(), 0);
+    assert_eq!(app.context.store.endpoints().await.unwrap().iter().count(), 0);
+}
+
+#[tokio::test]
+async fn events_of_unknown_and_lost_accounts_are_taken_and_nothing_is_read() {
+    let heard = Heard::enabled(Trigger::JobCompleted).await;
+    let job = heard.ace.closed_job(&heard.app);
+    let body = event("Z2lkOi8vSm9iYmVyL0FjY291bnQvOQ==", "JOB_CLOSED", job.id.as_str());
+    assert_eq!(heard.send(&body, &proof(CLIENT_SECRET, &body)).await, 200);
+    heard.app.sandbox.control(Op::RevokeTokens { account: heard.ace.number }).unwrap();
+    heard.app.pass(minutes(10));
+    heard.app.once().await;
+    let before = heard.app.sandbox.stats(heard.ace.number).requests;
+    assert_eq!(heard.tell("JOB_CLOSED", job.id.as_str()).await, 200);
+    heard.follow_ups(1).await;
+    assert_eq!(heard.listen().await, Followed::default());
+    assert_eq!(heard.app.sandbox.stats(heard.ace.number).requests, before);
 }
 
 #[tokio::test]

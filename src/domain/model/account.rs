@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, EncodedId, Stream, Switches, Trigger};
+use super::{AccountId, Stream, Switches, Trigger};
 
 /// A connected Jobber account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,10 +50,13 @@ pub struct Account {
     /// Where the next look at each watched stream begins.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub watched: BTreeMap<Stream, Timestamp>,
-    /// The webhook endpoints at Jobber that send its events, by topic. Jobber cannot list them
-    /// (`api-behaviour.md` §4).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub endpoints: BTreeMap<String, EncodedId>,
+    /// Whether Jobber is to send its events.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub events: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Account {
@@ -75,7 +78,7 @@ impl Account {
             overrides: Overrides::default(),
             clients_watermark: None,
             watched: BTreeMap::new(),
-            endpoints: BTreeMap::new(),
+            events: false,
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Switches {
     pub extra_fields: bool,
     /// Whether every answer has an error in addition to its data.
     pub partial_errors: bool,
+    /// Whether webhook endpoints belong to the account that creates them, and not to the app.
+    pub webhooks_per_account: bool,
     /// Number of copies of every webhook.
     pub webhook_copies: u32,
     /// Delay of webhooks in milliseconds.
@@ -87,6 +89,7 @@ impl Default for Switches {
             unknown_enum: None,
             extra_fields: false,
             partial_errors: false,
+            webhooks_per_account: false,
             webhook_copies: 1,
             webhook_delay_ms: 0,
             webhook_reorder: false,

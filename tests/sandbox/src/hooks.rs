@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::app::CLIENT_SECRET;
+use super::mutate::of_scope;
 use super::time::instant;
 use super::world::{Data, Kind, Outgoing, Row, World, encode_id};
 
@@ -40,11 +41,7 @@ pub(super) fn watched<T>(world: &mut World, account: u64, act: impl FnOnce(&mut 
 }
 
 fn listens(world: &World, account: u64) -> bool {
-    world.app_webhooks.is_some()
-        || world
-            .accounts
-            .get(&account)
-            .is_some_and(|account| account.data.table(Kind::WebhookEndpoint).next().is_some())
+    world.app_webhooks.is_some() || !of_scope(world, account).is_empty()
 }
 
 /// The topics and ids that Jobber would send. The close of a job comes before its update.
@@ -85,11 +82,11 @@ fn differences(before: &Data, after: &Data) -> Vec<(&'static str, String)> {
 pub(super) fn emit(world: &mut World, account: u64, topic: &str, item: &str) {
     let now = instant(world.now());
     let Some(known) = world.accounts.get(&account) else { return };
-    let urls: Vec<String> = known
-        .data
-        .table(Kind::WebhookEndpoint)
-        .filter(|(_, endpoint)| endpoint.get("topic").and_then(Value::as_str) == Some(topic))
-        .filter_map(|(_, endpoint)| Some(endpoint.get("url")?.as_str()?.to_owned()))
+    let urls: Vec<String> = of_scope(world, account)
+        .into_iter()
+        .filter_map(|(of, number)| world.accounts.get(&of)?.data.get(Kind::WebhookEndpoint, number))
+        .filter(|endpoint| endpoint.get("topic").and_then(Value::as_str) == Some(topic))
+        .filter_map(|endpoint| Some(endpoint.get("url")?.as_str()?.to_owned()))
         .chain(world.app_webhooks.clone())
         .collect();
     let switches = &known.switches;

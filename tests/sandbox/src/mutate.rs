@@ -4,8 +4,11 @@
 //! earlier.
 
 mod clients;
+mod endpoints;
 mod invoices;
 mod jobs;
+
+pub(super) use endpoints::of_scope;
 
 use std::sync::Arc;
 
@@ -56,6 +59,11 @@ pub(super) fn mutate(
         authorize::end_grants(world, account, TokenState::Disconnected);
         return Ok(Payload { fields: vec![("app", Target::Nothing)], user_errors: vec![] });
     }
+    match name {
+        "webhookEndpointCreate" => return Ok(endpoints::create(world, account, arguments)),
+        "webhookEndpointDelete" => return Ok(endpoints::delete(world, account, arguments)),
+        _ => {}
+    }
     let mut numbers: Vec<u64> = (0..64).map(|_| world.number()).collect();
     numbers.reverse();
     let Some(account) = world.accounts.get_mut(&account) else { return Err("no such account".to_owned()) };
@@ -101,8 +109,6 @@ impl Desk<'_> {
             "invoiceMarkAsSent" | "invoiceReopen" => self.invoice_status("awaiting_payment"),
             "invoiceVoid" => self.invoice_status("voided"),
             "invoiceClose" => self.invoice_close(),
-            "webhookEndpointCreate" => self.webhook_endpoint_create(),
-            "webhookEndpointDelete" => self.webhook_endpoint_delete(),
             other => Err(Refusal::Unmodelled(format!("the sandbox does not model the mutation {other}"))),
         }
     }
@@ -151,41 +157,6 @@ impl Desk<'_> {
         row.insert("updatedAt".to_owned(), now.into());
         Ok(row)
     }
-
-    // Clients and properties
-
-    fn webhook_endpoint_create(&mut self) -> Done {
-        let input = self.input();
-        let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (topic, url) = (text("topic"), text("url"));
-        let is_there = |(_, endpoint): (u64, &Row)| {
-            endpoint.get("topic").and_then(Value::as_str) == Some(&topic)
-                && endpoint.get("url").and_then(Value::as_str) == Some(&url)
-        };
-        if self.data.table(Kind::WebhookEndpoint).any(is_there) {
-            return user("Url has already been taken", &["input", "url"]);
-        }
-        let (number, now) = (self.number(), instant(self.now));
-        let row = json!({"topic": topic, "url": url, "createdAt": now, "updatedAt": now});
-        self.data.insert(Kind::WebhookEndpoint, number, object(row));
-        Ok(vec![("webhookEndpoint", Target::One(Kind::WebhookEndpoint, Some(number)))])
-    }
-
-    fn webhook_endpoint_delete(&mut self) -> Done {
-        let ids =
-            self.arguments.get("webhookEndpointsIds").and_then(Value::as_array).cloned().unwrap_or_default();
-        for id in ids.iter().filter_map(Value::as_str) {
-            let Some(number) = self.data.find(Kind::WebhookEndpoint, id) else {
-                return user("Webhook endpoint not found", &["webhookEndpointsIds"]);
-            };
-            if let Some(endpoints) = self.data.tables.get_mut(&Kind::WebhookEndpoint) {
-                endpoints.remove(&number);
-            }
-        }
-        Ok(vec![])
-    }
-
-    // Invoices
 }
 
 fn is_null(row: &Row, field: &str) -> bool {
