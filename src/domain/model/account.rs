@@ -51,12 +51,8 @@ pub struct Account {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub watched: BTreeMap<Stream, Timestamp>,
     /// Whether Jobber is to send its events.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub events: bool,
-}
-
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 impl Account {

@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::app::CLIENT_SECRET;
-use super::mutate::of_scope;
 use super::time::instant;
 use super::world::{Data, Kind, Outgoing, Row, World, encode_id};
 
@@ -41,7 +40,7 @@ pub(super) fn watched<T>(world: &mut World, account: u64, act: impl FnOnce(&mut 
 }
 
 fn listens(world: &World, account: u64) -> bool {
-    world.app_webhooks.is_some() || !of_scope(world, account).is_empty()
+    world.app_webhooks.is_some() || !world.endpoints_of(account).is_empty()
 }
 
 /// The topics and ids that Jobber would send. The close of a job comes before its update.
@@ -82,7 +81,8 @@ fn differences(before: &Data, after: &Data) -> Vec<(&'static str, String)> {
 pub(super) fn emit(world: &mut World, account: u64, topic: &str, item: &str) {
     let now = instant(world.now());
     let Some(known) = world.accounts.get(&account) else { return };
-    let urls: Vec<String> = of_scope(world, account)
+    let urls: Vec<String> = world
+        .endpoints_of(account)
         .into_iter()
         .filter_map(|(of, number)| world.accounts.get(&of)?.data.get(Kind::WebhookEndpoint, number))
         .filter(|endpoint| endpoint.get("topic").and_then(Value::as_str) == Some(topic))

@@ -8,8 +8,6 @@ mod endpoints;
 mod invoices;
 mod jobs;
 
-pub(super) use endpoints::of_scope;
-
 use std::sync::Arc;
 
 use jiff::Timestamp;

@@ -252,6 +252,17 @@ impl World {
         self.time.now()
     }
 
+    /// The webhook endpoints that send the events of an account: the account that created each, and its number.
+    pub(super) fn endpoints_of(&self, account: u64) -> Vec<(u64, u64)> {
+        let is_own_only =
+            self.accounts.get(&account).is_some_and(|account| account.switches.webhooks_per_account);
+        self.accounts
+            .iter()
+            .filter(|(number, _)| !is_own_only || **number == account)
+            .flat_map(|(of, known)| known.data.table(Kind::WebhookEndpoint).map(|(number, _)| (*of, number)))
+            .collect()
+    }
+
     /// An unused number.
     pub(super) fn number(&mut self) -> u64 {
         self.next_number += 1;

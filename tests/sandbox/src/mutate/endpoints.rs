@@ -16,7 +16,7 @@ pub(super) fn create(world: &mut World, account: u64, arguments: &Map<String, Va
     let input = arguments.get("input").cloned().map(object).unwrap_or_default();
     let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (topic, url) = (text("topic"), text("url"));
-    if of_scope(world, account).iter().any(|(of, number)| is_about(world, *of, *number, &topic)) {
+    if world.endpoints_of(account).iter().any(|(of, number)| is_about(world, *of, *number, &topic)) {
         return refused(THERE_IS_ONE, &["input", "topic"]);
     }
     let (number, now) = (world.number(), instant(world.now()));
@@ -31,7 +31,7 @@ pub(super) fn create(world: &mut World, account: u64, arguments: &Map<String, Va
 pub(super) fn delete(world: &mut World, account: u64, arguments: &Map<String, Value>) -> Payload {
     let ids = arguments.get("webhookEndpointsIds").and_then(Value::as_array).cloned().unwrap_or_default();
     for id in ids.iter().filter_map(Value::as_str) {
-        let found = of_scope(world, account).into_iter().find(|(of, number)| {
+        let found = world.endpoints_of(account).into_iter().find(|(of, number)| {
             let data = world.accounts.get(of).map(|account| &account.data);
             data.and_then(|data| data.find(Kind::WebhookEndpoint, id)) == Some(*number)
         });
@@ -44,18 +44,6 @@ pub(super) fn delete(world: &mut World, account: u64, arguments: &Map<String, Va
         }
     }
     Payload { fields: vec![], user_errors: vec![] }
-}
-
-/// The endpoints that send the events of an account: the account that created each, and its number.
-pub(crate) fn of_scope(world: &World, account: u64) -> Vec<(u64, u64)> {
-    let is_own_only =
-        world.accounts.get(&account).is_some_and(|account| account.switches.webhooks_per_account);
-    world
-        .accounts
-        .iter()
-        .filter(|(number, _)| !is_own_only || **number == account)
-        .flat_map(|(of, known)| known.data.table(Kind::WebhookEndpoint).map(|(number, _)| (*of, number)))
-        .collect()
 }
 
 fn is_about(world: &World, account: u64, number: u64, topic: &str) -> bool {
