@@ -11,6 +11,7 @@ mod client;
 pub mod operation;
 pub mod operations;
 mod query;
+pub mod scopes;
 pub mod token_endpoint;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +19,7 @@ use reqwest::Url;
 
 pub use answer::{Cost, Refusal};
 pub use client::Client;
-pub use operation::Operation;
+pub use operation::{ListOperation, Listed, Operation};
 
 /// The API version of this program. The schema file has the same date. It is sent with every request, and an
 /// answer in another version is refused (`api-behaviour.md` §3, Version).
@@ -46,9 +47,8 @@ pub enum ApiError {
     /// 429: too many requests in a while, whatever they cost.
     #[error("Jobber wants fewer requests for this account (HTTP 429)")]
     TooMany { retry_after: Option<SignedDuration> },
-    #[error(
-        "Jobber hides data from this app: {detail}; give the app the scopes read_clients read_jobs read_scheduled_items read_invoices read_users"
-    )]
+    /// A scope or a permission is missing. [`scopes::remedy`] says what to do.
+    #[error("Jobber hides data from this app: {detail}")]
     Hidden { detail: String },
     #[error(
         "Jobber answered with API version {served} instead of {API_VERSION}: install a newer jobber-reviewd"

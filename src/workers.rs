@@ -5,6 +5,7 @@ pub mod changes;
 pub mod delivery;
 pub mod inbox;
 pub mod notifier;
+mod paging;
 pub mod parts;
 pub mod poller;
 pub mod pool;

@@ -13,9 +13,10 @@ use crate::accounts::tokens::{TokenError, TokenSource};
 use crate::clock::{SharedClock, plus};
 use crate::domain::model::{AccountId, LostReason};
 use crate::jobber::operation::Operation;
-use crate::jobber::{Answer, ApiError, Client, Cost, Refusal, UserError, below};
+use crate::jobber::{Answer, ApiError, Client, Cost, Refusal, UserError, below, scopes};
 use crate::store::StoreError;
 use crate::telemetry;
+use secrecy::ExposeSecret as _;
 
 /// How often one operation waits for points before it fails.
 const WAITS: u32 = 4;
@@ -123,6 +124,11 @@ impl Session {
                     let rest = self.with_budget(account, |budget| budget.too_many(retry_after, now));
                     let trouble = Trouble::Outage { retry_after: Some(rest) };
                     return Err(SessionError::Failed { trouble, detail: error.to_string() });
+                }
+                ApiError::Hidden { .. } => {
+                    let remedy = scopes::remedy(access.token.expose_secret());
+                    let (trouble, detail) = (Trouble::Operator, format!("{error}; {remedy}"));
+                    return Err(SessionError::Failed { detail, trouble });
                 }
                 ApiError::Unauthorized(Refusal::Disconnected) => LostReason::DisconnectedInJobber,
                 ApiError::Unauthorized(Refusal::Inactive) => LostReason::AccountInactive,

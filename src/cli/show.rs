@@ -6,8 +6,7 @@ use jiff::Timestamp;
 
 use super::exit::Status;
 use crate::domain::model::{
-    Account, Alert, Connection, Delivery, EntryState, Link, LinkState, OutboxEntry, Outcome, Subject,
-    Suppression,
+    Account, Alert, Connection, Delivery, EntryState, LinkState, OutboxEntry, Outcome, Subject, Suppression,
 };
 use crate::domain::shadow::ShadowReport;
 use crate::ops::Done;
@@ -15,7 +14,7 @@ use crate::ops::accounts::{AccountShown, Setting};
 use crate::ops::doctor::{Check, CheckState};
 use crate::ops::events::EventsOf;
 use crate::ops::explain::Explained;
-use crate::ops::links::NewLinkReply;
+use crate::ops::links::{LinkShown, NewLinkReply};
 use crate::ops::once::OnceReport;
 use crate::ops::queue::QueueRow;
 use crate::ops::status::{AccountStatus, StatusReport};
@@ -23,6 +22,9 @@ use crate::store::Copied;
 use crate::text_table::table;
 
 const NO_ACCOUNTS: &str = "There are no accounts. `link create NAME` creates a link to connect one.";
+
+/// What keeps people from connecting, as far as is known (`api-behaviour.md` §2).
+const NO_ANSWER: &str = "\n\nNo answer from Jobber: the page closes without a word when somebody who is no account admin allows access, when a draft app has\nfive accounts, or when the plan has no API. Ask the contractor to open the link again as an account admin.";
 
 const NO_WORK: &str = "No finished work matches.";
 
@@ -72,10 +74,15 @@ impl Show for NewLinkReply {
     }
 }
 
-impl Show for Vec<Link> {
+impl Show for Vec<LinkShown> {
     fn text(&self) -> String {
         let header = ["link", "for", "trigger", "state", "expires"];
-        table(&header, "There are no links. `link create NAME` creates one.", self.iter().map(link))
+        let mut text =
+            table(&header, "There are no links. `link create NAME` creates one.", self.iter().map(link));
+        if self.iter().any(|shown| shown.no_answer_since.is_some()) {
+            text.push_str(NO_ANSWER);
+        }
+        text
     }
 }
 
@@ -233,10 +240,14 @@ fn once(report: &OnceReport) -> String {
     text
 }
 
-fn link(link: &Link) -> [String; 5] {
+fn link(shown: &LinkShown) -> [String; 5] {
+    let link = &shown.link;
     let state = match &link.state {
         LinkState::Open => "open".to_owned(),
-        LinkState::Started { .. } => "started".to_owned(),
+        LinkState::Started { .. } => match shown.no_answer_since {
+            Some(since) => format!("no answer from Jobber since {}", instant(since)),
+            None => "started".to_owned(),
+        },
         LinkState::Used { at, .. } => format!("used {}", instant(*at)),
         LinkState::Revoked { at } => format!("revoked {}", instant(*at)),
     };

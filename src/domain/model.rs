@@ -29,7 +29,7 @@ pub use ask::{
     Ask, AskBody, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty, BodyVisit,
 };
 pub use burst::Burst;
-pub use change::{ClientSnapshot, SnapshotEmail, SnapshotPhone, WatchTopic};
+pub use change::{ClientSnapshot, Seen, SnapshotEmail, SnapshotPhone, WatchTopic};
 pub use contact::{ContactKey, contacts_of};
 pub use decision::{
     Candidate, Contacted, Decision, Delivery, Marker, Outcome, SkipReason, Subject, Suppression,

@@ -26,9 +26,10 @@ pub const OVERLAP: SignedDuration = SignedDuration::from_mins(10);
 const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Where a stream's sweep starts. Nothing before `asks_from` matters, even if the watermark is older because
-/// the trigger was changed since.
-pub fn start_of(watermark: Option<Timestamp>, rules: &Rules) -> Timestamp {
-    minus(watermark.map_or(rules.asks_from, |at| at.max(rules.asks_from)), OVERLAP)
+/// the trigger was changed since, and nothing that is too old to be asked about.
+pub fn start_of(watermark: Option<Timestamp>, rules: &Rules, now: Timestamp) -> Timestamp {
+    let from = rules.asks_from.max(minus(now, rules.max_age));
+    minus(watermark.map_or(from, |at| at.max(from)), OVERLAP)
 }
 
 /// Where the reconcile sweep starts. It covers all work that can still be asked about.

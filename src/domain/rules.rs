@@ -48,7 +48,8 @@ impl Respected {
 }
 
 /// What an operator should know about the switches of an account, a sentence each.
-pub fn remarks(switch: JobberSwitch, phones: Phones, counted: &Switches) -> Vec<String> {
+pub fn remarks(trigger: Trigger, policy: &Policy, counted: &Switches) -> Vec<String> {
+    let Policy { jobber_switch: switch, phones, .. } = *policy;
     let mut remarks = Vec::new();
     for (share, what) in [(counted.jobs, "finished jobs"), (counted.invoices, "invoices")] {
         let Share { seen, off } = share;
@@ -73,6 +74,12 @@ pub fn remarks(switch: JobberSwitch, phones: Phones, counted: &Switches) -> Vec<
         remarks.push(format!(
             "none of the {} clients with a phone (of the finished jobs that changed last) has one that Jobber marks as taking texts: if they may be texted, set review.phones to any",
             counted.texts.seen
+        ));
+    }
+    if trigger == Trigger::JobCompleted && counted.one_off.is_most() {
+        let Share { seen, off } = counted.one_off;
+        remarks.push(format!(
+            "{off} of the {seen} jobs that changed last are recurring: they stay open for a long time, so the trigger visit_completed would ask after each visit (account set)"
         ));
     }
     remarks

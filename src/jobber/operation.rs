@@ -1,9 +1,11 @@
 //! Operations of Jobber's API.
 
 use graphql_client::GraphQLQuery;
+use jiff::Timestamp;
 
 use super::answer::{self, Head};
 use super::{Answer, ApiError};
+use crate::domain::model::EncodedId;
 
 /// A query or mutation: its document with variables, the conversion of its answer, and its kind for the cost.
 ///
@@ -17,6 +19,25 @@ pub trait Operation: Send + Sync {
     fn request(&self) -> Result<Vec<u8>, ApiError>;
 
     fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<Self::Output>, ApiError>;
+}
+
+/// A query for a page of a list.
+pub trait ListOperation: Operation {
+    type Row: Listed + Send;
+
+    /// The same list, from a cursor on.
+    fn at_cursor(&self, cursor: Option<String>) -> Self;
+
+    /// The rows of a page, and the cursor of the next one if there is one.
+    fn split(page: Self::Output) -> (Vec<Self::Row>, Option<String>);
+}
+
+/// A row of a list.
+pub trait Listed {
+    fn id(&self) -> &EncodedId;
+
+    /// The instant by which the list is sorted or filtered.
+    fn at(&self) -> Option<Timestamp>;
 }
 
 pub(super) fn encode<Q: GraphQLQuery>(variables: Q::Variables) -> Result<Vec<u8>, ApiError> {

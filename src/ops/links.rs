@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Done, OpError, named};
 use crate::accounts::onboarding::NewLink;
 use crate::context::Context;
-use crate::domain::model::{Link, LinkId, Trigger};
+use crate::domain::model::{Link, LinkId, LinkState, Trigger};
 use crate::store::LinkRefusal;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +38,30 @@ pub async fn create(
     Ok(NewLinkReply { id: link.id, url: url.expose_secret().to_owned(), expires_at: link.expires_at })
 }
 
-pub async fn list(context: &Context) -> Result<Vec<Link>, OpError> {
-    Ok(context.store.links().await?)
+/// How long after the button Jobber may take to send the browser back.
+const CALLBACK: SignedDuration = SignedDuration::from_mins(10);
+
+/// A link with what can be said about it now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkShown {
+    #[serde(flatten)]
+    pub link: Link,
+    /// Since when Jobber has not sent the browser back: nothing comes when somebody may not connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_answer_since: Option<Timestamp>,
+}
+
+pub async fn list(context: &Context) -> Result<Vec<LinkShown>, OpError> {
+    let now = context.clock.now();
+    let shown = |link: Link| {
+        let pressed = match link.state {
+            LinkState::Started { at, .. } if link.expires_at > now => at,
+            _ => None,
+        };
+        let no_answer_since = pressed.filter(|at| now.duration_since(*at) >= CALLBACK);
+        LinkShown { link, no_answer_since }
+    };
+    Ok(context.store.links().await?.into_iter().map(shown).collect())
 }
 
 pub async fn revoke(context: &Context, id: &LinkId) -> Result<Done, OpError> {

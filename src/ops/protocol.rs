@@ -15,7 +15,7 @@ use super::accounts::{AccountChange, AccountShown, Handed};
 use super::doctor::Check;
 use super::events::EventsOf;
 use super::explain::Explained;
-use super::links::NewLinkReply;
+use super::links::{LinkShown, NewLinkReply};
 use super::once::{OnceReport, once};
 use super::queue::QueueRow;
 use super::status::StatusReport;
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::context::Context;
 use crate::domain::import::AskedBefore;
-use crate::domain::model::{Account, Link, LinkId, MessageId, OutboxEntry, Suppression, Trigger};
+use crate::domain::model::{Account, LinkId, MessageId, OutboxEntry, Suppression, Trigger};
 use crate::domain::shadow::ShadowReport;
 use crate::store::Copied;
 use crate::workers::pool::Effect;
@@ -205,7 +205,7 @@ verbs! {
     };
 
     /// Lists all links.
-    "link_list": LinkList {} -> Vec<Link> = |scene| links::list(scene.context).await;
+    "link_list": LinkList {} -> Vec<LinkShown> = |scene| links::list(scene.context).await;
 
     /// Revokes a link.
     "link_revoke": LinkRevoke {

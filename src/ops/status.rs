@@ -67,7 +67,7 @@ impl AccountStatus {
 pub(super) fn remarks_on(context: &Context, account: &Account) -> Vec<String> {
     let Some((_, counted)) = account.switches.filter(|_| account.is_active()) else { return vec![] };
     match context.settings.rules_of(account) {
-        Ok(rules) => remarks(rules.policy.jobber_switch, rules.policy.phones, &counted),
+        Ok(rules) => remarks(rules.trigger, &rules.policy, &counted),
         // The sweep fails with that error, and says so.
         Err(_) => vec![],
     }

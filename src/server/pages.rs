@@ -87,6 +87,8 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> String {
             }
             button type="submit" id="connect" { "Connect my Jobber account" }
         }
+        p.soft { strong { "Nothing happened in Jobber?" } " Only an account admin can connect an app. If you are one, tell the people who sent \
+                  this link: their app may be full, or your Jobber plan may not allow apps." }
         p.soft { "The button takes you to Jobber, where you sign in and allow access. You can end the connection \
                   in Jobber at any time, under Apps." }
     };

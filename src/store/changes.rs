@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use super::outbox::put_entry;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
+use crate::digest;
 use crate::domain::model::{
-    Account, AccountId, ClientSnapshot, EntryState, MessageId, OutboxEntry, Payload, Stream, WatchTopic,
-    WorkKind, WorkRef,
+    Account, AccountId, ClientSnapshot, EntryState, MessageId, OutboxEntry, Payload, Seen, Stream,
+    WatchTopic, WorkKind, WorkRef,
 };
 
 #[derive(Debug, Clone)]
@@ -32,14 +33,14 @@ impl Store {
             for card in cards {
                 let key = key::card(id, &card.id);
                 let before = txn.get::<ClientSnapshot>(&key)?;
-                if before
-                    .as_ref()
-                    .is_some_and(|before| before.updated_at >= card.updated_at || !card.differs(before))
-                {
+                // Jobber's instants are whole seconds: two edits can have the same one. Only the content tells.
+                let is_old = |before: &ClientSnapshot| before.updated_at > card.updated_at;
+                if before.as_ref().is_some_and(|before| is_old(before) || !card.differs(before)) {
                     continue;
                 }
                 txn.put(&key, card);
-                let parts = [id.as_str(), card.id.as_str(), &card.updated_at.to_string()];
+                let content = serde_json::to_string(card).unwrap_or_default();
+                let parts = [id.as_str(), card.id.as_str(), &card.updated_at.to_string(), &content];
                 let message = MessageId::of_change(&parts);
                 let body = json!({
                     "type": "client.updated",
@@ -71,12 +72,13 @@ impl Store {
             let mut events = 0;
             for Changed { work, at, fields } in records {
                 let key = key::seen(id, work);
-                if txn.get::<Timestamp>(&key)?.is_some_and(|seen| seen >= *at) {
+                let digest = digest::short(&[&fields.to_string()]);
+                if txn.get::<Seen>(&key)?.is_some_and(|seen| seen.is_current(*at, &digest)) {
                     continue;
                 }
-                txn.put(&key, at);
+                txn.put(&key, &Seen::Content { at: *at, digest: digest.clone() });
                 let kind = work.kind.as_str();
-                let parts = [id.as_str(), topic.as_str(), work.id.as_str(), &at.to_string()];
+                let parts = [id.as_str(), topic.as_str(), work.id.as_str(), &at.to_string(), &digest];
                 let message = MessageId::of_change(&parts);
                 let body = json!({
                     "type": topic.as_str(),

@@ -9,7 +9,7 @@ use super::StoreError;
 use crate::domain::endpoints::Endpoints;
 use crate::domain::model::{
     Account, Alert, Burst, ClientSnapshot, Contacted, Decision, Health, Link, Marker, OutboxEntry, Pending,
-    ReceiverState, Suppression,
+    ReceiverState, Seen, Suppression,
 };
 use crate::domain::pace::Pace;
 use crate::domain::webhook_event::InboxEntry;
@@ -56,6 +56,7 @@ stored! {
     Pace = "pace",
     Pending = "pending authorisation",
     ReceiverState = "receiver state",
+    Seen = "reported record",
     Suppression = "suppression",
     Timestamp = "instant",
     InboxEntry = "event",
@@ -118,6 +119,7 @@ mod tests {
         receiver: ReceiverState = r#"{"stopped_at":"2026-03-10T11:00:00Z"}"#,
         open_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"open"}"#,
         started_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":"Z2lk","created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"started","browser":"00ff"}"#,
+        started_link_with_time: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"started","browser":"00ff","at":"2026-03-01T00:10:00Z"}"#,
         used_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"used","by":"Z2lk","at":"2026-03-02T00:00:00Z"}"#,
         revoked_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"revoked","at":"2026-03-02T00:00:00Z"}"#,
         pending: Pending = r#"{"link":"00ff","browser":"11ee","trigger":"visit_completed","expires_at":"2026-03-01T00:15:00Z"}"#,
@@ -138,6 +140,8 @@ mod tests {
         card: ClientSnapshot = r#"{"id":"YzE=","name":"John Smith","first_name":"John","last_name":"Smith","company_name":null,"is_archived":false,"receives_review_requests":true,"phones":[{"number":"+15551234567","takes_texts":true,"is_primary":true}],"emails":[{"address":"john@example.com","is_primary":true}],"updated_at":"2026-03-10T11:00:00Z"}"#,
         account_that_is_watched: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"clients_watermark":"2026-03-10T09:00:00Z","watched":{"jobs":"2026-03-10T09:00:00Z"}}"#,
         health_with_events: Health = r#"{"last_success":null,"failing_since":null,"last_error":null,"needs_operator":false,"asking_fails_since":null,"last_event":null,"last_webhook":"2026-03-10T09:00:00Z","unheard":2}"#,
+        seen: Seen = r#"{"at":"2026-03-10T11:00:00Z","digest":"00ff"}"#,
+        seen_before: Seen = r#""2026-03-10T11:00:00Z""#,
         receiver_that_takes: ReceiverState = r#"{"stopped_at":null,"delivered_at":"2026-03-10T11:00:00Z"}"#,
         number: u32 = "2",
         counter: u64 = "1234567890123",

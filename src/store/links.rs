@@ -133,7 +133,7 @@ impl Store {
                 Ok(link) => link,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            link.state = LinkState::Started { browser: start.browser.clone() };
+            link.state = LinkState::Started { browser: start.browser.clone(), at: Some(now) };
             txn.put(&link_key, &link);
             let Start { link, state, browser, trigger, expires_at } = start.clone();
             txn.put(&key::pending(&state), &Pending { link, browser, trigger, expires_at });
@@ -236,7 +236,7 @@ fn usable(link: Option<Link>, browser: &str, now: Timestamp) -> Result<Link, Lin
         LinkState::Used { .. } => Err(LinkRefusal::Used),
         LinkState::Revoked { .. } => Err(LinkRefusal::Revoked),
         _ if link.expires_at <= now => Err(LinkRefusal::Expired),
-        LinkState::Started { browser: first } if first != browser => Err(LinkRefusal::Elsewhere),
+        LinkState::Started { browser: first, .. } if first != browser => Err(LinkRefusal::Elsewhere),
         LinkState::Open | LinkState::Started { .. } => Ok(link),
     }
 }

@@ -9,7 +9,7 @@ use super::sled::Bytes;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::clock::minus;
-use crate::domain::model::{AskId, Contacted, Decision, Link, Marker, Outcome};
+use crate::domain::model::{AskId, Contacted, Decision, Link, Marker, Outcome, Seen};
 
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -83,7 +83,7 @@ fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreErr
         return Ok(txn.get::<Contacted>(key)?.is_some_and(|contacted| contacted.at < before));
     }
     if key.starts_with(key::SEEN) {
-        return Ok(txn.get::<Timestamp>(key)?.is_some_and(|seen| seen < before));
+        return Ok(txn.get::<Seen>(key)?.is_some_and(|seen| seen.at() < before));
     }
     let Some(link) = txn.get::<Link>(key)? else { return Ok(false) };
     Ok(link.created_at < before && link.expires_at < before)

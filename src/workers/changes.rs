@@ -16,9 +16,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::paging::{Known, Paging};
 use super::parts::WorkerParts;
 use super::pool::{Entered, InFlight, Pool};
-use crate::accounts::session::{SessionError, Trouble};
+use crate::accounts::session::SessionError;
 use crate::clock::minus;
 use crate::domain::model::{Account, AccountId, ClientSnapshot, Record, Stream, WatchTopic};
 use crate::jobber::operations::{ChangedClients, List, PageRequest};
@@ -28,21 +29,19 @@ use crate::store::{Changed, ClientsCommit, RecordsCommit, StoreError};
 /// order.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 
-/// More pages than this are a broken answer (50,000 rows).
-const PAGES_AT_MOST: u32 = 500;
-
 #[derive(Debug)]
 pub struct ChangeWatcher {
     parts: WorkerParts,
     pool: Pool,
     in_flight: InFlight<AccountId>,
     topics: Vec<WatchTopic>,
+    paging: Paging,
 }
 
 impl ChangeWatcher {
     /// With empty `topics` it does nothing.
     pub fn new(parts: WorkerParts, topics: Vec<WatchTopic>) -> Self {
-        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), topics }
+        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), topics, paging: Paging::default() }
     }
 
     /// One look at each of `accounts`, except those already under way. Returns the number of messages.
@@ -103,29 +102,24 @@ impl ChangeWatcher {
             Stream::Visits => List::CompletedVisits(since),
             Stream::Invoices => List::ChangedInvoices(since),
         };
-        let mut request = PageRequest { list, after: None };
-        let (mut changed, mut begin, mut pages) = (Vec::new(), None, 0);
-        loop {
-            let answer = self.parts.session.run(&account.id, &request).await?;
-            begin = begin.or(answer.date);
-            pages += 1;
-            let rows: Vec<_> = answer.data.records.iter().filter_map(changed_of).collect();
-            // Jobs are sorted by change and include all of the past.
-            let is_reached = stream == Stream::Jobs && rows.iter().any(|row| row.at < since);
-            changed.extend(rows.into_iter().filter(|row| row.at >= since));
-            match answer.data.next {
-                None => break,
-                Some(_) if is_reached || watermark.is_none() => break,
-                next if next == request.after || pages == PAGES_AT_MOST => return Err(endless()),
-                next => request.after = next,
-            }
-        }
+        let request = PageRequest { list, after: None };
         let Some(watermark) = watermark else {
+            let begin = self.parts.session.run(&account.id, &request).await?.date;
             return self.commit(account, topic, stream, vec![], begin.unwrap_or(now)).await;
         };
+        // Jobs are sorted by change and include all of the past.
+        let until = (stream == Stream::Jobs).then_some(since);
+        let name = topic.as_str();
+        let read = self.paging.read(&self.parts.session, &account.id, name, &request, until).await?;
+        let mut changed: Vec<_> =
+            read.rows.iter().filter_map(changed_of).filter(|row| row.at >= since).collect();
         changed.sort_by_key(|row| row.at);
-        let newest = changed.last().map_or(watermark, |row| row.at);
-        self.commit(account, topic, stream, changed, newest.max(watermark)).await
+        let newest = match read.until {
+            None => None,
+            Some(Known::All) => changed.last().map(|row| row.at),
+            Some(Known::To(newest)) => newest,
+        };
+        self.commit(account, topic, stream, changed, newest.map_or(watermark, |at| at.max(watermark))).await
     }
 
     async fn commit(
@@ -156,30 +150,26 @@ impl ChangeWatcher {
             };
             return Ok(self.parts.store.commit_clients(commit).await?);
         };
-        let mut request = request(minus(watermark, OVERLAP));
-        let mut cards: Vec<ClientSnapshot> = Vec::new();
-        let mut pages = 0;
-        loop {
-            let page = self.parts.session.run(&account.id, &request).await?.data;
-            cards.extend(page.clients);
-            pages += 1;
-            match page.next {
-                None => break,
-                // A partial read must not move the watermark, or the rest would never be reported.
-                next if next == request.after || pages == PAGES_AT_MOST => {
-                    return Err(endless());
-                }
-                next => request.after = next,
-            }
-        }
+        let request = request(minus(watermark, OVERLAP));
+        let name = WatchTopic::ClientUpdated.as_str();
+        let read = self.paging.read(&self.parts.session, &account.id, name, &request, None).await?;
+        let mut cards: Vec<ClientSnapshot> = read.rows;
         // Oldest change first. If a card moved while pages were read, its newest row counts.
         cards.sort_by_key(|card| card.updated_at);
-        let Some(newest) = cards.last().map(|card| card.updated_at) else { return Ok(0) };
+        let newest = match read.until {
+            // A partial read must not move the watermark, or the rest would never be reported.
+            None => None,
+            Some(Known::All) => cards.last().map(|card| card.updated_at),
+            Some(Known::To(newest)) => newest,
+        };
+        if cards.is_empty() && newest.is_none() {
+            return Ok(0);
+        }
         let commit = ClientsCommit {
             account: account.id.clone(),
             account_name: account.name.clone(),
             cards,
-            watermark: newest.max(watermark),
+            watermark: newest.map_or(watermark, |at| at.max(watermark)),
             now: self.parts.clock.now(),
         };
         Ok(self.parts.store.commit_clients(commit).await?)
@@ -188,13 +178,6 @@ impl ChangeWatcher {
 
 fn request(since: Timestamp) -> ChangedClients {
     ChangedClients { since, after: None }
-}
-
-fn endless() -> SessionError {
-    SessionError::Failed {
-        detail: "Jobber's list of pages does not end".to_owned(),
-        trouble: Trouble::Answer,
-    }
 }
 
 fn changed_of(record: &Record) -> Option<Changed> {

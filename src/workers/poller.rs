@@ -18,6 +18,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::Backoff;
+use super::paging::{Known, Paging};
 use super::parts::WorkerParts;
 use super::pool::{Effect, Entered, InFlight, Pool, Progress};
 use crate::accounts::session::{SessionError, Trouble};
@@ -27,7 +28,7 @@ use crate::domain::model::{
     Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Outcome, Record, Stream, Switches,
     WorkKind,
 };
-use crate::domain::plan::{plan, reconcile_start, start_of};
+use crate::domain::plan::{Plan, plan, reconcile_start, start_of};
 use crate::domain::rules::{Respected, remarks};
 use crate::jobber::Operation;
 use crate::jobber::operations::{InvoiceSwitches, JobSwitches, List, PageRequest, TimezoneOfViewer};
@@ -43,9 +44,6 @@ const COUNT_SWITCHES_EVERY: SignedDuration = SignedDuration::from_hours(24);
 const SWITCHES_WITHIN: SignedDuration = SignedDuration::from_hours(365 * 24);
 
 const NOTED_TOGETHER: usize = 256;
-
-/// A list with more pages than this is a broken answer (50,000 rows).
-const PAGES_AT_MOST: u32 = 500;
 
 /// The result of one account's sweep.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,11 +98,18 @@ pub struct Poller {
     pool: Pool,
     in_flight: InFlight<AccountId>,
     backoff: Backoff<AccountId>,
+    paging: Paging,
 }
 
 impl Poller {
     pub fn new(parts: WorkerParts) -> Self {
-        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
+        Self {
+            pool: parts.pool(),
+            parts,
+            in_flight: InFlight::new(),
+            backoff: Backoff::default(),
+            paging: Paging::default(),
+        }
     }
 
     /// One sweep over `accounts`. The next sweep may begin before this one ends. It leaves out accounts that
@@ -178,23 +183,41 @@ impl Poller {
         let stream = rules.trigger.stream();
         let planned_for = (account.trigger, account.asks_from);
         let watermark = account.watermarks.get(&stream).copied();
-        let start = start_of(watermark, &rules);
+        let start = start_of(watermark, &rules, now);
         let reconcile = account.reconciled_at.is_none_or(|last| is_over(last, RECONCILE_EVERY, now));
         let window = reconcile.then(|| reconcile_start(now, &rules));
 
-        let mut reading = Reading { records: Vec::new(), requests: 0, observed_at: None };
-        for list in lists(stream, start, window) {
-            self.read(account, list, start, &mut reading).await?;
+        let (mut records, mut observed_at, mut requests) = (Vec::new(), None, 0);
+        let (mut known_until, mut is_whole) = (None, true);
+        for (name, list) in lists(stream, start, window) {
+            // A list sorted by change and without a filter is read down to the start.
+            let until = matches!(list, List::ChangedJobs).then_some(start);
+            let request = PageRequest { list, after: None };
+            let read = self.paging.read(&self.parts.session, &account.id, name, &request, until).await?;
+            records.extend(read.rows);
+            requests += read.requests;
+            observed_at = observed_at.or(read.observed_at);
+            is_whole &= read.until.is_some();
+            if name == FOLLOWED {
+                known_until = read.until;
+            }
         }
+        // A list that is read in parts is looked back over when it has been read to its end.
+        let reconcile = reconcile && is_whole;
         if reconcile && effect == Effect::Apply {
-            self.learn_timezone(account, &mut reading).await?;
-            self.count_switches(account, &mut reading).await?;
+            self.learn_timezone(account, &mut requests).await?;
+            self.count_switches(account, &mut requests).await?;
         }
-        let Reading { records, requests, observed_at } = reading;
 
         let works = records.iter().map(Record::work).collect();
         let known = self.parts.store.known(&account.id, works).await?;
         let plan = plan(&records, &known, &rules, watermark, observed_at.unwrap_or(now), now);
+        let moved = match known_until {
+            None => None,
+            Some(Known::All) => plan.watermark,
+            Some(Known::To(newest)) => newest.filter(|at| watermark.is_none_or(|old| *at > old)),
+        };
+        let plan = Plan { watermark: moved, ..plan };
         let polled = Polled {
             requests,
             candidates: plan.candidates.clone(),
@@ -227,8 +250,8 @@ impl Poller {
 
     /// Reads the contractor's time zone once an hour. The app may lack the scope for it. Until it is known
     /// the configured zone applies.
-    async fn learn_timezone(&self, account: &Account, reading: &mut Reading) -> Result<(), SessionError> {
-        match self.optional(account, &TimezoneOfViewer, reading).await? {
+    async fn learn_timezone(&self, account: &Account, requests: &mut u32) -> Result<(), SessionError> {
+        match self.optional(account, &TimezoneOfViewer, requests).await? {
             Some(Some(name)) if account.timezone.as_ref() != Some(&name) => {
                 self.parts.store.note_timezone(&account.id, name).await.map_err(SessionError::Store)
             }
@@ -238,29 +261,29 @@ impl Poller {
 
     /// Counts Jobber's switches once a day, and tells the operator about a change. Until they are known, they are
     /// respected.
-    async fn count_switches(&self, account: &Account, reading: &mut Reading) -> Result<(), SessionError> {
+    async fn count_switches(&self, account: &Account, requests: &mut u32) -> Result<(), SessionError> {
         let now = self.parts.clock.now();
         let before = account.switches;
         if before.is_some_and(|(at, _)| !is_over(at, COUNT_SWITCHES_EVERY, now)) {
             return Ok(());
         }
         let since = minus(now, SWITCHES_WITHIN);
-        let Some(mut counted) = self.optional(account, &JobSwitches { since }, reading).await? else {
+        let Some(mut counted) = self.optional(account, &JobSwitches { since }, requests).await? else {
             return Ok(());
         };
         // Only the invoice triggers look at them; other accounts may not show them to the app.
         if account.trigger.work_kind() == WorkKind::Invoice {
-            let Some(invoices) = self.optional(account, &InvoiceSwitches { since }, reading).await? else {
+            let Some(invoices) = self.optional(account, &InvoiceSwitches { since }, requests).await? else {
                 return Ok(());
             };
             counted.invoices = invoices;
         }
         let policy = self.parts.settings.rules_of(account).map_err(SessionError::settings)?.policy;
-        let (switch, phones) = (policy.jobber_switch, policy.phones);
+        let switch = policy.jobber_switch;
         let respected = |counted: &Switches| Respected::of(switch, Some(counted));
         let before = before.map(|(_, before)| before).unwrap_or_default();
         if before.remarkable() != counted.remarkable() {
-            for remark in remarks(switch, phones, &counted) {
+            for remark in remarks(account.trigger, &policy, &counted) {
                 tracing::info!(account.id = %account.id, account.name, "{remark}");
             }
             if respected(&counted) == Respected::ALL && respected(&before) != Respected::ALL {
@@ -275,9 +298,9 @@ impl Poller {
         &self,
         account: &Account,
         operation: &O,
-        reading: &mut Reading,
+        requests: &mut u32,
     ) -> Result<Option<O::Output>, SessionError> {
-        reading.requests += 1;
+        *requests += 1;
         match self.parts.session.run(&account.id, operation).await {
             Ok(answer) => Ok(Some(answer.data)),
             Err(error @ (SessionError::Store(_) | SessionError::NeedsAuthorization(_))) => Err(error),
@@ -286,42 +309,6 @@ impl Poller {
                 Ok(None)
             }
         }
-    }
-
-    /// Reads a list to its end. A list sorted by change and without a filter is read down to `start`.
-    async fn read(
-        &self,
-        account: &Account,
-        list: List,
-        start: Timestamp,
-        reading: &mut Reading,
-    ) -> Result<(), SessionError> {
-        let until = matches!(list, List::ChangedJobs).then_some(start);
-        let mut request = PageRequest { list, after: None };
-        for _ in 0..PAGES_AT_MOST {
-            let answer = self.parts.session.run(&account.id, &request).await?;
-            reading.requests += 1;
-            if reading.observed_at.is_none() {
-                reading.observed_at = answer.date;
-            }
-            let page = answer.data;
-            let is_old = |record: &Record| record.stream_at() < until;
-            let reached = until.is_some() && page.records.iter().any(is_old);
-            reading.records.extend(page.records.into_iter().filter(|record| !is_old(record)));
-            match page.next {
-                Some(next) if !reached => {
-                    if request.after.as_ref() == Some(&next) {
-                        break;
-                    }
-                    request.after = Some(next);
-                }
-                _ => return Ok(()),
-            }
-        }
-        Err(SessionError::Failed {
-            detail: "Jobber's list of pages does not end".to_owned(),
-            trouble: Trouble::Answer,
-        })
     }
 
     /// Stores the accounts' results in one commit, and logs each change once.
@@ -357,20 +344,20 @@ fn is_over(last: Timestamp, time: SignedDuration, now: Timestamp) -> bool {
     last > now || now.duration_since(last) >= time
 }
 
-struct Reading {
-    records: Vec<Record>,
-    requests: u32,
-    /// Jobber's clock at the first page. Later changes are left to the next sweep.
-    observed_at: Option<Timestamp>,
-}
+/// The list by which the watermark moves.
+const FOLLOWED: &str = "changes";
 
-fn lists(stream: Stream, start: Timestamp, window: Option<Timestamp>) -> Vec<List> {
+/// The lists of a sweep, with their names.
+fn lists(stream: Stream, start: Timestamp, window: Option<Timestamp>) -> Vec<(&'static str, List)> {
     let since = window.map_or(start, |window| window.min(start));
     match stream {
         // Jobs have no filter by change, so the reconcile sweep needs its own list (`api-behaviour.md` §1).
-        Stream::Jobs => std::iter::once(List::ChangedJobs).chain(window.map(List::CompletedJobs)).collect(),
-        Stream::Visits => vec![List::CompletedVisits(since)],
-        Stream::Invoices => vec![List::ChangedInvoices(since)],
+        Stream::Jobs => {
+            let looked_back = window.map(|since| ("look-back", List::CompletedJobs(since)));
+            std::iter::once((FOLLOWED, List::ChangedJobs)).chain(looked_back).collect()
+        }
+        Stream::Visits => vec![(FOLLOWED, List::CompletedVisits(since))],
+        Stream::Invoices => vec![(FOLLOWED, List::ChangedInvoices(since))],
     }
 }
 

@@ -68,7 +68,7 @@ fn documents_cost_what_they_did() {
         ("extras", 52),
         ("invoice_switches", 40),
         ("invoices", 183),
-        ("job_switches", 120),
+        ("job_switches", 140),
         ("jobs", 143),
         ("timezone", 2),
         ("visits", 143),

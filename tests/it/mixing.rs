@@ -254,7 +254,7 @@ impl Story {
     fn jobber_behaves_oddly(&mut self) {
         let index = self.anybody();
         let (contractor, _) = self.contractors[index].clone();
-        let (what, on, off): (_, Value, Value) = match self.random.u8(..13) {
+        let (what, on, off): (_, Value, Value) = match self.random.u8(..15) {
             0 => ("rotation off", json!({"rotation": false}), json!({"rotation": true})),
             1 => (
                 "`after` includes its instant",
@@ -284,6 +284,8 @@ impl Story {
                 json!({"hidden_fields": ["Query.jobs", "Query.visits", "Query.invoices"]}),
                 json!({"hidden_fields": []}),
             ),
+            12 => ("hidden fractions", json!({"hidden_fractions": true}), json!({"hidden_fractions": false})),
+            13 => ("ties in any order", json!({"unstable_ties": true}), json!({"unstable_ties": false})),
             7 => ("users hidden", json!({"hidden_types": ["User"]}), json!({"hidden_types": []})),
             8 => ("clients hidden", json!({"hidden_types": ["Client"]}), json!({"hidden_types": []})),
             9 => ("extra fields", json!({"extra_fields": true}), json!({"extra_fields": false})),

@@ -95,3 +95,36 @@ impl ClientSnapshot {
         Self { updated_at: other.updated_at, ..self.clone() } != *other
     }
 }
+
+/// What was last reported of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Seen {
+    /// Its content, and the instant of its change.
+    Content {
+        /// When it changed.
+        at: Timestamp,
+        /// A digest of the reported fields.
+        digest: String,
+    },
+    /// Only the instant, as earlier versions noted it.
+    Instant(Timestamp),
+}
+
+impl Seen {
+    /// The instant of the change.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Content { at, .. } | Self::Instant(at) => *at,
+        }
+    }
+
+    /// Whether a record with this instant and content was reported already. Jobber's instants are whole seconds: with
+    /// the same one, the content tells.
+    pub fn is_current(&self, at: Timestamp, digest: &str) -> bool {
+        match self {
+            Self::Content { at: seen, digest: known } => *seen > at || *seen == at && known == digest,
+            Self::Instant(seen) => *seen >= at,
+        }
+    }
+}

@@ -36,6 +36,9 @@ pub enum LinkState {
     Started {
         /// Hash of that browser's cookie.
         browser: String,
+        /// When it was pressed last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// It connected an account.
     Used {

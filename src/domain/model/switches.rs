@@ -21,14 +21,17 @@ pub struct Switches {
     /// Clients of these jobs who have a phone: off if none of their phones is marked as taking texts.
     #[serde(default, skip_serializing_if = "Share::is_empty")]
     pub texts: Share,
+    /// Jobs that changed last, finished or not: off if they are recurring.
+    #[serde(default, skip_serializing_if = "Share::is_empty")]
+    pub one_off: Share,
 }
 
 impl Switches {
     /// What an operator should know: off on nearly all jobs, on nearly all invoices, for most clients; no phone takes
-    /// texts.
-    pub fn remarkable(&self) -> [bool; 4] {
-        let Self { jobs, invoices, clients, texts } = self;
-        [jobs.is_nearly_all(), invoices.is_nearly_all(), clients.is_most(), texts.is_all()]
+    /// texts; most jobs are recurring.
+    pub fn remarkable(&self) -> [bool; 5] {
+        let Self { jobs, invoices, clients, texts, one_off } = self;
+        [jobs.is_nearly_all(), invoices.is_nearly_all(), clients.is_most(), texts.is_all(), one_off.is_most()]
     }
 }
 

@@ -1,8 +1,10 @@
 //! Lists changed clients with names and contacts.
 
+use jiff::Timestamp;
+
 use super::{next, rows};
 use crate::domain::model::{ClientSnapshot, SnapshotEmail, SnapshotPhone};
-use crate::jobber::operation::{Operation, RawAnswer, encode};
+use crate::jobber::operation::{ListOperation, Listed, Operation, RawAnswer, encode};
 use crate::jobber::query::{EncodedId, ISO8601DateTime, query};
 use crate::jobber::{Answer, ApiError};
 
@@ -34,6 +36,28 @@ impl Operation for ChangedClients {
 
     fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<ClientsPage>, ApiError> {
         answer.whole::<Clients>()?.and_then(page)
+    }
+}
+
+impl ListOperation for ChangedClients {
+    type Row = ClientSnapshot;
+
+    fn at_cursor(&self, cursor: Option<String>) -> Self {
+        Self { after: cursor, ..self.clone() }
+    }
+
+    fn split(page: ClientsPage) -> (Vec<ClientSnapshot>, Option<String>) {
+        (page.clients, page.next)
+    }
+}
+
+impl Listed for ClientSnapshot {
+    fn id(&self) -> &EncodedId {
+        &self.id
+    }
+
+    fn at(&self) -> Option<Timestamp> {
+        Some(self.updated_at)
     }
 }
 

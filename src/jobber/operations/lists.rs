@@ -1,8 +1,10 @@
 //! The lists that sweeps read: ids, times and statuses of jobs, visits and invoices.
 
+use jiff::Timestamp;
+
 use super::{next, rows};
 use crate::domain::model::{InvoiceRecord, JobRecord, Record, Stream, VisitRecord};
-use crate::jobber::operation::{Operation, RawAnswer, encode};
+use crate::jobber::operation::{ListOperation, Listed, Operation, RawAnswer, encode};
 use crate::jobber::query::{EncodedId, ISO8601DateTime, InvoiceStatusTypeEnum, JobStatusTypeEnum, query};
 use crate::jobber::{Answer, ApiError};
 
@@ -68,6 +70,32 @@ impl Operation for PageRequest {
             Stream::Visits => answer.whole::<Visits>()?.and_then(page_of_visits),
             Stream::Invoices => answer.whole::<Invoices>()?.and_then(page_of_invoices),
         }
+    }
+}
+
+impl ListOperation for PageRequest {
+    type Row = Record;
+
+    fn at_cursor(&self, cursor: Option<String>) -> Self {
+        Self { after: cursor, ..self.clone() }
+    }
+
+    fn split(page: Page) -> (Vec<Record>, Option<String>) {
+        (page.records, page.next)
+    }
+}
+
+impl Listed for Record {
+    fn id(&self) -> &EncodedId {
+        match self {
+            Self::Job(job) => &job.id,
+            Self::Visit(visit) => &visit.id,
+            Self::Invoice(invoice) => &invoice.id,
+        }
+    }
+
+    fn at(&self) -> Option<Timestamp> {
+        self.stream_at()
     }
 }
 

@@ -44,6 +44,12 @@ impl Operation for JobSwitches {
                 clients: Share::off(clients.values().map(|client| client.receives_review_requests)),
                 jobs: Share::off(jobs.iter().map(|job| job.allow_review_request)),
                 invoices: Share::default(),
+                one_off: Share::off(
+                    data.recent
+                        .nodes
+                        .iter()
+                        .map(|job| !matches!(job.job_type, switches_of_jobs::JobTypeTypeEnum::RECURRING)),
+                ),
             })
         })
     }

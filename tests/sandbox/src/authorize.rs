@@ -105,7 +105,7 @@ fn new_access(world: &mut World, grant: &Grant) -> String {
     let expires_at: Timestamp = world.now() + SignedDuration::from_secs(ttl(world, grant.account));
     let claims = json!({
         "sub": grant.user, "iss": "https://api.getjobber.com", "client_id": CLIENT_ID,
-        "scope": "read_clients read_jobs read_scheduled_items read_invoices read_users", "app_id": "sandbox",
+        "scope": world.accounts.get(&grant.account).map(|account| account.switches.scopes.join(" ")), "app_id": "sandbox",
         "user_id": grant.user, "account_id": grant.account, "exp": expires_at.as_second(), "jti": random(),
     });
     let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#);

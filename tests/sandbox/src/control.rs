@@ -62,6 +62,15 @@ pub enum Op {
         #[serde(default)]
         touch: bool,
     },
+    /// Copies a record, as if there were many like it. Answers the ids of the copies.
+    Copy {
+        /// The account's number.
+        account: u64,
+        /// The record's `EncodedId`.
+        id: String,
+        /// The number of copies.
+        copies: u32,
+    },
     /// Deletes a record.
     Delete {
         /// The account's number.
@@ -196,6 +205,7 @@ fn carry_out(world: &mut World, op: Op) -> Result<Value, String> {
             }
             Ok(json!({}))
         }
+        Op::Copy { account, id, copies } => copy(world, account, &id, copies),
         Op::Delete { account, id } => {
             let data = data(world, account)?;
             let (kind, number) = kind_of(&id)?;
@@ -261,6 +271,18 @@ fn carry_out(world: &mut World, op: Op) -> Result<Value, String> {
             serde_json::to_value(&known(world, account)?.stats).map_err(|error| error.to_string())
         }
     }
+}
+
+fn copy(world: &mut World, account: u64, id: &str, copies: u32) -> Result<Value, String> {
+    let (kind, _) = kind_of(id)?;
+    let row = record(data(world, account)?, id)?.clone();
+    let mut ids = Vec::new();
+    for _ in 0..copies {
+        let number = world.number();
+        data(world, account)?.insert(kind, number, row.clone());
+        ids.push(encode_id(kind.name(), number));
+    }
+    Ok(json!({ "ids": ids }))
 }
 
 fn state(world: &World) -> Value {

@@ -11,6 +11,10 @@ pub struct Switches {
     pub rotation: bool,
     /// Whether `after` in a filter includes the instant itself.
     pub after_inclusive: bool,
+    /// Whether stored instants have fractions that are compared but never shown.
+    pub hidden_fractions: bool,
+    /// Whether rows with the same sort key come in another order each time.
+    pub unstable_ties: bool,
     /// Whether reopening a job clears its `completedAt`.
     pub reopen_clears_completed_at: bool,
     /// Points in a full budget.
@@ -35,6 +39,8 @@ pub struct Switches {
     pub inactive_status: u16,
     /// Fields hidden because a scope is missing: `Query.jobs`, `Job.invoices`.
     pub hidden_fields: Vec<String>,
+    /// The scopes that tokens say they have. What is hidden is another switch.
+    pub scopes: Vec<String>,
     /// Types hidden because a scope is missing: `User`.
     pub hidden_types: Vec<String>,
     /// In every answer this enum field has a value unknown to the schema.
@@ -73,6 +79,8 @@ impl Default for Switches {
         Self {
             rotation: true,
             after_inclusive: false,
+            hidden_fractions: false,
+            unstable_ties: false,
             reopen_clears_completed_at: true,
             bucket_size: 10_000.0,
             bucket_refill: 500.0,
@@ -85,6 +93,9 @@ impl Default for Switches {
             version_gone: false,
             inactive_status: 401,
             hidden_fields: vec![],
+            scopes: ["clients", "jobs", "scheduled_items", "invoices", "users"]
+                .map(|what| format!("read_{what}"))
+                .to_vec(),
             hidden_types: vec![],
             unknown_enum: None,
             extra_fields: false,

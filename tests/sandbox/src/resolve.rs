@@ -6,13 +6,15 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use apollo_compiler::ast;
 use apollo_compiler::resolvers::{FieldError, ObjectValue, ResolveInfo, ResolvedValue};
 use apollo_compiler::response::{JsonMap, JsonValue, serde_json_bytes};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::faults::Switches;
@@ -20,6 +22,12 @@ use super::world::{Data, Kind, Row, reference, references};
 
 /// Maximum rows per page (`api-behaviour.md` §3, Paging).
 const PAGE: usize = 100;
+
+/// The fraction that a stored instant has besides what is shown.
+const HIDDEN: SignedDuration = SignedDuration::from_millis(400);
+
+/// Makes the order of equal rows another one each time.
+static ORDER: AtomicU64 = AtomicU64::new(1);
 
 /// The data of a query.
 pub(super) struct Snapshot {
@@ -80,6 +88,12 @@ impl Snapshot {
             if wanted(number, row) && self.passes(kind, number, row, filter)? {
                 rows.push(Record { snapshot: self, kind, number, row });
             }
+        }
+        if self.switches.unstable_ties {
+            let round = ORDER.fetch_add(1, Relaxed);
+            rows.sort_by_key(|row| {
+                super::world::encode_id("Tie", row.number.wrapping_mul(round.wrapping_mul(2_654_435_761) | 1))
+            });
         }
         sort(&mut rows, arguments.get("sort"))?;
 
@@ -170,6 +184,7 @@ impl Snapshot {
             return Ok(true);
         }
         let Some(at) = value.and_then(instant_of) else { return Ok(false) };
+        let at = if self.switches.hidden_fractions { at + HIDDEN } else { at };
         let after_ok = after.is_none_or(|bound| at > bound || (self.switches.after_inclusive && at == bound));
         Ok(after_ok && before.is_none_or(|bound| at < bound) && equal.is_none_or(|bound| at == bound))
     }
