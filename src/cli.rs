@@ -25,7 +25,7 @@ use tracing_subscriber::EnvFilter;
 #[cfg(feature = "demo")]
 use self::args::SandboxArgs;
 use self::args::{
-    AccountVerb, Cli, ConfigVerb, EventsVerb, LinkVerb, QueueVerb, ShadowVerb, SuppressVerb, Verb,
+    AccountVerb, Cli, ConfigVerb, EventsVerb, LinkVerb, ProbeArgs, QueueVerb, ShadowVerb, SuppressVerb, Verb,
 };
 #[cfg(feature = "demo")]
 use self::call::print_json;
@@ -132,6 +132,10 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Verb::Status { watch: true } => watch(&call).await,
         Verb::Status { watch: false } => call.run(protocol::Status {}).await,
         Verb::Doctor => doctor::doctor(&call).await,
+        Verb::Probe(args) => {
+            let ProbeArgs { account, yes: ask, api_version, job, client } = args;
+            call.run(protocol::Probe { account, ask, api_version, job, client }).await
+        }
         Verb::TestEvent { account } => call.run(protocol::TestEvent { account }).await,
         Verb::Replay { since, account, yes } => {
             call.run(protocol::Replay { account, since_seconds: since.0.as_secs(), write: yes }).await

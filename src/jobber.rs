@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
 
 pub use answer::{Cost, Refusal};
-pub use client::Client;
+pub use client::{Client, Exchange};
 pub use operation::{ListOperation, Listed, Operation};
 
 /// The API version of this program. The schema file has the same date. It is sent with every request, and an

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod links;
 pub mod once;
 pub mod people;
+pub mod probe;
 pub mod protocol;
 pub mod queue;
 pub mod shadow;

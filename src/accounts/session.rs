@@ -13,7 +13,7 @@ use crate::accounts::tokens::{TokenError, TokenSource};
 use crate::clock::{SharedClock, plus};
 use crate::domain::model::{AccountId, LostReason};
 use crate::jobber::operation::Operation;
-use crate::jobber::{Answer, ApiError, Client, Cost, Refusal, UserError, below, scopes};
+use crate::jobber::{Answer, ApiError, Client, Cost, Exchange, Refusal, UserError, below, scopes};
 use crate::store::StoreError;
 use crate::telemetry;
 use secrecy::ExposeSecret as _;
@@ -145,6 +145,39 @@ impl Session {
 }
 
 impl Session {
+    /// Sends a document of any kind, asking for a version of the API, and returns what came. A refused token is renewed
+    /// once.
+    pub async fn exchange(
+        &self,
+        account: &AccountId,
+        version: &str,
+        body: &serde_json::Value,
+    ) -> Result<Exchange, SessionError> {
+        let mut access = self.tokens.access_token(account).await.map_err(from_token)?;
+        let mut renewed = false;
+        loop {
+            self.wait_for_a_turn(account, "any").await?;
+            let sent = self.client.exchange(&access.token, version, body.to_string().into_bytes()).await;
+            match sent {
+                Ok(answer) if answer.status == 401 && !renewed => {
+                    access = self.tokens.renew(account, &access.pair).await.map_err(from_token)?;
+                    renewed = true;
+                }
+                Ok(answer) => {
+                    let cost = answer.body.pointer("/extensions/cost").cloned().unwrap_or_default();
+                    self.note_cost(account, "any", serde_json::from_value(cost).ok());
+                    return Ok(answer);
+                }
+                Err(error) => {
+                    return Err(SessionError::Failed {
+                        trouble: trouble_of(&error),
+                        detail: error.to_string(),
+                    });
+                }
+            }
+        }
+    }
+
     async fn wait_for_a_turn(&self, account: &AccountId, kind: &'static str) -> Result<(), SessionError> {
         let now = self.clock.now();
         if let Some(rest) = self.with_budget(account, |budget| budget.rest(now)) {

@@ -80,6 +80,8 @@ pub(super) enum Verb {
     /// Jobber's webhooks: with them, finished work is seen at once, not only by the next sweep
     #[command(subcommand)]
     Events(EventsVerb),
+    /// Ask a live account what is not known about Jobber; the answers hold no names, numbers or ids
+    Probe(ProbeArgs),
     /// Send a sample, marked as a test, to the review platform: with a wrong signature, with the right one, and a repeat
     TestEvent {
         /// Use the review platform of this account, by id or name
@@ -158,6 +160,25 @@ pub(super) enum Verb {
         #[arg(long)]
         keep: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProbeArgs {
+    /// The account, by id or name
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(super) account: String,
+    /// Ask; without this, only list the questions
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Ask for another version of the API, such as 2026-09-25
+    #[arg(long, value_name = "VERSION")]
+    pub(super) api_version: Option<String>,
+    /// The id of a closed job that may be reopened and closed again
+    #[arg(long, value_name = "ID")]
+    pub(super) job: Option<String>,
+    /// The id of a client whose company name may be cleared and put back
+    #[arg(long, value_name = "ID")]
+    pub(super) client: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,6 +16,7 @@ use crate::ops::events::EventsOf;
 use crate::ops::explain::Explained;
 use crate::ops::links::{LinkShown, NewLinkReply};
 use crate::ops::once::OnceReport;
+use crate::ops::probe::Finding;
 use crate::ops::queue::QueueRow;
 use crate::ops::status::{AccountStatus, StatusReport};
 use crate::store::Copied;
@@ -123,6 +124,13 @@ impl Show for Vec<Check> {
     fn status(&self) -> Status {
         let failed = self.iter().any(|check| check.state == CheckState::Failed);
         if failed { Status::NeedsHuman } else { Status::Fine }
+    }
+}
+
+impl Show for Vec<Finding> {
+    fn text(&self) -> String {
+        let lines = self.iter().map(|Finding { question, seen }| format!("{question}\n  {seen}"));
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -17,11 +17,12 @@ use super::events::EventsOf;
 use super::explain::Explained;
 use super::links::{LinkShown, NewLinkReply};
 use super::once::{OnceReport, once};
+use super::probe::{Finding, Probing};
 use super::queue::QueueRow;
 use super::status::StatusReport;
 use super::{
-    Done, OpError, Told, accounts, backup, doctor, events, explain, links, named, people, queue, shadow,
-    status,
+    Done, OpError, Told, accounts, backup, doctor, events, explain, links, named, people, probe, queue,
+    shadow, status,
 };
 use crate::context::Context;
 use crate::domain::import::AskedBefore;
@@ -324,6 +325,23 @@ verbs! {
         since_seconds: i64,
     } -> Vec<Explained> = |scene| {
         explain::audit(scene.context, account, SignedDuration::from_secs(since_seconds)).await
+    };
+
+    /// Asks a live account what is not known about Jobber.
+    "probe": Probe {
+        /// Id or name of the account.
+        account: String,
+        /// Whether to ask. Otherwise the questions are listed.
+        ask: bool,
+        /// Another version of the API to ask for.
+        api_version: Option<String>,
+        /// A closed job that may be reopened and closed again.
+        job: Option<String>,
+        /// A client whose company name may be cleared and put back.
+        client: Option<String>,
+    } -> Vec<Finding> = |scene| {
+        let probing = Probing { is_meant: ask, version: api_version, job, client };
+        probe::probe(scene.context, &account, probing).await
     };
 
     /// Suppresses a person.

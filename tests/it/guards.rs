@@ -60,6 +60,7 @@ fn documents_cost_what_they_did() {
     }
     let expected = [
         ("account", 3),
+        ("client_edit", 4),
         ("clients", 323),
         ("details", 68),
         ("disconnect", 4),
@@ -69,7 +70,12 @@ fn documents_cost_what_they_did() {
         ("invoice_switches", 40),
         ("invoices", 183),
         ("job_switches", 140),
+        ("job_close", 4),
+        ("job_reopen", 4),
         ("jobs", 143),
+        ("probe_client", 4),
+        ("probe_job", 4),
+        ("probe_jobs", 223),
         ("timezone", 2),
         ("visits", 143),
     ];

@@ -33,6 +33,7 @@ mod naming;
 mod onboarding;
 mod papers;
 mod policy;
+mod probing;
 mod seconds;
 mod service;
 mod support;
