@@ -25,10 +25,13 @@ pub const OVERLAP: SignedDuration = SignedDuration::from_mins(10);
 /// `receivedDate` is a day: the invoice was paid at some time on it (`api-behaviour.md` §1, Invoices).
 const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
+/// Work that is too old is still noted for this long, so that `explain` finds it.
+const EXPLAINED: SignedDuration = SignedDuration::from_hours(30 * 24);
+
 /// Where a stream's sweep starts. Nothing before `asks_from` matters, even if the watermark is older because
-/// the trigger was changed since, and nothing that is too old to be asked about.
+/// the trigger was changed since, and nothing that has been too old to be asked about for long.
 pub fn start_of(watermark: Option<Timestamp>, rules: &Rules, now: Timestamp) -> Timestamp {
-    let from = rules.asks_from.max(minus(now, rules.max_age));
+    let from = rules.asks_from.max(minus(minus(now, rules.max_age), EXPLAINED));
     minus(watermark.map_or(from, |at| at.max(from)), OVERLAP)
 }
 

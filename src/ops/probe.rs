@@ -4,6 +4,7 @@
 //! numbers or ids, so that it can be pasted into a report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -220,7 +221,8 @@ impl Desk<'_> {
         );
         for (name, answer) in [("reopening", reopened), ("closing", closed)] {
             if let Some(errors) = answer.errors() {
-                seen.push_str(&format!("; {name} was refused: {errors}"));
+                // A String accepts every write.
+                let _written = write!(seen, "; {name} was refused: {errors}");
             }
         }
         Ok(Finding { question: WRITES[0].1.to_owned(), seen })
@@ -250,7 +252,7 @@ impl Desk<'_> {
         };
         for (what, answer) in [("the null", cleared), ("putting back", restored)] {
             if let Some(errors) = answer.errors() {
-                seen.push_str(&format!("; {what} was refused: {errors}"));
+                let _written = write!(seen, "; {what} was refused: {errors}");
             }
         }
         if after != before {

@@ -103,7 +103,7 @@ async fn what_only_the_operator_can_mend_is_told_with_what_to_do() {
     app.switch(&ace, json!({"hidden_fields": []}));
     live(&app, 3).await;
     assert_eq!(told(&operator), raised_and_over("needs_operator"));
-    assert!(operator.got()[0].json()["action"].as_str().unwrap().contains("read_jobs"));
+    assert!(operator.got()[0].json()["action"].as_str().unwrap().contains("have an account admin connect"));
 }
 
 #[tokio::test]

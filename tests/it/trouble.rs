@@ -123,7 +123,7 @@ async fn trouble_that_does_not_heal_itself_asks_for_the_operator() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     let action = async || app.run(Status {}).await.unwrap().accounts[0].next_action.clone();
     for (set, expected) in [
-        (json!({"hidden_fields": ["Query.jobs"]}), Some("read_jobs")),
+        (json!({"hidden_fields": ["Query.jobs"]}), Some("have an account admin connect")),
         (json!({"served_version": "2022-09-01"}), Some("install a newer")),
         (json!({"version_gone": true}), Some("install a newer")),
         (json!({"requests_per_window": 0}), None),

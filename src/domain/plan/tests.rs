@@ -321,9 +321,12 @@ fn a_sweep_starts_an_overlap_before_its_watermark_or_the_connection() {
     let early = at("2026-03-04T00:00:00Z");
     assert_eq!(start_of(None, &rules, early), at("2026-02-28T23:50:00Z"));
     assert_eq!(start_of(Some(at(NOW)), &rules, at(NOW)), at("2026-03-10T11:50:00Z"));
-    // What is too old to be asked about is not read, however old the watermark is.
+    // What has been too old for long is not read, however old the watermark is.
     let late = plus(at(NOW), SignedDuration::from_hours(24 * 300));
-    assert_eq!(start_of(Some(at(NOW)), &rules, late), minus(minus(late, rules.max_age), OVERLAP));
+    assert_eq!(
+        start_of(Some(at(NOW)), &rules, late),
+        minus(minus(minus(late, rules.max_age), EXPLAINED), OVERLAP)
+    );
     assert_eq!(reconcile_start(at(NOW), &rules), at("2026-03-03T12:00:00Z"));
 }
 
