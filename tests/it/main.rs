@@ -21,6 +21,7 @@ mod contractor;
 mod crashing;
 mod delivering;
 mod explaining;
+mod findings;
 mod guards;
 mod hooks;
 mod hours;
