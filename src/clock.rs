@@ -62,6 +62,45 @@ impl Clock for ManualClock {
     }
 }
 
+/// Jobber's clock beside ours, measured at each answer. Our clock can jump; what forgets or gives up goes by what both
+/// say.
+#[derive(Debug, Default)]
+pub struct JobberClock(Mutex<Option<Measured>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    theirs: Timestamp,
+    ours: Timestamp,
+}
+
+impl JobberClock {
+    /// Notes the `Date` of an answer, and our clock when it came.
+    pub fn note(&self, theirs: Timestamp, ours: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Measured { theirs, ours });
+    }
+
+    /// How far our clock was ahead of Jobber's at the last answer. `None` before the first one.
+    pub fn ahead(&self) -> Option<SignedDuration> {
+        self.measured().map(|Measured { theirs, ours }| ours.duration_since(theirs))
+    }
+
+    /// The newest instant that both clocks had reached at the last answer. `None` before the first one of this process:
+    /// then nothing is sure.
+    pub fn agreed(&self) -> Option<Timestamp> {
+        self.measured().map(|Measured { theirs, ours }| theirs.min(ours))
+    }
+
+    fn measured(&self) -> Option<Measured> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether `time` has passed since `last`. What lies in the future was written by a clock that was set back since, and
+/// is over, too: otherwise it would be waited for as long as that clock was ahead.
+pub fn is_over(last: Timestamp, time: SignedDuration, now: Timestamp) -> bool {
+    last > now || now.duration_since(last) >= time
+}
+
 /// `instant + duration`, limited to the calendar's range instead of overflowing.
 pub fn plus(instant: Timestamp, duration: SignedDuration) -> Timestamp {
     instant.saturating_add(duration).unwrap_or(if duration.is_negative() {
@@ -89,6 +128,25 @@ mod tests {
             plus(Timestamp::UNIX_EPOCH, SignedDuration::from_secs(90)),
             Timestamp::from_second(90).unwrap()
         );
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_puts_nothing_off() {
+        let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
+        for (last, now, over) in [(0, 59, false), (0, 60, true), (60, 60, false), (50_000, 60, true)] {
+            assert_eq!(is_over(at(last), SignedDuration::from_hours(1), at(now)), over, "{last} {now}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_sure_before_jobber_has_answered_and_then_only_what_both_clocks_say() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let jobber = JobberClock::default();
+        assert_eq!((jobber.agreed(), jobber.ahead()), (None, None));
+        jobber.note(at(100), at(160));
+        assert_eq!((jobber.agreed(), jobber.ahead()), (Some(at(100)), Some(SignedDuration::from_secs(60))));
+        jobber.note(at(200), at(190));
+        assert_eq!((jobber.agreed(), jobber.ahead()), (Some(at(190)), Some(SignedDuration::from_secs(-10))));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::jobber::Client;
 use crate::jobber::token_endpoint::{App, BadEndpoint, TokenEndpoint};
 use crate::outbound::resolver::Resolver;
 use crate::outbound::sender::{Sender, TIMEOUT};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::workers::changes::ChangeWatcher;
 use crate::workers::delivery::Deliverer;
 use crate::workers::inbox::Inbox;
@@ -159,6 +159,30 @@ impl Context {
             settings: parts.settings,
             stop: parts.stop,
         })
+    }
+
+    /// Notes the store's tally, and deletes what is older than the retention. Returns the number of deleted entries.
+    ///
+    /// What was asked is forgotten only by an instant that Jobber's clock and ours agree on: before Jobber has answered
+    /// nothing is deleted.
+    pub async fn tidy(&self) -> Result<usize, StoreError> {
+        self.store.keep_tally().await?;
+        let Some(now) = self.session.jobber_clock().agreed() else { return Ok(0) };
+        let forgotten = self.store.prune(now, self.config.store.retention.0).await?;
+        if forgotten > 0 {
+            tracing::info!(entries = forgotten, "deleted entries older than store.retention");
+        }
+        Ok(forgotten)
+    }
+
+    /// What was put off by a clock that was ahead is due now: otherwise it would wait for as long as that clock was ahead.
+    pub async fn clock_went_back(&self) -> Result<(), StoreError> {
+        let works = self.store.due_again(self.clock.now()).await?;
+        tracing::warn!(works, "the machine's clock went back: what waits is looked at again now");
+        for bell in [&self.bells.sweep, &self.bells.recheck, &self.bells.delivery] {
+            bell.notify_one();
+        }
+        Ok(())
     }
 
     /// Waits for work that must not be interrupted, and closes the store. Steps begin nothing new from here

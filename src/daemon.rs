@@ -364,15 +364,7 @@ impl Loops {
                 () = self.stop.cancelled() => return Ok(()),
                 () = self.context.bells.prune.notified() => {}
             }
-            self.start(|context| async move {
-                context.store.keep_tally().await?;
-                let forgotten =
-                    context.store.prune(context.clock.now(), context.config.store.retention.0).await?;
-                if forgotten > 0 {
-                    tracing::info!(entries = forgotten, "deleted entries older than store.retention");
-                }
-                Ok(())
-            });
+            self.start(|context| async move { context.tidy().await.map(drop) });
         }
     }
 

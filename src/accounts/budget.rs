@@ -95,6 +95,8 @@ impl Budget {
     pub fn wait(&mut self, kind: &'static str, now: Timestamp) -> SignedDuration {
         let cost = self.costs.get(kind).copied().unwrap_or_default();
         let Some((level, at)) = self.level else { return SignedDuration::ZERO };
+        // Nothing waits that long: the clock was set back.
+        let at = if at > plus(now, WINDOW) { now } else { at };
         // Operations that already wait come first.
         let from = now.max(at);
         let full = u128::from(level.maximum) * 1000;

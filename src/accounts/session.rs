@@ -10,7 +10,7 @@ use reqwest::Url;
 
 use crate::accounts::budget::{Budget, Level};
 use crate::accounts::tokens::{TokenError, TokenSource};
-use crate::clock::{SharedClock, plus};
+use crate::clock::{JobberClock, SharedClock, plus};
 use crate::domain::model::{AccountId, LostReason};
 use crate::jobber::operation::Operation;
 use crate::jobber::{Answer, ApiError, Client, Cost, Exchange, Refusal, UserError, below, scopes};
@@ -64,12 +64,18 @@ pub struct Session {
     clock: SharedClock,
     budget_share: u64,
     budgets: Arc<Mutex<HashMap<AccountId, Budget>>>,
+    jobber_clock: Arc<JobberClock>,
 }
 
 impl Session {
     /// Uses at most `budget_share` percent of an account's points.
     pub fn new(client: Client, tokens: TokenSource, clock: SharedClock, budget_share: u64) -> Self {
-        Self { client, tokens, clock, budget_share, budgets: Arc::default() }
+        Self { client, tokens, clock, budget_share, budgets: Arc::default(), jobber_clock: Arc::default() }
+    }
+
+    /// Jobber's clock, as measured at its last answer.
+    pub fn jobber_clock(&self) -> &JobberClock {
+        &self.jobber_clock
     }
 
     pub async fn reach(&self) -> Result<Option<Timestamp>, ApiError> {
@@ -102,6 +108,9 @@ impl Session {
             telemetry::asked_jobber(begun.elapsed());
             let error = match answered {
                 Ok(answer) => {
+                    if let Some(date) = answer.date {
+                        self.jobber_clock.note(date, self.clock.now());
+                    }
                     self.note_cost(account, operation.kind(), answer.cost);
                     return Ok(answer);
                 }

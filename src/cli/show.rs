@@ -362,6 +362,10 @@ fn status(report: &StatusReport) -> String {
         let connected = report.accounts.iter().filter(|account| is_installed(&account.state)).count();
         let _ok = write!(text, "\n\nDraft app: {connected} of {limit} accounts (jobber.draft_app).");
     }
+    if let Some(ahead) = report.clock_ahead_seconds.filter(|ahead| ahead.abs() > 2) {
+        let way = if ahead > 0 { "ahead of" } else { "behind" };
+        let _ok = write!(text, "\nThe machine's clock is {} s {way} Jobber's.", ahead.abs());
+    }
     let (version, until) = (&report.api_version, report.api_supported_until.strftime("%Y-%m-%d"));
     let _ok = write!(text, "\nJobber supports API version {version} at least until {until}.");
     for alert in &report.alerts {

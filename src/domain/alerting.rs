@@ -35,6 +35,9 @@ const VERSION_NEAR: SignedDuration = SignedDuration::from_hours(60 * 24);
 /// This many works without an event are no accident. A restart may lose one event.
 const UNHEARD: u32 = 3;
 
+/// Clocks that differ by more than this need the operator.
+const CLOCK_OFF: SignedDuration = SignedDuration::from_mins(2);
+
 const LATE: SignedDuration = SignedDuration::from_mins(10);
 
 #[derive(Debug, Clone)]
@@ -43,6 +46,8 @@ pub struct View {
     pub receivers: Vec<ReceiverView>,
     pub draft_app: bool,
     pub version_ends: Timestamp,
+    /// How far the machine's clock was ahead of Jobber's at its last answer.
+    pub ahead: Option<SignedDuration>,
 }
 
 #[derive(Debug, Clone)]
@@ -85,6 +90,12 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
             "publish the app in Jobber's developer centre, then set jobber.draft_app = false".to_owned(),
         ));
     }
+    if let Some(ahead) = view.ahead.filter(|ahead| ahead.abs() > CLOCK_OFF) {
+        let way = if ahead.is_positive() { "ahead of" } else { "behind" };
+        let words = format!("the machine's clock is {} {way} Jobber's", in_words(ahead.abs()));
+        let action = "set the clock, and let a time service keep it (timedatectl set-ntp true)".to_owned();
+        found.push(alert(AlertKind::ClockOff, "", now, now, words, action));
+    }
     if now >= minus(view.version_ends, VERSION_NEAR) {
         let day = view.version_ends.strftime("%Y-%m-%d");
         let action = "install a newer jobber-reviewd before then".to_owned();
@@ -92,6 +103,15 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
         found.push(alert(AlertKind::ApiVersion, "", now, now, words, action));
     }
     found
+}
+
+fn in_words(time: SignedDuration) -> String {
+    let minutes = usize::try_from(time.as_mins()).unwrap_or(usize::MAX);
+    match minutes {
+        0..180 => counted(minutes, "minute"),
+        180..4320 => counted(minutes / 60, "hour"),
+        _ => counted(minutes / 60 / 24, "day"),
+    }
 }
 
 fn alert(

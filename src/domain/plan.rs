@@ -151,8 +151,8 @@ impl Plan {
 
 /// Plans one stream of one sweep.
 ///
-/// `observed_at` is Jobber's time of the answer if it gave one, else ours. It only limits how far a record
-/// can move the watermark.
+/// `observed_at` is Jobber's time of the answer if it gave one, else ours. It limits how far a record can move the
+/// watermark, and age counts by it: our clock can jump.
 pub fn plan(
     records: &[Record],
     known: &Known,
@@ -175,7 +175,7 @@ pub fn plan(
 
     let mut plan = Plan::default();
     for (work, record) in newest {
-        match judge(record, &work, known, rules, now) {
+        match judge(record, &work, known, rules, observed_at) {
             Judgement::Nothing => {}
             Judgement::Wait { finished_at } => plan.candidates.push(Candidate {
                 work,
@@ -226,7 +226,7 @@ enum Judgement {
     Skip { finished_at: Timestamp, reason: SkipReason, saw: Vec<(&'static str, String)> },
 }
 
-fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, now: Timestamp) -> Judgement {
+fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, observed_at: Timestamp) -> Judgement {
     let decision = known.decisions.get(work);
     let (at, proven) = match finish(record, rules.trigger, rules.include_drafts) {
         // The recheck reads fresh and judges a reopened candidate.
@@ -235,7 +235,7 @@ fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, now: Tim
             return match decision {
                 Some(_) => Judgement::Nothing,
                 None => Judgement::Skip {
-                    finished_at: record.stream_at().unwrap_or(now),
+                    finished_at: record.stream_at().unwrap_or(observed_at),
                     reason: SkipReason::UnknownStatus,
                     saw: vec![("status", status)],
                 },
@@ -250,7 +250,12 @@ fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, now: Tim
         Some((Outcome::Skipped { reason }, finished_at))
             if is_same_finish(record, finished_at, at) && !reason.frees_key() =>
         {
-            return Judgement::Nothing;
+            // Found too old by a clock that was wrong, it is planned again.
+            let is_young = *reason == SkipReason::TooOld
+                && too_old(at, SignedDuration::ZERO, rules, observed_at).is_none();
+            if !is_young {
+                return Judgement::Nothing;
+            }
         }
         Some((Outcome::Skipped { .. }, _)) | None => {}
     }
@@ -268,7 +273,7 @@ fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, now: Tim
             saw: vec![("finished_at", proven.to_string()), ("asks_from", rules.asks_from.to_string())],
         };
     }
-    if let Some(saw) = too_old(at, SignedDuration::ZERO, rules, now) {
+    if let Some(saw) = too_old(at, SignedDuration::ZERO, rules, observed_at) {
         return Judgement::Skip { finished_at: at, reason: SkipReason::TooOld, saw };
     }
     Judgement::Wait { finished_at: at }

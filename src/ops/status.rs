@@ -26,6 +26,8 @@ pub struct StatusReport {
     pub api_version: String,
     /// When Jobber's support for it ends at the earliest.
     pub api_supported_until: Timestamp,
+    /// How far the machine's clock was ahead of Jobber's at its last answer, in seconds. `None` if this process had none.
+    pub clock_ahead_seconds: Option<i64>,
     pub alerts: Vec<Alert>,
     pub accounts: Vec<AccountStatus>,
 }
@@ -142,6 +144,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
         draft_limit: context.config.jobber.draft_app.then_some(DRAFT_LIMIT),
         api_version: API_VERSION.to_owned(),
         api_supported_until: supported_until(),
+        clock_ahead_seconds: context.session.jobber_clock().ahead().map(|ahead| ahead.as_secs()),
         alerts: context.notifier.standing().await?,
         accounts,
     })

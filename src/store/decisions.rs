@@ -184,6 +184,22 @@ impl Store {
         .await
     }
 
+    /// Makes every candidate due now, and every message that waits for its next attempt. Each is read and decided as
+    /// usual, and put off again if it is too early. Returns their number.
+    pub async fn due_again(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.write(move |txn| {
+            let later: Vec<_> = due_index(txn).collect::<Result<_, _>>()?;
+            let mut moved = 0;
+            for (_, account, work) in later.into_iter().filter(|(at, ..)| *at > now) {
+                moved += usize::from(update_waiting(txn, &account, &work, |decision| {
+                    decision.outcome = Outcome::Waiting { due_at: now };
+                })?);
+            }
+            Ok(moved + super::outbox::due_again(txn, now)?)
+        })
+        .await
+    }
+
     /// When the next candidate is due.
     pub async fn next_candidate_due(&self) -> Result<Option<Timestamp>, StoreError> {
         self.read(|txn| Ok(due_index(txn).next().transpose()?.map(|(at, ..)| at))).await

@@ -289,6 +289,19 @@ pub(super) fn put_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
     txn.put(&key::outbox(&entry.id), entry);
 }
 
+/// Makes every entry that waits for its next attempt due now. Returns their number.
+pub(super) fn due_again(txn: &mut Txn<'_>, now: Timestamp) -> Result<usize, StoreError> {
+    let mut moved = 0;
+    for entry in txn.values::<OutboxEntry>(key::OUTBOX).collect::<Result<Vec<_>, _>>()? {
+        if matches!(entry.state, EntryState::Due { at } if at > now) {
+            take_from_index(txn, &entry);
+            put_entry(txn, &OutboxEntry { state: EntryState::Due { at: now }, ..entry });
+            moved += 1;
+        }
+    }
+    Ok(moved)
+}
+
 fn take_from_index(txn: &mut Txn<'_>, entry: &OutboxEntry) {
     if let Some(at) = next_at(entry) {
         txn.remove(&key::outbox_due(at, &entry.id));

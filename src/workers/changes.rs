@@ -111,12 +111,14 @@ impl ChangeWatcher {
         let until = (stream == Stream::Jobs).then_some(since);
         let name = topic.as_str();
         let read = self.paging.read(&self.parts.session, &account.id, name, &request, until).await?;
+        let observed_at = read.observed_at.unwrap_or(now);
         let mut changed: Vec<_> =
             read.rows.iter().filter_map(changed_of).filter(|row| row.at >= since).collect();
         changed.sort_by_key(|row| row.at);
         let newest = match read.until {
             None => None,
-            Some(Known::All) => changed.last().map(|row| row.at),
+            // A record from the future is reported, but hides nothing that comes before it.
+            Some(Known::All) => changed.iter().map(|row| row.at).filter(|at| *at <= observed_at).max(),
             Some(Known::To(newest)) => newest,
         };
         self.commit(account, topic, stream, changed, newest.map_or(watermark, |at| at.max(watermark))).await
@@ -153,13 +155,16 @@ impl ChangeWatcher {
         let request = request(minus(watermark, OVERLAP));
         let name = WatchTopic::ClientUpdated.as_str();
         let read = self.paging.read(&self.parts.session, &account.id, name, &request, None).await?;
+        let observed_at = read.observed_at.unwrap_or_else(|| self.parts.clock.now());
         let mut cards: Vec<ClientSnapshot> = read.rows;
         // Oldest change first. If a card moved while pages were read, its newest row counts.
         cards.sort_by_key(|card| card.updated_at);
         let newest = match read.until {
             // A partial read must not move the watermark, or the rest would never be reported.
             None => None,
-            Some(Known::All) => cards.last().map(|card| card.updated_at),
+            Some(Known::All) => {
+                cards.iter().map(|card| card.updated_at).filter(|at| *at <= observed_at).max()
+            }
             Some(Known::To(newest)) => newest,
         };
         if cards.is_empty() && newest.is_none() {

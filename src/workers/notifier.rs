@@ -17,7 +17,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::parts::WorkerParts;
 use crate::accounts::onboarding::{ConnectError, NewLink, Onboarding};
 use crate::accounts::settings::{Receiver, ReceiverError};
-use crate::clock::minus;
+use crate::clock::{is_over, minus};
 use crate::digest;
 use crate::domain::alerting::{
     AccountView, Change, HeldUp, ReceiverView, SILENCE, USUALLY, View, changes, over,
@@ -200,7 +200,7 @@ impl Notifier {
     async fn link(&self, alert: &Alert) -> Result<Value, StoreError> {
         let (id_of_alert, now) = (id_of(alert), self.parts.clock.now());
         let made = self.links.lock().unwrap_or_else(PoisonError::into_inner).get(&id_of_alert).cloned();
-        if let Some((_, url)) = made.filter(|(at, _)| now.duration_since(*at) < LINK_LIVES / 2) {
+        if let Some((_, url)) = made.filter(|(at, _)| !is_over(*at, LINK_LIVES / 2, now)) {
             return Ok(url.expose_secret().into());
         }
         let Some(id) = &alert.account else { return Ok(Value::Null) };
@@ -252,12 +252,13 @@ impl Notifier {
         let note = move |receivers: &mut Receivers, entry| receivers.note(entry, now);
         let Receivers { views, events, .. } = self.parts.store.fold_entries(receivers, note).await?;
         let receivers = views.into_values().chain(events).collect();
-        Ok(View { accounts, receivers, draft_app: self.draft_app, version_ends: supported_until() })
+        let ahead = self.parts.session.jobber_clock().ahead();
+        Ok(View { accounts, receivers, draft_app: self.draft_app, version_ends: supported_until(), ahead })
     }
 
     async fn weekly(&self, account: &Account, now: Timestamp) -> Result<Option<f64>, StoreError> {
         let known = self.weekly.lock().unwrap_or_else(PoisonError::into_inner).get(&account.id).copied();
-        if let Some((_, weekly)) = known.filter(|(at, _)| now.duration_since(*at) < COUNT_EVERY) {
+        if let Some((_, weekly)) = known.filter(|(at, _)| !is_over(*at, COUNT_EVERY, now)) {
             return Ok(weekly);
         }
         let until = minus(now, SILENCE);

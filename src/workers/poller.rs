@@ -22,7 +22,7 @@ use super::paging::{Known, Paging};
 use super::parts::WorkerParts;
 use super::pool::{Effect, Entered, InFlight, Pool, Progress};
 use crate::accounts::session::{SessionError, Trouble};
-use crate::clock::minus;
+use crate::clock::{is_over, minus};
 use crate::crash_point::CrashPoint;
 use crate::domain::model::{
     Account, AccountId, Candidate, Decision, Failure, Health, LostReason, Outcome, Record, Stream, Switches,
@@ -338,12 +338,6 @@ impl Poller {
     }
 }
 
-/// Whether `time` has passed since `last`. What lies in the future was written by a clock that was set back since, and is
-/// over, too: otherwise it would be waited for as long as that clock was ahead.
-fn is_over(last: Timestamp, time: SignedDuration, now: Timestamp) -> bool {
-    last > now || now.duration_since(last) >= time
-}
-
 /// The list by which the watermark moves.
 const FOLLOWED: &str = "changes";
 
@@ -369,18 +363,5 @@ fn tell(id: &AccountId, before: &Health, after: &Health) {
         (Some(_), Some(error)) => tracing::debug!(account.id = %id, %error, "a sweep failed again"),
         (Some(_), None) => tracing::info!(account.id = %id, "sweeps work again"),
         (None, None) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_was_set_back_puts_nothing_off() {
-        let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
-        for (last, now, over) in [(0, 59, false), (0, 60, true), (60, 60, false), (50_000, 60, true)] {
-            assert_eq!(is_over(at(last), SignedDuration::from_hours(1), at(now)), over, "{last} {now}");
-        }
     }
 }

@@ -12,8 +12,7 @@
 //! A work that Jobber does not have is looked at again a minute later: one null is no proof that it was deleted.
 //!
 //! A failed recheck decides nothing. The candidate is due again a little later, so one unreadable record does
-//! not block the others. If Jobber itself cannot be reached, the whole account pauses briefly. Work that
-//! became too old meanwhile needs no read.
+//! not block the others. If Jobber itself cannot be reached, the whole account pauses briefly.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +23,7 @@ use super::backoff::Backoff;
 use super::parts::WorkerParts;
 use super::pool::{Effect, Entered, InFlight, Pool};
 use crate::accounts::session::{SessionError, Trouble};
-use crate::clock::plus;
+use crate::clock::{is_over, plus};
 use crate::crash_point::CrashPoint;
 use crate::domain::decide::{Contractor, Verdict, decide, preview};
 use crate::domain::model::{
@@ -36,6 +35,9 @@ use crate::domain::rules::Rules;
 use crate::jobber::operations::{WorkDetails, WorkExtras};
 use crate::store::{AskCommit, StoreError};
 use crate::telemetry;
+
+/// Clocks that differ by more than this are not only inaccurate.
+const DRIFT: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long an account pauses after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
@@ -171,23 +173,15 @@ impl Rechecker {
                 return self.put_off(account, candidate, &SessionError::settings(error), effect).await;
             }
         };
-        if candidate.released_at.is_none()
-            && let Some(saw) =
-                too_old(candidate.finished_at, candidate.held_for, &rules, self.parts.clock.now())
-        {
-            let saw = saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-            let subject = candidate.subject.clone();
-            return self.skip(account, candidate, SkipReason::TooOld, saw, subject, effect).await;
-        }
         let until = rules.hours.leaves(self.parts.clock.now());
         if until > self.parts.clock.now() {
             // A read now would only be repeated when the window opens.
             return self.defer(account, candidate, candidate.finished_at, until, effect).await;
         }
-        let facts = match self.read(account, &candidate.work).await {
-            Ok(facts) => facts,
+        let (facts, date) = match self.read(account, &candidate.work).await {
+            Ok(read) => read,
             Err(SessionError::Store(error)) => return Err(error),
-            Err(error) => return self.put_off(account, candidate, &error, effect).await,
+            Err(error) => return self.unread(account, candidate, &rules, &error, effect).await,
         };
         let now = self.parts.clock.now();
         if effect == Effect::Apply {
@@ -210,14 +204,40 @@ impl Rechecker {
             )
             .await?;
         let contractor = Contractor { id: &account.id, name: &account.name };
-        match decide(contractor, candidate, facts.as_ref(), &past, &rules, now) {
+        let sure = self.sure_now(date, now);
+        match decide(contractor, candidate, facts.as_ref(), &past, &rules, sure) {
             Verdict::Ask(ask) => self.ask(account, candidate, *ask, &rules, now, effect).await,
             Verdict::Skip { reason, saw, subject } => {
                 self.skip(account, candidate, reason, saw, *subject, effect).await
             }
             Verdict::Defer { finished_at, until } => {
+                if sure != now && until <= now {
+                    // It is due by our clock all the time, until that is right again.
+                    self.backoff.hold(&account.id, now, REST);
+                }
                 self.defer(account, candidate, finished_at, until, effect).await
             }
+        }
+    }
+
+    /// What cannot be read is tried again until it is too old by both clocks.
+    async fn unread(
+        &self,
+        account: &Account,
+        candidate: &Candidate,
+        rules: &Rules,
+        error: &SessionError,
+        effect: Effect,
+    ) -> Result<AskOutcome, StoreError> {
+        let agreed = self.parts.session.jobber_clock().agreed();
+        let age = |now| too_old(candidate.finished_at, candidate.held_for, rules, now);
+        match agreed.filter(|_| candidate.released_at.is_none()).and_then(age) {
+            Some(saw) => {
+                let saw = saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+                let subject = candidate.subject.clone();
+                self.skip(account, candidate, SkipReason::TooOld, saw, subject, effect).await
+            }
+            None => self.put_off(account, candidate, error, effect).await,
         }
     }
 
@@ -320,17 +340,20 @@ impl Rechecker {
         trigger: Trigger,
     ) -> Result<Option<AskBody>, SessionError> {
         let rules = self.parts.settings.rules_of(account).map_err(SessionError::settings)?;
-        let Some(facts) = self.read(account, work).await? else { return Ok(None) };
+        let (Some(facts), _) = self.read(account, work).await? else { return Ok(None) };
         let contractor = Contractor { id: &account.id, name: &account.name };
         Ok(preview(contractor, trigger, &facts, &rules, self.parts.clock.now()))
     }
 
     /// Reads all facts fresh. The crew and a job's invoice are read only if the work may be asked about. If
     /// Jobber hides them, the ask is sent without them.
-    async fn read(&self, account: &Account, work: &WorkRef) -> Result<Option<Facts>, SessionError> {
-        let Some(mut facts) = self.parts.session.run(&account.id, &WorkDetails { work }).await?.data else {
-            return Ok(None);
-        };
+    async fn read(
+        &self,
+        account: &Account,
+        work: &WorkRef,
+    ) -> Result<(Option<Facts>, Option<Timestamp>), SessionError> {
+        let answer = self.parts.session.run(&account.id, &WorkDetails { work }).await?;
+        let Some(mut facts) = answer.data else { return Ok((None, answer.date)) };
         let extras = self.parts.session.run(&account.id, &WorkExtras { work }).await?;
         if let Some(hidden) = extras.hidden {
             tracing::debug!(account.id = %account.id, work = %work, hidden, "an ask without its extras");
@@ -338,7 +361,16 @@ impl Rechecker {
         facts.crew = extras.data.crew;
         facts.visits = extras.data.visits;
         facts.invoice = facts.invoice.or(extras.data.invoice);
-        Ok(Some(facts))
+        Ok((Some(facts), answer.date))
+    }
+
+    /// The instant by which age and hours count. Clocks are never quite the same; but if ours is far from Jobber's, it has
+    /// jumped, and nothing final is decided by it.
+    fn sure_now(&self, theirs: Option<Timestamp>, ours: Timestamp) -> Timestamp {
+        match theirs {
+            Some(theirs) if ours.duration_since(theirs).abs() > DRIFT => theirs,
+            _ => ours,
+        }
     }
 
     fn rests(&self, account: &AccountId) -> bool {
@@ -362,7 +394,7 @@ impl Absent {
             absent.remove(&work);
             return None;
         }
-        absent.retain(|other, first| *other == work || now.duration_since(*first) < KEEP_ABSENT);
+        absent.retain(|other, first| *other == work || !is_over(*first, KEEP_ABSENT, now));
         let first = absent.entry(work.clone()).or_insert(now);
         // A clock that was set back makes nobody wait longer.
         *first = (*first).min(now);

@@ -16,6 +16,7 @@ mod browser;
 mod checking;
 mod cleaning_up;
 mod clients;
+mod clocks;
 mod connecting;
 mod contractor;
 mod crashing;

@@ -44,6 +44,7 @@ fn view(accounts: Vec<AccountView>) -> View {
         receivers: vec![],
         draft_app: false,
         version_ends: "2027-07-27T00:00:00Z".parse().unwrap(),
+        ahead: None,
     }
 }
 

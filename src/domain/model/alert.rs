@@ -31,13 +31,15 @@ pub enum AlertKind {
     EventsStopped,
     /// A draft app is near the number of accounts at which Jobber cuts it off.
     DraftApp,
+    /// The machine's clock differs from Jobber's.
+    ClockOff,
     /// Jobber's support for the API version of this program ends soon.
     ApiVersion,
 }
 
 impl AlertKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ConnectionLost,
         Self::JobberUnreachable,
         Self::NeedsOperator,
@@ -48,6 +50,7 @@ impl AlertKind {
         Self::NoWork,
         Self::EventsStopped,
         Self::DraftApp,
+        Self::ClockOff,
         Self::ApiVersion,
     ];
 
@@ -64,6 +67,7 @@ impl AlertKind {
             Self::NoWork => "no_work",
             Self::EventsStopped => "events_stopped",
             Self::DraftApp => "draft_app",
+            Self::ClockOff => "clock_off",
             Self::ApiVersion => "api_version",
         }
     }
