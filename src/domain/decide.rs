@@ -13,8 +13,8 @@ use crate::digest;
 use crate::domain::message;
 use crate::domain::model::{
     AccountId, Ask, AskBody, AskId, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
-    BodyVisit, Candidate, ClientFacts, Contacted, EmailAddress, Facts, Marker, Phone, Record, SkipReason,
-    Subject, Suppression, Trigger, VisitsOfJob, WorkKind, WorkRef, contacts_of,
+    BodyVisit, Candidate, ClientFacts, Contacted, Decision, EmailAddress, Facts, Marker, Phone, Record,
+    SkipReason, Subject, Suppression, Trigger, VisitsOfJob, WorkKind, WorkRef, contacts_of,
 };
 use crate::domain::plan::{Finish, finish, too_old};
 use crate::domain::rules::{KindOfClients, Phones, Policy, Respected, Rules};
@@ -148,6 +148,51 @@ pub fn decide(
         contacts: contacts_of(client),
         body: said(body(contractor, candidate.trigger, facts, client, &rules.policy, now), facts, rules),
     }))
+}
+
+/// Why an ask that was decided long ago is not sent any more. `None` if it still may.
+///
+/// It waited because its platform failed, its account was paused, or somebody sent a dead letter again. Meanwhile the
+/// work may have been reopened, and the customer may have opted out by any contact of the card.
+pub fn outdated(
+    decision: &Decision,
+    facts: Option<&Facts>,
+    suppression: Option<&Suppression>,
+    rules: &Rules,
+    now: Timestamp,
+) -> Option<(SkipReason, BTreeMap<String, String>)> {
+    let held = |saw: Vec<(&str, String)>| {
+        saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>()
+    };
+    let Some(facts) = facts else { return Some((SkipReason::NotFound, held(vec![]))) };
+    if finish(&facts.record, decision.trigger, rules.include_drafts) == Finish::Open {
+        return Some((SkipReason::NoLongerFinished, held(vec![("status", status_of(&facts.record))])));
+    }
+    if let Some((reason, saw)) = stale(decision, rules, now) {
+        return Some((reason, saw));
+    }
+    let Some(client) = &facts.client else { return Some((SkipReason::NoClient, held(vec![]))) };
+    if client.is_archived {
+        return Some((SkipReason::ClientArchived, held(vec![("isArchived", "true".into())])));
+    }
+    if !client.receives_review_requests {
+        return Some((SkipReason::ClientOptedOut, held(vec![("receivesReviewRequests", "false".into())])));
+    }
+    let suppression = suppression?;
+    Some((SkipReason::Suppressed, held(vec![("since", suppression.at.to_string())])))
+}
+
+/// Whether an ask that was decided long ago is too old now.
+pub fn stale(
+    decision: &Decision,
+    rules: &Rules,
+    now: Timestamp,
+) -> Option<(SkipReason, BTreeMap<String, String>)> {
+    // What was released by hand counts from then.
+    let from =
+        decision.released_at.map_or(decision.finished_at, |released| released.max(decision.finished_at));
+    let saw = too_old(from, decision.held_for, rules, now)?;
+    Some((SkipReason::TooOld, saw.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
 }
 
 /// The ask for this work as it would read now, whatever the decision. `None` if there is nobody to ask.

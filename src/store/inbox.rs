@@ -91,6 +91,12 @@ impl Store {
         self.read(|txn| Ok(txn.scan(key::EVENT).next().transpose()?.is_some())).await
     }
 
+    /// Whether the inbox of an account has an entry.
+    pub async fn has_follow_ups_of(&self, id: &AccountId) -> Result<bool, StoreError> {
+        let prefix = key::of_account(key::EVENT, id);
+        self.read(|txn| Ok(txn.scan(&prefix).next().transpose()?.is_some())).await
+    }
+
     /// Removes finished follow-ups, unless they were requested again meanwhile.
     pub async fn take_from_inbox(&self, id: &AccountId, followed: Vec<InboxEntry>) -> Result<(), StoreError> {
         let id = id.clone();

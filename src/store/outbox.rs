@@ -9,7 +9,7 @@ use super::{Store, StoreError, key};
 use crate::digest;
 use crate::domain::model::{
     AccountId, Decision, Delivery, EntryState, LastAttempt, MessageId, MessageKind, OutboxEntry, Outcome,
-    Payload, ReceiverState,
+    Payload, ReceiverState, SkipReason,
 };
 use crate::domain::retry::Next;
 
@@ -242,6 +242,36 @@ impl Store {
             note_delivery(txn, &entry, Delivery::Dropped)?;
             txn.remove(&key::outbox(&id));
             Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// Takes an ask out of the queue and records why it is not sent. Its markers stay: an earlier attempt may have
+    /// reached the customer. `false` if an attempt is running or it is gone.
+    pub async fn skip_entry(
+        &self,
+        id: &MessageId,
+        reason: SkipReason,
+        saw: BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.write(move |txn| {
+            let Some(entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else { return Ok(false) };
+            if is_under_way(&entry, now) {
+                return Ok(false);
+            }
+            let decision_key = key::decision(&entry.account, entry.payload.work());
+            if let Some(mut decision) = txn.get::<Decision>(&decision_key)? {
+                decision.outcome = Outcome::Skipped { reason };
+                decision.saw.clone_from(&saw);
+                decision.saw.insert("attempts".to_owned(), entry.attempt.to_string());
+                decision.at = now;
+                txn.put(&decision_key, &decision);
+            }
+            take_from_index(txn, &entry);
+            txn.remove(&key::outbox(&id));
+            Ok(true)
         })
         .await
     }

@@ -48,6 +48,16 @@ impl Store {
         .await
     }
 
+    /// Whether a person with one of these contacts, or this card, was suppressed.
+    pub async fn suppression_of(
+        &self,
+        account: &AccountId,
+        card: &EncodedId,
+        contacts: &[ContactKey],
+    ) -> Result<Option<Suppression>, StoreError> {
+        self.read(|txn| suppression(txn, account, Some(card), contacts)).await
+    }
+
     /// Suppresses a person: they are never asked.
     pub async fn suppress(&self, who: &ContactKey, suppression: Suppression) -> Result<(), StoreError> {
         let key = suppression_key(who, suppression.account.as_ref());

@@ -12,6 +12,8 @@
 //! An ask is sent only while its account's window is open, also on a retry, because the review platform
 //! writes to the customer at once.
 //!
+//! An ask that has waited for long, or whose account has events that were not followed up, is read again before it is sent: see [`Deliverer::is_wanted`].
+//!
 //! A lease is longer than the longest request. The attempt's number is its fencing number: if the lease
 //! expired and the entry was leased again, the late outcome is ignored.
 
@@ -25,15 +27,26 @@ use tokio::task::JoinSet;
 
 use super::parts::WorkerParts;
 use super::pool::{Entered, InFlight, Pool};
+use crate::accounts::session::SessionError;
 use crate::accounts::settings::{Receiver, ReceiverError};
-use crate::clock::plus;
+use crate::clock::{is_over, plus};
 use crate::crash_point::CrashPoint;
-use crate::domain::model::{AccountId, Connection, LastAttempt, MessageId, MessageKind, OutboxEntry};
+use crate::domain::decide::{outdated, stale};
+use crate::domain::model::{
+    AccountId, Connection, LastAttempt, MessageId, MessageKind, OutboxEntry, contacts_of,
+};
 use crate::domain::retry::{self, Next};
 use crate::domain::rules::LocalHours;
+use crate::jobber::operations::WorkDetails;
 use crate::outbound::sender::{Attempted, Sender, TIMEOUT};
 use crate::store::{ReceiverId, StoreError};
 use crate::telemetry;
+
+/// An ask that was decided within this time is sent as it is.
+const FRESH: SignedDuration = SignedDuration::from_hours(1);
+
+/// How long an older ask waits whose customer cannot be read.
+const UNREAD: SignedDuration = SignedDuration::from_mins(5);
 
 const POSTS: usize = 8;
 
@@ -188,6 +201,9 @@ impl Deliverer {
             self.parts.store.postpone(id, now, until).await?;
             return Ok(None);
         }
+        if *kind == MessageKind::Ask && !self.is_wanted(id, account, now).await? {
+            return Ok(None);
+        }
         let Some(entry) = self.parts.store.lease(id, now, plus(now, LEASE)).await? else { return Ok(None) };
         CrashPoint::OutboxLeased.pass();
         let begun = std::time::Instant::now();
@@ -204,6 +220,56 @@ impl Deliverer {
         let settled = self.parts.store.settle(id, entry.attempt, receiver.id(), next.clone(), last).await?;
         CrashPoint::OutboxSettled.pass();
         Ok(Some(Attempt { message: id.clone(), next: settled.then_some(next) }))
+    }
+}
+
+impl Deliverer {
+    /// Whether an ask may still be sent. One that is tried within the hour costs nothing; an older one is read again,
+    /// because meanwhile the customer may have opted out. What cannot be read waits.
+    async fn is_wanted(
+        &self,
+        id: &MessageId,
+        account: &AccountId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let Some(entry) = self.parts.store.entry(id).await? else { return Ok(false) };
+        // An event that nobody has followed up may be an opt-out.
+        let is_unheard = self.parts.store.has_follow_ups_of(account).await?;
+        if !is_over(entry.created_at, FRESH, now) && !is_unheard {
+            return Ok(true);
+        }
+        let work = entry.payload.work();
+        let Some(decision) = self.parts.store.decision(account, work).await? else { return Ok(true) };
+        let Some(account) = self.parts.store.account(account).await? else { return Ok(false) };
+        let Ok(rules) = self.parts.settings.rules_of(&account) else { return Ok(false) };
+        let verdict = match self.parts.session.run(&account.id, &WorkDetails { work }).await {
+            Ok(answer) => {
+                let client = answer.data.as_ref().and_then(|facts| facts.client.as_ref());
+                let suppression = match client {
+                    Some(client) => {
+                        let contacts = contacts_of(client);
+                        self.parts.store.suppression_of(&account.id, &client.id, &contacts).await?
+                    }
+                    None => None,
+                };
+                let date = answer.date.unwrap_or(now).min(now);
+                outdated(&decision, answer.data.as_ref(), suppression.as_ref(), &rules, date)
+            }
+            Err(SessionError::Store(error)) => return Err(error),
+            Err(error) => {
+                let agreed = self.parts.session.jobber_clock().agreed();
+                let Some(verdict) = agreed.and_then(|agreed| stale(&decision, &rules, agreed)) else {
+                    tracing::debug!(ask.key = %id, %error, "an old ask waits, because its customer cannot be read");
+                    self.parts.store.postpone(id, now, plus(now, UNREAD)).await?;
+                    return Ok(false);
+                };
+                Some(verdict)
+            }
+        };
+        let Some((reason, saw)) = verdict else { return Ok(true) };
+        tracing::info!(ask.key = %id, %reason, "not sent any more");
+        self.parts.store.skip_entry(id, reason, saw, now).await?;
+        Ok(false)
     }
 }
 

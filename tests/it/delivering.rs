@@ -63,7 +63,7 @@ async fn a_receiver_that_is_down_for_days_gets_ten_attempts_and_then_a_dead_lett
         app.pass(wait * 11 / 10);
         app.context.deliverer.deliver_once(None).await.unwrap();
     }
-    app.pass(hours(100));
+    app.pass(hours(24));
     app.context.deliverer.deliver_once(None).await.unwrap();
     assert_eq!(app.receiver.got().len(), 10);
     let entry = app.context.store.entry(&ask).await.unwrap().unwrap();

@@ -541,3 +541,28 @@ async fn an_opt_out_during_a_pause_is_not_forgotten() {
     let replay = Replay { account: None, since_seconds: 1_000_000, write: true };
     assert!(app.run(replay).await.unwrap().done.starts_with("0 "));
 }
+
+#[tokio::test]
+async fn a_resume_does_not_overtake_an_opt_out_that_was_heard() {
+    let heard = Heard::enabled(Trigger::JobCompleted).await;
+    let (app, ace) = (&heard.app, &heard.ace);
+    let john = ace.customer(app);
+    let job = ace.job(app, &john, "Drain Cleaning", &[]);
+    ace.close(app, &job);
+    app.sweep().await;
+    app.pass(hours(2));
+    app.receiver.answers(&[503]);
+    app.once().await;
+    while app.context.store.has_follow_ups().await.unwrap() {
+        heard.listen().await;
+    }
+    app.run(AccountPause { account: "Ace Plumbing".into() }).await.unwrap();
+    ace.set(app, &john.id, "receivesReviewRequests", json!(false));
+    app.until(async || app.context.store.has_follow_ups().await.unwrap()).await;
+    app.run(AccountResume { account: "Ace Plumbing".into() }).await.unwrap();
+    // Delivery is first, minutes after the ask was decided.
+    app.pass(minutes(10));
+    app.context.deliverer.deliver_once(None).await.unwrap();
+    assert_eq!(app.receiver.got().len(), 1, "the one attempt of before");
+    assert_eq!(app.skip_reason(ace, &job), SkipReason::ClientOptedOut);
+}

@@ -24,6 +24,7 @@ mod delivering;
 mod explaining;
 mod findings;
 mod guards;
+mod held_up;
 mod hooks;
 mod hours;
 mod keeping;
