@@ -114,6 +114,7 @@ pub struct PollSection {
 #[serde(deny_unknown_fields)]
 pub struct OutgoingSection {
     pub private_addresses: bool,
+    pub proxy: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -308,6 +309,15 @@ impl Config {
                 "review.delay",
                 format!("{} is not shorter than review.max_age, {}", self.review.delay, self.review.max_age),
                 "every ask would be too old before it is due: shorten review.delay or raise review.max_age",
+            ));
+        }
+        if let Some(proxy) = &self.outgoing.proxy
+            && let Err(error) = reqwest::Proxy::all(proxy)
+        {
+            return Err(ConfigError::new(
+                "outgoing.proxy",
+                format!("it cannot be used ({error})"),
+                "give the address of an HTTP proxy, such as http://proxy.example.com:3128",
             ));
         }
         let review = &self.review;

@@ -24,6 +24,7 @@ use crate::workers::notifier::{Channels, Notifier};
 use crate::workers::parts::WorkerParts;
 use crate::workers::poller::Poller;
 use crate::workers::recheck::Rechecker;
+use crate::workers::watch::SweepWatch;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
@@ -78,6 +79,8 @@ pub struct Context {
     pub bells: Bells,
     /// After this no new work is begun.
     pub stop: CancellationToken,
+    /// Whether accounts are read when they should be.
+    pub sweeps: Arc<SweepWatch>,
     /// The secret that verifies Jobber's events.
     pub event_secret: SecretString,
     tokens: TokenSource,
@@ -114,6 +117,8 @@ impl Context {
             settings,
             concurrency: config.poll.concurrency.0,
             stop: CancellationToken::new(),
+            sweeps: Arc::default(),
+            faults: Arc::default(),
         };
         let sender = Sender::new(http, TIMEOUT);
         let onboarding = Arc::new(Onboarding::new(
@@ -157,6 +162,7 @@ impl Context {
             session: parts.session,
             clock: parts.clock,
             settings: parts.settings,
+            sweeps: parts.sweeps,
             stop: parts.stop,
         })
     }
@@ -198,7 +204,13 @@ impl Context {
 fn http_client(config: &Config) -> reqwest::Result<reqwest::Client> {
     // reqwest has no TLS provider of its own. A second call changes nothing.
     let _already = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder();
+    let builder = match &config.outgoing.proxy {
+        Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy)?),
+        // A proxy of the environment would read every token and look up every name.
+        None => builder.no_proxy(),
+    };
+    builder
         .user_agent(concat!("jobber-reviewd/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .dns_resolver(Arc::new(Resolver::new(config.outgoing.private_addresses)))

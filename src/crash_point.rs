@@ -70,16 +70,31 @@ impl CrashPoint {
     }
 }
 
+/// Panics on a record that a test poisoned, if the feature is on.
+#[inline]
+pub(crate) fn poisoned(record: &str) {
+    armed::poisoned(record);
+}
+
+/// Makes every step panic on this record, for tests. `None` ends it.
+#[cfg(feature = "crash-points")]
+pub fn poison(record: Option<&str>) {
+    armed::poison(record);
+}
+
 #[cfg(not(feature = "crash-points"))]
 mod armed {
+    #[inline]
+    pub(super) fn poisoned(_record: &str) {}
+
     #[inline]
     pub(super) fn pass(_point: super::CrashPoint) {}
 }
 
 #[cfg(feature = "crash-points")]
 mod armed {
-    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Mutex, OnceLock, PoisonError};
 
     use rustix::process::{Signal, getpid, kill_process};
 
@@ -94,6 +109,17 @@ mod armed {
             // Nothing runs after this.
             let _dead = kill_process(getpid(), Signal::KILL);
         }
+    }
+
+    static POISONED: Mutex<Option<String>> = Mutex::new(None);
+
+    pub(super) fn poison(record: Option<&str>) {
+        *POISONED.lock().unwrap_or_else(PoisonError::into_inner) = record.map(str::to_owned);
+    }
+
+    pub(super) fn poisoned(record: &str) {
+        let is_meant = POISONED.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(record);
+        assert!(!is_meant, "a poisoned record");
     }
 
     fn read() -> Option<(CrashPoint, AtomicU32)> {

@@ -7,6 +7,7 @@
 //! A failure of the store ends the daemon, because it must not act on data that may be lost. Steps handle all
 //! other errors themselves.
 
+mod clock_watch;
 mod reload;
 mod watchdog;
 
@@ -28,11 +29,13 @@ use tokio_util::task::TaskTracker;
 use crate::clock::SharedClock;
 use crate::config::{Config, Secrets};
 use crate::context::Context;
+use crate::domain::model::Account;
 use crate::server::control::Control;
 use crate::server::{Http, Metrics};
 use crate::store::{IfMissing, Store, StoreError};
 use crate::text_table::counted;
 use crate::workers::pool::{Effect, no_progress};
+use clock_watch::ClockWatch;
 use reload::Sweeps;
 use watchdog::{Beat, Pulse};
 
@@ -122,7 +125,9 @@ impl Daemon {
                 socket.display()
             )
         })?;
-        let scheduler = schedule(&context).await.context("the scheduler cannot be set up")?;
+        let scheduler = schedule(&context, context.config.poll.schedule.as_str())
+            .await
+            .context("the scheduler cannot be set up")?;
         Ok(Self { context, http, metrics, control, scheduler: Schedule(scheduler) })
     }
 
@@ -186,6 +191,7 @@ impl Daemon {
                 Ok(())
             }
         });
+        let mut watch = ClockWatch::new(context.clock.now(), std::time::Instant::now());
         let failure = match announce(&context, address, &sweeps.scheduler).await {
             Ok(()) => loop {
                 tokio::select! {
@@ -198,6 +204,13 @@ impl Daemon {
                     }
                     ended = parts.join_next() => break Some(anyhow!("a part of the daemon ended: {ended:?}")),
                     _ = hangup.recv() => reload::reload(&context, &mut sweeps, &reread).await,
+                    () = tokio::time::sleep(clock_watch::EVERY) => {
+                        if watch.went_back(context.clock.now(), std::time::Instant::now())
+                            && let Err(error) = go_on_after_a_step_back(&context, &mut sweeps).await
+                        {
+                            break Some(error);
+                        }
+                    }
                 }
             },
             Err(error) => Some(error),
@@ -211,6 +224,19 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// The clock went back: a schedule that waits for the old time would oversleep, so it begins anew, and what was put off
+/// by the old time is due.
+async fn go_on_after_a_step_back(context: &Arc<Context>, sweeps: &mut Sweeps) -> anyhow::Result<()> {
+    context.clock_went_back().await?;
+    let fresh = schedule(context, &sweeps.schedule).await?;
+    fresh.scheduler.start().await?;
+    let mut old = std::mem::replace(sweeps, fresh);
+    if let Err(error) = old.scheduler.shutdown().await {
+        tracing::warn!(%error, "the old schedule could not be stopped cleanly");
+    }
+    Ok(())
 }
 
 /// Lets what is under way come to its end, and closes the store.
@@ -250,10 +276,10 @@ async fn announce(context: &Context, http: SocketAddr, scheduler: &JobScheduler)
     Ok(())
 }
 
-async fn schedule(context: &Arc<Context>) -> anyhow::Result<Sweeps> {
+async fn schedule(context: &Arc<Context>, when: &str) -> anyhow::Result<Sweeps> {
     let scheduler = JobScheduler::new().await?;
     let ringer = Arc::clone(context);
-    let schedule = context.config.poll.schedule.as_str().to_owned();
+    let schedule = when.to_owned();
     let bell = Job::new(schedule.as_str(), move |_, _| ringer.bells.sweep.notify_one())?;
     let job = scheduler.add(bell).await?;
     let ringer = Arc::clone(context);
@@ -304,6 +330,9 @@ impl Loops {
             }
             self.start(|context| async move {
                 let accounts = context.store.accounts().await?;
+                if accounts.iter().any(Account::is_active) {
+                    context.sweeps.is_due(std::time::Instant::now());
+                }
                 let swept = context.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
                 tracing::debug!(accounts = swept.len(), "swept");
                 if context.watcher.watch_once(context.store.accounts().await?).await? > 0 {

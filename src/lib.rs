@@ -38,6 +38,8 @@ pub mod testing {
     pub use crate::config::{Concurrency, Config, KEYS, Percent, Period, Secrets};
     pub use crate::context::Context;
     pub use crate::crash_point::CrashPoint;
+    #[cfg(feature = "crash-points")]
+    pub use crate::crash_point::poison;
     pub use crate::digest::of_bytes;
     pub use crate::domain::plan::Plan;
     pub use crate::domain::retry::SCHEDULE;

@@ -10,3 +10,4 @@ pub mod parts;
 pub mod poller;
 pub mod pool;
 pub mod recheck;
+pub mod watch;

@@ -89,6 +89,11 @@ pub const KEYS: &[Key] = &[
         "Whether requests may go to addresses that are not public, such as a receiver in your own network.",
     ),
     key(
+        "outgoing.proxy",
+        None,
+        "HTTP proxy for all outgoing requests; the addresses of receivers are then looked up by the proxy, and it must keep them from your own network. Proxies named in the environment are not used.",
+    ),
+    key(
         "alerts.webhook_url",
         None,
         "URL that gets a signed message when something breaks and when it works again.",

@@ -68,6 +68,10 @@ pub(super) async fn feed(context: &Context, pulse: &Pulse, stop: CancellationTok
             tracing::error!(part = name, "this part no longer runs: systemd is not notified");
             continue;
         }
+        if context.sweeps.is_stalled() {
+            tracing::error!("no account is read although sweeps are due: systemd is not notified");
+            continue;
+        }
         match tokio::time::timeout(every, context.store.probe(context.clock.now())).await {
             Ok(Ok(())) => super::tell_systemd(&[NotifyState::Watchdog]),
             Ok(Err(error)) => tracing::error!(%error, "the store does not answer: systemd is not notified"),

@@ -148,7 +148,7 @@ impl Stage {
             "control": {"socket": folder.0.join("control.sock")},
             "store": {"path": folder.0.join("store"), "retention": "730d"},
             "poll": {"schedule": "* * * * * *", "concurrency": 4},
-            "outgoing": {"private_addresses": false},
+            "outgoing": {"private_addresses": false, "proxy": null},
             "alerts": {"webhook_url": null, "command": []},
         "events": {"webhook_url": null, "topics": ["client.updated"]},
             "review": {

@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::{minus, plus};
 use crate::digest;
 use crate::domain::model::{
-    Account, Alert, AlertKind, Burst, Connection, Decision, Health, LostReason, Outcome, Over, SkipReason,
+    Account, AccountId, Alert, AlertKind, Burst, Connection, Decision, Health, LostReason, Outcome, Over,
+    SkipReason,
 };
 use crate::domain::rules::Rules;
 use crate::text_table::counted;
@@ -48,6 +49,10 @@ pub struct View {
     pub version_ends: Timestamp,
     /// How far the machine's clock was ahead of Jobber's at its last answer.
     pub ahead: Option<SignedDuration>,
+    /// Whether no account is read although sweeps are due.
+    pub is_stalled: bool,
+    /// Records on which the program fails: what they are, and what it said.
+    pub faults: Vec<(AccountId, String, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -89,6 +94,22 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
             format!("{connected} accounts are connected, and Jobber blocks a draft app that is installed on more than {DRAFT_LIMIT} paying accounts"),
             "publish the app in Jobber's developer centre, then set jobber.draft_app = false".to_owned(),
         ));
+    }
+    if view.is_stalled {
+        let action =
+            "look at the log, and restart the service if it goes on: systemctl restart jobber-reviewd"
+                .to_owned();
+        let words = "no account was read in several sweeps, although some should have been".to_owned();
+        found.push(alert(AlertKind::SweepsStalled, "", now, now, words, action));
+    }
+    for (account, what, words) in &view.faults {
+        let summary = format!("the program fails on {what} again and again ({words})");
+        let action =
+            "everything else goes on; report it with the log of the panic, and install a newer version"
+                .to_owned();
+        let of = digest::short(&[account.as_str(), what]);
+        let alert = alert(AlertKind::ProgramFault, &of, now, now, summary, action);
+        found.push(Alert { account: Some(account.clone()), accounts: vec![account.clone()], ..alert });
     }
     if let Some(ahead) = view.ahead.filter(|ahead| ahead.abs() > CLOCK_OFF) {
         let way = if ahead.is_positive() { "ahead of" } else { "behind" };

@@ -27,6 +27,9 @@ const LONGEST_REQUEST: u64 = 16 * 1024 * 1024;
 /// Parts of an export that are buffered for a slow reader.
 const TOLD_AHEAD: usize = 8;
 
+/// How long a client may leave a line unread.
+const UNREAD: Duration = Duration::from_mins(1);
+
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,30 +102,62 @@ async fn serve(stream: UnixStream, context: Arc<Context>) {
 }
 
 async fn answer(stream: UnixStream, context: &Context) -> std::io::Result<()> {
-    let (read, mut write) = stream.into_split();
+    let (read, write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LONGEST_REQUEST));
     tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
-    let (tell, mut told) = mpsc::channel(TOLD_AHEAD);
+    let (tell, told) = mpsc::channel(TOLD_AHEAD);
     let carried_out = protocol::answer(&line, Scene { context, is_daemon: true, tell });
+    relay(write, told, carried_out).await
+}
+
+/// Carries the request out, and passes on what it tells. Writing has a task of its own: a client that does not read, such
+/// as a suspended shell, holds up nothing but itself. It misses progress, and is given up when a line cannot be written
+/// in [`UNREAD`]; the work goes on without it.
+async fn relay(
+    mut write: impl AsyncWriteExt + Unpin + Send + 'static,
+    mut told: mpsc::Receiver<Told>,
+    carried_out: impl Future<Output = Result<Value, Refusal>>,
+) -> std::io::Result<()> {
+    let (lines, mut to_write) = mpsc::channel::<Line>(TOLD_AHEAD);
+    let writing = tokio::spawn(async move {
+        while let Some(line) = to_write.recv().await {
+            tokio::time::timeout(UNREAD, send(&mut write, &line)).await??;
+        }
+        Ok::<_, std::io::Error>(())
+    });
     tokio::pin!(carried_out);
-    loop {
+    let reply = loop {
         tokio::select! {
             // Messages come before the reply.
             biased;
-            Some(told) = told.recv() => {
-                // If the client is gone, the work still continues: it must not be interrupted.
-                let _gone = send(&mut write, &Line::Told(told)).await;
-            }
-            reply = &mut carried_out => {
-                while let Ok(told) = told.try_recv() {
-                    send(&mut write, &Line::Told(told)).await?;
+            Some(message) = told.recv() => {
+                if !pass_on(&lines, message).await {
+                    // A part of an export has lost its reader: the export ends.
+                    told.close();
                 }
-                let line = reply.map_or_else(Line::Refused, Line::Reply);
-                return send(&mut write, &line).await;
             }
+            reply = &mut carried_out => break reply,
         }
+    };
+    while let Ok(message) = told.try_recv() {
+        pass_on(&lines, message).await;
     }
+    let reply = reply.map_or_else(Line::Refused, Line::Reply);
+    if lines.send(reply).await.is_ok() {
+        drop(lines);
+        return writing.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    }
+    Err(std::io::ErrorKind::BrokenPipe.into())
+}
+
+/// Hands a message to whoever writes. `false` if there is nobody any more. Progress is dropped for a slow reader.
+async fn pass_on(lines: &mpsc::Sender<Line>, message: Told) -> bool {
+    if matches!(message, Told::Progress { .. }) {
+        let _missed = lines.try_send(Line::Told(message));
+        return true;
+    }
+    lines.send(Line::Told(message)).await.is_ok()
 }
 
 async fn send(write: &mut (impl AsyncWriteExt + Unpin), line: &Line) -> std::io::Result<()> {
@@ -166,4 +201,53 @@ pub async fn call<V: Verb>(
         }
     }
     Err(CallError::Broken(std::io::ErrorKind::UnexpectedEof.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_holds_up_nothing() {
+        // Hardly anything fits into it, and nobody reads.
+        let (unread, write) = tokio::io::duplex(16);
+        let (tell, told) = mpsc::channel(TOLD_AHEAD);
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let work = async move {
+            for step in 0..10_000 {
+                let _missed = tell.try_send(Told::Progress { done: step, of: 10_000 });
+                tokio::task::yield_now().await;
+            }
+            done.send(()).unwrap();
+            Ok(Value::Null)
+        };
+        let relayed = tokio::spawn(relay(write, told, work));
+        is_done.await.unwrap();
+        drop(unread);
+        assert!(relayed.await.unwrap().is_err(), "the reply reaches nobody");
+    }
+
+    #[tokio::test]
+    async fn messages_come_in_order_and_the_reply_last() {
+        let (read, write) = tokio::io::duplex(64);
+        let (tell, told) = mpsc::channel(TOLD_AHEAD);
+        let work = async move {
+            for part in ["one", "two", "three"] {
+                tell.send(Told::Part(part.to_owned())).await.unwrap();
+            }
+            Ok(Value::Bool(true))
+        };
+        let relayed = tokio::spawn(relay(write, told, work));
+        let mut lines = BufReader::new(read).lines();
+        let mut seen = Vec::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            seen.push(line);
+        }
+        assert_eq!(seen.len(), 4);
+        assert!(
+            seen[0].contains("one") && seen[2].contains("three") && seen[3].contains("reply"),
+            "{seen:?}"
+        );
+        relayed.await.unwrap().unwrap();
+    }
 }

@@ -240,6 +240,10 @@ async fn callback(
 
 /// `ok` if the store writes, flushes and reads back.
 async fn health(State(site): State<Arc<Site>>) -> Response {
+    if site.context.sweeps.is_stalled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "no account is read although sweeps are due\n")
+            .into_response();
+    }
     let now = site.context.clock.now();
     let probed = *site.probed.lock().unwrap_or_else(PoisonError::into_inner);
     if probed.is_some_and(|at| at <= now && plus(at, PROBE_HOLDS) > now) {

@@ -17,7 +17,7 @@ use jiff::SignedDuration;
 use super::backoff::Backoff;
 use super::changes::ChangeWatcher;
 use super::parts::WorkerParts;
-use super::pool::{Entered, InFlight, Pool};
+use super::pool::{Entered, InFlight, Pool, guarded};
 use crate::accounts::session::{SessionError, Trouble};
 use crate::domain::model::{Account, AccountId, EncodedId, MessageKind, OutboxEntry, WorkRef};
 use crate::domain::plan::{Plan, plan};
@@ -120,7 +120,14 @@ impl Inbox {
                 // The sweep reads this and more.
                 FollowUp::Sweep => Ok(true),
                 FollowUp::Read { .. } if sweeps => Ok(true),
-                FollowUp::Read { work } => self.read(&account, work, &mut followed).await.map(|()| true),
+                FollowUp::Read { work } => match guarded(self.read(&account, work, &mut followed)).await {
+                    Ok(read) => read.map(|()| true),
+                    // The sweep meets it again, and counts it.
+                    Err(panic) => {
+                        tracing::error!(account.id = %id, work = %work, panic.words, "a fault of this program");
+                        Ok(true)
+                    }
+                },
                 FollowUp::Client { id } => self.cards(&account, Some(id), &mut followed).await,
                 FollowUp::Outbox => self.cards(&account, None, &mut followed).await,
                 // If Jobber refuses the tokens, this request notices it and stores the lost connection.

@@ -253,7 +253,16 @@ impl Notifier {
         let Receivers { views, events, .. } = self.parts.store.fold_entries(receivers, note).await?;
         let receivers = views.into_values().chain(events).collect();
         let ahead = self.parts.session.jobber_clock().ahead();
-        Ok(View { accounts, receivers, draft_app: self.draft_app, version_ends: supported_until(), ahead })
+        let faults = self.parts.faults.standing();
+        Ok(View {
+            accounts,
+            receivers,
+            draft_app: self.draft_app,
+            version_ends: supported_until(),
+            ahead,
+            is_stalled: self.parts.sweeps.is_stalled(),
+            faults: faults.into_iter().map(|fault| (fault.account, fault.what, fault.words)).collect(),
+        })
     }
 
     async fn weekly(&self, account: &Account, now: Timestamp) -> Result<Option<f64>, StoreError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::pool::Pool;
+use super::watch::{Faults, SweepWatch};
 use crate::accounts::session::Session;
 use crate::accounts::settings::Settings;
 use crate::clock::SharedClock;
@@ -19,6 +20,8 @@ pub struct WorkerParts {
     pub settings: Arc<Settings>,
     pub concurrency: usize,
     pub stop: CancellationToken,
+    pub sweeps: Arc<SweepWatch>,
+    pub faults: Arc<Faults>,
 }
 
 impl WorkerParts {

@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::backoff::Backoff;
 use super::paging::{Known, Paging};
 use super::parts::WorkerParts;
-use super::pool::{Effect, Entered, InFlight, Pool, Progress};
+use super::pool::{Effect, Entered, InFlight, Pool, Progress, guarded};
 use crate::accounts::session::{SessionError, Trouble};
 use crate::clock::{is_over, minus};
 use crate::crash_point::CrashPoint;
@@ -44,6 +44,9 @@ const COUNT_SWITCHES_EVERY: SignedDuration = SignedDuration::from_hours(24);
 const SWITCHES_WITHIN: SignedDuration = SignedDuration::from_hours(365 * 24);
 
 const NOTED_TOGETHER: usize = 256;
+
+/// What faults of a sweep are counted under.
+const SWEEP: &str = "sweep";
 
 /// The result of one account's sweep.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,7 +132,11 @@ impl Poller {
             let poller = Arc::clone(self);
             async move {
                 let outcome = match entered {
-                    Some(_) => poller.poll_account(&account, effect).await?,
+                    Some(_) => {
+                        let outcome = poller.poll_account(&account, effect).await?;
+                        poller.parts.sweeps.looked();
+                        outcome
+                    }
                     None => SweepOutcome::Busy,
                 };
                 telemetry::swept(outcome.name());
@@ -164,7 +171,19 @@ impl Poller {
         if let Some(until) = self.backoff.until(&account.id, self.parts.clock.now()) {
             return Ok(SweepOutcome::Resting(until));
         }
-        match self.sweep(account, effect).await {
+        let swept = match guarded(self.sweep(account, effect)).await {
+            Ok(swept) => {
+                self.parts.faults.clear(&account.id, SWEEP);
+                swept
+            }
+            Err(panic) => {
+                let needs_operator = self.parts.faults.count(&account.id, SWEEP, &panic.words);
+                let detail = format!("a fault of this program: {}", panic.words);
+                let trouble = if needs_operator { Trouble::Operator } else { Trouble::Answer };
+                Err(SessionError::Failed { detail, trouble })
+            }
+        };
+        match swept {
             Ok(polled) => Ok(SweepOutcome::Polled(polled)),
             Err(SessionError::NeedsAuthorization(reason)) => Ok(SweepOutcome::Lost(reason)),
             Err(SessionError::Failed { detail, trouble }) => {

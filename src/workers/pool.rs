@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -115,6 +117,29 @@ where
     }
 }
 
+/// A panic, caught.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Panicked {
+    pub(crate) words: String,
+}
+
+/// Runs `work`, and turns its panic into a value: it must cost only the record that caused it.
+pub(crate) async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| {
+        // After a panic the future is not polled again.
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(cause) => {
+                let words = cause.downcast_ref::<&str>().map(|words| (*words).to_owned());
+                let words = words.or_else(|| cause.downcast_ref::<String>().cloned());
+                Poll::Ready(Err(Panicked { words: words.unwrap_or_else(|| "no words".to_owned()) }))
+            }
+        }
+    })
+    .await
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -144,6 +169,17 @@ mod tests {
         }
         results.sort_unstable();
         assert_eq!(results, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_value() {
+        assert_eq!(guarded(async { 7 }).await, Ok(7));
+        let fails = async {
+            tokio::task::yield_now().await;
+            let nothing: [u8; 0] = [];
+            nothing[std::hint::black_box(0)]
+        };
+        assert!(guarded(fails).await.unwrap_err().words.contains("out of bounds"));
     }
 
     #[tokio::test]

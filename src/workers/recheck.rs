@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::Backoff;
 use super::parts::WorkerParts;
-use super::pool::{Effect, Entered, InFlight, Pool};
+use super::pool::{Effect, Entered, InFlight, Panicked, Pool, guarded};
 use crate::accounts::session::{SessionError, Trouble};
 use crate::clock::{is_over, plus};
 use crate::crash_point::CrashPoint;
@@ -151,7 +151,13 @@ impl Rechecker {
                 break;
             }
             let Some(candidate) = self.parts.store.candidate(&account.id, &work).await? else { continue };
-            let outcome = self.consider(account, &candidate, Effect::Apply).await?;
+            let outcome = match guarded(self.consider(account, &candidate, Effect::Apply)).await {
+                Ok(outcome) => {
+                    self.parts.faults.clear(&account.id, &work.to_string());
+                    outcome?
+                }
+                Err(panic) => self.faulty(account, &candidate, &panic).await?,
+            };
             let (of, reason) = outcome.names();
             telemetry::decided(of, reason);
             let works = !matches!(outcome, AskOutcome::Failed { outage: true, .. });
@@ -190,6 +196,7 @@ impl Rechecker {
                 return self.defer(account, candidate, candidate.finished_at, until, effect).await;
             }
         }
+        crate::crash_point::poisoned(candidate.work.id.as_str());
         let client = facts.as_ref().and_then(|facts| facts.client.as_ref());
         let past = self
             .parts
@@ -204,7 +211,7 @@ impl Rechecker {
             )
             .await?;
         let contractor = Contractor { id: &account.id, name: &account.name };
-        let sure = self.sure_now(date, now);
+        let sure = sure_now(date, now);
         match decide(contractor, candidate, facts.as_ref(), &past, &rules, sure) {
             Verdict::Ask(ask) => self.ask(account, candidate, *ask, &rules, now, effect).await,
             Verdict::Skip { reason, saw, subject } => {
@@ -218,6 +225,20 @@ impl Rechecker {
                 self.defer(account, candidate, finished_at, until, effect).await
             }
         }
+    }
+
+    /// A panic of this program is a failure of the one record: it is put off, counted and, if it comes again, the
+    /// operator's.
+    async fn faulty(
+        &self,
+        account: &Account,
+        candidate: &Candidate,
+        panic: &Panicked,
+    ) -> Result<AskOutcome, StoreError> {
+        let needs_operator = self.parts.faults.count(&account.id, &candidate.work.to_string(), &panic.words);
+        let trouble = if needs_operator { Trouble::Operator } else { Trouble::Answer };
+        let detail = format!("a fault of this program: {}", panic.words);
+        self.put_off(account, candidate, &SessionError::Failed { detail, trouble }, Effect::Apply).await
     }
 
     /// What cannot be read is tried again until it is too old by both clocks.
@@ -364,15 +385,6 @@ impl Rechecker {
         Ok((Some(facts), answer.date))
     }
 
-    /// The instant by which age and hours count. Clocks are never quite the same; but if ours is far from Jobber's, it has
-    /// jumped, and nothing final is decided by it.
-    fn sure_now(&self, theirs: Option<Timestamp>, ours: Timestamp) -> Timestamp {
-        match theirs {
-            Some(theirs) if ours.duration_since(theirs).abs() > DRIFT => theirs,
-            _ => ours,
-        }
-    }
-
     fn rests(&self, account: &AccountId) -> bool {
         self.backoff.until(account, self.parts.clock.now()).is_some()
     }
@@ -404,6 +416,15 @@ impl Absent {
             return None;
         }
         Some(until)
+    }
+}
+
+/// The instant by which age and hours count. Clocks are never quite the same; but if ours is far from Jobber's, it has
+/// jumped, and nothing final is decided by it.
+fn sure_now(theirs: Option<Timestamp>, ours: Timestamp) -> Timestamp {
+    match theirs {
+        Some(theirs) if ours.duration_since(theirs).abs() > DRIFT => theirs,
+        _ => ours,
     }
 }
 

@@ -412,3 +412,29 @@ async fn an_audit_proves_what_was_sent_and_when() {
     let local = machine.run(&["explain", "John Smith", "--json"]).await.json()[0]["finished_local"].clone();
     assert!(local.as_str().unwrap().ends_with("ST") || local.as_str().unwrap().ends_with("DT"), "{local}");
 }
+
+/// A proxy of the environment gets nothing; the one of the settings gets everything.
+#[tokio::test]
+async fn only_a_proxy_of_the_settings_is_used() {
+    let proxy = crate::support::Receiver::start().await;
+    let url = proxy.url().trim_end_matches("hook").to_owned();
+    let machine = Machine::set_up().await;
+    let daemon = machine.start().await;
+    machine.connect().await;
+    terminate(daemon).await;
+    let mut command = machine.command(&["--once"]);
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env(name, &url);
+    }
+    let swept = command.output().await.unwrap();
+    assert!(swept.status.success(), "{swept:?}");
+    assert!(proxy.got().is_empty(), "a token went to a proxy that nobody configured");
+
+    let mut command = machine.command(&["--once"]);
+    command.env("JOBBER_REVIEWD__OUTGOING__PROXY", &url);
+    command.output().await.unwrap();
+    assert!(
+        proxy.got().iter().any(|got| got.headers.contains_key("authorization")),
+        "it is used if it is wanted"
+    );
+}

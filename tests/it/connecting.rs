@@ -342,3 +342,27 @@ async fn whoever_asks_too_often_waits_and_nobody_else_does() {
     );
     assert_eq!(status("203.0.113.9").await, 200);
 }
+
+#[tokio::test]
+async fn health_says_when_no_account_is_read() {
+    let app = TestApp::start().await;
+    let listener = tokio::net::TcpListener::bind(local()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    tokio::spawn(jobber_reviewd::testing::Http::new(listener, app.context()).run(stop));
+    let health =
+        async || http().get(format!("http://{address}/healthz")).send().await.unwrap().status().as_u16();
+    assert_eq!(health().await, 200);
+    let begun = std::time::Instant::now();
+    for sweep in 0..4 {
+        app.context.sweeps.is_due(begun + std::time::Duration::from_mins(5 * sweep));
+    }
+    assert_eq!(health().await, 503);
+    let told = app.context.notifier.notify_once().await.unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, jobber_reviewd::testing::model::Trigger::JobCompleted).await;
+    app.sweep().await;
+    assert_eq!(health().await, 200);
+}

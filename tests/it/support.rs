@@ -177,7 +177,7 @@ pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -
         "control": {"socket": folder.join("control.sock")},
         "store": {"path": folder.join("store"), "key_file": null, "retention": "730d"},
         "poll": {"schedule": "0 */5 * * * *", "concurrency": 16},
-        "outgoing": {"private_addresses": false},
+        "outgoing": {"private_addresses": false, "proxy": null},
         "alerts": {"webhook_url": null, "command": []},
         "events": {"webhook_url": null, "topics": ["client.updated"]},
         "review": {

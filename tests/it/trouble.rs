@@ -315,3 +315,34 @@ async fn one_dead_account_delays_none_of_a_hundred() {
     assert_eq!(app.receiver.got().len(), alive.len());
     sweeping.abort();
 }
+
+/// The program panics on one record: that one is put off and told, everything else goes on.
+#[tokio::test]
+async fn a_record_on_which_the_program_fails_costs_only_itself() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    let poison = ace.closed_job(&app);
+    app.pass(minutes(1));
+    let sound = ace.closed_job(&app);
+    app.sweep().await;
+    jobber_reviewd::testing::poison(Some(poison.id.as_str()));
+    app.pass(hours(2));
+    let report = app.once().await;
+    assert!(report.errors[0].error.contains("a fault of this program: a poisoned record"), "{report:?}");
+    assert_eq!(report.delivered, 1);
+    assert!(app.waits(&ace, &poison) && !app.waits(&ace, &sound));
+    assert_eq!(app.context.notifier.notify_once().await.unwrap(), [], "once is no trouble yet");
+    for _ in 0..2 {
+        app.pass(minutes(15));
+        app.once().await;
+    }
+    let told = app.context.notifier.notify_once().await.unwrap();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].summary.contains(poison.id.as_str()), "{told:?}");
+    jobber_reviewd::testing::poison(None);
+    app.pass(minutes(15));
+    app.sweep().await;
+    assert_eq!(app.receiver.got().len(), 2);
+    assert!(app.context.notifier.notify_once().await.unwrap()[0].over.is_some());
+    app.finish().await;
+}

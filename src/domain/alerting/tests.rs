@@ -45,6 +45,8 @@ fn view(accounts: Vec<AccountView>) -> View {
         draft_app: false,
         version_ends: "2027-07-27T00:00:00Z".parse().unwrap(),
         ahead: None,
+        is_stalled: false,
+        faults: vec![],
     }
 }
 

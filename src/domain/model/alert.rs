@@ -31,6 +31,10 @@ pub enum AlertKind {
     EventsStopped,
     /// A draft app is near the number of accounts at which Jobber cuts it off.
     DraftApp,
+    /// No account is read although sweeps are due.
+    SweepsStalled,
+    /// The program fails on a record again and again.
+    ProgramFault,
     /// The machine's clock differs from Jobber's.
     ClockOff,
     /// Jobber's support for the API version of this program ends soon.
@@ -39,7 +43,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::ConnectionLost,
         Self::JobberUnreachable,
         Self::NeedsOperator,
@@ -50,6 +54,8 @@ impl AlertKind {
         Self::NoWork,
         Self::EventsStopped,
         Self::DraftApp,
+        Self::SweepsStalled,
+        Self::ProgramFault,
         Self::ClockOff,
         Self::ApiVersion,
     ];
@@ -67,6 +73,8 @@ impl AlertKind {
             Self::NoWork => "no_work",
             Self::EventsStopped => "events_stopped",
             Self::DraftApp => "draft_app",
+            Self::SweepsStalled => "sweeps_stalled",
+            Self::ProgramFault => "program_fault",
             Self::ClockOff => "clock_off",
             Self::ApiVersion => "api_version",
         }
