@@ -157,6 +157,7 @@ impl Wanted {
                 .as_deref()
                 .is_some_and(|number| number == self.text.trim_start_matches('#'))
             || matches!(outcome, Outcome::Asked { ask_id, .. } if is_text(ask_id.as_str()))
+            || decision.saw.get("ask_not_sent").is_some_and(|ask| is_text(ask))
             || self.is_person(subject)
     }
 }

@@ -246,8 +246,9 @@ impl Store {
         .await
     }
 
-    /// Takes an ask out of the queue and records why it is not sent. Its markers stay: an earlier attempt may have
-    /// reached the customer. `false` if an attempt is running or it is gone.
+    /// Takes an ask out of the queue and records why it is not sent. If there was an attempt, its markers stay: it may
+    /// have reached the customer. If there was none, nobody was asked, and the work can be asked about when it is
+    /// finished again. `false` if an attempt is running or it is gone.
     pub async fn skip_entry(
         &self,
         id: &MessageId,
@@ -266,6 +267,12 @@ impl Store {
                 decision.outcome = Outcome::Skipped { reason };
                 decision.saw.clone_from(&saw);
                 decision.saw.insert("attempts".to_owned(), entry.attempt.to_string());
+                decision.saw.insert("ask_not_sent".to_owned(), id.to_string());
+                if entry.attempt == 0 {
+                    let jobs: Vec<_> = decision.subject.job_id.iter().cloned().collect();
+                    super::markers::forget(txn, &entry.account, &decision.work, &jobs, id.as_str())?;
+                    super::people::forget(txn, &entry.account, &decision.subject.contacts(), id.as_str())?;
+                }
                 decision.at = now;
                 txn.put(&decision_key, &decision);
             }

@@ -115,3 +115,27 @@ async fn what_is_tried_again_within_minutes_is_not_read_again_and_what_cannot_be
     assert_eq!(app.receiver.got().len(), 3);
     app.finish_with_repeats().await;
 }
+
+/// Nothing was tried yet, so nobody was asked: finished again, the work is asked about.
+#[tokio::test]
+async fn what_never_left_can_be_asked_about_when_it_is_finished_again() {
+    let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
+    app.pass(minutes(1));
+    let job = ace.closed_job(&app);
+    app.sweep().await;
+    app.pass(hours(2));
+    app.context.rechecker.recheck_once(None).await.unwrap();
+    app.run(AccountPause { account: "Ace Plumbing".into() }).await.unwrap();
+    ace.reopen(&app, &job);
+    app.pass(hours(5));
+    app.run(AccountResume { account: "Ace Plumbing".into() }).await.unwrap();
+    app.once().await;
+    assert_eq!(app.skip_reason(&ace, &job), SkipReason::NoLongerFinished);
+    assert!(app.receiver.got().is_empty());
+    ace.close(&app, &job);
+    app.sweep().await;
+    app.pass(hours(3));
+    app.sweep().await;
+    assert_eq!(app.receiver.got().len(), 1);
+    app.finish().await;
+}

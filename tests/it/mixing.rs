@@ -42,6 +42,8 @@ struct Work {
     person: u32,
     /// Jobber gave this work a status that nobody knows, for a while.
     was_unclear: bool,
+    /// Reopened while its ask was on its way: then it may end as not finished any more.
+    was_taken_back: bool,
 }
 
 struct Story {
@@ -176,7 +178,10 @@ impl Story {
                 invoice
             }
         };
-        self.works.insert(work, Work { contractor: index, fate, was_unclear: false, person });
+        self.works.insert(
+            work,
+            Work { contractor: index, fate, was_unclear: false, was_taken_back: false, person },
+        );
         if is_known {
             // Whoever comes first is asked: that may be this one.
             for work in
@@ -218,9 +223,11 @@ impl Story {
                 Trigger::InvoicePaid | Trigger::InvoiceCreated => contractor.pay(app, &reference),
             }
         }
+        let work = self.works.get_mut(&reference).unwrap();
         if !asked && !again {
-            self.works.get_mut(&reference).unwrap().fate = Fate::NotAsked;
+            work.fate = Fate::NotAsked;
         }
+        work.was_taken_back |= asked;
         self.mix(if again { "reopened and finished again" } else { "reopened" });
     }
 
@@ -417,7 +424,11 @@ impl Story {
         }
         let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for got in self.app.receiver.got() {
-            let is_its = |decision: &Decision| matches!(&decision.outcome, Outcome::Asked { ask_id, .. } if ask_id.as_str() == got.id());
+            let is_its = |decision: &Decision| match &decision.outcome {
+                Outcome::Asked { ask_id, .. } => ask_id.as_str() == got.id(),
+                // It was tried, and was not wanted any more before it was taken.
+                _ => decision.saw.get("ask_not_sent").is_some_and(|ask| ask == got.id()),
+            };
             let mut decision = None;
             for account in self.app.context.store.accounts().await.unwrap() {
                 let decisions = self.app.context.store.decisions(&account.id).await.unwrap();
@@ -436,7 +447,9 @@ impl Story {
             };
             let fits = match work.fate {
                 Fate::Asked => {
-                    asked == 1 || asked == 0 && work.was_unclear && skipped == Some(SkipReason::UnknownStatus)
+                    asked == 1
+                        || asked == 0 && work.was_unclear && skipped == Some(SkipReason::UnknownStatus)
+                        || asked == 0 && work.was_taken_back && skipped == Some(SkipReason::NoLongerFinished)
                 }
                 Fate::Skipped(reason) => {
                     asked == 0
@@ -447,6 +460,7 @@ impl Story {
                     asked == 1
                         || asked == 0 && skipped == Some(SkipReason::AskedRecently)
                         || asked == 0 && work.was_unclear
+                        || asked == 0 && work.was_taken_back
                 }
                 Fate::NotAsked => asked == 0 && !matches!(outcome, Some(Outcome::Waiting { .. })),
             };
