@@ -382,6 +382,10 @@ impl Loops {
                 if followed.candidates > 0 {
                     context.bells.recheck.notify_one();
                 }
+                if followed.again {
+                    // The bell for it found the account under way.
+                    context.bells.inbox.notify_one();
+                }
                 Ok(())
             });
         }

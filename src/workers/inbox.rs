@@ -44,6 +44,8 @@ pub struct Followed {
     pub told: usize,
     /// Accounts that need a sweep.
     pub sweep: Vec<AccountId>,
+    /// Whether more came for an account while it was followed.
+    pub again: bool,
 }
 
 #[derive(Debug)]
@@ -75,14 +77,15 @@ impl Inbox {
             let inbox = Arc::clone(self);
             async move {
                 let followed = inbox.follow(&id).await;
-                drop(entered);
-                followed
+                let again = entered.leave();
+                followed.map(|followed| Followed { again, ..followed })
             }
         };
         let mut following = self.pool.start(queue, follow);
         let mut all = Followed::default();
         while let Some(followed) = following.next().await {
-            let Followed { read, candidates, dropped, told, sweep } = followed?;
+            let Followed { read, candidates, dropped, told, sweep, again } = followed?;
+            all.again |= again;
             all.read += read;
             all.candidates += candidates;
             all.dropped += dropped;

@@ -1,6 +1,6 @@
 //! What all steps share: effects, progress, and the set of work under way.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,8 +25,9 @@ pub type Progress = dyn Fn(usize, usize) + Send + Sync;
 /// Ignores progress.
 pub fn no_progress(_done: usize, _of: usize) {}
 
+/// The keys under way, and whether somebody else wanted to work on each meanwhile.
 #[derive(Debug)]
-pub(crate) struct InFlight<K: Eq + Hash>(Arc<Mutex<HashSet<K>>>);
+pub(crate) struct InFlight<K: Eq + Hash>(Arc<Mutex<HashMap<K, bool>>>);
 
 impl<K: Eq + Hash + Clone> InFlight<K> {
     pub(crate) fn new() -> Self {
@@ -36,20 +37,36 @@ impl<K: Eq + Hash + Clone> InFlight<K> {
     /// Begins work on `key`, unless it is under way. The work ends when the result is dropped, even by a
     /// panic or a cancelled task.
     pub(crate) fn enter(&self, key: &K) -> Option<Entered<K>> {
-        let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        fresh.then(|| Entered { set: Arc::clone(&self.0), key: key.clone() })
+        let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wanted) = under_way.get_mut(key) {
+            *wanted = true;
+            return None;
+        }
+        under_way.insert(key.clone(), false);
+        Some(Entered { under_way: Arc::clone(&self.0), key: key.clone() })
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Entered<K: Eq + Hash> {
-    set: Arc<Mutex<HashSet<K>>>,
+    under_way: Arc<Mutex<HashMap<K, bool>>>,
     key: K,
+}
+
+impl<K: Eq + Hash> Entered<K> {
+    /// Ends the work. Returns whether somebody else wanted to work on the key meanwhile, and was turned away.
+    pub(crate) fn leave(self) -> bool {
+        self.end()
+    }
+
+    fn end(&self) -> bool {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key).unwrap_or_default()
+    }
 }
 
 impl<K: Eq + Hash> Drop for Entered<K> {
     fn drop(&mut self) {
-        self.set.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.end();
     }
 }
 
@@ -153,7 +170,8 @@ mod tests {
         assert!(entered.is_some());
         assert!(set.enter(&1).is_none());
         assert!(set.enter(&2).is_some());
-        drop(entered);
+        assert!(entered.unwrap().leave(), "the second one was turned away");
+        assert!(!set.enter(&1).unwrap().leave());
         assert!(set.enter(&1).is_some());
     }
 

@@ -566,3 +566,25 @@ async fn a_resume_does_not_overtake_an_opt_out_that_was_heard() {
     assert_eq!(app.receiver.got().len(), 1, "the one attempt of before");
     assert_eq!(app.skip_reason(ace, &job), SkipReason::ClientOptedOut);
 }
+
+#[tokio::test]
+async fn an_event_that_finds_its_account_under_way_is_followed_at_once() {
+    let heard = Heard::start(Trigger::JobCompleted).await;
+    let (app, ace) = (&heard.app, &heard.ace);
+    let first = ace.closed_job(app);
+    let second = ace.closed_job(app);
+    heard.tell("JOB_CLOSED", first.id.as_str()).await;
+    app.fault(ace, FaultKind::Hang { ms: 300 }, 1, Some("Details"));
+    let begun = app.sandbox.stats(ace.number).operations.get("Details").copied().unwrap_or_default();
+    let (slow, turned_away) = tokio::join!(heard.listen(), async {
+        app.until(async || {
+            app.sandbox.stats(ace.number).operations.get("Details").copied().unwrap_or_default() > begun
+        })
+        .await;
+        heard.tell("JOB_CLOSED", second.id.as_str()).await;
+        heard.listen().await
+    });
+    assert_eq!((slow.candidates, turned_away.candidates), (1, 0));
+    assert!(slow.again, "the loop is rung again when the first step ends");
+    assert_eq!(heard.listen().await.candidates, 1);
+}
