@@ -1,6 +1,7 @@
 //! Everything about one connected account: onboarding, tokens, session, settings.
 
 pub mod budget;
+mod doubt;
 pub mod onboarding;
 pub mod session;
 pub mod settings;

@@ -9,7 +9,7 @@
 //!   and ends at once if another caller has refreshed meanwhile.
 //! - **Store before use**: the new pair is written, flushed and synced before its access token is used.
 //! - **Only a real refusal counts**: a grant is dead only if Jobber says that the refresh token is not valid,
-//!   or answers `invalid_grant`. An outage, a proxy's page, a wrong client secret or an unknown answer
+//!   or answers `invalid_grant`, twice, some minutes apart, and not for many accounts at once. An outage, a proxy's page, a wrong client secret or an unknown answer
 //!   changes nothing.
 //!
 //! A refresh runs in its own task. The new pair is stored even if the caller is gone (the daemon stops, a
@@ -36,12 +36,15 @@ use reqwest::Url;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
+use super::doubt::{Doubt, Doubts};
 use crate::clock::{SharedClock, minus, plus};
 use crate::crash_point::CrashPoint;
 use crate::domain::model::{AccountId, LostReason};
 use crate::jobber::token_endpoint::{EndpointError, TokenEndpoint};
 use crate::store::{Held, PairId, Store, StoreError, Tokens};
 use crate::telemetry;
+
+const ONCE_MORE: &str = "Jobber refused the refresh token; it is asked once more in five minutes";
 
 /// Assumed life of an access token if nothing states it (`api-behaviour.md` §2).
 const ASSUMED_LIFE: SignedDuration = SignedDuration::from_mins(60);
@@ -97,6 +100,7 @@ struct Source {
     clock: SharedClock,
     lines: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>,
     refreshes: TaskTracker,
+    doubts: Mutex<Doubts>,
 }
 
 impl std::fmt::Debug for TokenSource {
@@ -108,7 +112,7 @@ impl std::fmt::Debug for TokenSource {
 impl TokenSource {
     pub fn new(endpoint: TokenEndpoint, store: Store, clock: SharedClock) -> Self {
         let (lines, refreshes) = (Mutex::default(), TaskTracker::new());
-        Self(Arc::new(Source { endpoint, store, clock, lines, refreshes }))
+        Self(Arc::new(Source { endpoint, store, clock, lines, refreshes, doubts: Mutex::default() }))
     }
 
     /// Jobber's consent page. Jobber sends `state` back.
@@ -201,6 +205,9 @@ impl Source {
         if pair != *refused {
             return Ok(Access { token: tokens.access, pair });
         }
+        if self.doubts().is_waiting(account, self.clock.now()) {
+            return Err(TokenError::Unavailable { detail: ONCE_MORE.to_owned(), answered: true });
+        }
         let interrupted = self.store.begin_refresh(account, self.clock.now()).await?;
         CrashPoint::RefreshAnnounced.pass();
         let answer = self.endpoint.refresh(&tokens.refresh).await.map_err(TokenError::from);
@@ -213,8 +220,20 @@ impl Source {
         let answer = match answer {
             Ok(answer) => answer,
             Err(TokenError::NeedsAuthorization(reason)) => {
-                let reason = if interrupted.is_some() { LostReason::RefreshInterrupted } else { reason };
-                return Err(self.lose(account, reason, Some(pair)).await?);
+                if interrupted.is_some() {
+                    // The answer with the new token was lost: there is no doubt.
+                    return Err(self.lose(account, LostReason::RefreshInterrupted, Some(pair)).await?);
+                }
+                let doubt = self.doubts().refused(account, self.clock.now());
+                let detail = match doubt {
+                    Doubt::None => return Err(self.lose(account, reason, Some(pair)).await?),
+                    Doubt::Once => ONCE_MORE.to_owned(),
+                    Doubt::Many(accounts) => format!(
+                        "Jobber refuses the refresh tokens of {accounts} accounts at once: it has trouble, or the app's rotation was switched; they are tried again"
+                    ),
+                };
+                self.store.end_refresh(account).await?;
+                return Err(TokenError::Unavailable { detail, answered: true });
             }
             Err(error) => {
                 // Without an answer Jobber may have rotated, so the intent stays.
@@ -228,6 +247,7 @@ impl Source {
         if answer.is_warned {
             tracing::debug!(account.id = %account, "Jobber warns that refresh tokens of this app do not rotate");
         }
+        self.doubts().accepted(account);
         let refresh = answer.refresh.unwrap_or(tokens.refresh);
         let new = self.pair(answer.access, refresh, answer.expires_at);
         CrashPoint::RefreshAnswered.pass();
@@ -237,6 +257,10 @@ impl Source {
         CrashPoint::RefreshStored.pass();
         let Held { tokens, pair } = self.held(account).await?;
         Ok(Access { token: tokens.access, pair })
+    }
+
+    fn doubts(&self) -> std::sync::MutexGuard<'_, Doubts> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pair(&self, access: SecretString, refresh: SecretString, expires_at: Option<Timestamp>) -> Tokens {

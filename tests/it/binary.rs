@@ -65,7 +65,7 @@ async fn no_secret_and_no_person_gets_into_a_log() {
     machine.run(&["--once"]).await;
     machine.run(&["explain", "John Smith"]).await;
     machine.run(&["queue", "show", &ask]).await;
-    machine.sandbox.control(Op::RevokeTokens { account: machine.account }).unwrap();
+    machine.sandbox.control(Op::Disconnect { account: machine.account }).unwrap();
     machine.run(&["--once"]).await;
     assert_eq!(terminate(daemon).await, 0);
 

@@ -46,6 +46,8 @@ async fn a_wrong_client_secret_is_told_apart_from_a_dead_connection() {
     assert_eq!(wrong(&checked(&app, Doctor {}).await).0, ["client id and secret"]);
     let app = app.restart().await;
     app.sandbox.control(Op::RevokeTokens { account: ace.number }).unwrap();
+    app.once().await;
+    app.pass(minutes(6));
     let checks = checked(&app, Doctor {}).await;
     assert_eq!(wrong(&checks).0, ["account Ace Plumbing"]);
     let remedy =

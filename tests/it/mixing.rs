@@ -376,8 +376,12 @@ impl Story {
             self.app.sandbox.control(Op::ClearFaults { account: contractor.number }).unwrap();
             self.app.switch(&contractor, serde_json::to_value(Switches::default()).unwrap());
             self.app.once().await;
+            self.app.pass(minutes(6));
+            self.app.once().await;
             let account = self.app.context.store.account(&contractor.id).await.unwrap().unwrap();
-            if !account.connection.is_connected() {
+            // When several are refused at once, nobody is called lost, but the operator is told.
+            let health = self.app.context.store.health(&contractor.id).await.unwrap();
+            if !account.connection.is_connected() || health.failing_since.is_some() {
                 self.reconnect(&contractor, trigger).await;
             }
         }
@@ -426,7 +430,11 @@ impl Story {
         for got in self.app.receiver.got() {
             let is_its = |decision: &Decision| match &decision.outcome {
                 Outcome::Asked { ask_id, .. } => ask_id.as_str() == got.id(),
-                // It was tried, and was not wanted any more before it was taken.
+                // It was tried, was not wanted any more before it was taken, and may have been finished again since.
+                Outcome::Skipped { reason: SkipReason::AlreadyAsked } => {
+                    decision.saw.get("ask_id").is_some_and(|ask| ask == got.id())
+                        && !decision.saw.contains_key("asked_about")
+                }
                 _ => decision.saw.get("ask_not_sent").is_some_and(|ask| ask == got.id()),
             };
             let mut decision = None;

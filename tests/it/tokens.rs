@@ -122,6 +122,9 @@ async fn a_refused_refresh_token_pauses_its_account_and_nobody_else() {
     app.pass(hours(2));
     let report = app.once().await;
     assert_eq!(report.errors.len(), 1);
+    assert_eq!(lost(&app, &ace), None, "a refusal can be an accident");
+    app.pass(minutes(6));
+    app.once().await;
     assert_eq!(lost(&app, &ace), Some(LostReason::RefreshTokenRefused));
     assert_eq!(lost(&app, &green), None);
 
@@ -148,6 +151,8 @@ async fn every_end_of_a_connection_is_told_apart() {
                 _ => Op::RevokeTokens { account },
             };
             app.sandbox.control(op).unwrap();
+            app.once().await;
+            app.pass(minutes(6));
             app.once().await;
             assert_eq!(lost(&app, &ace), Some(expected), "{status}");
         }
@@ -226,5 +231,33 @@ async fn an_authorisation_that_comes_in_between_is_not_undone_by_an_old_answer()
     app.connect(&ace, Trigger::JobCompleted).await;
     sweep.await.unwrap().unwrap();
     assert_eq!(lost(&app, &ace), None);
+    app.sweep().await;
+}
+
+/// Jobber refuses every refresh token for an hour: nobody is called lost, one alert tells, and all goes on by itself.
+#[tokio::test]
+async fn an_incident_at_jobber_loses_no_account() {
+    let app = TestApp::start().await;
+    let all: Vec<_> = (0..4).map(|number| app.contractor(&format!("Contractor {number}"))).collect();
+    for contractor in &all {
+        app.connect(contractor, Trigger::JobCompleted).await;
+    }
+    for contractor in &all {
+        app.sandbox.control(Op::ExpireTokens { account: contractor.number }).unwrap();
+        app.fault(contractor, FaultKind::RefreshRefused, 100, Some("token"));
+    }
+    let mut told = Vec::new();
+    for _ in 0..9 {
+        app.pass(minutes(8));
+        app.once().await;
+        told.extend(app.context.notifier.notify_once().await.unwrap());
+    }
+    assert!(all.iter().all(|contractor| lost(&app, contractor).is_none()));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].summary.contains("of 4 accounts at once"), "{told:?}");
+    for contractor in &all {
+        app.sandbox.control(Op::ClearFaults { account: contractor.number }).unwrap();
+    }
+    app.pass(minutes(8));
     app.sweep().await;
 }

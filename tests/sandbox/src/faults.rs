@@ -156,6 +156,8 @@ pub enum FaultKind {
     Expired,
     /// The access token does not count, and that is answered as a missing one is: HTTP 200 and hidden data.
     Unauthenticated,
+    /// The refresh token is refused, though nothing is wrong with it.
+    RefreshRefused,
     /// The record is answered with null, as if it were gone.
     Absent,
     /// HTTP 200 with meaningless JSON.

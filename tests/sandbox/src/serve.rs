@@ -365,6 +365,10 @@ async fn disturbed(fault: Option<FaultKind>, answer: impl FnOnce() -> Response) 
         }
         Some(FaultKind::Unauthenticated) => json_answer(200, &unauthenticated()),
         Some(FaultKind::Expired) => json_answer(401, &json!({"message": "Access token expired"})),
+        Some(FaultKind::RefreshRefused) => {
+            let kind = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+            (StatusCode::UNAUTHORIZED, kind, "The provided refresh token is not valid").into_response()
+        }
         Some(FaultKind::Absent) => json_answer(200, &absent()),
         Some(FaultKind::Nonsense) => json_answer(200, &json!({"unexpected": true})),
     }
