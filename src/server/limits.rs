@@ -4,15 +4,17 @@
 //! Behind a web server on the same machine all connections come from this machine. Then the last address in
 //! `X-Forwarded-For` identifies the caller, because that web server wrote it.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request, Response};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use governor::clock::DefaultClock;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -31,8 +33,12 @@ pub struct Limits {
     /// Time from the first byte of a connection, or from the end of the previous answer, to the end of the
     /// next head.
     pub head: Duration,
-    /// Time from the end of the head to the answer, including a slow body.
+    /// Time from the end of the head to the end of the body.
+    pub body: Duration,
+    /// Time from the end of the head to the answer.
     pub answer: Duration,
+    /// Connections, and requests under way, that one caller may have.
+    pub at_once: usize,
     pub burst: NonZeroU32,
     /// Requests per second that one caller may make on average.
     pub rate: NonZeroU32,
@@ -44,12 +50,18 @@ impl Default for Limits {
         Self {
             connections: 512,
             head: Duration::from_secs(10),
+            body: Duration::from_secs(5),
             answer: Duration::from_mins(1),
+            // Jobber's events come in bursts from few addresses.
+            at_once: 256,
             burst: some(60),
             rate: some(5),
         }
     }
 }
+
+/// Maximum bytes of a request's body. The routes allow less where they need less.
+const LARGEST_BODY: usize = 64 * 1024;
 
 /// Maximum bytes of a request's head, with cookies and a long query.
 const LARGEST_HEAD: usize = 16 * 1024;
@@ -95,8 +107,44 @@ impl Rates {
     }
 }
 
+/// How many connections or requests each caller has.
+#[derive(Debug, Clone, Default)]
+struct Busy(Arc<Mutex<HashMap<Caller, usize>>>);
+
+/// One of a caller's connections or requests, until it is dropped.
+struct Place {
+    busy: Busy,
+    caller: Caller,
+}
+
+impl Busy {
+    /// A place for the caller, unless it has `most` already.
+    fn enter(&self, caller: Caller, most: usize) -> Option<Place> {
+        let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = busy.entry(caller).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place { busy: self.clone(), caller })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut busy = self.busy.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = busy.get_mut(&self.caller) {
+            *count -= 1;
+            if *count == 0 {
+                busy.remove(&self.caller);
+            }
+        }
+    }
+}
+
 pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let (places, connections) = (Arc::new(Semaphore::new(limits.connections)), TaskTracker::new());
+    let (connected, requests) = (Busy::default(), Busy::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -104,10 +152,18 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         };
         match accepted {
             Ok((stream, peer, place)) => {
-                let (router, stop) = (router.clone(), stop.clone());
+                // A web server on this machine has the connections of all callers.
+                let own = if peer.ip().to_canonical().is_loopback() {
+                    None
+                } else {
+                    let caller = Caller::of(peer, &HeaderMap::new());
+                    let Some(own) = connected.enter(caller, limits.at_once) else { continue };
+                    Some(own)
+                };
+                let (router, requests, stop) = (router.clone(), requests.clone(), stop.clone());
                 connections.spawn(async move {
-                    answer(stream, peer, router, limits, stop).await;
-                    drop(place);
+                    answer(stream, peer, router, requests, limits, stop).await;
+                    drop((place, own));
                 });
             }
             Err(error) => {
@@ -134,21 +190,21 @@ async fn answer(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
+    requests: Busy,
     limits: Limits,
     stop: CancellationToken,
 ) {
     let service = tower::service_fn(move |mut request: Request<hyper::body::Incoming>| {
         let caller = Caller::of(peer, request.headers());
         request.extensions_mut().insert(caller);
-        let answer = router.clone().oneshot(request.map(Body::new));
+        let (router, place) = (router.clone(), requests.enter(caller, limits.at_once));
         async move {
-            let late = || {
-                let mut response = Response::new(Body::from("the request took too long\n"));
-                *response.status_mut() = axum::http::StatusCode::REQUEST_TIMEOUT;
-                response
+            let Some(_place) = place else {
+                return Ok(ended(StatusCode::TOO_MANY_REQUESTS, "too many requests at once\n"));
             };
+            let answer = respond(router, request, limits.body);
             let answered = tokio::time::timeout(limits.answer, answer).await;
-            Ok::<_, Infallible>(answered.map_or_else(|_| late(), |Ok(response)| response))
+            Ok::<_, Infallible>(answered.unwrap_or_else(|_| late()))
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -168,6 +224,36 @@ async fn answer(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Reads the whole body, then answers. A body that drips holds up nothing but itself.
+async fn respond(
+    router: Router,
+    request: Request<hyper::body::Incoming>,
+    patience: Duration,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let body = match tokio::time::timeout(patience, axum::body::to_bytes(Body::new(body), LARGEST_BODY)).await
+    {
+        Err(_) => return late(),
+        Ok(Err(_)) => return ended(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large, or was cut off\n"),
+        Ok(Ok(body)) => body,
+    };
+    match router.oneshot(Request::from_parts(head, Body::from(body))).await {
+        Ok(response) => response,
+    }
+}
+
+fn late() -> Response<Body> {
+    ended(StatusCode::REQUEST_TIMEOUT, "the request took too long\n")
+}
+
+/// An answer after which the connection is closed.
+fn ended(status: StatusCode, words: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(words));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 #[cfg(test)]
@@ -226,7 +312,7 @@ mod tests {
 
     fn impatient() -> Limits {
         let little = Duration::from_millis(200);
-        Limits { head: little, answer: little, ..Limits::default() }
+        Limits { head: little, body: little, answer: little, ..Limits::default() }
     }
 
     #[tokio::test]
@@ -248,6 +334,46 @@ mod tests {
         let many = "x: y\r\n".repeat(MOST_FIELDS + 1);
         let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n");
         assert!(heard(impatient(), &many).await.starts_with("HTTP/1.1 431 "));
+    }
+
+    /// Posts that drip take their caller's places only, and not for long.
+    #[tokio::test]
+    async fn dripping_posts_of_one_caller_leave_the_others_their_places() {
+        let limits = Limits { at_once: 4, body: Duration::from_mins(1), ..Limits::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let echo = axum::routing::post(|body: String| async move { body });
+        let router = Router::new().route("/", echo.get(async || "hello"));
+        let stop = CancellationToken::new();
+        let _serving = tokio::spawn(serve(listener, router, limits, stop.clone()));
+        let ask = async |caller: &str, rest: &str| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let text = format!("{rest}x-forwarded-for: {caller}\r\n\r\n");
+            stream.write_all(text.as_bytes()).await.unwrap();
+            stream
+        };
+        let drip = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n";
+        let get = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n";
+        let mut dripping = Vec::new();
+        for _ in 0..4 {
+            dripping.push(ask("203.0.113.9", drip).await);
+        }
+        let hear = async |mut stream: TcpStream| {
+            let mut heard = String::new();
+            stream.read_to_string(&mut heard).await.unwrap();
+            heard
+        };
+        // The places are taken one after the other; one more finds none.
+        loop {
+            let heard = hear(ask("203.0.113.9", get).await).await;
+            if heard.starts_with("HTTP/1.1 429 ") {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(hear(ask("203.0.113.10", get).await).await.ends_with("hello"), "another caller");
+        dripping.clear();
+        stop.cancel();
     }
 
     #[tokio::test]
