@@ -40,6 +40,7 @@ series! {
     EVENTS = Counter "jobber_reviewd_events_total" "Webhooks of Jobber's, by `result`: new, known, swept, unknown, other_topic, nonsense or refused.";
     LAST_SUCCESS = Gauge "jobber_reviewd_account_last_success_seconds" "Seconds since an account was last read completely, by `account` and `name`; only for active accounts.";
     ACCOUNTS = Gauge "jobber_reviewd_accounts" "Accounts, by `state`.";
+    CLOCK_AHEAD = Gauge "jobber_reviewd_clock_ahead_seconds" "Seconds by which the machine's clock was ahead of Jobber's at its last answer; negative if it was behind.";
     POINTS = Gauge "jobber_reviewd_points_available" "API points that an account had left at Jobber's last answer, by `account`.";
     CANDIDATES = Gauge "jobber_reviewd_candidates" "Finished work that waits until it is due.";
     OUTBOX = Gauge "jobber_reviewd_outbox" "Asks on their way, by `state`: due, leased or dead.";
@@ -99,6 +100,8 @@ pub struct Standing {
     pub overdue: [(&'static str, f64); 2],
     pub alerts: Vec<(&'static str, usize)>,
     pub store_bytes: u64,
+    /// Seconds by which the machine's clock was ahead of Jobber's at its last answer.
+    pub clock_ahead: Option<f64>,
     pub api_version: &'static str,
 }
 
@@ -106,6 +109,9 @@ pub struct Standing {
 pub fn show(standing: &Standing) {
     for (account, name, seconds) in &standing.last_success {
         gauge!(LAST_SUCCESS, "account" => account.clone(), "name" => name.clone()).set(*seconds);
+    }
+    if let Some(ahead) = standing.clock_ahead {
+        gauge!(CLOCK_AHEAD).set(ahead);
     }
     for (state, number) in &standing.accounts {
         gauge!(ACCOUNTS, "state" => *state).set(*number as f64);

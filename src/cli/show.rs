@@ -475,22 +475,27 @@ fn explain(explained: &[Explained]) -> String {
     if explained.is_empty() {
         return NO_WORK.to_owned();
     }
-    let rows = explained.iter().map(|Explained { account_name, finished_local, decision, .. }| {
-        [
-            subject(&decision.subject),
-            decision.work.kind.as_str().to_owned(),
-            account_name.clone(),
-            decision.trigger.to_string(),
-            finished_local.clone(),
-            outcome(&decision.outcome),
-            decision
-                .saw
-                .iter()
-                .map(|(name, value)| format!("{name} = {value}"))
-                .collect::<Vec<_>>()
-                .join(", "),
-        ]
-    });
+    let rows =
+        explained.iter().map(|Explained { account_name, finished_local, decision, leaves_at, .. }| {
+            let outcome = match leaves_at {
+                Some(at) => format!("waits until {}", instant(*at)),
+                None => outcome(&decision.outcome),
+            };
+            [
+                subject(&decision.subject),
+                decision.work.kind.as_str().to_owned(),
+                account_name.clone(),
+                decision.trigger.to_string(),
+                finished_local.clone(),
+                outcome,
+                decision
+                    .saw
+                    .iter()
+                    .map(|(name, value)| format!("{name} = {value}"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ]
+        });
     let mut text =
         table(&["about", "work", "account", "trigger", "finished", "outcome", "seen"], NO_WORK, rows);
     for row in explained {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{OpError, named};
@@ -23,6 +23,9 @@ pub struct Explained {
     /// With `render`: the sentence as it would read now, or why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would_say: Option<String>,
+    /// For work that waits: when it can leave, given the hours in which customers are asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves_at: Option<Timestamp>,
     #[serde(flatten)]
     pub decision: Decision,
 }
@@ -54,12 +57,19 @@ async fn would_say(context: &Context, row: &Explained) -> Result<String, OpError
 }
 
 fn explained_of(context: &Context, account: &Account, decision: Decision) -> Explained {
+    let leaves_at = match (&decision.outcome, context.settings.rules_of(account)) {
+        (Outcome::Waiting { due_at }, Ok(rules)) => {
+            Some(rules.hours.leaves((*due_at).max(context.clock.now())))
+        }
+        _ => None,
+    };
     let local = decision.finished_at.to_zoned_datetime(context.settings.zone_of(account));
     Explained {
         account: account.id.clone(),
         account_name: account.name.clone(),
         finished_local: local.strftime("%a %Y-%m-%d %H:%M %Z").to_string(),
         would_say: None,
+        leaves_at,
         decision,
     }
 }

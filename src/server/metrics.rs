@@ -85,8 +85,12 @@ async fn board(State(Board { context, handle }): State<Board>) -> Response {
 async fn standing(context: &Context) -> Result<Standing, StoreError> {
     let (store, now) = (&context.store, context.clock.now());
     let over = |at: Timestamp| now.duration_since(at).as_secs_f64().max(0.0);
-    let mut standing =
-        Standing { api_version: API_VERSION, store_bytes: store.size_on_disk(), ..Standing::default() };
+    let mut standing = Standing {
+        api_version: API_VERSION,
+        store_bytes: store.size_on_disk(),
+        clock_ahead: context.session.jobber_clock().ahead().map(|ahead| ahead.as_secs_f64()),
+        ..Standing::default()
+    };
     let mut states = ["connected", "paused", "needs_authorization", "disconnected"].map(|state| (state, 0));
     for account in store.accounts().await? {
         if let Some((_, number)) = states.iter_mut().find(|(state, _)| *state == account.state()) {

@@ -18,6 +18,7 @@ use super::parts::WorkerParts;
 use crate::accounts::onboarding::{ConnectError, NewLink, Onboarding};
 use crate::accounts::settings::{Receiver, ReceiverError};
 use crate::clock::{is_over, minus};
+use crate::config::{SecretName, env_name};
 use crate::digest;
 use crate::domain::alerting::{
     AccountView, Change, HeldUp, ReceiverView, SILENCE, USUALLY, View, changes, over,
@@ -329,8 +330,19 @@ fn id_of(alert: &Alert) -> MessageId {
     MessageId::new(format!("alr_{}", digest::short(&[&alert.key, &raised, end])))
 }
 
+/// A program that inherits no secret of ours.
+fn without_secrets(program: &str) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(program);
+    for name in SecretName::ALL {
+        command.env_remove(env_name(name.env_key()));
+    }
+    // The folder of systemd's credentials.
+    command.env_remove("CREDENTIALS_DIRECTORY");
+    command
+}
+
 async fn run(program: &str, arguments: &[String], body: &str) -> Result<(), String> {
-    let mut child = tokio::process::Command::new(program)
+    let mut child = without_secrets(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -346,5 +358,18 @@ async fn run(program: &str, arguments: &[String], body: &str) -> Result<(), Stri
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{program} ended with {status}")),
         Err(error) => Err(format!("{program}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_for_alerts_inherits_no_secrets() {
+        let command = without_secrets("tell");
+        let removed: Vec<_> = command.as_std().get_envs().filter(|(_, value)| value.is_none()).collect();
+        assert_eq!(removed.len(), SecretName::ALL.len() + 1);
+        assert!(removed.iter().any(|(name, _)| *name == "JOBBER_REVIEWD__STORE__KEY"), "{removed:?}");
     }
 }

@@ -171,3 +171,23 @@ async fn whoever_reconnects_keeps_his_hours_and_a_move_is_noticed() {
     app.sweep().await;
     assert_eq!(zone().as_deref(), Some("America/Denver"));
 }
+
+#[tokio::test]
+async fn explain_names_the_moment_at_which_an_ask_can_really_leave() {
+    let app = TestApp::start_with(|config| {
+        config.review.window =
+            serde_json::from_value(window(["09:00-20:00", "09:00-20:00", "09:00-20:00"])).unwrap();
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    // 19:30 in New York: two hours later nobody is asked any more.
+    app.pass(minutes(11 * 60 + 30));
+    let job = ace.closed_job(&app);
+    app.sweep().await;
+    let what = job.id.to_string();
+    let explained =
+        app.run(jobber_reviewd::testing::protocol::Explain { what, render: false }).await.unwrap();
+    let leaves = explained[0].leaves_at.unwrap();
+    assert!(leaves >= at("2026-03-11T13:00:00Z") && leaves < at("2026-03-11T14:00:00Z"), "{leaves}");
+}

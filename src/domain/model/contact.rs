@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::{ClientFacts, Subject};
 use crate::digest;
 
-/// A number with fewer digits is no phone number: it would make strangers one person.
-const FEWEST_DIGITS: usize = 7;
+/// A number with fewer digits has no area code, or is no phone number: it would make strangers one person.
+const FEWEST_DIGITS: usize = 10;
+
+/// An international number, which begins with `+` or `00`, may have fewer.
+const FEWEST_INTERNATIONAL: usize = 7;
 
 /// The digest of a phone number, an address or a card id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,8 +30,10 @@ impl ContactKey {
         let number = number.trim_start_matches(|char: char| !char.is_ascii_digit() && char != '+');
         let main = number.split(['x', 'e', '#', ';', ',']).next().unwrap_or_default();
         let digits: String = main.chars().filter(char::is_ascii_digit).collect();
+        let is_international = main.starts_with('+') || digits.starts_with("00");
         let digits = digits.strip_prefix("00").unwrap_or(&digits);
-        if digits.len() < FEWEST_DIGITS {
+        let fewest = if is_international { FEWEST_INTERNATIONAL } else { FEWEST_DIGITS };
+        if digits.len() < fewest {
             return None;
         }
         let country = if digits.len() == 10 { "1" } else { "" };
@@ -107,7 +112,9 @@ mod tests {
         for other in ["5551234568", "+445551234567", "15551234567890"] {
             assert_ne!(ContactKey::phone(other).as_ref(), Some(&key), "{other}");
         }
-        for none in ["", "911", "n/a", "x123456"] {
+        assert!(ContactKey::phone("+4712345678").is_some() && ContactKey::phone("004712345").is_some());
+        // Without its area code it can be anybody's.
+        for none in ["", "911", "n/a", "x123456", "123-4567", "555 1234"] {
             assert_eq!(ContactKey::phone(none), None, "{none}");
         }
     }
