@@ -470,7 +470,10 @@ impl Story {
                         || asked == 0 && work.was_unclear
                         || asked == 0 && work.was_taken_back
                 }
-                Fate::NotAsked => asked == 0 && !matches!(outcome, Some(Outcome::Waiting { .. })),
+                Fate::NotAsked => {
+                    // What was taken back on its way may have been tried before.
+                    (asked == 0 || work.was_taken_back) && !matches!(outcome, Some(Outcome::Waiting { .. }))
+                }
             };
             assert!(
                 fits,
