@@ -19,7 +19,7 @@ use super::changes::ChangeWatcher;
 use super::parts::WorkerParts;
 use super::pool::{Entered, InFlight, Pool, guarded};
 use crate::accounts::session::{SessionError, Trouble};
-use crate::domain::model::{Account, AccountId, EncodedId, MessageKind, OutboxEntry, WorkRef};
+use crate::domain::model::{Account, AccountId, EncodedId, MessageId, MessageKind, OutboxEntry, WorkRef};
 use crate::domain::plan::{Plan, plan};
 use crate::domain::webhook_event::{FollowUp, InboxEntry};
 use crate::jobber::operations::{WhoAmI, WorkDetails};
@@ -46,6 +46,13 @@ pub struct Followed {
     pub sweep: Vec<AccountId>,
     /// Whether more came for an account while it was followed.
     pub again: bool,
+}
+
+/// An ask in the outbox.
+struct Queued {
+    message: MessageId,
+    work: WorkRef,
+    client: Option<EncodedId>,
 }
 
 #[derive(Debug)]
@@ -115,10 +122,16 @@ impl Inbox {
         if sweeps {
             followed.sweep.push(id.clone());
         }
+        let mut asks: Option<Vec<Queued>> = None;
         for wanted in follow_ups {
             if self.pool.is_stopped() {
                 break;
             }
+            if about_cards(&wanted) && asks.is_none() {
+                // Read once for all cards that changed, after the works.
+                asks = Some(self.asks_of(id).await?);
+            }
+            let asks = asks.as_deref().unwrap_or_default();
             let outcome = match &wanted.follow_up {
                 // The sweep reads this and more.
                 FollowUp::Sweep => Ok(true),
@@ -131,8 +144,8 @@ impl Inbox {
                         Ok(true)
                     }
                 },
-                FollowUp::Client { id } => self.cards(&account, Some(id), &mut followed).await,
-                FollowUp::Outbox => self.cards(&account, None, &mut followed).await,
+                FollowUp::Client { id } => self.cards(&account, Some(id), asks, &mut followed).await,
+                FollowUp::Outbox => self.cards(&account, None, asks, &mut followed).await,
                 // If Jobber refuses the tokens, this request notices it and stores the lost connection.
                 FollowUp::Connection => self.parts.session.run(id, &WhoAmI).await.map(|_| true),
             };
@@ -208,30 +221,22 @@ impl Inbox {
         &self,
         account: &Account,
         id: Option<&EncodedId>,
+        asks: &[Queued],
         followed: &mut Followed,
     ) -> Result<bool, SessionError> {
         let mut is_done = true;
-        let mine = account.id.clone();
-        let pick = move |entries: &mut Vec<OutboxEntry>, entry: OutboxEntry| {
-            if entry.account == mine && entry.payload.kind() == MessageKind::Ask {
-                entries.push(entry);
-            }
-        };
-        for entry in self.parts.store.fold_entries(vec![], pick).await? {
-            let decision = self.parts.store.decision(&account.id, entry.payload.work()).await?;
-            let client = decision.and_then(|decision| decision.subject.client_id);
+        for Queued { message, work, client } in asks {
             if id.is_some() && client.as_ref() != id {
                 continue;
             }
-            let facts =
-                self.parts.session.run(&account.id, &WorkDetails { work: entry.payload.work() }).await?.data;
+            let facts = self.parts.session.run(&account.id, &WorkDetails { work }).await?.data;
             let client = facts.and_then(|facts| facts.client);
             if client.is_none_or(|client| client.receives_review_requests && !client.is_archived) {
                 continue;
             }
-            match self.parts.store.drop_entry(&entry.id, self.parts.clock.now()).await? {
+            match self.parts.store.drop_entry(message, self.parts.clock.now()).await? {
                 Ok(()) => {
-                    tracing::info!(ask.key = %entry.id, "dropped: the customer no longer wants review requests");
+                    tracing::info!(ask.key = %message, "dropped: the customer no longer wants review requests");
                     followed.dropped += 1;
                 }
                 Err(QueueRefusal::UnderWay(_)) => is_done = false,
@@ -239,6 +244,23 @@ impl Inbox {
             }
         }
         Ok(is_done)
+    }
+
+    /// The queued asks and dead letters of an account, with the clients they are for.
+    async fn asks_of(&self, account: &AccountId) -> Result<Vec<Queued>, StoreError> {
+        let mine = account.clone();
+        let pick = move |asks: &mut Vec<(MessageId, WorkRef)>, entry: OutboxEntry| {
+            if entry.account == mine && entry.payload.kind() == MessageKind::Ask {
+                asks.push((entry.id, entry.payload.work().clone()));
+            }
+        };
+        let mut asks = Vec::new();
+        for (message, work) in self.parts.store.fold_entries(vec![], pick).await? {
+            let decision = self.parts.store.decision(account, &work).await?;
+            let client = decision.and_then(|decision| decision.subject.client_id);
+            asks.push(Queued { message, work, client });
+        }
+        Ok(asks)
     }
 
     fn rest(&self, account: &AccountId, time: SignedDuration) {
