@@ -1,5 +1,6 @@
 //! The steps of the daemon's loops. Each is a function that does one round and returns what it did.
 
+mod absent;
 mod backoff;
 pub mod changes;
 pub mod delivery;

@@ -205,7 +205,7 @@ impl Source {
         if pair != *refused {
             return Ok(Access { token: tokens.access, pair });
         }
-        if self.doubts().is_waiting(account, self.clock.now()) {
+        if self.doubts().is_waiting(account, &pair, self.clock.now()) {
             return Err(TokenError::Unavailable { detail: ONCE_MORE.to_owned(), answered: true });
         }
         let interrupted = self.store.begin_refresh(account, self.clock.now()).await?;
@@ -224,7 +224,7 @@ impl Source {
                     // The answer with the new token was lost: there is no doubt.
                     return Err(self.lose(account, LostReason::RefreshInterrupted, Some(pair)).await?);
                 }
-                let doubt = self.doubts().refused(account, self.clock.now());
+                let doubt = self.doubts().refused(account, &pair, self.clock.now());
                 let detail = match doubt {
                     Doubt::None => return Err(self.lose(account, reason, Some(pair)).await?),
                     Doubt::Once => ONCE_MORE.to_owned(),
@@ -247,7 +247,7 @@ impl Source {
         if answer.is_warned {
             tracing::debug!(account.id = %account, "Jobber warns that refresh tokens of this app do not rotate");
         }
-        self.doubts().accepted(account);
+        self.doubts().accepted(account, self.clock.now());
         let refresh = answer.refresh.unwrap_or(tokens.refresh);
         let new = self.pair(answer.access, refresh, answer.expires_at);
         CrashPoint::RefreshAnswered.pass();

@@ -38,6 +38,7 @@ pub struct Pace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crowd {
     minutes: BTreeSet<i64>,
+    latest: Timestamp,
     /// The median of the works of a day.
     pub usual: u32,
 }
@@ -45,7 +46,7 @@ pub struct Crowd {
 impl Crowd {
     /// Whether work that finished then belongs to it.
     pub fn holds(&self, finished_at: Timestamp) -> bool {
-        self.minutes.contains(&minute(finished_at))
+        self.minutes.contains(&minute(finished_at.min(self.latest)))
     }
 
     /// When it began.
@@ -73,7 +74,7 @@ impl Pace {
         let mut touched = Vec::new();
         for at in finished {
             // A record can be dated ahead of time.
-            let at = at.min(plus(now, SignedDuration::from_secs(DAY)));
+            let at = at.min(latest(now));
             *self.days.entry(at.as_second().div_euclid(DAY)).or_default() += 1;
             *self.minutes.entry(minute(at)).or_default() += 1;
             touched.push(minute(at));
@@ -89,11 +90,12 @@ impl Pace {
                 crowded.extend(window().map(|(minute, _)| *minute));
             }
         }
-        let newest = self.minutes.keys().next_back().copied().unwrap_or_default();
+        // What is dated ahead must not push out the present.
+        let newest = self.minutes.keys().next_back().copied().unwrap_or_default().min(minute(now));
         self.minutes.retain(|minute, _| *minute > newest - MINUTES_KEPT);
         self.days.retain(|day, _| (today - DAYS..=today + 1).contains(day));
         let is_new = touched.iter().any(|minute| crowded.contains(minute));
-        is_new.then_some(Crowd { minutes: crowded, usual })
+        is_new.then_some(Crowd { minutes: crowded, latest: latest(now), usual })
     }
 
     /// Forgets what finished just now, because the operator said that it is no crowd.
@@ -109,6 +111,11 @@ impl Pace {
         works.sort_unstable();
         works.get(works.len() / 2).copied().unwrap_or_default()
     }
+}
+
+/// A record that is dated further ahead counts as finished then.
+fn latest(now: Timestamp) -> Timestamp {
+    plus(now, SignedDuration::from_secs(DAY))
 }
 
 fn minute(at: Timestamp) -> i64 {
@@ -197,6 +204,17 @@ mod tests {
     }
 
     #[test]
+    fn a_record_dated_ahead_hides_no_crowd() {
+        let mut pace = Pace::default();
+        pace.note([at(NOON + 30 * DAY)], connected(), 20, at(NOON));
+        let found: Vec<_> = spread(30, 1800)
+            .chunks(5)
+            .map(|part| pace.note(part.iter().copied(), connected(), 20, at(NOON + 1800)).is_some())
+            .collect();
+        assert_eq!(found, [false, false, false, false, true, true]);
+    }
+
+    #[test]
     fn what_is_forgiven_begins_from_nothing() {
         let mut pace = Pace::default();
         assert!(pace.note(spread(60, 900), connected(), 20, at(NOON)).is_some());
@@ -211,7 +229,7 @@ mod tests {
             for second in seconds {
                 pace.note([at(second)], connected(), 20, at(NOON));
             }
-            prop_assert!(pace.minutes.len() <= usize::try_from(MINUTES_KEPT).unwrap());
+            prop_assert!(pace.minutes.len() <= usize::try_from(MINUTES_KEPT + DAY / MINUTE + 1).unwrap());
             prop_assert!(pace.days.keys().all(|day| *day >= NOON.div_euclid(DAY) - DAYS));
         }
     }

@@ -180,6 +180,11 @@ impl LocalHours {
         Self::new(Arc::new(Window::always()), TimeZone::UTC)
     }
 
+    /// Whether customers are asked at `at`.
+    pub fn is_open(&self, at: Timestamp) -> bool {
+        self.window.is_open(&self.zone, at)
+    }
+
     /// When something due at `at` may leave: at once, or after the next opening.
     pub fn leaves(&self, at: Timestamp) -> Timestamp {
         // The settings refuse a window that never opens.

@@ -157,6 +157,15 @@ pub(super) async fn off(context: &Context, account: &Account, is_daemon: bool) -
     remove_unneeded(context, account, &[], is_daemon).await
 }
 
+async fn needed_by_others(
+    context: &Context,
+    account: &Account,
+) -> Result<Vec<(AccountId, Vec<Topic>)>, SessionError> {
+    let others = context.store.accounts().await?.into_iter();
+    let others = others.filter(|other| other.id != account.id && other.events);
+    Ok(others.map(|other| (other.id, Topic::of(other.trigger))).collect())
+}
+
 /// Deletes endpoints that nobody needs, one by one, so that one unknown to Jobber does not stop the others.
 async fn remove_unneeded(
     context: &Context,
@@ -164,16 +173,17 @@ async fn remove_unneeded(
     wanted: &[Topic],
     is_daemon: bool,
 ) -> Result<(), SessionError> {
-    let mut others = Vec::new();
-    for other in context.store.accounts().await? {
-        if other.id != account.id && other.events {
-            others.push((other.id, Topic::of(other.trigger)));
-        }
-    }
-    let unneeded = context.store.endpoints().await?.unneeded(&account.id, wanted, &others);
+    let others = needed_by_others(context, account).await?;
+    let mut unneeded = context.store.endpoints().await?.unneeded(&account.id, wanted, &others);
     if is_daemon && unneeded.iter().any(|endpoint| endpoint.id.is_some()) {
         // With an endpoint Jobber deletes the events that it has not sent yet.
         tokio::time::sleep(context.clock.sleep_until(plus(context.clock.now(), ON_THEIR_WAY))).await;
+        // Another account may need them now.
+        unneeded = context.store.endpoints().await?.unneeded(
+            &account.id,
+            wanted,
+            &needed_by_others(context, account).await?,
+        );
     }
     for endpoint in unneeded {
         if let Some(id) = endpoint.id.clone() {

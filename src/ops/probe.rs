@@ -208,11 +208,19 @@ impl Desk<'_> {
                 "--job: this job is not there or not closed, and closing an open one could change its visits: name a closed one".to_owned(),
             ));
         }
-        let reopened = self.ask(REOPEN, json!({ "id": job })).await?;
-        let open = state().await?;
+        let reopened = self.ask(REOPEN, json!({ "id": job })).await;
+        let open = state().await;
+        // Whatever came of it, the job is closed again.
         let input = json!({"modifyIncompleteVisitsBy": "COMPLETE_PAST_DESTROY_FUTURE"});
-        let closed = self.ask(CLOSE, json!({"id": job, "input": input})).await?;
-        let after = state().await?;
+        let closed = self.ask(CLOSE, json!({"id": job, "input": input})).await;
+        let after = state().await;
+        let is_closed = after.as_ref().is_ok_and(|after| !after["completedAt"].is_null());
+        if !is_closed {
+            return Err(OpError::Failed(
+                "--job: the job could not be closed again: close it in Jobber".to_owned(),
+            ));
+        }
+        let (reopened, open, closed, after) = (reopened?, open?, closed?, after?);
         let mut seen = format!(
             "closed: {}; reopened: {}; closed again: {}",
             words(&before),
@@ -240,10 +248,22 @@ impl Desk<'_> {
             ));
         };
         let edit = |value: Value| self.ask(EDIT, json!({"id": client, "input": {"companyName": value}}));
-        let cleared = edit(Value::Null).await?;
-        let between = name().await?.unwrap_or_default();
-        let restored = edit(before.clone().into()).await?;
-        let after = name().await?.unwrap_or_default();
+        let cleared = edit(Value::Null).await;
+        let between = name().await;
+        // Whatever came of it, the name is put back.
+        let restored = edit(before.clone().into()).await;
+        let after = name().await;
+        if after.as_ref().ok().and_then(Option::as_ref) != Some(&Value::String(before.clone())) {
+            return Err(OpError::Failed(format!(
+                "--client: the company name could not be put back, restore it in Jobber: {before}"
+            )));
+        }
+        let (cleared, restored) = (cleared?, restored?);
+        let Some(between) = between? else {
+            return Err(OpError::Failed(
+                "--client: the field could not be read in between; it was put back".to_owned(),
+            ));
+        };
         let mut seen = match &between {
             Value::Null => "the field is null afterwards".to_owned(),
             Value::String(text) if text.is_empty() => "the field is empty afterwards".to_owned(),
@@ -254,11 +274,6 @@ impl Desk<'_> {
             if let Some(errors) = answer.errors() {
                 let _written = write!(seen, "; {what} was refused: {errors}");
             }
-        }
-        if after != before {
-            return Err(OpError::Failed(format!(
-                "--client: {seen}; the company name could not be put back, restore it in Jobber: {before}"
-            )));
         }
         Ok(Finding { question: WRITES[1].1.to_owned(), seen: format!("{seen}; it was put back") })
     }

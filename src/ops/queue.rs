@@ -158,7 +158,10 @@ pub async fn replay(
         }
     }
     context.bells.delivery.notify_one();
-    Ok(Done::new(format!("{} will be sent again now, under the old ids", counted(due, "dead letter"))))
+    Ok(Done::new(format!(
+        "{} will be sent again now, under the old ids, unless they are too old or no longer wanted",
+        counted(due, "dead letter")
+    )))
 }
 
 /// Allows an ask about the one work that matches `what`, whatever its age.

@@ -49,7 +49,8 @@ impl Store {
             let held = held_of(txn, &id)?;
             for decision in &held {
                 let Outcome::Held { due_at, since } = decision.outcome else { continue };
-                let held_for = now.duration_since(since).max(SignedDuration::ZERO);
+                let held = now.duration_since(since).max(SignedDuration::ZERO);
+                let held_for = decision.held_for.saturating_add(held);
                 let Decision { work, trigger, finished_at, released_at, subject, .. } = decision.clone();
                 let due_at = due_at.max(now);
                 let candidate =
@@ -112,7 +113,8 @@ pub(super) fn brake(
     for work in waiting {
         let Some(decision) = txn.get::<Decision>(&key::decision(id, &work))? else { continue };
         // What the operator released by hand goes on.
-        if !crowd.holds(decision.finished_at) || decision.released_at.is_some() {
+        let was_released = decision.released_at.is_some() || !decision.held_for.is_zero();
+        if !crowd.holds(decision.finished_at) || was_released {
             continue;
         }
         update_waiting(txn, id, &work, |decision| {

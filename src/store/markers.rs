@@ -37,19 +37,3 @@ pub(super) fn markers(
 pub(super) fn marked_by(work: &WorkRef, job_ids: &[EncodedId]) -> BTreeSet<WorkRef> {
     std::iter::once(work.clone()).chain(job_ids.iter().cloned().map(WorkRef::job)).collect()
 }
-
-/// Forgets the markers of an ask that never left.
-pub(super) fn forget(
-    txn: &mut Txn<'_>,
-    account: &AccountId,
-    work: &WorkRef,
-    job_ids: &[EncodedId],
-    ask: &str,
-) -> Result<(), StoreError> {
-    for (work, marker) in markers(txn, account, work, job_ids)? {
-        if marker.ask_id.as_str() == ask {
-            txn.remove(&key::marker(account, &work));
-        }
-    }
-    Ok(())
-}

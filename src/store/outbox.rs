@@ -8,8 +8,8 @@ use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
 use crate::domain::model::{
-    AccountId, Decision, Delivery, EntryState, LastAttempt, MessageId, MessageKind, OutboxEntry, Outcome,
-    Payload, ReceiverState, SkipReason,
+    AccountId, Contacted, Decision, Delivery, EntryState, LastAttempt, Marker, MessageId, MessageKind,
+    OutboxEntry, Outcome, Payload, ReceiverState, SkipReason,
 };
 use crate::domain::retry::Next;
 
@@ -256,6 +256,11 @@ impl Store {
         saw: BTreeMap<String, String>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        // Whatever was noted with an ask that never left. It is looked for first: the writer must not wait for it.
+        let traces = match self.entry(id).await? {
+            Some(entry) if entry.attempt == 0 => self.traces_of(&entry).await?,
+            _ => vec![],
+        };
         let id = id.clone();
         self.write(move |txn| {
             let Some(entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else { return Ok(false) };
@@ -269,9 +274,9 @@ impl Store {
                 decision.saw.insert("attempts".to_owned(), entry.attempt.to_string());
                 decision.saw.insert("ask_not_sent".to_owned(), id.to_string());
                 if entry.attempt == 0 {
-                    let jobs: Vec<_> = decision.subject.job_id.iter().cloned().collect();
-                    super::markers::forget(txn, &entry.account, &decision.work, &jobs, id.as_str())?;
-                    super::people::forget(txn, &entry.account, &decision.subject.contacts(), id.as_str())?;
+                    for key in &traces {
+                        txn.remove(key);
+                    }
                 }
                 decision.at = now;
                 txn.put(&decision_key, &decision);
@@ -279,6 +284,29 @@ impl Store {
             take_from_index(txn, &entry);
             txn.remove(&key::outbox(&id));
             Ok(true)
+        })
+        .await
+    }
+
+    /// The keys of the markers and contact notes of an ask.
+    async fn traces_of(&self, entry: &OutboxEntry) -> Result<Vec<Vec<u8>>, StoreError> {
+        let (account, ask) = (entry.account.clone(), entry.id.clone());
+        self.scan(move |txn| {
+            let mut traces = Vec::new();
+            for key in txn.keys(&key::of_account(key::MARKER, &account))? {
+                let marker = txn.get::<Marker>(&key)?;
+                if marker.is_some_and(|marker| marker.ask_id.as_str() == ask.as_str()) {
+                    traces.push(key.to_vec());
+                }
+            }
+            // The notes of the account, and those shared by all accounts.
+            for key in txn.keys(key::CONTACT)? {
+                let contacted = txn.get::<Contacted>(&key)?;
+                if contacted.is_some_and(|contacted| contacted.ask_id.as_str() == ask.as_str()) {
+                    traces.push(key.to_vec());
+                }
+            }
+            Ok(traces)
         })
         .await
     }

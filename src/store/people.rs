@@ -185,24 +185,6 @@ pub(super) fn note_contact(
     Ok(())
 }
 
-/// Forgets that people were asked by an ask that never left.
-pub(super) fn forget(
-    txn: &mut Txn<'_>,
-    account: &AccountId,
-    contacts: &[ContactKey],
-    ask: &str,
-) -> Result<(), StoreError> {
-    for contact in contacts {
-        for scope in [account.as_str(), key::EVERYWHERE] {
-            let key = key::contact(scope, contact);
-            if txn.get::<Contacted>(&key)?.is_some_and(|contacted| contacted.ask_id.as_str() == ask) {
-                txn.remove(&key);
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

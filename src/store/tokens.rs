@@ -107,6 +107,11 @@ impl PairId {
     fn of(sealed: &[u8]) -> Self {
         Self(digest::of_bytes(sealed))
     }
+
+    #[cfg(test)]
+    pub(crate) fn of_test(text: &str) -> Self {
+        Self::of(text.as_bytes())
+    }
 }
 
 /// Whether the stored pair is `pair`. `None` means that there is no pair.

@@ -41,7 +41,8 @@ pub struct ChangeWatcher {
 impl ChangeWatcher {
     /// With empty `topics` it does nothing.
     pub fn new(parts: WorkerParts, topics: Vec<WatchTopic>) -> Self {
-        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), topics, paging: Paging::default() }
+        let paging = Paging::new(Arc::clone(&parts.sweeps));
+        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), topics, paging }
     }
 
     /// One look at each of `accounts`, except those already under way. Returns the number of messages.
@@ -121,7 +122,10 @@ impl ChangeWatcher {
             Some(Known::All) => changed.iter().map(|row| row.at).filter(|at| *at <= observed_at).max(),
             Some(Known::To(newest)) => newest,
         };
-        self.commit(account, topic, stream, changed, newest.map_or(watermark, |at| at.max(watermark))).await
+        let watermark = newest.map_or(watermark, |at| at.max(watermark));
+        let told = self.commit(account, topic, stream, changed, watermark).await?;
+        self.paging.keep(read.place);
+        Ok(told)
     }
 
     async fn commit(
@@ -168,6 +172,7 @@ impl ChangeWatcher {
             Some(Known::To(newest)) => newest,
         };
         if cards.is_empty() && newest.is_none() {
+            self.paging.keep(read.place);
             return Ok(0);
         }
         let commit = ClientsCommit {
@@ -177,7 +182,9 @@ impl ChangeWatcher {
             watermark: newest.map_or(watermark, |at| at.max(watermark)),
             now: self.parts.clock.now(),
         };
-        Ok(self.parts.store.commit_clients(commit).await?)
+        let told = self.parts.store.commit_clients(commit).await?;
+        self.paging.keep(read.place);
+        Ok(told)
     }
 }
 

@@ -25,8 +25,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::absent::Absent;
+use super::backoff::Backoff;
 use super::parts::WorkerParts;
-use super::pool::{Entered, InFlight, Pool};
+use super::pool::{Entered, InFlight, Panicked, Pool, guarded};
 use crate::accounts::session::SessionError;
 use crate::accounts::settings::{Receiver, ReceiverError};
 use crate::clock::{is_over, plus};
@@ -47,6 +49,9 @@ const FRESH: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long an older ask waits whose customer cannot be read.
 const UNREAD: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long a message waits on which the program failed.
+const AFTER_A_FAULT: SignedDuration = SignedDuration::from_mins(15);
 
 const POSTS: usize = 8;
 
@@ -73,6 +78,9 @@ pub struct Deliverer {
     lanes: Mutex<HashMap<ReceiverId, Pool>>,
     posts: Semaphore,
     in_flight: InFlight<MessageId>,
+    absent: Absent,
+    /// Accounts whose customers cannot be read.
+    unread: Backoff<AccountId>,
 }
 
 struct Taken {
@@ -85,7 +93,8 @@ struct Taken {
 impl Deliverer {
     pub fn new(parts: WorkerParts, sender: Sender) -> Self {
         let (lanes, posts) = (Mutex::default(), Semaphore::new(POSTS_IN_ALL));
-        Self { parts, sender, lanes, posts, in_flight: InFlight::new() }
+        let (absent, unread) = (Absent::default(), Backoff::default());
+        Self { parts, sender, lanes, posts, in_flight: InFlight::new(), absent, unread }
     }
 
     /// Attempts every due ask of one account or of all. It may run while an earlier call still waits for
@@ -143,7 +152,13 @@ impl Deliverer {
         let mut posting = lane.start(queue, |taken: Taken| {
             let deliverer = Arc::clone(&self);
             async move {
-                let attempt = deliverer.attempt(&taken).await;
+                let attempt = match guarded(deliverer.attempt(&taken)).await {
+                    Ok(attempt) => {
+                        deliverer.parts.faults.clear(&taken.account, taken.message.as_str());
+                        attempt
+                    }
+                    Err(panic) => deliverer.faulty(&taken, &panic).await,
+                };
                 drop(taken.entered);
                 attempt
             }
@@ -186,22 +201,22 @@ impl Deliverer {
         let Taken { message: id, kind, account, .. } = taken;
         // The semaphore is never closed.
         let _turn = self.posts.acquire().await;
-        // Check again: the state may have changed while waiting.
-        let Some(Route { receiver, hours }) = self.route(account, *kind).await? else { return Ok(None) };
-        let now = self.parts.clock.now();
         if *kind == MessageKind::Ask && self.parts.store.is_suppressed(id).await? {
             tracing::info!(ask.key = %id, "dropped: the customer was put on the list of people who are never asked");
             // A running attempt cannot be dropped.
-            let _dropped = self.parts.store.drop_entry(id, now).await?;
+            let _dropped = self.parts.store.drop_entry(id, self.parts.clock.now()).await?;
             return Ok(None);
         }
+        if *kind == MessageKind::Ask && !self.is_wanted(id, account).await? {
+            return Ok(None);
+        }
+        // Check again: the state may have changed while waiting and reading.
+        let Some(Route { receiver, hours }) = self.route(account, *kind).await? else { return Ok(None) };
+        let now = self.parts.clock.now();
         let until = hours.leaves(now);
         if until > now {
             // It was decided in time but delayed, and now the window is closed.
             self.parts.store.postpone(id, now, until).await?;
-            return Ok(None);
-        }
-        if *kind == MessageKind::Ask && !self.is_wanted(id, account, now).await? {
             return Ok(None);
         }
         let Some(entry) = self.parts.store.lease(id, now, plus(now, LEASE)).await? else { return Ok(None) };
@@ -224,14 +239,19 @@ impl Deliverer {
 }
 
 impl Deliverer {
+    /// A panic of this program costs only the one message: it is put off, counted and, if it comes again, told.
+    async fn faulty(&self, taken: &Taken, panic: &Panicked) -> Result<Option<Attempt>, StoreError> {
+        self.parts.faults.count(&taken.account, taken.message.as_str(), &panic.words);
+        tracing::error!(ask.key = %taken.message, panic.words, "a fault of this program");
+        let now = self.parts.clock.now();
+        self.parts.store.postpone(&taken.message, now, plus(now, AFTER_A_FAULT)).await?;
+        Ok(None)
+    }
+
     /// Whether an ask may still be sent. One that is tried within the hour costs nothing; an older one is read again,
     /// because meanwhile the customer may have opted out. What cannot be read waits.
-    async fn is_wanted(
-        &self,
-        id: &MessageId,
-        account: &AccountId,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    async fn is_wanted(&self, id: &MessageId, account: &AccountId) -> Result<bool, StoreError> {
+        let now = self.parts.clock.now();
         let Some(entry) = self.parts.store.entry(id).await? else { return Ok(false) };
         // An event that nobody has followed up may be an opt-out.
         let is_unheard = self.parts.store.has_follow_ups_of(account).await?;
@@ -242,8 +262,23 @@ impl Deliverer {
         let Some(decision) = self.parts.store.decision(account, work).await? else { return Ok(true) };
         let Some(account) = self.parts.store.account(account).await? else { return Ok(false) };
         let Ok(rules) = self.parts.settings.rules_of(&account) else { return Ok(false) };
-        let verdict = match self.parts.session.run(&account.id, &WorkDetails { work }).await {
+        if !rules.hours.is_open(now) || account.paused_at.is_some() {
+            // It is put off anyhow.
+            return Ok(true);
+        }
+        if self.unread.until(&account.id, now).is_some() {
+            self.parts.store.postpone(id, now, plus(now, UNREAD)).await?;
+            return Ok(false);
+        }
+        let read = self.parts.session.run(&account.id, &WorkDetails { work }).await;
+        let now = self.parts.clock.now();
+        let verdict = match read {
             Ok(answer) => {
+                let key = (account.id.clone(), work.clone());
+                if let Some(until) = self.absent.look_again(key, answer.data.is_none(), now) {
+                    self.parts.store.postpone(id, now, until).await?;
+                    return Ok(false);
+                }
                 let client = answer.data.as_ref().and_then(|facts| facts.client.as_ref());
                 let suppression = match client {
                     Some(client) => {
@@ -257,6 +292,8 @@ impl Deliverer {
             }
             Err(SessionError::Store(error)) => return Err(error),
             Err(error) => {
+                // One read tells enough about the account: its other asks wait without.
+                self.unread.hold(&account.id, now, UNREAD);
                 let agreed = self.parts.session.jobber_clock().agreed();
                 let Some(verdict) = agreed.and_then(|agreed| stale(&decision, &rules, agreed)) else {
                     tracing::debug!(ask.key = %id, %error, "an old ask waits, because its customer cannot be read");

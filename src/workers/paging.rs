@@ -9,10 +9,11 @@
 //! a restart the list is read from its beginning.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
+use super::watch::SweepWatch;
 use crate::accounts::session::{Session, SessionError, Trouble};
 use crate::domain::model::{AccountId, EncodedId};
 use crate::jobber::{ListOperation, Listed};
@@ -33,6 +34,15 @@ pub(super) struct Reading<R> {
     pub observed_at: Option<Timestamp>,
     /// Up to where the list is known now. `None` if there is more to read.
     pub until: Option<Known>,
+    /// Where the next part begins. It counts when [`Paging::keep`] is told that this part is stored.
+    pub place: Place,
+}
+
+/// Where a list goes on.
+#[derive(Debug)]
+pub(super) struct Place {
+    key: (AccountId, &'static str),
+    unfinished: Option<Unfinished>,
 }
 
 /// Up to where a list is known.
@@ -52,9 +62,10 @@ struct Unfinished {
 }
 
 /// Where lists that are read in parts go on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Paging {
     unfinished: Mutex<HashMap<(AccountId, &'static str), Unfinished>>,
+    sweeps: Arc<SweepWatch>,
 }
 
 struct Round<R> {
@@ -66,6 +77,20 @@ struct Round<R> {
 }
 
 impl Paging {
+    /// Each page that is read shows `sweeps` that work goes on.
+    pub(super) fn new(sweeps: Arc<SweepWatch>) -> Self {
+        Self { unfinished: Mutex::default(), sweeps }
+    }
+
+    /// Goes on from there the next time, because what was read up to there is stored.
+    pub(super) fn keep(&self, place: Place) {
+        let mut unfinished = self.lock();
+        match place.unfinished {
+            Some(next) => unfinished.insert(place.key, next),
+            None => unfinished.remove(&place.key),
+        };
+    }
+
     /// Reads `list`, down to rows that changed before `until`. `name` tells the lists of an account apart.
     pub(super) async fn read<L: ListOperation>(
         &self,
@@ -78,7 +103,16 @@ impl Paging {
         let key = (account.clone(), name);
         let begun = self.lock().get(&key).cloned();
         let from = begun.as_ref().map(|begun| begun.cursor.clone());
-        let first = round(session, account, list, from.clone(), until).await?;
+        let first = match self.round(session, account, list, from.clone(), until).await {
+            Ok(first) => first,
+            Err(error) => {
+                if !matches!(error, SessionError::Failed { trouble: Trouble::Outage { .. }, .. }) {
+                    // Jobber may not know the cursor any more: the list begins anew.
+                    self.lock().remove(&key);
+                }
+                return Err(error);
+            }
+        };
         let Round { rows: of_first, mut requests, observed_at, next } = first;
         let (mut rows, mut places) = (Vec::new(), HashMap::new());
         let mut is_suspect = merge(&mut rows, &mut places, of_first).doubled;
@@ -86,7 +120,7 @@ impl Paging {
             if !is_suspect || next.is_some() {
                 break;
             }
-            let again = round(session, account, list, from.clone(), until).await?;
+            let again = self.round(session, account, list, from.clone(), until).await?;
             requests += again.requests;
             is_suspect = merge(&mut rows, &mut places, again.rows).is_new;
         }
@@ -97,23 +131,53 @@ impl Paging {
                 rows.iter().filter_map(Listed::at).filter(|at| observed_at.is_none_or(|now| *at <= now)).max()
             }
         };
-        let until = match next {
+        let (until, unfinished) = match next {
             Some(cursor) if from.as_ref() != Some(&cursor) => {
                 let total = begun.map_or(0, |begun| begun.rows) + rows.len();
                 tracing::info!(account.id = %account, rows = total, "a long list of Jobber's is read in parts");
-                self.lock().insert(key, Unfinished { cursor, newest, rows: total });
-                None
+                (None, Some(Unfinished { cursor, newest, rows: total }))
             }
             Some(_) => {
                 self.lock().remove(&key);
                 return Err(endless());
             }
-            None => {
-                self.lock().remove(&key);
-                Some(begun.map_or(Known::All, |begun| Known::To(begun.newest)))
-            }
+            None => (Some(begun.map_or(Known::All, |begun| Known::To(begun.newest))), None),
         };
-        Ok(Reading { rows, requests, observed_at, until })
+        let place = Place { key, unfinished };
+        Ok(Reading { rows, requests, observed_at, until, place })
+    }
+
+    async fn round<L: ListOperation>(
+        &self,
+        session: &Session,
+        account: &AccountId,
+        list: &L,
+        mut cursor: Option<String>,
+        until: Option<Timestamp>,
+    ) -> Result<Round<L::Row>, SessionError> {
+        let mut round = Round { rows: Vec::new(), requests: 0, observed_at: None, next: None };
+        for _ in 0..PAGES {
+            let answer = session.run(account, &list.at_cursor(cursor.clone())).await?;
+            round.requests += 1;
+            self.sweeps.looked();
+            round.observed_at = round.observed_at.or(answer.date);
+            let (rows, next) = L::split(answer.data);
+            // A row of the very second is still read: its fraction is not known.
+            let is_old = |row: &L::Row| row.at() < until;
+            let reached = until.is_some() && rows.iter().any(is_old);
+            round.rows.extend(rows.into_iter().filter(|row| !is_old(row)));
+            match next {
+                Some(next) if !reached => {
+                    if cursor.as_ref() == Some(&next) {
+                        return Err(endless());
+                    }
+                    cursor = Some(next);
+                }
+                _ => return Ok(round),
+            }
+        }
+        round.next = cursor;
+        Ok(round)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(AccountId, &'static str), Unfinished>> {
@@ -145,37 +209,6 @@ fn merge<R: Listed>(rows: &mut Vec<R>, places: &mut HashMap<EncodedId, usize>, m
         }
     }
     merged
-}
-
-async fn round<L: ListOperation>(
-    session: &Session,
-    account: &AccountId,
-    list: &L,
-    mut cursor: Option<String>,
-    until: Option<Timestamp>,
-) -> Result<Round<L::Row>, SessionError> {
-    let mut round = Round { rows: Vec::new(), requests: 0, observed_at: None, next: None };
-    for _ in 0..PAGES {
-        let answer = session.run(account, &list.at_cursor(cursor.clone())).await?;
-        round.requests += 1;
-        round.observed_at = round.observed_at.or(answer.date);
-        let (rows, next) = L::split(answer.data);
-        // A row of the very second is still read: its fraction is not known.
-        let is_old = |row: &L::Row| row.at() < until;
-        let reached = until.is_some() && rows.iter().any(is_old);
-        round.rows.extend(rows.into_iter().filter(|row| !is_old(row)));
-        match next {
-            Some(next) if !reached => {
-                if cursor.as_ref() == Some(&next) {
-                    return Err(endless());
-                }
-                cursor = Some(next);
-            }
-            _ => return Ok(round),
-        }
-    }
-    round.next = cursor;
-    Ok(round)
 }
 
 fn endless() -> SessionError {

@@ -106,13 +106,8 @@ pub struct Poller {
 
 impl Poller {
     pub fn new(parts: WorkerParts) -> Self {
-        Self {
-            pool: parts.pool(),
-            parts,
-            in_flight: InFlight::new(),
-            backoff: Backoff::default(),
-            paging: Paging::default(),
-        }
+        let paging = Paging::new(Arc::clone(&parts.sweeps));
+        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default(), paging }
     }
 
     /// One sweep over `accounts`. The next sweep may begin before this one ends. It leaves out accounts that
@@ -207,7 +202,7 @@ impl Poller {
         let window = reconcile.then(|| reconcile_start(now, &rules));
 
         let (mut records, mut observed_at, mut requests) = (Vec::new(), None, 0);
-        let (mut known_until, mut is_whole) = (None, true);
+        let (mut known_until, mut is_whole, mut places) = (None, true, Vec::new());
         for (name, list) in lists(stream, start, window) {
             // A list sorted by change and without a filter is read down to the start.
             let until = matches!(list, List::ChangedJobs).then_some(start);
@@ -217,9 +212,11 @@ impl Poller {
             requests += read.requests;
             observed_at = observed_at.or(read.observed_at);
             is_whole &= read.until.is_some();
-            if name == FOLLOWED {
+            let list_is_followed = name != LOOK_BACK;
+            if list_is_followed {
                 known_until = read.until;
             }
+            places.push(read.place);
         }
         // A list that is read in parts is looked back over when it has been read to its end.
         let reconcile = reconcile && is_whole;
@@ -263,6 +260,11 @@ impl Poller {
             }
             self.parts.store.commit_plan(commit).await?;
             CrashPoint::SweepStored.pass();
+        }
+        if effect == Effect::Apply {
+            for place in places {
+                self.paging.keep(place);
+            }
         }
         Ok(polled)
     }
@@ -357,8 +359,8 @@ impl Poller {
     }
 }
 
-/// The list by which the watermark moves.
-const FOLLOWED: &str = "changes";
+/// The list of a look-back for jobs. The watermark moves by the other one.
+const LOOK_BACK: &str = "look-back";
 
 /// The lists of a sweep, with their names.
 fn lists(stream: Stream, start: Timestamp, window: Option<Timestamp>) -> Vec<(&'static str, List)> {
@@ -366,11 +368,11 @@ fn lists(stream: Stream, start: Timestamp, window: Option<Timestamp>) -> Vec<(&'
     match stream {
         // Jobs have no filter by change, so the reconcile sweep needs its own list (`api-behaviour.md` §1).
         Stream::Jobs => {
-            let looked_back = window.map(|since| ("look-back", List::CompletedJobs(since)));
-            std::iter::once((FOLLOWED, List::ChangedJobs)).chain(looked_back).collect()
+            let looked_back = window.map(|since| (LOOK_BACK, List::CompletedJobs(since)));
+            std::iter::once(("jobs", List::ChangedJobs)).chain(looked_back).collect()
         }
-        Stream::Visits => vec![(FOLLOWED, List::CompletedVisits(since))],
-        Stream::Invoices => vec![(FOLLOWED, List::ChangedInvoices(since))],
+        Stream::Visits => vec![("visits", List::CompletedVisits(since))],
+        Stream::Invoices => vec![("invoices", List::ChangedInvoices(since))],
     }
 }
 

@@ -14,16 +14,17 @@
 //! A failed recheck decides nothing. The candidate is due again a little later, so one unreadable record does
 //! not block the others. If Jobber itself cannot be reached, the whole account pauses briefly.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::absent::Absent;
 use super::backoff::Backoff;
 use super::parts::WorkerParts;
 use super::pool::{Effect, Entered, InFlight, Panicked, Pool, guarded};
 use crate::accounts::session::{SessionError, Trouble};
-use crate::clock::{is_over, plus};
+use crate::clock::plus;
 use crate::crash_point::CrashPoint;
 use crate::domain::decide::{Contractor, Verdict, decide, preview};
 use crate::domain::model::{
@@ -41,9 +42,6 @@ const DRIFT: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long an account pauses after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
-
-/// Time after which a work that is not there is looked at again, before that decides anything.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 const WAIT_FOR_AN_ANSWER: SignedDuration = SignedDuration::from_mins(15);
 
@@ -387,35 +385,6 @@ impl Rechecker {
 
     fn rests(&self, account: &AccountId) -> bool {
         self.backoff.until(account, self.parts.clock.now()).is_some()
-    }
-}
-
-/// Works that left the queue otherwise are forgotten after this time.
-const KEEP_ABSENT: SignedDuration = SignedDuration::from_hours(1);
-
-/// Works that Jobber did not have, with the instant when that was first seen. Kept only in memory: after a restart they
-/// are looked at once more.
-#[derive(Debug, Default)]
-struct Absent(Mutex<HashMap<(AccountId, WorkRef), Timestamp>>);
-
-impl Absent {
-    /// When to look again at a work. `None` if it is there, or was away long enough to believe it.
-    fn look_again(&self, work: (AccountId, WorkRef), is_absent: bool, now: Timestamp) -> Option<Timestamp> {
-        let mut absent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_absent {
-            absent.remove(&work);
-            return None;
-        }
-        absent.retain(|other, first| *other == work || !is_over(*first, KEEP_ABSENT, now));
-        let first = absent.entry(work.clone()).or_insert(now);
-        // A clock that was set back makes nobody wait longer.
-        *first = (*first).min(now);
-        let until = plus(*first, LOOK_AGAIN);
-        if now >= until {
-            absent.remove(&work);
-            return None;
-        }
-        Some(until)
     }
 }
 

@@ -42,7 +42,7 @@ fn client() -> ClientFacts {
         receives_review_requests: true,
         is_lead: false,
         tags: vec![],
-        phones: vec![Phone { number: "+15551234567".into(), primary: true, sms_allowed: true }],
+        phones: vec![Phone { number: "+15551234567".into(), typed: None, primary: true, sms_allowed: true }],
         emails: vec![EmailAddress { address: "john@example.com".into(), primary: true }],
     }
 }
@@ -264,9 +264,9 @@ fn the_primary_phone_that_takes_texts_is_preferred() {
     let client = facts.client.as_mut().unwrap();
     client.emails.clear();
     client.phones = vec![
-        Phone { number: "+1555000".into(), primary: true, sms_allowed: false },
-        Phone { number: "+1555001".into(), primary: false, sms_allowed: true },
-        Phone { number: "+1555002".into(), primary: false, sms_allowed: true },
+        Phone { number: "+1555000".into(), typed: None, primary: true, sms_allowed: false },
+        Phone { number: "+1555001".into(), typed: None, primary: false, sms_allowed: true },
+        Phone { number: "+1555002".into(), typed: None, primary: false, sms_allowed: true },
     ];
     let Verdict::Ask(ask) = job_verdict(&facts) else { panic!() };
     assert_eq!(ask.body.client.phone.as_deref(), Some("+1555001"));

@@ -83,7 +83,9 @@ impl Subject {
 
 /// All contacts of a customer.
 pub fn contacts_of(client: &ClientFacts) -> Vec<ContactKey> {
-    let phones = client.phones.iter().filter_map(|phone| ContactKey::phone(&phone.number));
+    // Also as it was typed: people were suppressed, imported and asked by that form.
+    let numbers = client.phones.iter().flat_map(|phone| std::iter::once(&phone.number).chain(&phone.typed));
+    let phones = numbers.filter_map(|number| ContactKey::phone(number));
     let emails = client.emails.iter().filter_map(|email| ContactKey::email(&email.address));
     let mut keys: Vec<_> = phones.chain(emails).collect();
     keys.sort();

@@ -9,6 +9,8 @@ use super::{EncodedId, InvoiceStatus, JobStatus, Record};
 pub struct Phone {
     /// In the international form, or as it was typed if it cannot be read as a number.
     pub number: String,
+    /// As it was typed, if that is another text.
+    pub typed: Option<String>,
     /// The client's main number.
     pub primary: bool,
     /// Whether this number accepts text messages.

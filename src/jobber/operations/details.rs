@@ -194,13 +194,13 @@ fn international(number: String, country: Option<&str>) -> String {
 }
 
 fn client(client: details::ClientDetails, country: Option<&str>) -> ClientFacts {
-    let phones = client.phones.into_iter().map(|phone| Phone {
-        number: match phone.normalized_phone_number {
+    let phones = client.phones.into_iter().map(|phone| {
+        let number = match phone.normalized_phone_number {
             Some(number) if !number.is_empty() => number,
-            _ => international(phone.number, country),
-        },
-        primary: phone.primary,
-        sms_allowed: phone.sms_allowed,
+            _ => international(phone.number.clone(), country),
+        };
+        let typed = (phone.number != number).then_some(phone.number);
+        Phone { number, typed, primary: phone.primary, sms_allowed: phone.sms_allowed }
     });
     let emails = client
         .emails
