@@ -173,7 +173,7 @@ pub(super) struct ProbeArgs {
     /// Ask for another version of the API, such as 2026-09-25
     #[arg(long, value_name = "VERSION")]
     pub(super) api_version: Option<String>,
-    /// The id of a closed job that may be reopened and closed again
+    /// The id of a closed job that may be reopened and closed again; take one made for this, because its customer can be asked for a review
     #[arg(long, value_name = "ID")]
     pub(super) job: Option<String>,
     /// The id of a client whose company name may be cleared and put back
