@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+/// A clock that goes back by less is the work of a time service.
+pub const STEP_BACK: SignedDuration = SignedDuration::from_secs(30);
+
 /// The source of `now`.
 pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
     /// The present instant.

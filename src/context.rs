@@ -10,6 +10,7 @@ use crate::accounts::onboarding::Onboarding;
 use crate::accounts::session::Session;
 use crate::accounts::settings::{Receiver, Settings};
 use crate::accounts::tokens::TokenSource;
+use crate::clock::STEP_BACK;
 use crate::clock::SharedClock;
 use crate::config::{Config, ConfigError, Secrets};
 use crate::jobber::Client;
@@ -179,6 +180,15 @@ impl Context {
             tracing::info!(entries = forgotten, "deleted entries older than store.retention");
         }
         Ok(forgotten)
+    }
+
+    /// Compares the clock with the newest instant in the store, at a start: it may have gone back while nothing ran.
+    pub async fn note_clock(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if self.store.last_probe().await?.is_some_and(|last| last.duration_since(now) > STEP_BACK) {
+            self.clock_went_back().await?;
+        }
+        self.store.probe(now).await
     }
 
     /// What was put off by a clock that was ahead is due now: otherwise it would wait for as long as that clock was ahead.

@@ -76,7 +76,7 @@ pub(crate) fn poisoned(record: &str) {
     armed::poisoned(record);
 }
 
-/// Makes every step panic on this record, for tests. `None` ends it.
+/// Makes every step on this thread panic on this record, for tests. `None` ends it.
 #[cfg(feature = "crash-points")]
 pub fn poison(record: Option<&str>) {
     armed::poison(record);
@@ -93,8 +93,9 @@ mod armed {
 
 #[cfg(feature = "crash-points")]
 mod armed {
+    use std::cell::RefCell;
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::sync::{Mutex, OnceLock, PoisonError};
 
     use rustix::process::{Signal, getpid, kill_process};
 
@@ -111,14 +112,17 @@ mod armed {
         }
     }
 
-    static POISONED: Mutex<Option<String>> = Mutex::new(None);
+    thread_local! {
+        /// Of one test: each has a thread of its own.
+        static POISONED: RefCell<Option<String>> = const { RefCell::new(None) };
+    }
 
     pub(super) fn poison(record: Option<&str>) {
-        *POISONED.lock().unwrap_or_else(PoisonError::into_inner) = record.map(str::to_owned);
+        POISONED.set(record.map(str::to_owned));
     }
 
     pub(super) fn poisoned(record: &str) {
-        let is_meant = POISONED.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(record);
+        let is_meant = POISONED.with_borrow(|poisoned| poisoned.as_deref() == Some(record));
         assert!(!is_meant, "a poisoned record");
     }
 

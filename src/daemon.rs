@@ -98,6 +98,7 @@ impl Daemon {
         let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
         let store = tokio::task::spawn_blocking(move || Store::open(&path, &key, if_missing)).await??;
         let context = Arc::new(Context::new(config, secrets, store, clock)?);
+        context.note_clock().await?;
         let listener = if let Some(listener) = listener {
             listener
         } else {

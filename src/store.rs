@@ -160,6 +160,11 @@ impl Store {
         }
     }
 
+    /// The instant of the last probe, by the clock of then.
+    pub async fn last_probe(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.get(&key::probe()).await
+    }
+
     /// Every connected account, by id.
     pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.scan(|txn| txn.values(key::ACCOUNT).collect()).await

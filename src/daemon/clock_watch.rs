@@ -4,13 +4,10 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock::plus;
+use crate::clock::{STEP_BACK, plus};
 
 /// How often the two are compared.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
-
-/// A smaller step is the work of a time service.
-const STEP: SignedDuration = SignedDuration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct ClockWatch {
@@ -28,7 +25,7 @@ impl ClockWatch {
         let passed = steady.saturating_duration_since(self.steady);
         let expected = plus(self.wall, SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX));
         (self.wall, self.steady) = (wall, steady);
-        expected.duration_since(wall) > STEP
+        expected.duration_since(wall) > STEP_BACK
     }
 }
 

@@ -7,12 +7,11 @@ use crate::context::Context;
 use crate::store::Copied;
 
 pub async fn export(context: &Context, tell: &mpsc::Sender<Told>) -> Result<Copied, OpError> {
-    let export = context.store.export(context.clock.now()).await?;
-    let copied = export.contents().clone();
-    for part in export {
+    let mut export = context.store.export(context.clock.now()).await?;
+    while let Some(part) = export.next().await? {
         if tell.send(Told::Part(part)).await.is_err() {
             return Err(OpError::Refused("nobody took the export".to_owned()));
         }
     }
-    Ok(copied)
+    Ok(export.contents().clone())
 }

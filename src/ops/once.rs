@@ -19,6 +19,9 @@ pub async fn once(
     effect: Effect,
     progress: &Progress,
 ) -> Result<OnceReport, StoreError> {
+    if effect == Effect::Apply {
+        context.note_clock().await?;
+    }
     let swept = context.poller.poll_once(accounts(context, only).await?, effect, progress).await?;
     // Read again, because a sweep can find that a connection is lost.
     let accounts = accounts(context, only).await?;

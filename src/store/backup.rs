@@ -3,12 +3,13 @@
 //! The first line is a header, then follows one line per entry, and the last line has a checksum of all
 //! before it. So a truncated copy is detected. Tokens stay sealed and are useless without the store key.
 //!
-//! An export is a consistent snapshot: the writer thread takes it. Asks sent after the export are sent again
+//! An export is a consistent snapshot, read in parts while the daemon works on (`store/sled/snapshot.rs`). Asks sent after the export are sent again
 //! after a restore, under the same ids, because ids are derived from account, trigger and work.
 
 use std::io::BufRead;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -17,14 +18,19 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::open::{tally_path, write_tally};
-use super::sled::{self, Bytes, Writes, is_there};
+use super::sled::{self, Snapshot, Writes, is_there};
 use super::txn::Txn;
 use super::{SCHEMA, Sealer, Store, StoreError, key};
 use crate::store_key::StoreKey;
 
-const FORMAT: u32 = 1;
+/// Format 1 counted the entries in its first line, format 2 counts them in its last.
+const FORMAT: u32 = 2;
 
+/// Bytes that are read at once.
 const PART: usize = 64 * 1024;
+
+/// Bytes that are restored between two flushes: what is not flushed stays in memory.
+const UNFLUSHED: usize = 8 * 1024 * 1024;
 
 /// Maximum bytes per line. A longer line means that the file is no export.
 const LONGEST_LINE: u64 = 64 * 1024 * 1024;
@@ -34,7 +40,8 @@ struct Head {
     jobber_reviewd_export: u32,
     schema: u32,
     made_at: Timestamp,
-    entries: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    entries: Option<usize>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +52,8 @@ struct Entry {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Tail {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    entries: Option<usize>,
     sha256: String,
 }
 
@@ -75,41 +84,45 @@ pub enum RestoreError {
     Store(#[from] StoreError),
 }
 
-/// An export that is being written: its parts in order, each with whole lines.
+/// An export that is being written.
 pub struct Export {
+    snapshot: Arc<Snapshot>,
     copied: Copied,
-    entries: std::vec::IntoIter<(Bytes, Bytes)>,
     hash: Sha256,
     head: Option<String>,
     is_done: bool,
 }
 
 impl Export {
+    /// The next part: whole lines, in order. `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<String>, StoreError> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let snapshot = Arc::clone(&self.snapshot);
+        let read = tokio::task::spawn_blocking(move || snapshot.next(PART)).await;
+        let entries = read.map_err(|error| StoreError::CutOff(error.to_string()))??;
+        self.is_done = entries.is_empty();
+        let mut part = self.head.take().unwrap_or_default();
+        for (key, value) in &entries {
+            self.copied.accounts += usize::from(key.starts_with(key::ACCOUNT));
+            part.push_str(&line(&Entry {
+                k: STANDARD_NO_PAD.encode(key),
+                v: STANDARD_NO_PAD.encode(&**value),
+            }));
+        }
+        self.copied.entries += entries.len();
+        self.hash.update(part.as_bytes());
+        if self.is_done {
+            let tail = Tail { entries: Some(self.copied.entries), sha256: hex(self.hash.clone()) };
+            part.push_str(&line(&tail));
+        }
+        Ok(Some(part))
+    }
+
+    /// What was written so far.
     pub fn contents(&self) -> &Copied {
         &self.copied
-    }
-}
-
-impl Iterator for Export {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
-        if self.is_done {
-            return None;
-        }
-        let mut part = self.head.take().unwrap_or_default();
-        while part.len() < PART
-            && let Some((k, v)) = self.entries.next()
-        {
-            let (k, v) = (STANDARD_NO_PAD.encode(&*k), STANDARD_NO_PAD.encode(&*v));
-            part.push_str(&line(&Entry { k, v }));
-        }
-        self.hash.update(part.as_bytes());
-        if self.entries.len() == 0 {
-            self.is_done = true;
-            part.push_str(&line(&Tail { sha256: hex(self.hash.clone()) }));
-        }
-        Some(part)
     }
 }
 
@@ -133,18 +146,10 @@ fn hex(hash: Sha256) -> String {
 impl Store {
     /// A snapshot of the store between two writes.
     pub async fn export(&self, now: Timestamp) -> Result<Export, StoreError> {
-        let entries: Vec<_> = self.write(|txn| txn.scan(b"").collect()).await?;
-        let accounts = entries.iter().filter(|(key, _)| key.starts_with(key::ACCOUNT)).count();
-        let copied = Copied { made_at: now, entries: entries.len(), accounts };
-        let head =
-            Head { jobber_reviewd_export: FORMAT, schema: SCHEMA, made_at: now, entries: copied.entries };
-        Ok(Export {
-            copied,
-            entries: entries.into_iter(),
-            hash: Sha256::new(),
-            head: Some(line(&head)),
-            is_done: false,
-        })
+        let snapshot = Arc::new(self.write(|txn| Ok(txn.snapshot())).await?);
+        let copied = Copied { made_at: now, entries: 0, accounts: 0 };
+        let head = Head { jobber_reviewd_export: FORMAT, schema: SCHEMA, made_at: now, entries: None };
+        Ok(Export { snapshot, copied, hash: Sha256::new(), head: Some(line(&head)), is_done: false })
     }
 
     /// Creates a store in the folder `path` from an export: completely or not at all.
@@ -200,21 +205,31 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
     }
     hash.update(text.as_bytes());
     let database = sled::open(new)?;
-    let mut copied = Copied { made_at: head.made_at, entries: head.entries, accounts: 0 };
-    for _ in 0..head.entries {
+    let mut copied = Copied { made_at: head.made_at, entries: 0, accounts: 0 };
+    let mut unflushed = 0;
+    let tail = loop {
         let text = next_line(&mut export)?;
         let broken = || RestoreError::Broken("one of its lines is not an entry");
-        let entry: Entry = serde_json::from_str(&text).map_err(|_| broken())?;
+        let Ok(entry) = serde_json::from_str::<Entry>(&text) else {
+            break serde_json::from_str::<Tail>(&text).map_err(|_| broken())?;
+        };
         let (key, value) = (STANDARD_NO_PAD.decode(entry.k), STANDARD_NO_PAD.decode(entry.v));
         let (Ok(key), Ok(value)) = (key, value) else { return Err(broken()) };
+        copied.entries += 1;
         copied.accounts += usize::from(key.starts_with(key::ACCOUNT));
+        unflushed += key.len() + value.len();
         database.table.apply(Writes::from([(key, Some(value))]))?;
+        if unflushed >= UNFLUSHED {
+            database.flush()?;
+            unflushed = 0;
+        }
         hash.update(text.as_bytes());
-    }
-    let tail: Tail = serde_json::from_str(&next_line(&mut export)?)
-        .map_err(|_| RestoreError::Broken("its last line is missing"))?;
+    };
     if tail.sha256 != hex(hash) {
         return Err(RestoreError::Broken("its checksum is wrong"));
+    }
+    if head.entries.or(tail.entries) != Some(copied.entries) {
+        return Err(RestoreError::Broken("it does not have as many entries as it says"));
     }
     let txn = Txn::new(&database.table);
     let key_check = txn.get_raw(&key::key_check())?;
@@ -267,10 +282,18 @@ mod tests {
     async fn exported() -> (Fixture, String) {
         let fixture = Fixture::connected().await;
         fixture.asked("j1").await;
-        let export = fixture.store.export(at(7)).await.unwrap();
-        assert_eq!((export.contents().accounts, export.contents().made_at), (1, at(7)));
-        let text = export.collect();
+        let (copied, text) = export(&fixture.store).await;
+        assert_eq!((copied.accounts, copied.made_at), (1, at(7)));
         (fixture, text)
+    }
+
+    async fn export(store: &Store) -> (Copied, String) {
+        let mut export = store.export(at(7)).await.unwrap();
+        let mut text = String::new();
+        while let Some(part) = export.next().await.unwrap() {
+            text.push_str(&part);
+        }
+        (export.contents().clone(), text)
     }
 
     #[tokio::test]
@@ -290,9 +313,68 @@ mod tests {
             fixture.store.due_messages(at(9), 9).await.unwrap()
         );
         assert_eq!(store.tokens(&id()).await.unwrap().unwrap().tokens.refresh.expose_secret(), "ref");
-        let again: String = store.export(at(7)).await.unwrap().collect();
+        let (_, again) = export(&store).await;
         assert_eq!(again.lines().count(), text.lines().count());
         assert!(!text.contains("ref") || !text.contains("acc\""), "tokens are sealed");
+    }
+
+    /// Entries that are added, changed and removed while an export is read are in it as they were when it began.
+    #[tokio::test]
+    async fn an_export_is_of_one_moment() {
+        let fixture = Fixture::connected().await;
+        let key = |number: u32| format!("test/{number:05}").into_bytes();
+        let put = async |numbers: std::ops::Range<u32>, value: Option<&'static [u8]>| {
+            let write = move |txn: &mut Txn<'_>| {
+                for number in numbers.clone() {
+                    match value {
+                        Some(value) => txn.put_raw(key(number), value.repeat(20)),
+                        None => txn.remove(&key(number)),
+                    }
+                }
+                Ok(())
+            };
+            fixture.store.write(write).await.unwrap();
+        };
+        put(0..9_000, Some(b"first")).await;
+        let (_, at_first) = export(&fixture.store).await;
+        let mut export = fixture.store.export(at(7)).await.unwrap();
+        let mut text = String::new();
+        let mut parts = 0;
+        while let Some(part) = export.next().await.unwrap() {
+            text.push_str(&part);
+            parts += 1;
+            // Before, around and behind what is read now.
+            put(parts * 700..parts * 700 + 900, Some(b"second")).await;
+            put(8_000 - parts * 300..8_200 - parts * 300, None).await;
+            put(9_000 + parts * 50..9_040 + parts * 50, Some(b"new")).await;
+        }
+        assert!(parts > 9, "{parts} parts");
+        let entries = |text: &str| -> Vec<String> {
+            // Not the commits, which the test itself counts up.
+            text.lines().filter(|line| line.contains("\"k\":\"dGVzdC")).map(str::to_owned).collect()
+        };
+        assert_eq!(entries(&at_first).len(), 9_000);
+        assert!(entries(&text) == entries(&at_first), "the export is not of one moment");
+        let path = fixture.folder.path().join("restored");
+        Store::restore(&path, &super::super::tests::key(1), text.as_bytes()).unwrap();
+    }
+
+    /// Exports of earlier versions have their number of entries in the first line.
+    #[tokio::test]
+    async fn an_export_of_format_1_is_restored() {
+        let (fixture, text) = exported().await;
+        let count = text.lines().count() - 2;
+        let body: Vec<&str> = text.lines().skip(1).take(count).collect();
+        let head = format!(
+            "{{\"jobber_reviewd_export\":1,\"schema\":{SCHEMA},\"made_at\":\"{}\",\"entries\":{count}}}\n",
+            at(7)
+        );
+        let mut old = head + &body.join("\n") + "\n";
+        let sum = hex(Sha256::new_with_prefix(old.as_bytes()));
+        old.push_str(&format!("{{\"sha256\":\"{sum}\"}}\n"));
+        let path = fixture.folder.path().join("restored");
+        let copied = Store::restore(&path, &key(1), old.as_bytes()).unwrap();
+        assert_eq!((copied.entries, copied.accounts), (count, 1));
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! The database below the store: sled. Nothing outside this folder uses sled's types, paths or iterators.
 
+mod snapshot;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,10 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 
+pub(super) use snapshot::Snapshot;
 pub(super) use writer::Writer;
+
+use snapshot::Snapshots;
 
 /// The only tree. Its name includes the version of the key layout.
 const TREE: &str = "jobber-reviewd.1";
@@ -44,11 +48,14 @@ impl std::ops::Deref for Bytes {
 }
 
 #[derive(Clone)]
-pub(super) struct Table(::sled::Tree);
+pub(super) struct Table {
+    tree: ::sled::Tree,
+    snapshots: Snapshots,
+}
 
 impl Table {
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.0.get(key)?.map(Bytes))
+        Ok(self.tree.get(key)?.map(Bytes))
     }
 
     /// Every entry with a key that begins with `prefix`, sorted by key. A concurrent write may or may not be
@@ -57,7 +64,7 @@ impl Table {
         &self,
         prefix: &[u8],
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
-        self.0.scan_prefix(prefix).map(|entry| {
+        self.tree.scan_prefix(prefix).map(|entry| {
             let (key, value) = entry?;
             Ok((Bytes(key), Bytes(value)))
         })
@@ -65,12 +72,13 @@ impl Table {
 
     /// The first entry at or after `from`.
     pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<(Bytes, Bytes)>, StoreError> {
-        let first = self.0.range((from, Bound::Unbounded)).next().transpose()?;
+        let first = self.tree.range((from, Bound::Unbounded)).next().transpose()?;
         Ok(first.map(|(key, value)| (Bytes(key), Bytes(value))))
     }
 
     /// Writes all of it or nothing. It is durable after the next flush.
     pub(super) fn apply(&self, writes: Writes) -> Result<(), StoreError> {
+        self.snapshots.keep(&self.tree, &writes)?;
         let mut batch = ::sled::Batch::default();
         for (key, value) in writes {
             match value {
@@ -78,12 +86,17 @@ impl Table {
                 None => batch.remove(key),
             }
         }
-        Ok(self.0.apply_batch(batch)?)
+        Ok(self.tree.apply_batch(batch)?)
+    }
+
+    /// The table as it is between two writes. Only the writer may call this.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot::take(self)
     }
 
     #[cfg(test)]
     pub(super) fn clear(&self) -> Result<(), StoreError> {
-        Ok(self.0.clear()?)
+        Ok(self.tree.clear()?)
     }
 }
 
@@ -117,7 +130,7 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
         Ok(Ok((db, tree))) => {
             let open_error = |error| StoreError::Open { path: path.to_owned(), error };
             let file = File::open(path.join(FILE)).map_err(open_error)?;
-            return Ok(Database { db, table: Table(tree), file });
+            return Ok(Database { db, table: Table { tree, snapshots: Snapshots::default() }, file });
         }
         Ok(Err(::sled::Error::Io(error))) if is_lock_failure(&error) => {
             return Err(StoreError::Locked { path: path.to_owned() });

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use super::StoreError;
 use super::codec::{self, Stored};
-use super::sled::{Bytes, Table, Writes};
+use super::sled::{Bytes, Snapshot, Table, Writes};
 
 /// The reads and writes of one operation. It reads committed entries and its own writes.
 pub(super) struct Txn<'t> {
@@ -54,6 +54,11 @@ impl<'t> Txn<'t> {
     /// The first entry at or after `from`.
     pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<(Bytes, Bytes)>, StoreError> {
         self.table.first(from)
+    }
+
+    /// Everything as of before this operation's writes. For operations of the writer only.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.table.snapshot()
     }
 
     pub(super) fn put<V: Stored>(&mut self, key: &[u8], value: &V) {

@@ -104,7 +104,7 @@ impl Story {
 
     async fn play(mut self) -> Self {
         for _ in 0..EVENTS {
-            match self.random.u8(..10) {
+            match self.random.u8(..12) {
                 0..=2 => self.somebody_works(),
                 3 => self.something_is_reopened(),
                 4 => self.jobber_fails(),
@@ -112,6 +112,8 @@ impl Story {
                 6 => self.the_receiver_fails(),
                 7 => self.tokens_end().await,
                 8 => self.clocks_drift(),
+                9 => self = self.a_clock_jumps().await,
+                10 => self.a_record_fails().await,
                 _ => {
                     if self.random.u8(..3) == 0 {
                         self.mix("restarts");
@@ -366,6 +368,47 @@ impl Story {
         let skew = minutes(self.random.i64(-10..=10));
         self.app.skew(skew);
         self.mix("clocks drift");
+    }
+
+    /// The machine's clock is wrong for a while, and Jobber's is right. The daemon runs on, or is started meanwhile or
+    /// afterwards.
+    async fn a_clock_jumps(mut self) -> Self {
+        let (what, by) = match self.random.u8(..6) {
+            0 => ("clock a minute back", minutes(-1)),
+            1 => ("clock a day back", hours(-24)),
+            2 => ("clock three years back", hours(-3 * 365 * 24)),
+            3 => ("clock ten minutes ahead", minutes(10)),
+            4 => ("clock ten days ahead", hours(240)),
+            _ => ("clock three years ahead", hours(3 * 365 * 24)),
+        };
+        self.app.clock.advance(by);
+        if self.random.bool() {
+            self.app = self.app.restart().await;
+        }
+        for _ in 0..self.random.u8(..3) {
+            self.app.once().await;
+            self.app.context.tidy().await.unwrap();
+        }
+        let is_down_when_it_goes_back = self.random.bool();
+        self.app.clock.advance(-by);
+        if is_down_when_it_goes_back {
+            self.app = self.app.restart().await;
+        }
+        self.mix(what);
+        self
+    }
+
+    /// The program fails on one record, over and over, until it is mended.
+    async fn a_record_fails(&mut self) {
+        let records: Vec<_> = self.works.keys().collect();
+        let Some(record) = self.random.choice(records) else { return };
+        jobber_reviewd::testing::poison(Some(record.id.as_str()));
+        for _ in 0..3 {
+            self.app.once().await;
+            self.app.pass(minutes(2));
+        }
+        jobber_reviewd::testing::poison(None);
+        self.mix("the program fails on a record");
     }
 
     async fn trouble_ends(&mut self) {
