@@ -13,7 +13,8 @@ mod watchdog;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
@@ -32,7 +33,7 @@ use crate::context::Context;
 use crate::domain::model::Account;
 use crate::server::control::Control;
 use crate::server::{Http, Metrics};
-use crate::store::{IfMissing, Store, StoreError};
+use crate::store::{DueTimes, IfMissing, Store, StoreError};
 use crate::text_table::counted;
 use crate::workers::pool::{Effect, no_progress};
 use clock_watch::ClockWatch;
@@ -54,8 +55,10 @@ const ALERT: &str = "30 * * * * *";
 /// How long a loop waits if nothing is due. It limits the effect of a missed bell.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How long a loop waits if due items were left over, because their account pauses or their receiver is gone.
+/// How long a loop waits if due items were left over, because their account pauses or their receiver is gone. It
+/// doubles while nothing can move: a look costs as much as there are items.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN_AT_MOST: Duration = Duration::from_secs(16);
 
 #[derive(Debug)]
 pub struct Daemon {
@@ -147,7 +150,7 @@ impl Daemon {
         let (stop, address) = (context.stop.clone(), http.address()?);
         let steps = TaskTracker::new();
         let (fail, mut failed) = mpsc::unbounded_channel();
-        let pulse = Arc::new(Pulse::new(std::time::Instant::now()));
+        let pulse = Arc::new(Pulse::new(Instant::now()));
         let mut hangup = signal(SignalKind::hangup())?;
         let loops = Loops {
             context: Arc::clone(&context),
@@ -192,7 +195,7 @@ impl Daemon {
                 Ok(())
             }
         });
-        let mut watch = ClockWatch::new(context.clock.now(), std::time::Instant::now());
+        let mut watch = ClockWatch::new(context.clock.now(), Instant::now());
         let failure = match announce(&context, address, &sweeps.scheduler).await {
             Ok(()) => loop {
                 tokio::select! {
@@ -206,7 +209,7 @@ impl Daemon {
                     ended = parts.join_next() => break Some(anyhow!("a part of the daemon ended: {ended:?}")),
                     _ = hangup.recv() => reload::reload(&context, &mut sweeps, &reread).await,
                     () = tokio::time::sleep(clock_watch::EVERY) => {
-                        if watch.went_back(context.clock.now(), std::time::Instant::now())
+                        if watch.went_back(context.clock.now(), Instant::now())
                             && let Err(error) = go_on_after_a_step_back(&context, &mut sweeps).await
                         {
                             break Some(error);
@@ -313,6 +316,23 @@ fn tell_systemd(state: &[NotifyState<'_>]) {
     }
 }
 
+/// How long a loop waits before it looks again at what was left over.
+#[derive(Debug, Default)]
+struct Patience(AtomicU32);
+
+impl Patience {
+    /// Notes whether the last look moved anything.
+    fn note(&self, has_moved: bool) {
+        let looks = self.0.load(Ordering::Relaxed);
+        self.0.store(if has_moved { 0 } else { looks.saturating_add(1) }, Ordering::Relaxed);
+    }
+
+    fn wait(&self) -> Duration {
+        let in_vain = self.0.load(Ordering::Relaxed).min(8);
+        LOOK_AGAIN.saturating_mul(1 << in_vain).min(LOOK_AGAIN_AT_MOST)
+    }
+}
+
 #[derive(Clone)]
 struct Loops {
     context: Arc<Context>,
@@ -332,7 +352,7 @@ impl Loops {
             self.start(|context| async move {
                 let accounts = context.store.accounts().await?;
                 if accounts.iter().any(Account::is_active) {
-                    context.sweeps.is_due(std::time::Instant::now());
+                    context.sweeps.is_due(Instant::now());
                 }
                 let swept = context.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
                 tracing::debug!(accounts = swept.len(), "swept");
@@ -403,9 +423,12 @@ impl Loops {
     }
 
     async fn ask(self) -> anyhow::Result<()> {
-        while self.due(&self.pulse.recheck, &self.context.bells.recheck, Store::next_candidate_due).await? {
-            self.start(|context| async move {
-                context.rechecker.recheck_once(None).await?;
+        let patience = Arc::new(Patience::default());
+        let (beat, bell) = (&self.pulse.recheck, &self.context.bells.recheck);
+        while self.due(beat, bell, &patience, Store::candidates_due).await? {
+            let patience = Arc::clone(&patience);
+            self.start(move |context| async move {
+                patience.note(!context.rechecker.recheck_once(None).await?.is_empty());
                 context.bells.delivery.notify_one();
                 Ok(())
             });
@@ -414,9 +437,14 @@ impl Loops {
     }
 
     async fn dispatch(self) -> anyhow::Result<()> {
-        while self.due(&self.pulse.delivery, &self.context.bells.delivery, Store::next_message_due).await? {
-            self.start(|context| async move {
-                if !context.deliverer.deliver_once(None).await?.is_empty() {
+        let patience = Arc::new(Patience::default());
+        let (beat, bell) = (&self.pulse.delivery, &self.context.bells.delivery);
+        while self.due(beat, bell, &patience, Store::messages_due).await? {
+            let patience = Arc::clone(&patience);
+            self.start(move |context| async move {
+                let has_moved = !context.deliverer.deliver_once(None).await?.is_empty();
+                patience.note(has_moved);
+                if has_moved {
                     // Each step takes only some messages per account, so there may be more.
                     context.bells.delivery.notify_one();
                 }
@@ -431,29 +459,40 @@ impl Loops {
         &self,
         beat: &Beat,
         bell: &Notify,
-        next: impl AsyncFn(&Store) -> Result<Option<Timestamp>, StoreError>,
+        patience: &Patience,
+        times: impl AsyncFn(&Store, Timestamp) -> Result<DueTimes, StoreError>,
     ) -> Result<bool, StoreError> {
-        let mut wait = LOOK_AGAIN;
+        let mut has_waited = Duration::ZERO;
         loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return Ok(false),
-                () = bell.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+            let clock = &self.context.clock;
+            let due = times(&self.context.store, clock.now()).await?;
+            let left_over = patience.wait().saturating_sub(has_waited);
+            if due.is_overdue && left_over.is_zero() {
+                return Ok(true);
             }
+            let mut wait = LOOK;
+            if due.is_overdue {
+                wait = wait.min(left_over);
+            }
+            if let Some(at) = due.upcoming {
+                wait = wait.min(clock.sleep_until(at));
+            }
+            let begun = Instant::now();
+            let has_come = tokio::select! {
+                () = self.stop.cancelled() => return Ok(false),
+                () = bell.notified() => true,
+                () = tokio::time::sleep(wait) => due.upcoming.is_some_and(|at| at <= clock.now()),
+            };
             beat.now();
-            wait = LOOK;
-            if let Some(at) = next(&self.context.store).await? {
-                let until = self.context.clock.sleep_until(at);
-                if until.is_zero() {
-                    return Ok(true);
-                }
-                wait = LOOK.min(until);
+            has_waited += begun.elapsed();
+            if has_come && times(&self.context.store, clock.now()).await?.is_overdue {
+                return Ok(true);
             }
         }
     }
 
     /// Starts a step in its own task. A fatal error of the store ends the daemon.
-    fn start<F>(&self, step: impl Fn(Arc<Context>) -> F)
+    fn start<F>(&self, step: impl FnOnce(Arc<Context>) -> F)
     where
         F: Future<Output = Result<(), StoreError>> + Send + 'static,
     {

@@ -77,6 +77,7 @@ pub use open::IfMissing;
 pub use outbox::{QueueRefusal, ReceiverId};
 pub use seal::Tokens;
 pub use tokens::{Held, PairId};
+pub use waiting::DueTimes;
 
 use self::sled::{Table, Writer};
 use seal::Sealer;

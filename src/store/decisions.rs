@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::markers::{marked_by, markers};
 use super::outbox::put_entry;
 use super::txn::Txn;
-use super::waiting::{due_index, put_waiting, update_waiting, waiting};
+use super::waiting::{DueTimes, due_index, due_times, put_waiting, update_waiting, waiting};
 use super::{Store, StoreError, bursts, key, people};
 use crate::digest;
 use crate::domain::decide::blocking;
@@ -203,6 +203,11 @@ impl Store {
     /// When the next candidate is due.
     pub async fn next_candidate_due(&self) -> Result<Option<Timestamp>, StoreError> {
         self.read(|txn| Ok(due_index(txn).next().transpose()?.map(|(at, ..)| at))).await
+    }
+
+    /// Whether a candidate is due at `now`, and when the next one will be.
+    pub async fn candidates_due(&self, now: Timestamp) -> Result<DueTimes, StoreError> {
+        self.read(|txn| due_times(txn, key::DUE, now)).await
     }
 
     /// The number of candidates.

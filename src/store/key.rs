@@ -1,7 +1,7 @@
 //! The keys: a family name, then parts separated by a zero byte, which ids never contain. Instants are
 //! encoded so that their bytes sort by time.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
 use crate::domain::model::{AccountId, ContactKey, EncodedId, MessageId, MessageKind, WorkKind, WorkRef};
@@ -148,6 +148,16 @@ pub(super) fn due(at: Timestamp, account: &AccountId, work: &WorkRef) -> Vec<u8>
     let mut key = [DUE, &instant(at)].concat();
     key.extend(of_work(b"", account, work));
     key
+}
+
+/// The first key of what is due after `at`, in the index `family`.
+pub(super) fn due_after(family: &[u8], at: Timestamp) -> Vec<u8> {
+    [family, &instant(crate::clock::plus(at, SignedDuration::from_nanos(1)))].concat()
+}
+
+/// The time in a key of the index `family`.
+pub(super) fn due_at(family: &[u8], key: &[u8]) -> Option<Timestamp> {
+    Some(parse_instant(key.strip_prefix(family)?)?.0)
 }
 
 pub(super) fn outbox(id: &MessageId) -> Vec<u8> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::txn::Txn;
+use super::waiting::{DueTimes, due_times};
 use super::{Store, StoreError, key};
 use crate::digest;
 use crate::domain::model::{
@@ -64,6 +65,11 @@ impl Store {
     /// When the next attempt is due.
     pub async fn next_message_due(&self) -> Result<Option<Timestamp>, StoreError> {
         self.read(|txn| Ok(due_index(txn).next().transpose()?.map(|(at, ..)| at))).await
+    }
+
+    /// Whether an attempt is due at `now`, and when the next one will be.
+    pub async fn messages_due(&self, now: Timestamp) -> Result<DueTimes, StoreError> {
+        self.read(|txn| due_times(txn, key::OUTBOX_DUE, now)).await
     }
 
     /// One entry.

@@ -301,6 +301,9 @@ async fn a_plan_is_stored_once() {
     assert_eq!(fixture.store.due_works(at(4)).await.unwrap().len(), 0);
     assert_eq!(fixture.store.due_works(at(5)).await.unwrap().len(), 2);
     assert_eq!(fixture.store.next_candidate_due().await.unwrap(), Some(at(5)));
+    let times = async |now| fixture.store.candidates_due(now).await.unwrap();
+    assert_eq!(times(at(4)).await, DueTimes { is_overdue: false, upcoming: Some(at(5)) });
+    assert_eq!(times(at(5)).await, DueTimes { is_overdue: true, upcoming: None });
 }
 
 #[tokio::test]

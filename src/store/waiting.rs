@@ -1,6 +1,7 @@
 //! Works that wait until they are due, and the index by due time.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use jiff::Timestamp;
 
@@ -12,6 +13,24 @@ pub(super) fn due_index(
     txn: &Txn<'_>,
 ) -> impl Iterator<Item = Result<(Timestamp, AccountId, WorkRef), StoreError>> + use<> {
     txn.scan(key::DUE).map(|entry| key::parse_due(&entry?.0).ok_or_else(key::broken))
+}
+
+/// What an index of due times begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueTimes {
+    pub is_overdue: bool,
+    /// The first time after `now`.
+    pub upcoming: Option<Timestamp>,
+}
+
+pub(super) fn due_times(txn: &Txn<'_>, family: &[u8], now: Timestamp) -> Result<DueTimes, StoreError> {
+    let first = |from: Vec<u8>| -> Result<Option<Timestamp>, StoreError> {
+        let found = txn.first(Bound::Included(from))?;
+        let Some((found, _)) = found.filter(|(found, _)| found.starts_with(family)) else { return Ok(None) };
+        Ok(Some(key::due_at(family, &found).ok_or_else(key::broken)?))
+    };
+    let is_overdue = first(family.to_vec())?.is_some_and(|at| at <= now);
+    Ok(DueTimes { is_overdue, upcoming: first(key::due_after(family, now))? })
 }
 
 /// Changes a waiting decision and its place in the index of due candidates.
