@@ -5,6 +5,7 @@ mod call;
 mod doctor;
 mod exit;
 mod files;
+mod jobber;
 mod man;
 mod reach;
 mod settings;
@@ -141,7 +142,11 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
             call.run(protocol::Replay { account, since_seconds: since.0.as_secs(), write: yes }).await
         }
         Verb::Explain { what, render } => call.run(protocol::Explain { what, render }).await,
-        Verb::Audit { account, since } => {
+        Verb::Jobber(verb) => jobber::jobber(&call, verb).await,
+        Verb::Audit { account, since, actions: true } => {
+            call.run(protocol::AuditActions { account, since_seconds: since.0.as_secs() }).await
+        }
+        Verb::Audit { account, since, actions: false } => {
             let audit = protocol::Audit { account, since_seconds: since.0.as_secs() };
             let rows = ask(call.config.as_deref(), &audit).await?;
             if call.json {

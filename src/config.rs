@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::actions::Permission;
 use crate::domain::message::{Greet, Texts, TextsError};
 use crate::domain::model::{Trigger, WatchTopic};
 use crate::domain::rules::{JobberSwitch, KindOfClients, Phones, Policy};
@@ -62,6 +63,8 @@ pub struct Config {
     pub alerts: AlertsSection,
     /// The receiver of changes.
     pub events: EventsSection,
+    /// What may be written in Jobber.
+    pub actions: ActionsSection,
     /// Whom to ask, when and how.
     pub review: ReviewSection,
 }
@@ -129,6 +132,12 @@ pub struct AlertsSection {
 pub struct EventsSection {
     pub webhook_url: Option<HttpsUrl>,
     pub topics: Vec<WatchTopic>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionsSection {
+    pub write: Vec<Permission>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

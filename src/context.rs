@@ -18,6 +18,7 @@ use crate::jobber::token_endpoint::{App, BadEndpoint, TokenEndpoint};
 use crate::outbound::resolver::Resolver;
 use crate::outbound::sender::{Sender, TIMEOUT};
 use crate::store::{Store, StoreError};
+use crate::workers::actions::Writer;
 use crate::workers::changes::ChangeWatcher;
 use crate::workers::delivery::Deliverer;
 use crate::workers::inbox::Inbox;
@@ -66,6 +67,8 @@ pub struct Context {
     pub rechecker: Arc<Rechecker>,
     /// Delivers messages.
     pub deliverer: Arc<Deliverer>,
+    /// Does writes in Jobber.
+    pub writer: Arc<Writer>,
     /// Tells the operator about changes.
     pub notifier: Arc<Notifier>,
     /// Posts to receivers.
@@ -143,6 +146,7 @@ impl Context {
         Ok(Self {
             poller: Arc::new(Poller::new(parts.clone())),
             rechecker: Arc::new(Rechecker::new(parts.clone())),
+            writer: Arc::new(Writer::new(parts.clone())),
             deliverer: Arc::new(Deliverer::new(parts.clone(), sender.clone())),
             inbox: Arc::new(Inbox::new(parts.clone(), Arc::clone(&watcher))),
             notifier: Arc::new(Notifier::new(
@@ -205,6 +209,7 @@ impl Context {
     /// on.
     pub async fn close(&self) {
         self.stop.cancel();
+        self.writer.settle().await;
         self.tokens.settle().await;
         self.store.close().await;
     }

@@ -54,6 +54,12 @@ points! {
     RefreshAnswered = "refresh.answered",
     /// The new pair is stored but not used yet.
     RefreshStored = "refresh.stored",
+    /// A write in Jobber is stored, nothing is sent. What became of it is not known afterwards, and it is told.
+    ActionBegun = "action.begun",
+    /// Jobber has answered a write, and the answer is not stored. The same holds.
+    ActionAnswered = "action.answered",
+    /// What became of a write is stored, whoever asked has no answer.
+    ActionEnded = "action.ended",
     /// A callback's state is used up, its code is not.
     ConnectTaken = "connect.taken",
     /// The code is exchanged, the pair is only in memory.

@@ -1,6 +1,7 @@
 //! What the program knows and decides. Pure: every function takes `now` as an argument, and nothing here uses
 //! the network, the store or the runtime.
 
+pub mod actions;
 pub mod alerting;
 pub mod decide;
 pub mod endpoints;

@@ -8,9 +8,11 @@
 
 mod answer;
 mod client;
+pub mod input;
 pub mod operation;
 pub mod operations;
 mod query;
+pub mod schema;
 pub mod scopes;
 pub mod token_endpoint;
 
@@ -41,9 +43,12 @@ pub enum ApiError {
     /// The points are used up. `wait` is the time until enough are refilled.
     #[error("Jobber throttled the query: it costs {requested} points, and {available} are left")]
     Throttled { requested: u64, available: u64, wait: SignedDuration },
-    /// Network error, 5xx, or a waiting room. It heals itself.
+    /// No answer after the request was sent, 5xx, or a waiting room. It heals itself.
     #[error("Jobber did not answer ({detail})")]
     Unavailable { detail: String, retry_after: Option<SignedDuration> },
+    /// The request never left.
+    #[error("Jobber cannot be reached ({detail})")]
+    Unreachable { detail: String },
     /// 429: too many requests in a while, whatever they cost.
     #[error("Jobber wants fewer requests for this account (HTTP 429)")]
     TooMany { retry_after: Option<SignedDuration> },
@@ -88,6 +93,10 @@ pub struct Answer<T> {
 }
 
 impl<T> Answer<T> {
+    fn of(data: T) -> Self {
+        Self { data, date: None, cost: None, hidden: None }
+    }
+
     fn without(data: T, hidden: String) -> Self {
         Self { data, date: None, cost: None, hidden: Some(hidden) }
     }

@@ -41,6 +41,7 @@ pub mod testing {
     #[cfg(feature = "crash-points")]
     pub use crate::crash_point::poison;
     pub use crate::digest::of_bytes;
+    pub use crate::domain::actions;
     pub use crate::domain::plan::Plan;
     pub use crate::domain::retry::SCHEDULE;
     pub use crate::domain::webhook_event::{Event, Topic};
@@ -48,7 +49,9 @@ pub mod testing {
     pub use crate::domain::{import, model};
     pub use crate::jobber::API_VERSION;
     pub use crate::jobber::operations::WorkDetails;
+    pub use crate::jobber::schema::Document;
     pub use crate::ops::accounts::{AccountShown, Handed};
+    pub use crate::ops::actions::{ActionCall, ActionReply, ActionStatus, RawCall};
     pub use crate::ops::doctor::{Check, CheckState};
     pub use crate::ops::events::EventsOf;
     pub use crate::ops::once::{OnceReport, once};

@@ -2,6 +2,7 @@
 //! them; [`protocol`] is their wire format.
 
 pub mod accounts;
+pub mod actions;
 pub mod backup;
 pub mod doctor;
 pub mod events;
@@ -15,6 +16,7 @@ pub mod queue;
 pub mod shadow;
 pub mod status;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::onboarding::ConnectError;
@@ -34,6 +36,15 @@ pub enum OpError {
     /// Something outside the program failed.
     #[error("{0}")]
     Failed(String),
+    /// It may work later.
+    #[error("{detail}")]
+    Later { detail: String, retry_after: Option<SignedDuration> },
+    /// Somebody must act first: a connection, a scope, a permission.
+    #[error("{0}")]
+    NeedsHuman(String),
+    /// It contradicts what was asked before.
+    #[error("{0}")]
+    Conflict(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

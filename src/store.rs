@@ -37,6 +37,7 @@
 //! Only `store/sled/` knows that the database is sled.
 
 mod accounts;
+mod actions;
 mod backup;
 mod bursts;
 mod changes;
@@ -67,6 +68,7 @@ use jiff::Timestamp;
 use crate::domain::model::{Account, AccountId, Switches};
 
 pub use accounts::{Belongings, Change, Own};
+pub use actions::Begun;
 pub use backup::{Copied, RestoreError};
 pub use changes::{Changed, ClientsCommit, RecordsCommit};
 pub use decisions::{AskCommit, PlanCommit};

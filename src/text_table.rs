@@ -27,12 +27,17 @@ pub(crate) fn table<const N: usize>(
 
 /// A table without lines, as wide as its content or the terminal.
 pub(crate) fn plain<const N: usize>(header: &[&str; N], rows: Vec<[String; N]>) -> String {
+    self::rows(header, rows.into_iter().map(Vec::from).collect())
+}
+
+/// A table of any width: each row has as many cells as the header.
+pub(crate) fn rows(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|name| name.to_uppercase()));
     for row in rows {
-        table.add_row(row.map(|cell| visible(&cell)));
+        table.add_row(row.iter().map(|cell| visible(cell)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));

@@ -1,6 +1,7 @@
 //! The steps of the daemon's loops. Each is a function that does one round and returns what it did.
 
 mod absent;
+pub mod actions;
 mod backoff;
 pub mod changes;
 pub mod delivery;

@@ -1,7 +1,7 @@
 //! An account's access to Jobber: runs an operation with the right token, repeats it after a refresh, and
 //! waits while the account's points are used up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub enum Trouble {
     /// Jobber cannot be reached or asks for a pause. It affects the whole account and heals itself.
     Outage {
         retry_after: Option<SignedDuration>,
+        /// Whether the request had left: then Jobber may have run it.
+        may_have_run: bool,
     },
     Answer,
     /// Jobber's rules refused a mutation. Nothing was done.
@@ -131,7 +133,7 @@ impl Session {
                 ApiError::TooMany { retry_after } => {
                     let now = self.clock.now();
                     let rest = self.with_budget(account, |budget| budget.too_many(retry_after, now));
-                    let trouble = Trouble::Outage { retry_after: Some(rest) };
+                    let trouble = Trouble::Outage { retry_after: Some(rest), may_have_run: false };
                     return Err(SessionError::Failed { trouble, detail: error.to_string() });
                 }
                 ApiError::Hidden { .. } => {
@@ -187,11 +189,17 @@ impl Session {
         }
     }
 
+    /// The scopes of the account's token. `None` if it does not say.
+    pub async fn granted(&self, account: &AccountId) -> Result<Option<BTreeSet<String>>, SessionError> {
+        let access = self.tokens.access_token(account).await.map_err(from_token)?;
+        Ok(scopes::granted(access.token.expose_secret()))
+    }
+
     async fn wait_for_a_turn(&self, account: &AccountId, kind: &'static str) -> Result<(), SessionError> {
         let now = self.clock.now();
         if let Some(rest) = self.with_budget(account, |budget| budget.rest(now)) {
             let detail = "Jobber allows no more requests for this account for a few minutes".to_owned();
-            let trouble = Trouble::Outage { retry_after: Some(rest) };
+            let trouble = Trouble::Outage { retry_after: Some(rest), may_have_run: false };
             return Err(SessionError::Failed { detail, trouble });
         }
         let wait = self.with_budget(account, |budget| budget.wait(kind, now));
@@ -201,7 +209,7 @@ impl Session {
                 "other programs have used up the account's API points; it is tried again later".to_owned();
             return Err(SessionError::Failed {
                 detail,
-                trouble: Trouble::Outage { retry_after: Some(wait) },
+                trouble: Trouble::Outage { retry_after: Some(wait), may_have_run: false },
             });
         }
         self.with_budget(account, |budget| budget.begin(plus(now, wait)));
@@ -232,12 +240,16 @@ impl Session {
 
 fn trouble_of(error: &ApiError) -> Trouble {
     match error {
-        ApiError::Unavailable { retry_after, .. } | ApiError::TooMany { retry_after } => {
-            Trouble::Outage { retry_after: *retry_after }
+        ApiError::Unavailable { retry_after, .. } => {
+            Trouble::Outage { retry_after: *retry_after, may_have_run: true }
         }
-        ApiError::Throttled { wait, .. } => Trouble::Outage { retry_after: Some(*wait) },
+        ApiError::TooMany { retry_after } => {
+            Trouble::Outage { retry_after: *retry_after, may_have_run: false }
+        }
+        ApiError::Throttled { wait, .. } => Trouble::Outage { retry_after: Some(*wait), may_have_run: false },
+        ApiError::Unreachable { .. } => Trouble::Outage { retry_after: None, may_have_run: false },
         // Jobber refuses a token that it has just issued, so the fault is elsewhere.
-        ApiError::Unauthorized(_) => Trouble::Outage { retry_after: None },
+        ApiError::Unauthorized(_) => Trouble::Outage { retry_after: None, may_have_run: false },
         ApiError::Hidden { .. } | ApiError::WrongVersion { .. } | ApiError::UnknownVersion { .. } => {
             Trouble::Operator
         }
@@ -251,7 +263,9 @@ fn from_token(error: TokenError) -> SessionError {
         TokenError::NeedsAuthorization(reason) => return SessionError::NeedsAuthorization(reason),
         TokenError::Store(error) => return SessionError::Store(error),
         TokenError::AppRefused { .. } => Trouble::Operator,
-        TokenError::CodeRefused | TokenError::Unavailable { .. } => Trouble::Outage { retry_after: None },
+        TokenError::CodeRefused | TokenError::Unavailable { .. } => {
+            Trouble::Outage { retry_after: None, may_have_run: false }
+        }
     };
     SessionError::Failed { detail: error.to_string(), trouble }
 }

@@ -162,6 +162,11 @@ impl Settings {
         }
     }
 
+    /// Whether the settings allow an action that writes.
+    pub fn may_write(&self, name: &str) -> bool {
+        self.edition().config.actions.write.iter().any(|permission| permission.allows(name))
+    }
+
     pub fn events_receiver(&self) -> Option<Receiver> {
         let url = self.edition().config.events.webhook_url.clone()?;
         Some(Receiver { url: url.0, secret: self.secret.clone() })

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::jobber::JobberVerb;
 use crate::config::Period;
 use crate::domain::model::Trigger;
 
@@ -119,7 +120,13 @@ pub(super) enum Verb {
         /// How far back: 90d, 12h
         #[arg(long, value_name = "PERIOD", default_value = AUDITED, value_parser = Period::parse)]
         since: Period,
+        /// What was written in Jobber instead
+        #[arg(long)]
+        actions: bool,
     },
+    /// Do something in Jobber: search, show, create, change; and any GraphQL document
+    #[command(subcommand)]
+    Jobber(JobberVerb),
     /// People who are never asked
     #[command(subcommand)]
     Suppress(SuppressVerb),

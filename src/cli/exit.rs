@@ -56,6 +56,7 @@ impl From<Refusal> for Stop {
             RefusalKind::Refused => Status::Usage,
             RefusalKind::NotFound => Status::NotFound,
             RefusalKind::Failed => Status::Failed,
+            RefusalKind::NeedsHuman => Status::NeedsHuman,
         };
         Self { status, message: refusal.message }
     }

@@ -1,5 +1,7 @@
 //! Replies as text for people.
 
+mod actions;
+
 use std::fmt::Write as _;
 
 use jiff::Timestamp;

@@ -114,6 +114,11 @@ pub const KEYS: &[Key] = &[
         "Which changes are sent there: `client.updated`, `job.updated`, `visit.completed`, `invoice.updated`; each topic costs one more request per account and sweep.",
     ),
     key(
+        "actions.write",
+        Some("[]"),
+        "Which actions may write in Jobber, by the command line, the HTTP API and rules: `[\"clients.note\", \"jobs.*\"]`; `api` is for mutations of the raw call.",
+    ),
+    key(
         "review.trigger",
         Some("\"job_completed\""),
         "What fires an ask: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`. A link can choose another.",

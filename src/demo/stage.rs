@@ -151,6 +151,7 @@ impl Stage {
             "outgoing": {"private_addresses": false, "proxy": null},
             "alerts": {"webhook_url": null, "command": []},
         "events": {"webhook_url": null, "topics": ["client.updated"]},
+        "actions": {"write": []},
             "review": {
                 "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
                 "delay": "30m", "max_age": "7d", "last_visit_within": "14d", "burst_above": 20, "cooldown": "180d", "cooldown_across_accounts": false, "shadow": false, "never_tag": "no-review",

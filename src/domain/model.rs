@@ -4,6 +4,7 @@
 //! and the pure core (`plan`, `decide`, `retry`) works on them.
 
 mod account;
+mod action;
 mod alert;
 mod ask;
 mod burst;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest;
 
 pub use account::{Account, Connection, Failure, Health, LostReason, Overrides};
+pub use action::{ActionOutcome, ActionRecord, Objection};
 pub use alert::{Alert, AlertKind, Over};
 pub use ask::{
     Ask, AskBody, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty, BodyVisit,

@@ -86,7 +86,7 @@ impl Client {
             .body(body)
             .send()
             .await
-            .map_err(|error| unavailable(&error))?;
+            .map_err(|error| if error.is_connect() { unreachable(&error) } else { unavailable(&error) })?;
         let head = Head::of(&response);
         Ok((head, read(response).await?))
     }
@@ -123,6 +123,10 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ApiError> {
         }
     }
     Ok(body)
+}
+
+fn unreachable(error: &reqwest::Error) -> ApiError {
+    ApiError::Unreachable { detail: describe(error).to_owned() }
 }
 
 fn unavailable(error: &reqwest::Error) -> ApiError {

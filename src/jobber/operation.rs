@@ -65,6 +65,17 @@ impl<'a> RawAnswer<'a> {
         }
     }
 
+    /// Reads an answer of any shape, in which Jobber may have hidden something.
+    pub(super) fn data(&self) -> Result<Answer<serde_json::Value>, ApiError> {
+        answer::sort(&self.head, self.body)
+    }
+
+    /// Whether there is a `data` beside the errors, be it null: then Jobber began to run it.
+    pub(super) fn has_data(&self) -> bool {
+        let body = serde_json::from_slice::<serde_json::Value>(self.body);
+        body.is_ok_and(|body| body.get("data").is_some())
+    }
+
     /// Reads an answer in which Jobber may have hidden something.
     pub(super) fn partial<Q: GraphQLQuery>(&self) -> Result<Answer<Q::ResponseData>, ApiError> {
         answer::sort(&self.head, self.body)

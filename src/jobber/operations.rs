@@ -2,6 +2,7 @@
 //! document in `graphql/` and a type in one of these files.
 
 mod account;
+mod actions;
 mod clients;
 mod details;
 mod lists;
@@ -9,6 +10,7 @@ mod switches;
 mod webhooks;
 
 pub use account::{DisconnectApp, TimezoneOfViewer, WhoAmI};
+pub use actions::{Mutation, Query, Request, Verdict};
 pub use clients::ChangedClients;
 pub use details::{WorkDetails, WorkExtras};
 pub use lists::{List, PageRequest};

@@ -35,8 +35,18 @@ pub fn missing(token: &str) -> Option<Vec<&'static str>> {
     Some(NEEDED.iter().filter(|(name, _)| !granted.contains(*name)).map(|(_, label)| *label).collect())
 }
 
+/// A scope as the developer centre shows it: `write_scheduled_items` is `Scheduled Items: write`.
+pub fn label(scope: &str) -> String {
+    let (level, area) = scope.split_once('_').unwrap_or(("", scope));
+    let words = area.split('_').map(|word| {
+        let mut letters = word.chars();
+        letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    });
+    format!("{}: {level}", words.collect::<Vec<String>>().join(" "))
+}
+
 /// The `scope` of a JWT. The signature is not checked, because nothing depends on it.
-fn granted(token: &str) -> Option<BTreeSet<String>> {
+pub fn granted(token: &str) -> Option<BTreeSet<String>> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
     let claims: Value = serde_json::from_slice(&payload).ok()?;
     match claims.get("scope")? {
@@ -61,6 +71,10 @@ mod tests {
         let some = token(r#"{"scope":["read_clients","read_jobs","read_invoices"]}"#);
         assert_eq!(missing(&some), Some(vec!["Scheduled Items: read", "Users: read"]));
         assert!(remedy(&some).starts_with("the app lacks the scope Scheduled Items: read, Users: read"));
+        for (name, shown) in NEEDED {
+            assert_eq!(label(name), shown);
+        }
+        assert_eq!(label("write_scheduled_items"), "Scheduled Items: write");
         for silent in ["", "opaque", "a.b.c", &token("{}"), &token(r#"{"scope":7}"#)] {
             assert_eq!(missing(silent), None, "{silent}");
             assert!(remedy(silent).contains("Clients: read, Jobs: read"));

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::accounts::{AccountChange, AccountShown, Handed};
+use super::actions::{ActionCall, ActionReply, Caller, RawCall, RawReply};
 use super::doctor::Check;
 use super::events::EventsOf;
 use super::explain::Explained;
@@ -21,12 +22,12 @@ use super::probe::{Finding, Probing};
 use super::queue::QueueRow;
 use super::status::StatusReport;
 use super::{
-    Done, OpError, Told, accounts, backup, doctor, events, explain, links, named, people, probe, queue,
-    shadow, status,
+    Done, OpError, Told, accounts, actions, backup, doctor, events, explain, links, named, people, probe,
+    queue, shadow, status,
 };
 use crate::context::Context;
 use crate::domain::import::AskedBefore;
-use crate::domain::model::{Account, LinkId, MessageId, OutboxEntry, Suppression, Trigger};
+use crate::domain::model::{Account, ActionRecord, LinkId, MessageId, OutboxEntry, Suppression, Trigger};
 use crate::domain::shadow::ShadowReport;
 use crate::store::Copied;
 use crate::workers::pool::Effect;
@@ -50,14 +51,17 @@ pub enum RefusalKind {
     NotFound,
     /// The program, its store or something outside failed.
     Failed,
+    /// Somebody must act first.
+    NeedsHuman,
 }
 
 impl From<OpError> for Refusal {
     fn from(error: OpError) -> Self {
         let kind = match &error {
-            OpError::Refused(_) => RefusalKind::Refused,
+            OpError::Refused(_) | OpError::Conflict(_) => RefusalKind::Refused,
             OpError::NotFound(_) => RefusalKind::NotFound,
-            OpError::Failed(_) => RefusalKind::Failed,
+            OpError::Failed(_) | OpError::Later { .. } => RefusalKind::Failed,
+            OpError::NeedsHuman(_) => RefusalKind::NeedsHuman,
             OpError::Store(error) => {
                 tracing::error!(%error, "an operator's request failed");
                 RefusalKind::Failed
@@ -342,6 +346,28 @@ verbs! {
     } -> Vec<Finding> = |scene| {
         let probing = Probing { is_meant: ask, version: api_version, job, client };
         probe::probe(scene.context, &account, probing).await
+    };
+
+    /// Does an action in Jobber.
+    "jobber_act": JobberAct {
+        /// What is wanted.
+        call: ActionCall,
+    } -> ActionReply = |scene| actions::act(scene.context, Caller::Operator, call).await;
+
+    /// Sends any document to Jobber.
+    "jobber_api": JobberApi {
+        /// What is wanted.
+        call: RawCall,
+    } -> RawReply = |scene| actions::raw(scene.context, Caller::Operator, call).await;
+
+    /// Lists the writes in Jobber.
+    "audit_actions": AuditActions {
+        /// Id or name. If absent, all accounts.
+        account: Option<String>,
+        /// How far back, in seconds.
+        since_seconds: i64,
+    } -> Vec<ActionRecord> = |scene| {
+        actions::history(scene.context, account, SignedDuration::from_secs(since_seconds)).await
     };
 
     /// Suppresses a person.

@@ -208,9 +208,16 @@ impl Store {
 
 fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
     let mut keys = super::inbox::keys_of(txn, id)?;
-    for family in
-        [key::DECISION, key::MARKER, key::CONTACT, key::SUPPRESSION, key::CARD, key::SEEN, key::HELD]
-    {
+    for family in [
+        key::DECISION,
+        key::MARKER,
+        key::CONTACT,
+        key::SUPPRESSION,
+        key::CARD,
+        key::SEEN,
+        key::HELD,
+        key::ACTION,
+    ] {
         keys.extend(txn.keys(&key::of_account(family, id))?);
     }
     // Shadow notes, and notes shared by all accounts.

@@ -7,6 +7,7 @@ use super::StoreError;
 use crate::domain::model::{AccountId, ContactKey, EncodedId, MessageId, MessageKind, WorkKind, WorkRef};
 
 pub(super) const ACCOUNT: &[u8] = b"account\0";
+pub(super) const ACTION: &[u8] = b"action\0";
 pub(super) const ALERT: &[u8] = b"alert\0";
 pub(super) const CARD: &[u8] = b"card\0";
 pub(super) const CONTACT: &[u8] = b"contact\0";
@@ -93,6 +94,11 @@ pub(super) fn event(account: &AccountId, name: &str) -> Vec<u8> {
 
 pub(super) fn account_of_event(key: &[u8]) -> Option<AccountId> {
     parse_account(key.strip_prefix(EVENT)?.split(|byte| *byte == 0).next()?)
+}
+
+/// `name` is the key of the write.
+pub(super) fn action(account: &AccountId, name: &str) -> Vec<u8> {
+    join(ACTION, &[account.as_str().as_bytes(), name.as_bytes()])
 }
 
 /// `key` is the key of the alert.

@@ -9,7 +9,7 @@ use super::sled::Bytes;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::clock::minus;
-use crate::domain::model::{AskId, Contacted, Decision, Link, Marker, Outcome, Seen};
+use crate::domain::model::{ActionRecord, AskId, Contacted, Decision, Link, Marker, Outcome, Seen};
 
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -41,7 +41,7 @@ impl Store {
 
 fn old_keys(txn: &Txn<'_>, before: Timestamp) -> Result<Vec<Bytes>, StoreError> {
     let mut old = Vec::new();
-    for family in [key::DECISION, key::MARKER, key::CONTACT, key::SEEN, key::LINK] {
+    for family in [key::DECISION, key::MARKER, key::CONTACT, key::SEEN, key::ACTION, key::LINK] {
         for entry in txn.scan(family) {
             let (key, _) = entry?;
             if is_old(txn, &key, before)? {
@@ -84,6 +84,9 @@ fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreErr
     }
     if key.starts_with(key::SEEN) {
         return Ok(txn.get::<Seen>(key)?.is_some_and(|seen| seen.at() < before));
+    }
+    if key.starts_with(key::ACTION) {
+        return Ok(txn.get::<ActionRecord>(key)?.is_some_and(|record| record.at < before));
     }
     let Some(link) = txn.get::<Link>(key)? else { return Ok(false) };
     Ok(link.created_at < before && link.expires_at < before)

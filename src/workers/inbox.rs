@@ -157,7 +157,7 @@ impl Inbox {
                     self.parts.store.take_from_inbox(id, done).await?;
                     break;
                 }
-                Err(SessionError::Failed { trouble: Trouble::Outage { retry_after }, .. }) => {
+                Err(SessionError::Failed { trouble: Trouble::Outage { retry_after, .. }, .. }) => {
                     self.rest(id, retry_after.map_or(REST, |asked| asked.max(REST)));
                     break;
                 }

@@ -182,7 +182,7 @@ impl Poller {
             Ok(polled) => Ok(SweepOutcome::Polled(polled)),
             Err(SessionError::NeedsAuthorization(reason)) => Ok(SweepOutcome::Lost(reason)),
             Err(SessionError::Failed { detail, trouble }) => {
-                if let Trouble::Outage { retry_after: Some(rest) } = trouble {
+                if let Trouble::Outage { retry_after: Some(rest), .. } = trouble {
                     self.backoff.hold(&account.id, self.parts.clock.now(), rest);
                 }
                 Ok(SweepOutcome::Failed(Failure { detail, needs_operator: trouble == Trouble::Operator }))

@@ -400,7 +400,7 @@ fn sure_now(theirs: Option<Timestamp>, ours: Timestamp) -> Timestamp {
 fn wait_after(error: &SessionError) -> SignedDuration {
     match error {
         SessionError::Failed { trouble: Trouble::Answer | Trouble::Operator, .. } => WAIT_FOR_AN_ANSWER,
-        SessionError::Failed { trouble: Trouble::Outage { retry_after: Some(asked) }, .. } => {
+        SessionError::Failed { trouble: Trouble::Outage { retry_after: Some(asked), .. }, .. } => {
             REST.max(*asked)
         }
         _ => REST,

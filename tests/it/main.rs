@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod acting;
 mod alerting;
 mod asking;
 mod binary;

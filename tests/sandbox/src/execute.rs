@@ -252,6 +252,7 @@ impl ObjectValue for PayloadObject {
         let target = self.payload.fields.iter().find(|(name, _)| *name == info.field_name());
         match target.map(|(_, target)| target) {
             Some(Target::One(kind, number)) => self.snapshot.one(*kind, *number),
+            Some(Target::Values(of, values)) => Ok(super::resolve::values(of, values)),
             Some(Target::Many(kind, numbers)) => Ok(self.snapshot.many(*kind, numbers)),
             Some(Target::Nothing) | None => Ok(ResolvedValue::null()),
         }

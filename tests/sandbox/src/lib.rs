@@ -23,6 +23,7 @@ mod hooks;
 mod mutate;
 mod pages;
 mod resolve;
+mod search;
 mod seed;
 mod serve;
 mod time;

@@ -7,6 +7,7 @@ mod clients;
 mod endpoints;
 mod invoices;
 mod jobs;
+mod more;
 
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub(super) struct Payload {
 pub(super) enum Target {
     One(Kind, Option<u64>),
     Many(Kind, Vec<u64>),
+    /// Objects of a type that are no records of their own.
+    Values(&'static str, Vec<Value>),
     Nothing,
 }
 
@@ -66,9 +69,10 @@ pub(super) fn mutate(
     numbers.reverse();
     let Some(account) = world.accounts.get_mut(&account) else { return Err("no such account".to_owned()) };
     let reopen_clears = account.switches.reopen_clears_completed_at;
-    let mut desk = Desk { data: Arc::make_mut(&mut account.data), arguments, now, numbers, reopen_clears };
+    let data = Arc::make_mut(&mut account.data);
+    let mut desk = Desk { data, arguments, now, numbers, reopen_clears, objections: vec![] };
     match desk.carry_out(name) {
-        Ok(fields) => Ok(Payload { fields, user_errors: vec![] }),
+        Ok(fields) => Ok(Payload { fields, user_errors: desk.objections }),
         Err(Refusal::User { message, path }) => Ok(Payload {
             fields: desk.nothing(name),
             user_errors: vec![json!({"message": message, "path": path})],
@@ -83,6 +87,8 @@ struct Desk<'w> {
     now: Timestamp,
     numbers: Vec<u64>,
     reopen_clears: bool,
+    /// Objections to a part of what was wanted.
+    objections: Vec<Value>,
 }
 
 impl Desk<'_> {
@@ -107,6 +113,29 @@ impl Desk<'_> {
             "invoiceMarkAsSent" | "invoiceReopen" => self.invoice_status("awaiting_payment"),
             "invoiceVoid" => self.invoice_status("voided"),
             "invoiceClose" => self.invoice_close(),
+            "clientCreateNote" => self.note(Kind::Client, "clientId", Kind::ClientNote, "clientNote"),
+            "jobCreateNote" => self.note(Kind::Job, "jobId", Kind::JobNote, "jobNote"),
+            "invoiceCreateNote" => self.note(Kind::Invoice, "invoiceId", Kind::InvoiceNote, "invoiceNote"),
+            "quoteCreateNote" => self.note(Kind::Quote, "quoteId", Kind::QuoteNote, "quoteNote"),
+            "quoteEditNote" => self.quote_edit_note(),
+            "quoteCreate" => self.quote_create(),
+            "quoteEdit" => self.quote_edit(),
+            "jobCreateLineItems" => self.job_line_items(),
+            "visitCreateLineItems" => self.visit_line_items(),
+            "visitEdit" => self.visit_edit(),
+            "visitEditSchedule" => self.visit_edit_schedule(),
+            "appointmentEditSchedule" => self.appointment_schedule(),
+            "appointmentEditCompleteness" => self.appointment_completeness(),
+            "propertyEdit" => self.property_edit(),
+            "taskCreate" => self.task_create(),
+            "taskEdit" => self.task_edit(),
+            "taskDelete" => self.task_delete(),
+            "expenseCreate" => self.expense_create(),
+            "expenseEdit" => self.expense_edit(),
+            "expenseDelete" => self.expense_delete(),
+            "requestCreate" => self.request_create(),
+            "requestArchive" => self.request_archived(true),
+            "requestUnarchive" => self.request_archived(false),
             other => Err(Refusal::Unmodelled(format!("the sandbox does not model the mutation {other}"))),
         }
     }
@@ -122,6 +151,8 @@ impl Desk<'_> {
                 ("job", Target::One(Kind::Job, self.data.table(Kind::Job).map(|(number, _)| number).next())),
                 ("createdVisits", Target::Many(Kind::Visit, vec![])),
             ],
+            "jobCreateLineItems" => vec![("createdLineItems", Target::Values("JobLineItem", vec![]))],
+            "taskDelete" => vec![("deletedTasks", Target::Many(Kind::Task, vec![]))],
             _ => vec![],
         }
     }

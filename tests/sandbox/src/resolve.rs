@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::faults::Switches;
+use super::search;
 use super::world::{Data, Kind, Row, reference, references};
 
 /// Maximum rows per page (`api-behaviour.md` §3, Paging).
@@ -77,15 +78,17 @@ impl Snapshot {
         wanted: impl Fn(u64, &Row) -> bool,
     ) -> Resolved<'a> {
         let arguments = plain(info.arguments());
-        for unmodelled in ["before", "searchTerm", "searchFields"] {
+        for unmodelled in ["before"] {
             if arguments.get(unmodelled).is_some_and(|value| !value.is_null()) {
                 return refuse(format!("the sandbox does not model the argument {unmodelled}"));
             }
         }
         let filter = arguments.get("filter").and_then(Value::as_object);
+        let search = search::Search::of(&arguments)?;
         let mut rows = Vec::new();
         for (number, row) in self.data.table(kind) {
-            if wanted(number, row) && self.passes(kind, number, row, filter)? {
+            let fits = search.as_ref().is_none_or(|search| search.fits(&self.data, kind, row));
+            if fits && wanted(number, row) && self.passes(kind, number, row, filter)? {
                 rows.push(Record { snapshot: self, kind, number, row });
             }
         }
@@ -138,7 +141,30 @@ impl Snapshot {
                     }
                     continue;
                 }
-                (Kind::Invoice, "clientId") => {
+                (Kind::Job, "visitsAssignedToUserId") | (Kind::Visit, "assignedTo") => {
+                    let user = wanted.as_str().and_then(|id| self.data.find(Kind::User, id));
+                    let has =
+                        |visit: &Row| user.is_some_and(|user| references(visit, "_users").contains(&user));
+                    let of_job = |visit: &Row| reference(visit, "_job") == Some(number);
+                    let fits = match kind {
+                        Kind::Job => {
+                            self.data.table(Kind::Visit).any(|(_, visit)| of_job(visit) && has(visit))
+                        }
+                        _ => has(row),
+                    };
+                    if !fits {
+                        return Ok(false);
+                    }
+                    continue;
+                }
+                (Kind::Client, "tags") => {
+                    let own = row.get("_tags").and_then(Value::as_array).cloned().unwrap_or_default();
+                    if !wanted.as_array().is_some_and(|tags| tags.iter().all(|tag| own.contains(tag))) {
+                        return Ok(false);
+                    }
+                    continue;
+                }
+                (Kind::Invoice | Kind::Quote | Kind::Property, "clientId") => {
                     let client = wanted.as_str().and_then(|id| self.data.find(Kind::Client, id));
                     if client.is_none() || client != reference(row, "_client") {
                         return Ok(false);
@@ -147,7 +173,7 @@ impl Snapshot {
                 }
                 (
                     _,
-                    "createdAt" | "startAt" | "endAt" | "completedAt" | "updatedAt" | "issuedDate"
+                    "createdAt" | "startAt" | "endAt" | "completedAt" | "updatedAt" | "issuedDate" | "sentAt"
                     | "dueDate",
                 ) => {
                     if !self.in_range(row.get(name.as_str()), wanted)? {
@@ -158,6 +184,8 @@ impl Snapshot {
                 (Kind::Job, "status") => "jobStatus",
                 (Kind::Visit, "status") => "visitStatus",
                 (Kind::Invoice, "status") => "invoiceStatus",
+                (Kind::Quote, "status") => "quoteStatus",
+                (Kind::User, "status") => "status",
                 (Kind::Job, "jobType") => "jobType",
                 (Kind::Client, "isCompany" | "isLead" | "isArchived") => name.as_str(),
                 _ => return refuse(format!("the sandbox does not model the filter {name}")),
@@ -237,6 +265,14 @@ impl ObjectValue for QueryRoot<'_> {
             "job" => by_id(Kind::Job),
             "visit" => by_id(Kind::Visit),
             "invoice" => by_id(Kind::Invoice),
+            "quote" => by_id(Kind::Quote),
+            "task" => by_id(Kind::Task),
+            "expense" => by_id(Kind::Expense),
+            "request" => by_id(Kind::Request),
+            "quotes" => snapshot.connection(Kind::Quote, info, |_, _| true),
+            "tasks" => snapshot.connection(Kind::Task, info, |_, _| true),
+            "expenses" => snapshot.connection(Kind::Expense, info, |_, _| true),
+            "requests" => snapshot.connection(Kind::Request, info, |_, _| true),
             "users" => snapshot.connection(Kind::User, info, |_, _| true),
             "clients" => snapshot.connection(Kind::Client, info, |_, _| true),
             "properties" => snapshot.connection(Kind::Property, info, |_, _| true),
@@ -264,12 +300,28 @@ impl Record<'_> {
             move |other: u64, _: &Row| numbers.contains(&other)
         };
         Some(match (self.kind, info.field_name()) {
-            (Kind::Job | Kind::Visit | Kind::Invoice | Kind::Property, "client") => {
-                snapshot.one(Kind::Client, reference(row, "_client"))
-            }
-            (Kind::Job | Kind::Visit, "property") => {
+            (
+                Kind::Job
+                | Kind::Visit
+                | Kind::Invoice
+                | Kind::Property
+                | Kind::Quote
+                | Kind::Task
+                | Kind::Request,
+                "client",
+            ) => snapshot.one(Kind::Client, reference(row, "_client")),
+            (Kind::Job | Kind::Visit | Kind::Quote | Kind::Task | Kind::Request, "property") => {
                 snapshot.one(Kind::Property, reference(row, "_property"))
             }
+            (Kind::Expense, "linkedJob") => snapshot.one(Kind::Job, reference(row, "_job")),
+            (Kind::Job, "notes") => snapshot.connection(Kind::JobNote, info, of("_of")),
+            (Kind::Client, "notes") => snapshot.connection(Kind::ClientNote, info, of("_of")),
+            (Kind::Invoice, "notes") => snapshot.connection(Kind::InvoiceNote, info, of("_of")),
+            (Kind::Quote, "notes") => snapshot.connection(Kind::QuoteNote, info, of("_of")),
+            (Kind::Job, "visitsInfo") => return Some(Ok(self.visits_info())),
+            (Kind::Invoice, "lineItems") => return Some(Ok(self.items("InvoiceLineItemConnection", info))),
+            (Kind::Quote, "lineItems") => return Some(Ok(self.items("QuoteLineItemConnection", info))),
+            (Kind::Visit, "lineItems") => return Some(Ok(self.items("JobLineItemConnection", info))),
             (Kind::Visit, "job") => snapshot.one(Kind::Job, reference(row, "_job")),
             (Kind::Visit, "invoice") => {
                 let invoice = snapshot
@@ -290,7 +342,7 @@ impl Record<'_> {
             (Kind::Client, "invoices") => snapshot.connection(Kind::Invoice, info, of("_client")),
             (Kind::Client, "clientProperties") => snapshot.connection(Kind::Property, info, of("_client")),
             (Kind::Client, "tags") => return Some(Ok(self.tags(info))),
-            (Kind::Job, "lineItems") => return Some(Ok(self.items(info))),
+            (Kind::Job, "lineItems") => return Some(Ok(self.items("JobLineItemConnection", info))),
             (Kind::Property, "jobs") => snapshot.connection(Kind::Job, info, of("_property")),
             _ => return None,
         })
@@ -309,10 +361,52 @@ impl Record<'_> {
         first_of("TagConnection", &tags, info)
     }
 
-    fn items<'a>(&'a self, info: &'a ResolveInfo<'a>) -> ResolvedValue<'a> {
+    fn items<'a>(&'a self, of: &'static str, info: &'a ResolveInfo<'a>) -> ResolvedValue<'a> {
         let items = self.row.get("_lineItems").and_then(Value::as_array).cloned().unwrap_or_default();
-        first_of("JobLineItemConnection", &items, info)
+        first_of(of, &items, info)
     }
+
+    fn visits_info(&self) -> ResolvedValue<'_> {
+        let snapshot = self.snapshot;
+        let visits: Vec<&Row> = snapshot
+            .data
+            .table(Kind::Visit)
+            .filter(|(_, visit)| reference(visit, "_job") == Some(self.number))
+            .map(|(_, visit)| visit)
+            .collect();
+        let count = |fits: &dyn Fn(Option<Timestamp>, bool) -> bool| {
+            let fits = |visit: &&&Row| {
+                let is_open = visit.get("completedAt").is_none_or(Value::is_null);
+                fits(visit.get("startAt").and_then(instant_of), is_open)
+            };
+            visits.iter().filter(fits).count()
+        };
+        let fields = json!({
+            "incompleteTotal": count(&|_, is_open| is_open),
+            "futureCount": count(&|start, _| start.is_some_and(|start| start > snapshot.now)),
+            "pastCount": count(&|start, _| start.is_some_and(|start| start <= snapshot.now)),
+            "scheduledCount": count(&|start, _| start.is_some()),
+            "unscheduledCount": count(&|start, _| start.is_none()),
+        });
+        ResolvedValue::object(Nested {
+            type_name: Cow::Borrowed("VisitsInfo"),
+            fields: Cow::Owned(super::world::object(fields)),
+        })
+    }
+}
+
+/// Objects that are no records of their own.
+pub(super) fn values<'a>(of: &'static str, values: &[Value]) -> ResolvedValue<'a> {
+    let objects: Vec<_> = values
+        .iter()
+        .map(|value| {
+            Ok(ResolvedValue::object(Nested {
+                type_name: Cow::Borrowed(of),
+                fields: Cow::Owned(super::world::object(value.clone())),
+            }))
+        })
+        .collect();
+    ResolvedValue::List(Box::new(objects.into_iter()))
 }
 
 /// A connection over what a record holds itself.
@@ -513,6 +607,24 @@ fn sort(rows: &mut [Record<'_>], orders: Option<&Value>) -> Result<(), FieldErro
             "RECEIVED_DATE" => "receivedDate",
             "JOB_NUMBER" => "jobNumber",
             "INVOICE_NUMBER" => "invoiceNumber",
+            "QUOTE_NUMBER" => "quoteNumber",
+            "PRIMARY_NAME" => "name",
+            "FIRST_NAME" => "firstName",
+            "LAST_NAME" => "lastName",
+            "STATUS" => "status",
+            "NAME" => {
+                rows.sort_by(|a, b| {
+                    let full =
+                        |row: &Record<'_>| row.row.get("name").and_then(|name| name.get("full")).cloned();
+                    let ordering = compare(full(a).as_ref(), full(b).as_ref());
+                    if order.get("direction").and_then(Value::as_str) == Some("DESCENDING") {
+                        ordering.reverse()
+                    } else {
+                        ordering
+                    }
+                });
+                continue;
+            }
             _ => return refuse(format!("the sandbox does not model sorting by {key}")),
         };
         let descending = order.get("direction").and_then(Value::as_str) == Some("DESCENDING");

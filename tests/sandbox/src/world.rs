@@ -25,17 +25,33 @@ pub(super) enum Kind {
     Job,
     Visit,
     Invoice,
+    Quote,
+    Task,
+    Expense,
+    Request,
+    ClientNote,
+    JobNote,
+    InvoiceNote,
+    QuoteNote,
     WebhookEndpoint,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::User,
         Self::Client,
         Self::Property,
         Self::Job,
         Self::Visit,
         Self::Invoice,
+        Self::Quote,
+        Self::Task,
+        Self::Expense,
+        Self::Request,
+        Self::ClientNote,
+        Self::JobNote,
+        Self::InvoiceNote,
+        Self::QuoteNote,
         Self::WebhookEndpoint,
     ];
 
@@ -48,6 +64,14 @@ impl Kind {
             Self::Job => "Job",
             Self::Visit => "Visit",
             Self::Invoice => "Invoice",
+            Self::Quote => "Quote",
+            Self::Task => "Task",
+            Self::Expense => "Expense",
+            Self::Request => "Request",
+            Self::ClientNote => "ClientNote",
+            Self::JobNote => "JobNote",
+            Self::InvoiceNote => "InvoiceNote",
+            Self::QuoteNote => "QuoteNote",
             Self::WebhookEndpoint => "WebhookEndpoint",
         }
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::more::whole_address;
 use super::{Desk, Done, Refusal, Target, edit_list, user};
 use crate::time::instant;
 use crate::world::{Kind, encode_id, object};
@@ -25,6 +26,8 @@ impl Desk<'_> {
             "firstName": first, "lastName": last, "companyName": company, "isCompany": is_company, "name": name,
             "isArchived": false, "isLead": false, "isArchivable": true, "sampleData": false, "balance": 0.0,
             "billingAddressPresent": false,
+            "title": input.get("title"),
+            "billingAddress": input.get("billingAddress").cloned().map(object).map(|given| whole_address("", &given)),
             "receivesReviewRequests": flag("receivesReviewRequests", true),
             "receivesReminders": flag("receivesReminders", true),
             "receivesFollowUps": flag("receivesFollowUps", true),
@@ -92,7 +95,12 @@ impl Desk<'_> {
         let phones = (changes(&mut input, "phonesToEdit"), changes(&mut input, "phonesToDelete"));
         let emails = (changes(&mut input, "emailsToEdit"), changes(&mut input, "emailsToDelete"));
         let (add, delete) = (changes(&mut input, "tagsToAdd"), changes(&mut input, "tagsToDelete"));
+        let address = input.remove("billingAddress").map(object);
         let row = self.touch(Kind::Client, client)?;
+        if let Some(address) = address {
+            row.insert("billingAddress".to_owned(), whole_address("", &address));
+            row.insert("billingAddressPresent".to_owned(), true.into());
+        }
         edit_list(row, "phones", new_phones, &phones.0, &phones.1);
         edit_list(row, "emails", new_emails, &emails.0, &emails.1);
         if let Some(Value::Array(tags)) = row.get_mut("_tags") {
@@ -148,17 +156,10 @@ impl Desk<'_> {
     pub(super) fn property(&mut self, client: u64, given: &Value) -> u64 {
         let number = self.number();
         let address = given.get("address").cloned().map(object).unwrap_or_default();
-        let part = |name: &str| address.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let street = [part("street1"), part("street2")];
-        let street = street.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ");
         let row = json!({
             "_client": client,
             "name": given.get("name"),
-            "address": {
-                "id": encode_id("PropertyAddress", number),
-                "street": street, "street1": part("street1"), "street2": part("street2"), "city": part("city"),
-                "province": part("province"), "postalCode": part("postalCode"), "country": part("country"),
-            },
+            "address": whole_address(&encode_id("PropertyAddress", number), &address),
             "createdAt": instant(self.now),
             "jobberWebUri": format!("https://secure.example.com/properties/{number}"),
         });

@@ -69,6 +69,9 @@ impl Desk<'_> {
                 "subject" | "message" | "invoiceNumber" | "issuedDate" | "allowReviewRequest" => {
                     row.insert(name, value);
                 }
+                "dueDetails" => {
+                    row.insert("dueDate".to_owned(), value.get("dueDate").cloned().unwrap_or_default());
+                }
                 _ => {
                     return Err(Refusal::Unmodelled(format!(
                         "the sandbox does not model invoiceEdit.{name}"

@@ -57,7 +57,7 @@ impl Desk<'_> {
         Ok(vec![("job", Target::One(Kind::Job, Some(number)))])
     }
 
-    fn line_items(&mut self, given: Option<&Value>) -> Vec<Value> {
+    pub(super) fn line_items(&mut self, given: Option<&Value>) -> Vec<Value> {
         let given = given.and_then(Value::as_array).cloned().unwrap_or_default();
         given
             .iter()
@@ -89,6 +89,9 @@ impl Desk<'_> {
         let row = self.touch(Kind::Job, job)?;
         for (name, value) in input {
             match name.as_str() {
+                "title" if value.as_str().is_some_and(|title| title.len() > 255) => {
+                    return user("Title is too long (maximum is 255 characters)", &["input", "title"]);
+                }
                 "title" | "instructions" | "jobNumber" | "allowReviewRequest" => {
                     row.insert(name, value);
                 }
@@ -150,12 +153,22 @@ impl Desk<'_> {
         let given = self.input().get("visits").and_then(Value::as_array).cloned().unwrap_or_default();
         let mut made = Vec::new();
         for visit in given {
+            // One visit can be refused and another made: the answer then has both.
+            if visit.get("title").and_then(Value::as_str).is_some_and(|title| title.len() > 255) {
+                let message = "Title is too long (maximum is 255 characters)";
+                self.objections.push(json!({"message": message, "path": ["input", "visits", "title"]}));
+                continue;
+            }
             let schedule = visit.get("schedule").cloned().map(object).unwrap_or_default();
             let crew = self.users(schedule.get("teamMemberIdsToAssign"));
             let start = schedule.get("startAt").and_then(local_instant);
             let title = visit.get("title").and_then(Value::as_str).map(str::to_owned);
             let instructions = visit.get("instructions").and_then(Value::as_str).map(str::to_owned);
-            made.push(self.visit(job, title, instructions, start, crew)?);
+            let number = self.visit(job, title, instructions, start, crew)?;
+            if let Some(end) = schedule.get("endAt").and_then(local_instant) {
+                self.row(Kind::Visit, number)?.insert("endAt".to_owned(), instant(end).into());
+            }
+            made.push(number);
         }
         self.touch(Kind::Job, job)?;
         Ok(vec![

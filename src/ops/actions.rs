@@ -1,0 +1,675 @@
+//! Actions in Jobber by hand: what Make's module does, and the raw call.
+//!
+//! Reading needs nothing. Writing needs a permission in `actions.write` and the scope. What cannot be undone or messages
+//! people needs a yes. How a write is kept from being done twice is in `workers/actions.rs`.
+
+mod fill;
+mod raw;
+mod target;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+pub use raw::{RawCall, RawReply, raw};
+
+use super::{OpError, find_account, named};
+use crate::accounts::session::{SessionError, Trouble};
+use crate::clock::minus;
+use crate::context::Context;
+use crate::digest;
+use crate::domain::actions::{self, Action, Effect, Part, Permission, Shape, Sorting, nearest};
+use crate::domain::model::{Account, AccountId, ActionOutcome, ActionRecord, Objection};
+use crate::jobber::operations::Request;
+use crate::jobber::schema::{DEAREST, Document};
+use crate::jobber::{UserError, scopes};
+use crate::workers::actions::{Write, WriteError};
+use fill::Portion;
+use target::Found;
+
+/// Rows of a list when nobody says otherwise.
+const ROWS: usize = 25;
+
+/// Rows of a page of Jobber's, at most.
+const PAGE: usize = 100;
+
+/// Pages that are read for one list, at most.
+const PAGES: usize = 1000;
+
+/// Inputs that send messages to people.
+const MESSAGES: [&str; 2] = ["notifyTeam", "emailAssignments"];
+
+/// Who asks for an action.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    Operator,
+    /// A key of the HTTP API: its name and what it may do.
+    Key {
+        name: String,
+        may: Vec<Permission>,
+    },
+}
+
+impl Caller {
+    fn name(&self) -> String {
+        match self {
+            Self::Operator => "operator".to_owned(),
+            Self::Key { name, .. } => format!("key {name}"),
+        }
+    }
+
+    fn may(&self, name: &str) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Key { may, .. } => may.iter().any(|permission| permission.allows(name)),
+        }
+    }
+}
+
+/// What somebody wants done.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ActionCall {
+    /// Id or name. If absent, the only account.
+    pub account: Option<String>,
+    pub noun: String,
+    pub verb: String,
+    /// The record that it is about.
+    pub target: Option<String>,
+    /// What a search looks for.
+    pub text: Option<String>,
+    pub flags: Vec<(String, String)>,
+    /// Paths of the input, and their values as text.
+    pub data: Vec<(String, String)>,
+    pub input: Option<Map<String, Value>>,
+    /// Paths that are emptied.
+    pub clear: Vec<String>,
+    /// A key of Jobber's, and `:desc` or `:asc`.
+    pub sort: Option<String>,
+    /// Rows of a list. 0 is all of them.
+    pub limit: Option<usize>,
+    /// A name for the write, under which it is done once.
+    pub key: Option<String>,
+    pub is_confirmed: bool,
+    /// Only says what would be sent.
+    pub only_print: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionStatus {
+    Done,
+    /// Jobber said no. Nothing was done.
+    Refused,
+    Partly,
+    /// What became of it is not known.
+    Unknown,
+    /// It was only printed, or Jobber has no operation for it.
+    NotSent,
+    /// Somebody must say yes first.
+    NeedsYes,
+}
+
+/// What came of an action.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActionReply {
+    pub action: String,
+    pub account: AccountId,
+    pub status: ActionStatus,
+    /// What there is to say about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
+    /// The key of a write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// A record, with Jobber's names.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub record: Value,
+    /// The rows of a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Vec<Value>>,
+    /// Whether there are more rows.
+    #[serde(default)]
+    pub has_more: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Objection>,
+    /// What would be sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<Value>,
+}
+
+/// The writes of one account or of all, newest first.
+pub async fn history(
+    context: &Context,
+    account: Option<String>,
+    back: SignedDuration,
+) -> Result<Vec<ActionRecord>, OpError> {
+    let account = named(context, account).await?.map(|account| account.id);
+    let since = minus(context.clock.now(), back);
+    let mut records = context.store.actions(account.as_ref(), since).await?;
+    for record in &mut records {
+        if record.outcome == ActionOutcome::Begun && !context.writer.is_under_way(record) {
+            let detail = "the program ended before there was an answer".to_owned();
+            record.outcome = ActionOutcome::Unknown { ended_at: record.at, detail };
+        }
+    }
+    Ok(records)
+}
+
+/// Does an action.
+pub async fn act(context: &Context, caller: Caller, call: ActionCall) -> Result<ActionReply, OpError> {
+    let action = find_action(&call.noun, &call.verb)?;
+    let account = account_of(context, call.account.as_deref()).await?;
+    if !caller.may(&action.name()) {
+        return Err(forbidden(&caller, &action.name()));
+    }
+    for (name, _) in &call.flags {
+        if action.flag(name).is_none() {
+            let names = action.flags.iter().map(|flag| flag.name.to_owned());
+            let nearest =
+                nearest(name, names).map_or_else(String::new, |name| format!("; did you mean --{name}?"));
+            return Err(OpError::Refused(format!("{} has no --{name}{nearest}", action.name())));
+        }
+    }
+    let mut desk = Desk { context, caller, account, action, call, target: None };
+    if let (Some((kind, _)), Some(text)) = (action.target, &desk.call.target) {
+        desk.target = Some(desk.find(kind, text).await?);
+    } else if let (Some((kind, _)), None, false) =
+        (action.target, &desk.call.target, matches!(action.shape, Shape::Impossible(_)))
+    {
+        return Err(OpError::Refused(format!("{} needs a {}", action.name(), kind.as_str())));
+    }
+    match action.shape {
+        Shape::Impossible(words) => desk.impossible(words).await,
+        Shape::List { sort, .. } => desk.list(sort).await,
+        Shape::Show => desk.show().await,
+        Shape::Once => desk.once().await,
+        Shape::InParts(parts) => desk.in_parts(parts).await,
+    }
+}
+
+fn find_action(noun: &str, verb: &str) -> Result<&'static Action, OpError> {
+    actions::find(noun, verb).ok_or_else(|| {
+        let names = actions::all().map(Action::name);
+        let nearest = nearest(&format!("{noun}.{verb}"), names)
+            .map_or_else(String::new, |name| format!("; did you mean {name}?"));
+        OpError::NotFound(format!("there is no action {noun}.{verb}{nearest}"))
+    })
+}
+
+pub(super) async fn account_of(context: &Context, name: Option<&str>) -> Result<Account, OpError> {
+    if let Some(name) = name {
+        return find_account(context, name).await;
+    }
+    let accounts = context.store.accounts().await?;
+    match accounts.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(OpError::NotFound("there is no account yet: make a link with `link create`".to_owned())),
+        several => {
+            let names: Vec<&str> = several.iter().take(10).map(|account| account.name.as_str()).collect();
+            Err(OpError::Refused(format!(
+                "there are {} accounts: choose one with --account ({}{})",
+                several.len(),
+                names.join(", "),
+                if several.len() > 10 { ", …" } else { "" }
+            )))
+        }
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> OpError {
+    OpError::Failed(error.to_string())
+}
+
+fn from_session(error: SessionError) -> OpError {
+    match error {
+        SessionError::Store(error) => error.into(),
+        error @ (SessionError::NeedsAuthorization(_)
+        | SessionError::Failed { trouble: Trouble::Operator, .. }) => OpError::NeedsHuman(error.to_string()),
+        SessionError::Failed { detail, trouble: Trouble::Outage { retry_after, .. } } => {
+            OpError::Later { detail, retry_after }
+        }
+        error => failed(error),
+    }
+}
+
+fn forbidden(caller: &Caller, name: &str) -> OpError {
+    OpError::NeedsHuman(match caller {
+        Caller::Operator => format!(
+            "{name} is not allowed: add it to the settings (`[actions] write = [\"{name}\"]`) and reload the daemon"
+        ),
+        Caller::Key { name: key, .. } => {
+            format!("the key `{key}` does not allow {name}: create one with --may {name}")
+        }
+    })
+}
+
+struct Desk<'c> {
+    context: &'c Context,
+    caller: Caller,
+    account: Account,
+    action: &'static Action,
+    call: ActionCall,
+    target: Option<Found>,
+}
+
+impl Desk<'_> {
+    fn reply(&self, status: ActionStatus) -> ActionReply {
+        ActionReply {
+            action: self.action.name(),
+            account: self.account.id.clone(),
+            status,
+            words: None,
+            key: None,
+            record: Value::Null,
+            rows: None,
+            has_more: false,
+            errors: Vec::new(),
+            requests: Vec::new(),
+        }
+    }
+
+    fn document(&self, text: &str) -> Result<Document, OpError> {
+        Document::parse(text, None).map_err(failed)
+    }
+
+    /// The id of the target and what comes with it, by their paths in the variables.
+    async fn around(&self) -> Result<Vec<(String, Value)>, OpError> {
+        let mut around = Vec::new();
+        if let (Some((_, path)), Some(target)) = (self.action.target, &self.target)
+            && !path.is_empty()
+        {
+            around.push((path.to_owned(), target.id.clone().into()));
+        }
+        if let (Some(path), Some(variable), Some(client)) =
+            (self.action.property, self.action.variable, &self.target)
+        {
+            let is_given = self.call.flags.iter().any(|(name, _)| name == "property")
+                || self.call.input.as_ref().is_some_and(|input| input.contains_key(path))
+                || self.call.data.iter().any(|(given, _)| given == path);
+            if !is_given && self.call.only_print {
+                return Err(OpError::Refused("with --print-query name the --property too".to_owned()));
+            }
+            if !is_given {
+                around.push((format!("{variable}.{path}"), self.only_property(client).await?.into()));
+            }
+        }
+        Ok(around)
+    }
+
+    async fn impossible(&self, words: &str) -> Result<ActionReply, OpError> {
+        let mut reply = self.reply(ActionStatus::NotSent);
+        reply.words = Some(words.to_owned());
+        if let Some(target) = self.target.as_ref().filter(|_| !self.action.document.is_empty()) {
+            let document = self.document(self.action.document)?;
+            let variables = Map::from_iter([("id".to_owned(), json!(target.id))]);
+            let data = self.query(Request { document, variables, kind: self.action.noun }).await?;
+            reply.record = self.only_record(data)?;
+            if let Some(page) = reply.record["jobberWebUri"].as_str() {
+                reply.words = Some(format!("{words}: {page}"));
+            }
+        }
+        Ok(reply)
+    }
+
+    fn only_record(&self, data: Value) -> Result<Value, OpError> {
+        let record = match data {
+            Value::Object(data) => data.into_iter().next().map(|(_, record)| record),
+            _ => None,
+        };
+        record.filter(|record| !record.is_null()).ok_or_else(|| {
+            let (kind, _) = self.action.target.unwrap_or((actions::Kind::Job, ""));
+            let text = self.call.target.as_deref().unwrap_or_default();
+            OpError::NotFound(format!("there is no {} `{text}` in {}", kind.as_str(), self.account.name))
+        })
+    }
+
+    async fn show(&self) -> Result<ActionReply, OpError> {
+        let document = self.document(self.action.document)?;
+        let variables = Map::from_iter(self.around().await?);
+        let request = Request { document, variables, kind: self.action.noun };
+        if self.call.only_print {
+            return Ok(self.printed(&[("", request)]));
+        }
+        let mut reply = self.reply(ActionStatus::Done);
+        reply.record = self.only_record(self.query(request).await?)?;
+        Ok(reply)
+    }
+
+    fn printed(&self, requests: &[(&'static str, Request)]) -> ActionReply {
+        let mut reply = self.reply(ActionStatus::NotSent);
+        reply.requests = requests.iter().map(|(_, request)| printed(request)).collect();
+        reply
+    }
+
+    fn sort(&self, usual: Sorting) -> Result<Value, OpError> {
+        let (key, direction) = match self.call.sort.as_deref() {
+            None => (usual.key.to_owned(), usual.direction),
+            Some(text) => {
+                let (key, direction) = text.split_once(':').unwrap_or((text, "asc"));
+                let direction = match direction {
+                    "asc" => "ASCENDING",
+                    "desc" => "DESCENDING",
+                    other => {
+                        return Err(OpError::Refused(format!("--sort: write asc or desc, not `{other}`")));
+                    }
+                };
+                (key.to_uppercase().replace('-', "_"), direction)
+            }
+        };
+        let one = json!({"key": key, "direction": direction});
+        Ok(if usual.is_list { json!([one]) } else { one })
+    }
+
+    async fn list(&self, usual: Option<Sorting>) -> Result<ActionReply, OpError> {
+        let document = self.document(self.action.document)?;
+        let root = document.roots().into_iter().next().unwrap_or_default();
+        let mut more = self.around().await?;
+        more.extend(self.call.text.as_ref().map(|text| ("searchTerm".to_owned(), json!(text))));
+        match usual {
+            Some(usual) => more.push(("sort".to_owned(), self.sort(usual)?)),
+            None if self.call.sort.is_some() => {
+                return Err(OpError::Refused(format!(
+                    "Jobber does not sort {}: leave --sort out",
+                    self.action.noun
+                )));
+            }
+            None => {}
+        }
+        if self.action.noun == "users" && self.call.input.is_none() {
+            // A filter without a status is refused (`actions.md`, Search Users).
+            let has_filter = !self.call.flags.is_empty() || !self.call.data.is_empty();
+            let has_status = self.call.flags.iter().any(|(name, _)| name == "status");
+            if has_filter && !has_status && !self.call.data.iter().any(|(path, _)| path == "filter.status") {
+                more.push(("filter.status".to_owned(), json!("ACTIVATED")));
+            }
+        }
+        let wanted = match self.call.limit {
+            None => ROWS,
+            Some(0) => usize::MAX,
+            Some(limit) => limit,
+        };
+        more.push(("first".to_owned(), json!(wanted.min(PAGE))));
+        let mut variables = self.fill(&document, Portion { variable: None, flags: None }, &more).await?;
+        let request = |variables: &Map<String, Value>| Request {
+            document: document.clone(),
+            variables: variables.clone(),
+            kind: self.action.noun,
+        };
+        if self.call.only_print {
+            return Ok(self.printed(&[("", request(&variables))]));
+        }
+        let (mut rows, mut seen) = (Vec::new(), std::collections::BTreeSet::new());
+        let mut has_more = false;
+        for _ in 0..PAGES {
+            let data = self.query(request(&variables)).await?;
+            let page = &data[&root];
+            let nodes = page["nodes"].as_array().cloned().unwrap_or_default();
+            // Rows that move while pages are read come twice (`api-behaviour.md` §3, Paging).
+            rows.extend(nodes.into_iter().filter(|row| seen.insert(row["id"].to_string())));
+            has_more = page["pageInfo"]["hasNextPage"] == true || rows.len() > wanted;
+            let cursor = page["pageInfo"]["endCursor"].clone();
+            if rows.len() >= wanted || page["pageInfo"]["hasNextPage"] != true || cursor.is_null() {
+                break;
+            }
+            variables.insert("after".to_owned(), cursor);
+        }
+        rows.truncate(wanted);
+        let mut reply = self.reply(ActionStatus::Done);
+        (reply.rows, reply.has_more) = (Some(rows), has_more);
+        Ok(reply)
+    }
+
+    async fn once(&self) -> Result<ActionReply, OpError> {
+        let document = self.document(self.action.document)?;
+        let portion = Portion { variable: self.action.variable, flags: None };
+        let variables = self.fill(&document, portion, &self.around().await?).await?;
+        let request = Request { document, variables, kind: self.action.noun };
+        self.write(vec![("", request)]).await
+    }
+
+    async fn in_parts(&self, parts: &[Part]) -> Result<ActionReply, OpError> {
+        let portion = |part: &Part| Portion { variable: part.variable, flags: Some(part.flags) };
+        self.check_paths(&parts.iter().map(portion).collect::<Vec<_>>())?;
+        let mut requests = Vec::new();
+        for part in parts {
+            if !self.is_given(&portion(part)) {
+                continue;
+            }
+            let document = self.document(part.document)?;
+            let variables = match part.variable {
+                Some(_) => self.fill(&document, portion(part), &self.around().await?).await?,
+                None => Map::from_iter(self.around().await?),
+            };
+            requests.push((part.name, Request { document, variables, kind: self.action.noun }));
+        }
+        let has = |name: &str| requests.iter().any(|(part, _)| *part == name);
+        if has("schedule") && has("unschedule") {
+            return Err(OpError::Refused("give --at or --unschedule, not both".to_owned()));
+        }
+        if requests.is_empty() {
+            let words = "there is nothing to change: name at least one field".to_owned();
+            return Err(OpError::Refused(words));
+        }
+        self.write(requests).await
+    }
+
+    /// What must be said before it is done, if it needs a yes.
+    async fn warning(&self, requests: &[(&'static str, Request)]) -> Result<Option<String>, OpError> {
+        let messages =
+            requests.iter().any(|(_, request)| sends_messages(&Value::Object(request.variables.clone())));
+        let of = match &self.target {
+            Some(target) => format!(" ({}, {})", target.name, self.account.name),
+            None => format!(" ({})", self.account.name),
+        };
+        if self.action.name() == "jobs.close"
+            && let Some(target) = &self.target
+        {
+            let document = self.document(include_str!("../../graphql/actions/find_visits.graphql"))?;
+            let variables = Map::from_iter([("id".to_owned(), json!(target.id))]);
+            let data = self.query(Request { document, variables, kind: "find visits" }).await?;
+            let job = self.only_record(data)?;
+            let open = job["visitsInfo"]["incompleteTotal"].as_u64().unwrap_or_default();
+            let decision =
+                requests[0].1.variables["input"]["modifyIncompleteVisitsBy"].as_str().unwrap_or_default();
+            let what = match (open, decision) {
+                (0, _) => "it has no visits that are not completed".to_owned(),
+                (open, "DESTROY_ALL") => {
+                    format!("its {open} visits that are not completed are deleted for good")
+                }
+                (open, _) => format!(
+                    "of its {open} visits that are not completed, those up to today are completed and the others deleted for good"
+                ),
+            };
+            return Ok(Some(format!("job #{}{of} is closed: {what}", job["jobNumber"])));
+        }
+        if self.action.effect == Effect::Dangerous {
+            return Ok(Some(format!("{}{of}", self.action.about)));
+        }
+        Ok(messages.then(|| format!("{}{of}: people get a message", self.action.about)))
+    }
+
+    async fn write(&self, requests: Vec<(&'static str, Request)>) -> Result<ActionReply, OpError> {
+        if self.call.only_print {
+            return Ok(self.printed(&requests));
+        }
+        let name = self.action.name();
+        allowed(self.context, &self.caller, &self.account, &name, Some(self.action.scope)).await?;
+        if !self.call.is_confirmed
+            && let Some(warning) = self.warning(&requests).await?
+        {
+            let mut reply = self.reply(ActionStatus::NeedsYes);
+            reply.words = Some(warning);
+            return Ok(reply);
+        }
+        let write = Write {
+            account: self.account.id.clone(),
+            key: key_of(self.call.key.as_deref())?,
+            action: name,
+            by: self.caller.name(),
+            target: self.target.as_ref().map(|target| target.id.clone()),
+            requests,
+        };
+        let record = self.context.writer.write(write).await.map_err(from_write)?;
+        Ok(self.written(record))
+    }
+
+    fn written(&self, record: ActionRecord) -> ActionReply {
+        let mut reply = self.reply(ActionStatus::Done);
+        reply.key = Some(record.key);
+        match record.outcome {
+            ActionOutcome::Done { answer, .. } => reply.record = shown(answer),
+            ActionOutcome::Refused { errors, .. } => {
+                (reply.status, reply.errors) = (ActionStatus::Refused, self.with_flags(errors));
+            }
+            ActionOutcome::Partly { answer, errors, .. } => {
+                (reply.status, reply.record) = (ActionStatus::Partly, shown(answer));
+                reply.errors = self.with_flags(errors);
+            }
+            ActionOutcome::Unknown { detail, .. } => {
+                reply.status = ActionStatus::Unknown;
+                reply.words = Some(format!(
+                    "what became of it is not known ({detail}); it is not sent again: look first with `{}`",
+                    self.look_up()
+                ));
+            }
+            ActionOutcome::Begun => reply.status = ActionStatus::Unknown,
+        }
+        reply
+    }
+
+    /// The command that shows whether a write was done.
+    fn look_up(&self) -> String {
+        let noun = self.action.noun;
+        let of = self.action.target.filter(|(kind, _)| {
+            actions::find(noun, "show")
+                .is_some_and(|show| show.target.is_some_and(|(shown, _)| shown == *kind))
+        });
+        let account = format!("--account {}", self.account.id);
+        match (of, &self.target) {
+            (Some(_), Some(target)) => format!("jobber-reviewd jobber {noun} show {} {account}", target.id),
+            _ if actions::find(noun, "search").is_some() => {
+                format!("jobber-reviewd jobber {noun} search {account}")
+            }
+            _ => format!("jobber-reviewd audit --actions {account}"),
+        }
+    }
+
+    /// Names the flag that an objection is about.
+    fn with_flags(&self, errors: Vec<Objection>) -> Vec<Objection> {
+        let name = |mut error: Objection| {
+            let path = error.path.iter().skip_while(|step| Some(step.as_str()) == self.action.variable);
+            let path = path.cloned().collect::<Vec<_>>().join(".");
+            if let Some(flag) = self.action.flags.iter().find(|flag| !path.is_empty() && flag.path == path) {
+                error.message = format!("{} (--{})", error.message, flag.name);
+            }
+            error
+        };
+        errors.into_iter().map(name).collect()
+    }
+}
+
+/// Whether `caller` may write here, by the settings and by the scopes of the token.
+async fn allowed(
+    context: &Context,
+    caller: &Caller,
+    account: &Account,
+    name: &str,
+    scope: Option<&str>,
+) -> Result<(), OpError> {
+    if !caller.may(name) {
+        return Err(forbidden(caller, name));
+    }
+    if !context.settings.may_write(name) {
+        return Err(forbidden(&Caller::Operator, name));
+    }
+    let Some(scope) = scope else { return Ok(()) };
+    let granted = context.session.granted(&account.id).await.map_err(from_session)?;
+    match granted {
+        Some(granted) if !granted.contains(scope) => Err(OpError::NeedsHuman(format!(
+            "the app lacks the scope {}: add it in Jobber's developer centre, then send the contractor a new link",
+            scopes::label(scope)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The given key, or a new one.
+fn key_of(given: Option<&str>) -> Result<String, OpError> {
+    match given {
+        Some(key) if key.is_empty() || key.len() > 200 || key.contains('\0') => {
+            Err(OpError::Refused("a key has 1 to 200 characters".to_owned()))
+        }
+        Some(key) => Ok(key.to_owned()),
+        None => {
+            let mut random = [0_u8; 16];
+            getrandom::fill(&mut random).map_err(failed)?;
+            Ok(format!("act_{}", &digest::of_bytes(&random)[..32]))
+        }
+    }
+}
+
+fn from_write(error: WriteError) -> OpError {
+    match error {
+        WriteError::NotSent(SessionError::Failed { trouble: Trouble::Refused(errors), .. }) => {
+            let words = |UserError { message, .. }: UserError| message;
+            OpError::Failed(errors.into_iter().map(words).collect::<Vec<_>>().join("; "))
+        }
+        WriteError::NotSent(error) => match from_session(error) {
+            OpError::Failed(detail) => OpError::Failed(format!("nothing was sent or done: {detail}")),
+            error => error,
+        },
+        error @ WriteError::OtherInput(_) => OpError::Conflict(error.to_string()),
+        error @ WriteError::UnderWay(_) => OpError::Conflict(error.to_string()),
+    }
+}
+
+/// What would be sent, and what it costs.
+fn printed(request: &Request) -> Value {
+    let mut body = request.body();
+    body["cost"] = request.cost().into();
+    body
+}
+
+/// What an answer is about: the payloads without their empty `userErrors`, the only record by itself.
+fn shown(answer: Value) -> Value {
+    let Value::Object(mut payloads) = answer else { return answer };
+    for payload in payloads.values_mut() {
+        if let Value::Object(fields) = payload {
+            fields.remove("userErrors");
+        }
+    }
+    let mut records: Vec<Value> = payloads
+        .values()
+        .flat_map(|payload| {
+            payload.as_object().into_iter().flat_map(Map::values).cloned().collect::<Vec<_>>()
+        })
+        .collect();
+    match (records.len(), payloads.len()) {
+        (1, 1) => records.remove(0),
+        // Several requests about one record: the last answer has it as it is now.
+        (2.., 2..) => records.pop().unwrap_or_default(),
+        _ => Value::Object(payloads),
+    }
+}
+
+fn sends_messages(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            MESSAGES.contains(&name.as_str()) && *value == true || sends_messages(value)
+        }),
+        Value::Array(items) => items.iter().any(sends_messages),
+        _ => false,
+    }
+}
+
+/// A request that would never run is refused here.
+fn affordable(request: &Request) -> Result<(), OpError> {
+    let cost = request.cost();
+    if cost > DEAREST {
+        return Err(OpError::Refused(format!(
+            "it costs {cost} points, and Jobber runs nothing above {DEAREST}: ask for fewer rows (`first`)"
+        )));
+    }
+    Ok(())
+}
