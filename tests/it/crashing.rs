@@ -9,8 +9,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jobber_reviewd::testing::CrashPoint;
 use jobber_reviewd::testing::model::{AccountId, Connection, LostReason, Outcome, SkipReason, WorkRef};
+use jobber_reviewd::testing::{ActionReply, ActionStatus, CrashPoint};
 use jobber_sandbox::Op;
 use serde_json::{Value, json};
 use tokio::process::Child;
@@ -45,6 +45,17 @@ struct Contractor {
     connection: Option<Connection>,
     watermark: Option<Timestamp>,
     spent_uses: u64,
+    /// A client who gets notes.
+    client: String,
+}
+
+/// A note that somebody wanted written, under a key.
+#[derive(Debug)]
+struct Note {
+    contractor: u64,
+    client: String,
+    /// What was told about it; `None` while nothing was.
+    told: Option<ActionStatus>,
 }
 
 impl Contractor {
@@ -58,6 +69,7 @@ struct Run {
     random: fastrand::Rng,
     contractors: Vec<Contractor>,
     fates: BTreeMap<(AccountId, String), Fate>,
+    notes: BTreeMap<String, Note>,
     kills: BTreeMap<&'static str, usize>,
     lost_to_the_window: usize,
 }
@@ -81,6 +93,7 @@ async fn whenever_it_is_killed_every_customer_is_asked_under_one_id() {
         random: fastrand::Rng::with_seed(seed as u64),
         contractors: Vec::new(),
         fates: BTreeMap::new(),
+        notes: BTreeMap::new(),
         kills: BTreeMap::new(),
         lost_to_the_window: 0,
     };
@@ -91,6 +104,7 @@ async fn whenever_it_is_killed_every_customer_is_asked_under_one_id() {
     }
     run.come_to_rest().await;
     run.check().await;
+    run.check_notes().await;
     println!("seed {seed}, {} contractors, {} jobs", run.contractors.len(), run.fates.len());
     println!("{:<22}{:>6}", "killed at", "times");
     for (point, times) in &run.kills {
@@ -123,11 +137,12 @@ impl Run {
             self.machine.receiver.answers(&[503]);
         }
 
+        let note = if at("action.") || self.random.u8(..3) == 0 { self.somebody_to_note() } else { None };
         let mut command = self.machine.command(&[]);
         command.stderr(Stdio::null());
         if let Death::At(point, times) = death {
             // A connect is passed by one contractor in a life.
-            let times = if at("connect.") { 1 } else { times };
+            let times = if at("connect.") || at("action.") { 1 } else { times };
             command.env("JOBBER_REVIEWD_CRASH", format!("{}:{times}", point.name()));
         }
         let (ended, by_itself) = match self.machine.begin(command).await {
@@ -139,7 +154,16 @@ impl Run {
                         let _cut_off = self.machine.walk(number).await.is_err();
                     }
                 };
-                let (ended, ()) = tokio::join!(die(daemon, death), walk);
+                let write = async {
+                    match &note {
+                        Some(key) => self.write(key).await,
+                        None => None,
+                    }
+                };
+                let (ended, (), told) = tokio::join!(die(daemon, death), walk, write);
+                if let (Some(key), Some(told)) = (&note, told) {
+                    self.tell(key, told);
+                }
                 ended
             }
         };
@@ -149,7 +173,75 @@ impl Run {
             _ => "any instant",
         };
         *self.kills.entry(place).or_default() += 1;
-        self.look().await;
+        // The note is written by a process of its own if the daemon is dead by then.
+        self.look(if note.is_some() { 2 } else { 1 }).await;
+    }
+
+    /// The key of a note that is to be written: a new one, or one of which nothing was told.
+    fn somebody_to_note(&mut self) -> Option<String> {
+        let open: Vec<_> = self.notes.iter().filter(|(_, note)| note.told.is_none()).collect();
+        if let Some((key, _)) = self.random.choice(open) {
+            return Some(key.clone());
+        }
+        let known: Vec<_> = self.contractors.iter().filter(|contractor| contractor.is_connected()).collect();
+        let contractor = self.random.choice(known)?;
+        let key = format!("note {}", self.notes.len());
+        let note = Note { contractor: contractor.number, client: contractor.client.clone(), told: None };
+        self.notes.insert(key.clone(), note);
+        Some(key)
+    }
+
+    /// Writes a note, and what was told about it, if anything was.
+    async fn write(&self, key: &str) -> Option<ActionStatus> {
+        let note = &self.notes[key];
+        let id = self.contractors.iter().find(|contractor| contractor.number == note.contractor)?.id.as_str();
+        let words =
+            ["jobber", "clients", "note", &note.client, "--account", id, "--message", key, "--key", key];
+        let said = self.machine.run(&[&words[..], &["--json"]].concat()).await;
+        let reply: ActionReply = serde_json::from_str(&said.out).ok()?;
+        let status = match reply.status {
+            ActionStatus::Done => 0,
+            ActionStatus::Unknown => 4,
+            other => panic!("a note is {other:?}: {}", said.out),
+        };
+        assert_eq!(said.status, status, "{}", said.out);
+        Some(reply.status)
+    }
+
+    fn tell(&mut self, key: &str, told: ActionStatus) {
+        if let Some(note) = self.notes.get_mut(key) {
+            note.told = Some(told);
+        }
+    }
+
+    /// A note that is told to be done is there once. One of which it is not known may be there once.
+    async fn check_notes(&mut self) {
+        let open: Vec<String> =
+            self.notes.iter().filter(|(_, note)| note.told.is_none()).map(|(key, _)| key.clone()).collect();
+        for key in open {
+            let told = self.write(&key).await;
+            self.tell(&key, told.unwrap_or_else(|| panic!("nothing is told about {key}")));
+        }
+        let audit = self.machine.run(&["audit", "--actions", "--json"]).await.json();
+        for (key, note) in &self.notes {
+            let query =
+                "query ($id: EncodedId!) { client(id: $id) { notes(first: 100) { nodes { message } } } }";
+            let answer = self.machine.sandbox.graphql(note.contractor, query, json!({ "id": note.client }));
+            let written = answer["data"]["client"]["notes"]["nodes"].as_array().unwrap();
+            let times = written.iter().filter(|row| row["message"] == key.as_str()).count();
+            let record = audit.as_array().unwrap().iter().find(|row| row["key"] == key.as_str()).unwrap();
+            match note.told {
+                Some(ActionStatus::Done) => {
+                    assert_eq!((times, record["outcome"].as_str()), (1, Some("done")), "{key}");
+                }
+                _ => assert!(times <= 1 && record["outcome"] == "unknown", "{key}: {times} times, {record}"),
+            }
+        }
+        let unknown = self.notes.values().filter(|note| note.told == Some(ActionStatus::Unknown)).count();
+        println!(
+            "notes written: {}, of which it is not known whether they were: {unknown}",
+            self.notes.len()
+        );
     }
 
     /// Somebody who is not connected, new or lost.
@@ -165,6 +257,18 @@ impl Run {
             .unwrap();
         let number = made["account"].as_u64().unwrap();
         let id = AccountId::new(made["id"].as_str().unwrap());
+        let scopes: Vec<String> = ["clients", "jobs", "scheduled_items", "invoices", "users"]
+            .iter()
+            .flat_map(|area| [format!("read_{area}"), format!("write_{area}")])
+            .collect();
+        let set = json!({ "scopes": scopes });
+        self.machine.sandbox.control(Op::Switches { account: Some(number), set }).unwrap();
+        let made = self.machine.sandbox.graphql(
+            number,
+            "mutation { clientCreate(input: {firstName: \"Noted\"}) { client { id } } }",
+            json!({}),
+        );
+        let client = made["data"]["clientCreate"]["client"]["id"].as_str().unwrap().to_owned();
         // What was finished before nobody is asked about.
         let job = self.machine.close_a_job_of(number, customer());
         for (field, value) in [("completedAt", "2026-01-05T10:00:00Z"), ("updatedAt", "2026-01-05T10:00:00Z")]
@@ -178,7 +282,14 @@ impl Run {
             };
             self.machine.sandbox.control(op).unwrap();
         }
-        self.contractors.push(Contractor { number, id, connection: None, watermark: None, spent_uses: 0 });
+        self.contractors.push(Contractor {
+            number,
+            id,
+            connection: None,
+            watermark: None,
+            spent_uses: 0,
+            client,
+        });
         number
     }
 
@@ -212,7 +323,7 @@ impl Run {
     }
 
     /// What the store says after a death, and whether that can be.
-    async fn look(&mut self) {
+    async fn look(&mut self, processes: u64) {
         let told = self.machine.run(&["account", "list", "--json"]).await;
         if told.status == 2 && self.contractors.iter().all(|contractor| contractor.connection.is_none()) {
             return;
@@ -223,7 +334,7 @@ impl Run {
             let spent = self.machine.sandbox.stats(contractor.number).spent_refresh_uses;
             let uses = spent - contractor.spent_uses;
             contractor.spent_uses = spent;
-            assert!(uses <= 1, "one life used a spent refresh token {uses} times");
+            assert!(uses <= processes, "{processes} lives used a spent refresh token {uses} times");
             let account = told.as_array().unwrap().iter().find(|row| row["id"] == contractor.id.as_str());
             let Some(account) = account else {
                 assert!(contractor.connection.is_none(), "an account was forgotten");
@@ -252,7 +363,7 @@ impl Run {
             let once = self.machine.run(&["--once", "--json"]).await;
             assert!(once.status == 0 || once.status == 3 || once.status == 4, "{}", once.err);
         }
-        self.look().await;
+        self.look(1).await;
         let daemon = self.machine.start().await;
         let lost: Vec<_> = self
             .contractors
@@ -274,7 +385,7 @@ impl Run {
             let once = self.machine.run(&["--once", "--json"]).await;
             assert!(once.status == 0 || once.status == 3, "{}{}", once.out, once.err);
         }
-        self.look().await;
+        self.look(1).await;
     }
 
     async fn check(&self) {
@@ -317,6 +428,8 @@ fn customer() -> Value {
 /// Waits for the death of a daemon, and brings it about when it does not come; whether it came by itself.
 async fn die(mut daemon: Child, death: Death) -> (ExitStatus, bool) {
     let patience = match death {
+        // The schema is parsed for the first write of a life.
+        Death::At(point, _) if point.name().starts_with("action.") => 4 * LONGEST_LIFE,
         Death::At(..) => LONGEST_LIFE,
         Death::Anytime(after) => after,
     };

@@ -83,6 +83,8 @@ path = "{}"
 key_file = "{}"
 [poll]
 schedule = "* * * * * *"
+[actions]
+write = ["clients.note"]
 [review]
 webhook_url = "{}"
 webhook_secret_file = "{}"

@@ -195,3 +195,101 @@ fn local_times_that_do_not_exist_or_come_twice_are_refused() {
     assert_eq!(length("2h").unwrap(), SignedDuration::from_hours(2));
     assert!(length("-2h").is_err() && length("soon").is_err());
 }
+
+/// Every path, enum and required field of the table of actions, on the schema.
+#[test]
+fn the_table_of_actions_fits_the_schema() {
+    use crate::domain::actions::{self, Shape, Takes};
+
+    for action in actions::all() {
+        let name = action.name();
+        let parts: Vec<(&str, Option<&'static str>)> = match action.shape {
+            Shape::InParts(parts) => parts.iter().map(|part| (part.document, part.variable)).collect(),
+            Shape::Impossible(_) => continue,
+            _ => vec![(action.document, action.variable)],
+        };
+        let inputs: Vec<Input> = parts
+            .into_iter()
+            .map(|(text, variable)| {
+                let document = Document::parse(text, None).unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert_eq!(document.is_mutation(), action.writes(), "{name}");
+                assert!(document.cost(&Map::from_iter([("first".to_owned(), json!(100))])) < 5000, "{name}");
+                Input::new(&document, variable, TimeZone::UTC)
+            })
+            .collect();
+        let type_of = |path: &str| {
+            let path = path.replace("[].", "[0].").replace("?.", ".");
+            let types = inputs.iter().map(|input| input.type_at(&input.steps(&path)?));
+            types.fold(Err(InputError::BadPath { path: path.clone() }), Result::or)
+        };
+        for flag in action.flags {
+            // It takes no input: its request has everything.
+            if flag.name == "unschedule" {
+                continue;
+            }
+            let ty = type_of(flag.path).unwrap_or_else(|error| panic!("{name} --{}: {error}", flag.name));
+            let of = ty.inner_named_type().as_str();
+            match flag.takes {
+                Takes::Choice(choices) => {
+                    let Some(ExtendedType::Enum(known)) = type_named(of) else {
+                        panic!("{name} --{}", flag.name)
+                    };
+                    assert!(choices.iter().all(|(_, value)| known.values.contains_key(*value)), "{name}");
+                }
+                Takes::Switch => assert_eq!(of, "Boolean", "{name} --{}", flag.name),
+                Takes::Items
+                | Takes::Line
+                | Takes::Phone
+                | Takes::Email
+                | Takes::Records(_)
+                | Takes::Nobody => {
+                    assert!(ty.is_list(), "{name} --{}", flag.name);
+                }
+                Takes::Record(_) => assert_eq!(of, "EncodedId", "{name} --{}", flag.name),
+                Takes::Instant => assert_eq!(of, "ISO8601DateTime", "{name} --{}", flag.name),
+                Takes::Date => assert_eq!(of, "ISO8601Date", "{name} --{}", flag.name),
+                Takes::Start { end, form } => {
+                    let wanted = match form {
+                        actions::Form::Instant => "ISO8601DateTime",
+                        actions::Form::Local => "LocalDateTimeAttributes",
+                    };
+                    assert_eq!(of, wanted, "{name} --{}", flag.name);
+                    assert_eq!(type_of(end).unwrap().inner_named_type(), wanted, "{name}");
+                }
+                Takes::Value | Takes::Length | Takes::End => {}
+            }
+        }
+        let target = action.target.map(|(_, path)| path).filter(|path| !path.is_empty());
+        if let Some(path) = target {
+            assert!(type_of(&format!("${path}")).is_ok(), "{name}: {path}");
+        }
+        for (path, text) in action.defaults {
+            let ty = type_of(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(inputs[0].typed(&ty, &[], text).is_ok(), "{name}: {path}");
+        }
+        for path in action.needs {
+            assert!(action.flags.iter().any(|flag| flag.path == *path), "{name}: {path}");
+        }
+        if let Some(path) = action.whole {
+            assert!(type_of(&format!("{path}.street1")).is_ok(), "{name}: {path}");
+        }
+        // What Jobber requires can be said with flags, or is filled in.
+        for (variable, ty) in inputs.iter().flat_map(|input| &input.types).filter(|(_, ty)| ty.is_non_null())
+        {
+            let Some(ExtendedType::InputObject(object)) = type_named(ty.inner_named_type()) else { continue };
+            for (field, _) in object.fields.iter().filter(|(_, field)| field.ty.is_non_null()) {
+                let begins = |path: &str| path.split(['.', '[']).next() == Some(field.as_str());
+                let is_covered = action.flags.iter().any(|flag| begins(flag.path))
+                    || action.defaults.iter().any(|(path, _)| begins(path))
+                    || action.property.is_some_and(begins)
+                    || target == Some(&format!("{variable}.{field}"));
+                assert!(is_covered, "{name}: nothing says {field}");
+            }
+        }
+        let (area, level) = action.scope.split_once('_').map(|(level, area)| (area, level)).unwrap();
+        let areas =
+            ["clients", "jobs", "scheduled_items", "invoices", "quotes", "users", "expenses", "requests"];
+        assert!(areas.contains(&area), "{name}: {area}");
+        assert_eq!(level, if action.writes() { "write" } else { "read" }, "{name}");
+    }
+}

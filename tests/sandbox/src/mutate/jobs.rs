@@ -69,6 +69,7 @@ impl Desk<'_> {
                     "id": crate::world::encode_id("JobLineItem", self.number()),
                     "name": item.get("name"), "description": item.get("description").unwrap_or(&"".into()),
                     "unitPrice": price, "quantity": quantity, "totalPrice": price * quantity,
+                    "optional": item.get("optional").and_then(Value::as_bool).unwrap_or(false),
                 })
             })
             .collect()

@@ -145,7 +145,9 @@ impl Desk<'_> {
         Self::sound_title(&input)?;
         let client = self.named(&input, "clientId", Kind::Client)?;
         input.remove("clientId");
-        input.remove("assignedTo");
+        for unused in ["assignedTo", "editFutureRecurring"] {
+            input.remove(unused);
+        }
         self.edit(Kind::Task, task, input, &["title", "instructions", "startAt", "endAt", "allDay"])?;
         if let Some(client) = client {
             self.row(Kind::Task, task)?.insert("_client".to_owned(), client.into());
