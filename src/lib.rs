@@ -50,6 +50,7 @@ pub mod testing {
     pub use crate::jobber::API_VERSION;
     pub use crate::jobber::operations::WorkDetails;
     pub use crate::jobber::schema::Document;
+    pub use crate::jobber::scopes::label as scope_label;
     pub use crate::ops::accounts::{AccountShown, Handed};
     pub use crate::ops::actions::{ActionCall, ActionReply, ActionStatus, RawCall};
     pub use crate::ops::doctor::{Check, CheckState};

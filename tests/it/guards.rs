@@ -51,7 +51,9 @@ fn documents_cost_what_they_did() {
     let variables = serde_json::json!({"first": 20, "job": true, "visit": false, "invoice": false});
     let variables = serde_json::from_value(variables).unwrap();
     let mut costs = BTreeMap::new();
-    for file in files("graphql", "graphql") {
+    // Actions have their own table.
+    let is_action = |file: &PathBuf| file.parent().is_some_and(|folder| folder.ends_with("actions"));
+    for file in files("graphql", "graphql").into_iter().filter(|file| !is_action(file)) {
         let text = std::fs::read_to_string(&file).unwrap();
         let document = ExecutableDocument::parse_and_validate(&schema, &text, &file).unwrap();
         let operation = document.operations.iter().next().unwrap();

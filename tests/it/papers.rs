@@ -152,3 +152,47 @@ fn the_example_file_lists_every_setting() {
     assert_eq!(listed, keys, "the example file");
     assert!(Config::load(Some(&root().join("systemd/config.example.toml"))).is_ok());
 }
+
+/// The table of `docs/actions.md`: each action with its command, operation, scope and cost.
+#[test]
+fn the_table_of_actions_is_the_programs() {
+    use jobber_reviewd::testing::actions::{self, Shape};
+    use jobber_reviewd::testing::{Document, scope_label};
+
+    let mut expected: Vec<String> = actions::all()
+        .map(|action| {
+            let documents: Vec<Document> =
+                action.documents().map(|text| Document::parse(text, None).unwrap()).collect();
+            let rows = serde_json::Map::from_iter([("first".to_owned(), 25.into())]);
+            let costs: Vec<String> =
+                documents.iter().map(|document| document.cost(&rows).to_string()).collect();
+            let roots: Vec<String> =
+                documents.iter().flat_map(Document::roots).map(|root| format!("`{root}`")).collect();
+            let operation = match action.shape {
+                Shape::Impossible(_) => "none".to_owned(),
+                _ => roots.join(", "),
+            };
+            let target = action
+                .target
+                .map_or_else(String::new, |(kind, _)| format!(" {}", kind.as_str().to_uppercase()));
+            let cost = if costs.is_empty() { "0".to_owned() } else { costs.join(", ") };
+            format!(
+                "| {} | `jobber {} {}{target}` | {operation} | {} | {cost} |",
+                action.make.unwrap_or(""),
+                action.noun,
+                action.verb,
+                scope_label(action.scope),
+            )
+        })
+        .collect();
+    expected.push("| Make an API Call | `jobber api QUERY` | any | what it names | shown |".to_owned());
+    let path = "docs/actions.md";
+    let paper = read(path);
+    let head = "|---|---|---|---|---|\n";
+    let (before, table) = paper.rsplit_once(head).unwrap();
+    if std::env::var_os("JOBBER_REVIEWD_WRITE_PAPERS").is_some() {
+        std::fs::write(root().join(path), format!("{before}{head}{}\n", expected.join("\n"))).unwrap();
+        return;
+    }
+    assert_eq!(table.lines().collect::<Vec<_>>(), expected);
+}
