@@ -26,7 +26,8 @@ use tracing_subscriber::EnvFilter;
 #[cfg(feature = "demo")]
 use self::args::SandboxArgs;
 use self::args::{
-    AccountVerb, Cli, ConfigVerb, EventsVerb, LinkVerb, ProbeArgs, QueueVerb, ShadowVerb, SuppressVerb, Verb,
+    AccountVerb, Cli, ConfigVerb, EventsVerb, KeyVerb, LinkVerb, ProbeArgs, QueueVerb, ShadowVerb,
+    SuppressVerb, Verb,
 };
 #[cfg(feature = "demo")]
 use self::call::print_json;
@@ -120,6 +121,7 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Verb::Link(verb) => link(&call, verb).await,
         Verb::Account(verb) => account(&call, verb).await,
         Verb::Events(verb) => events(&call, verb).await,
+        Verb::Key(verb) => key(&call, verb).await,
         Verb::Suppress(verb) => suppress(&call, verb).await,
         Verb::Queue(verb) => queue(&call, verb).await,
         Verb::Shadow(ShadowVerb::Report { file, account }) => {
@@ -222,6 +224,14 @@ async fn events(call: &Call, verb: EventsVerb) -> Result<Status, Stop> {
         EventsVerb::Enable { account } => call.run(protocol::EventsTurn { account, on: true }).await,
         EventsVerb::Disable { account } => call.run(protocol::EventsTurn { account, on: false }).await,
         EventsVerb::Status => call.run(protocol::EventsStatus {}).await,
+    }
+}
+
+async fn key(call: &Call, verb: KeyVerb) -> Result<Status, Stop> {
+    match verb {
+        KeyVerb::Create { name, account, may } => call.run(protocol::KeyCreate { name, account, may }).await,
+        KeyVerb::List => call.run(protocol::KeyList {}).await,
+        KeyVerb::Revoke { name } => call.run(protocol::KeyRevoke { name }).await,
     }
 }
 

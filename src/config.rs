@@ -65,6 +65,8 @@ pub struct Config {
     pub events: EventsSection,
     /// What may be written in Jobber.
     pub actions: ActionsSection,
+    /// The HTTP API.
+    pub api: ApiSection,
     /// Whom to ask, when and how.
     pub review: ReviewSection,
 }
@@ -138,6 +140,12 @@ pub struct EventsSection {
 #[serde(deny_unknown_fields)]
 pub struct ActionsSection {
     pub write: Vec<Permission>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiSection {
+    pub listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -32,7 +32,7 @@ use crate::config::{Config, Secrets};
 use crate::context::Context;
 use crate::domain::model::Account;
 use crate::server::control::Control;
-use crate::server::{Http, Metrics};
+use crate::server::{Api, Http, Metrics};
 use crate::store::{DueTimes, IfMissing, Store, StoreError};
 use crate::text_table::counted;
 use crate::workers::pool::{Effect, no_progress};
@@ -65,6 +65,7 @@ pub struct Daemon {
     context: Arc<Context>,
     http: Http,
     metrics: Option<Metrics>,
+    api: Option<Api>,
     control: Control,
     scheduler: Schedule,
 }
@@ -122,6 +123,15 @@ impl Daemon {
             }
             None => None,
         };
+        let api = match context.config.api.listen {
+            Some(address) => {
+                let listener = TcpListener::bind(address).await.with_context(|| {
+                    format!("api.listen: {address} cannot be bound; free the port or choose another address")
+                })?;
+                Some(Api::new(listener, Arc::clone(&context)))
+            }
+            None => None,
+        };
         let socket = &context.config.control.socket;
         let control = Control::bind(socket).with_context(|| {
             format!(
@@ -132,7 +142,7 @@ impl Daemon {
         let scheduler = schedule(&context, context.config.poll.schedule.as_str())
             .await
             .context("the scheduler cannot be set up")?;
-        Ok(Self { context, http, metrics, control, scheduler: Schedule(scheduler) })
+        Ok(Self { context, http, metrics, api, control, scheduler: Schedule(scheduler) })
     }
 
     #[cfg(feature = "demo")]
@@ -146,7 +156,7 @@ impl Daemon {
 
     /// Runs until it is stopped, then ends running work and closes the store. SIGHUP reloads the settings.
     pub async fn run(self, reread: Reread) -> anyhow::Result<()> {
-        let Self { context, http, metrics, control, scheduler: Schedule(mut sweeps) } = self;
+        let Self { context, http, metrics, api, control, scheduler: Schedule(mut sweeps) } = self;
         let (stop, address) = (context.stop.clone(), http.address()?);
         let steps = TaskTracker::new();
         let (fail, mut failed) = mpsc::unbounded_channel();
@@ -172,6 +182,13 @@ impl Daemon {
             let stop = stop.clone();
             parts.spawn(async move {
                 metrics.run(stop).await;
+                Ok(())
+            });
+        }
+        if let Some(api) = api {
+            let stop = stop.clone();
+            parts.spawn(async move {
+                api.run(stop).await;
                 Ok(())
             });
         }

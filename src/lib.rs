@@ -59,7 +59,7 @@ pub mod testing {
     pub use crate::ops::queue::QueueRow;
     pub use crate::ops::{Done, OpError, protocol};
     pub use crate::outbound::secret::WebhookSecret;
-    pub use crate::server::Http;
+    pub use crate::server::{Api, Http, description};
     pub use crate::store::{IfMissing, NewConnection, PlanCommit, Start, Store, StoreError, Tokens};
     pub use crate::store_key::StoreKey;
     pub use crate::telemetry::ALL as SERIES;

@@ -13,6 +13,7 @@ pub mod people;
 pub mod probe;
 pub mod protocol;
 pub mod queue;
+pub mod reviews;
 pub mod shadow;
 pub mod status;
 

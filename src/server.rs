@@ -1,13 +1,18 @@
 //! The listeners: public pages and Jobber's webhooks, the control socket, the metrics.
 
+mod api;
 pub mod control;
 mod limits;
 mod metrics;
+mod openapi;
 mod pages;
 mod public;
 mod webhooks;
 
+pub use api::Api;
 pub use metrics::Metrics;
+#[doc(hidden)]
+pub use openapi::description;
 pub use public::Http;
 #[cfg(feature = "fuzzing")]
 pub(crate) use public::fuzzed;

@@ -54,6 +54,7 @@ mod open;
 mod outbox;
 mod people;
 mod prune;
+mod reviews;
 mod seal;
 mod sled;
 mod tokens;

@@ -127,6 +127,9 @@ pub(super) enum Verb {
     /// Do something in Jobber: search, show, create, change; and any GraphQL document
     #[command(subcommand)]
     Jobber(JobberVerb),
+    /// Keys of the HTTP API
+    #[command(subcommand)]
+    Key(KeyVerb),
     /// People who are never asked
     #[command(subcommand)]
     Suppress(SuppressVerb),
@@ -383,4 +386,26 @@ pub(super) struct SandboxArgs {
     /// With --accounts: so many jobs each
     #[arg(long, value_name = "M", default_value_t = 10)]
     pub(super) jobs: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyVerb {
+    /// Create a key; it is shown once
+    Create {
+        /// Its name
+        name: String,
+        /// The account it is for, by id or name, or all
+        #[arg(long, value_name = "ACCOUNT")]
+        account: String,
+        /// What it may do: clients.note, jobs.*, asks.review, api
+        #[arg(long, value_name = "ACTION,…", value_delimiter = ',', required = true)]
+        may: Vec<String>,
+    },
+    /// List the keys
+    List,
+    /// Revoke a key
+    Revoke {
+        /// Its name
+        name: String,
+    },
 }

@@ -343,7 +343,10 @@ fn status(report: &StatusReport) -> String {
             state,
             maybe(account.last_success),
             maybe(account.last_event),
-            account.asked_7d.to_string(),
+            match account.reviewed_7d {
+                0 => account.asked_7d.to_string(),
+                reviewed => format!("{}, {reviewed} reviewed", account.asked_7d),
+            },
             skipped.to_string(),
             queue_of(account),
             account.next_action.clone().unwrap_or_else(|| "-".to_owned()),
@@ -505,6 +508,7 @@ fn explain(explained: &[Explained]) -> String {
             // A String accepts every write.
             let _written = write!(text, "\n{}: {sentence}", row.decision.work);
         }
+        actions::add_what_followed(&mut text, row);
     }
     text
 }

@@ -119,6 +119,11 @@ pub const KEYS: &[Key] = &[
         "Which actions may write in Jobber, by the command line, the HTTP API and rules: `[\"clients.note\", \"jobs.*\"]`; `api` is for mutations of the raw call.",
     ),
     key(
+        "api.listen",
+        None,
+        "Address and port of the HTTP API, such as `127.0.0.1:8788`; without it there is none. Never the public listener: put it behind your web server with https, or keep it on this machine.",
+    ),
+    key(
         "review.trigger",
         Some("\"job_completed\""),
         "What fires an ask: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`. A link can choose another.",

@@ -152,6 +152,7 @@ impl Stage {
             "alerts": {"webhook_url": null, "command": []},
         "events": {"webhook_url": null, "topics": ["client.updated"]},
         "actions": {"write": []},
+        "api": {"listen": null},
             "review": {
                 "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
                 "delay": "30m", "max_age": "7d", "last_visit_within": "14d", "burst_above": 20, "cooldown": "180d", "cooldown_across_accounts": false, "shadow": false, "never_tag": "no-review",

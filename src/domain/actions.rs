@@ -243,6 +243,9 @@ pub fn find(noun: &str, verb: &str) -> Option<&'static Action> {
 /// The permission for mutations through the raw API call.
 pub const API: &str = "api";
 
+/// The permission to tell about reviews.
+pub const REVIEW: &str = "asks.review";
+
 /// Which actions may be done: `clients.note`, `jobs.*`, or `api` for the raw call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Permission(String);
@@ -272,12 +275,12 @@ impl FromStr for Permission {
     type Err = UnknownPermission;
 
     fn from_str(text: &str) -> Result<Self, UnknownPermission> {
-        let is_known = text == API
+        let is_known = [API, REVIEW].contains(&text)
             || all().any(|action| text.strip_suffix(".*") == Some(action.noun) || text == action.name());
         if is_known {
             return Ok(Self(text.to_owned()));
         }
-        let names = all().map(|action| action.name());
+        let names = all().map(Action::name).chain([API, REVIEW].map(str::to_owned));
         let nearest =
             nearest(text, names).map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
         Err(UnknownPermission { name: text.to_owned(), nearest })

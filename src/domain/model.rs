@@ -15,6 +15,7 @@ mod facts;
 mod link;
 mod outbox;
 mod record;
+mod review;
 mod switches;
 
 use std::fmt;
@@ -42,6 +43,7 @@ pub use facts::{
 pub use link::{Link, LinkState, Pending};
 pub use outbox::{DeadReason, EntryState, LastAttempt, MessageKind, OutboxEntry, Payload, ReceiverState};
 pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};
+pub use review::{ApiKey, AskOf, Review};
 pub use switches::{Share, Switches};
 
 macro_rules! text_id {

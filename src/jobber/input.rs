@@ -436,6 +436,51 @@ fn scalar(name: &str, value: &Value) -> Option<&'static str> {
     (!is_right).then_some(what)
 }
 
+/// The JSON Schema of a type of inputs. Objects and enums go to `known` by their names.
+pub fn json_schema(ty: &Type, known: &mut Map<String, Value>) -> Value {
+    if ty.is_list() {
+        return json!({"type": "array", "items": json_schema(ty.item_type(), known)});
+    }
+    let name = ty.inner_named_type().to_string();
+    let reference = json!({"$ref": format!("#/components/schemas/{name}")});
+    match type_named(&name) {
+        Some(_) if known.contains_key(&name) => reference,
+        Some(ExtendedType::InputObject(object)) => {
+            // It may contain itself.
+            known.insert(name.clone(), Value::Null);
+            let mut properties = Map::new();
+            let mut required = Vec::new();
+            for (field, of) in &object.fields {
+                properties.insert(field.to_string(), json_schema(&of.ty, known));
+                if of.ty.is_non_null() && of.default_value.is_none() {
+                    required.push(field.to_string());
+                }
+            }
+            let schema = json!({
+                "type": "object", "properties": properties, "required": required, "additionalProperties": false,
+            });
+            known.insert(name, schema);
+            reference
+        }
+        Some(ExtendedType::Enum(of)) => {
+            let values: Vec<&str> = of.values.keys().map(apollo_compiler::Name::as_str).collect();
+            known.insert(name, json!({"type": "string", "enum": values}));
+            reference
+        }
+        _ => match name.as_str() {
+            "Boolean" => json!({"type": "boolean"}),
+            "True" => json!({"const": true}),
+            "Int" | "Minutes" | "Seconds" => json!({"type": "integer"}),
+            "Float" => json!({"type": "number"}),
+            "ISO8601DateTime" => json!({"type": "string", "format": "date-time"}),
+            "ISO8601Date" => json!({"type": "string", "format": "date"}),
+            "ISO8601Time" => json!({"type": "string", "format": "time"}),
+            "JSON" => json!({}),
+            _ => json!({"type": "string"}),
+        },
+    }
+}
+
 /// Removes objects without content, at any depth.
 fn drop_empty(value: &mut Value) {
     match value {

@@ -43,9 +43,10 @@ const MESSAGES: [&str; 2] = ["notifyTeam", "emailAssignments"];
 #[derive(Debug, Clone)]
 pub enum Caller {
     Operator,
-    /// A key of the HTTP API: its name and what it may do.
+    /// A key of the HTTP API: its name, its account if it has only one, and what it may do.
     Key {
         name: String,
+        account: Option<AccountId>,
         may: Vec<Permission>,
     },
 }
@@ -58,7 +59,19 @@ impl Caller {
         }
     }
 
-    fn may(&self, name: &str) -> bool {
+    pub(super) fn forbidden(&self, name: &str) -> OpError {
+        forbidden(self, name)
+    }
+
+    /// Whether it may see this account at all.
+    pub(super) fn is_for(&self, account: &AccountId) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Key { account: only, .. } => only.as_ref().is_none_or(|only| only == account),
+        }
+    }
+
+    pub(super) fn may(&self, name: &str) -> bool {
         match self {
             Self::Operator => true,
             Self::Key { may, .. } => may.iter().any(|permission| permission.allows(name)),
@@ -159,7 +172,7 @@ pub async fn history(
 /// Does an action.
 pub async fn act(context: &Context, caller: Caller, call: ActionCall) -> Result<ActionReply, OpError> {
     let action = find_action(&call.noun, &call.verb)?;
-    let account = account_of(context, call.account.as_deref()).await?;
+    let account = account_of(context, &caller, call.account.as_deref()).await?;
     if !caller.may(&action.name()) {
         return Err(forbidden(&caller, &action.name()));
     }
@@ -197,9 +210,11 @@ fn find_action(noun: &str, verb: &str) -> Result<&'static Action, OpError> {
     })
 }
 
-pub(super) async fn account_of(context: &Context, name: Option<&str>) -> Result<Account, OpError> {
+async fn account_of(context: &Context, caller: &Caller, name: Option<&str>) -> Result<Account, OpError> {
     if let Some(name) = name {
-        return find_account(context, name).await;
+        let account = find_account(context, name).await?;
+        let hidden = || OpError::NotFound(format!("there is no account `{name}` for this key"));
+        return Some(account).filter(|account| caller.is_for(&account.id)).ok_or_else(hidden);
     }
     let accounts = context.store.accounts().await?;
     match accounts.as_slice() {

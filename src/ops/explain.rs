@@ -1,6 +1,6 @@
 //! Explains why a customer was or was not asked: finds decisions by any name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,12 +10,12 @@ use super::{OpError, named};
 use crate::accounts::session::SessionError;
 use crate::clock::minus;
 use crate::context::Context;
-use crate::domain::model::{Account, AccountId, Decision, EncodedId, Outcome, Subject};
+use crate::domain::model::{Account, AccountId, ActionRecord, Decision, EncodedId, Outcome, Review, Subject};
 
 /// Maximum works that one call reads fresh.
 const RENDERED_AT_MOST: usize = 20;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
     pub account: AccountId,
     pub account_name: String,
@@ -26,6 +26,12 @@ pub struct Explained {
     /// For work that waits: when it can leave, given the hours in which customers are asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaves_at: Option<Timestamp>,
+    /// What the customer wrote after the ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
+    /// What was written in Jobber on the work, its job and its client, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<ActionRecord>,
     #[serde(flatten)]
     pub decision: Decision,
 }
@@ -33,12 +39,35 @@ pub struct Explained {
 /// The decisions that match `what`, newest work first. With `render` also the sentence as it would read now.
 pub async fn explain(context: &Context, what: &str, render: bool) -> Result<Vec<Explained>, OpError> {
     let mut explained = find(context, what).await?;
+    add_what_followed(context, &mut explained).await?;
     if render {
         for row in explained.iter_mut().take(RENDERED_AT_MOST) {
             row.would_say = Some(would_say(context, row).await?);
         }
     }
     Ok(explained)
+}
+
+/// Adds reviews and writes.
+async fn add_what_followed(context: &Context, explained: &mut [Explained]) -> Result<(), OpError> {
+    let mut writes: BTreeMap<AccountId, Vec<ActionRecord>> = BTreeMap::new();
+    for row in explained {
+        if let Outcome::Asked { ask_id, .. } = &row.decision.outcome {
+            row.review = context.store.review(ask_id).await?;
+        }
+        if !writes.contains_key(&row.account) {
+            let of_account = context.store.actions(Some(&row.account), Timestamp::MIN).await?;
+            writes.insert(row.account.clone(), of_account);
+        }
+        let Subject { client_id, job_id, .. } = &row.decision.subject;
+        let records = [Some(&row.decision.work.id), client_id.as_ref(), job_id.as_ref()];
+        let is_of_it = |record: &&ActionRecord| {
+            let target = record.target.as_deref();
+            target.is_some_and(|target| records.iter().flatten().any(|id| id.as_str() == target))
+        };
+        row.writes = writes.get(&row.account).into_iter().flatten().filter(is_of_it).cloned().collect();
+    }
+    Ok(())
 }
 
 /// The sentence for one work as it would read now, or why there is none.
@@ -69,6 +98,8 @@ fn explained_of(context: &Context, account: &Account, decision: Decision) -> Exp
         account_name: account.name.clone(),
         finished_local: local.strftime("%a %Y-%m-%d %H:%M %Z").to_string(),
         would_say: None,
+        review: None,
+        writes: vec![],
         leaves_at,
         decision,
     }

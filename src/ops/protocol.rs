@@ -20,10 +20,11 @@ use super::links::{LinkShown, NewLinkReply};
 use super::once::{OnceReport, once};
 use super::probe::{Finding, Probing};
 use super::queue::QueueRow;
+use super::reviews::{ApiKeyShown, NewApiKey};
 use super::status::StatusReport;
 use super::{
     Done, OpError, Told, accounts, actions, backup, doctor, events, explain, links, named, people, probe,
-    queue, shadow, status,
+    queue, reviews, shadow, status,
 };
 use crate::context::Context;
 use crate::domain::import::AskedBefore;
@@ -369,6 +370,25 @@ verbs! {
     } -> Vec<ActionRecord> = |scene| {
         actions::history(scene.context, account, SignedDuration::from_secs(since_seconds)).await
     };
+
+    /// Creates a key of the HTTP API.
+    "key_create": KeyCreate {
+        /// Its name.
+        name: String,
+        /// Id or name of its only account, or `all`.
+        account: String,
+        /// What it may do.
+        may: Vec<String>,
+    } -> NewApiKey = |scene| reviews::create_key(scene.context, name, &account, may).await;
+
+    /// Lists the keys of the HTTP API.
+    "key_list": KeyList {} -> Vec<ApiKeyShown> = |scene| reviews::list_keys(scene.context).await;
+
+    /// Revokes a key of the HTTP API.
+    "key_revoke": KeyRevoke {
+        /// Its name.
+        name: String,
+    } -> Done = |scene| reviews::revoke_key(scene.context, &name).await;
 
     /// Suppresses a person.
     "suppress_add": SuppressAdd {

@@ -48,6 +48,9 @@ pub struct AccountStatus {
     /// Since when nothing is sent because the receiver is gone.
     pub receiver_stopped_at: Option<Timestamp>,
     pub asked_7d: usize,
+    /// Reviews that the platform told about.
+    #[serde(default)]
+    pub reviewed_7d: usize,
     pub skipped_7d: BTreeMap<SkipReason, usize>,
     pub waiting: usize,
     /// Works held with a burst until the operator decides.
@@ -101,6 +104,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
     let (store, now) = (&context.store, context.clock.now());
     let counts = store.outbox_counts().await?;
     let since = minus(now, STATUS_WINDOW);
+    let reviews = store.reviews_since(since).await?;
     let mut accounts = Vec::new();
     for account in store.accounts().await? {
         let count = move |counted: &mut Counted, decision| counted.count(&decision, since);
@@ -123,6 +127,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
                 Connection::Connected | Connection::Disconnected { .. } => None,
                 Connection::NeedsAuthorization { reason, .. } => Some(reason.describe().to_owned()),
             },
+            reviewed_7d: reviews.get(&account.id).copied().unwrap_or_default(),
             id: account.id,
             name: account.name,
             trigger: account.trigger,

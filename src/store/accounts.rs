@@ -11,7 +11,8 @@ use super::txn::Txn;
 use super::waiting::update_waiting;
 use super::{Store, StoreError, key};
 use crate::domain::model::{
-    Account, AccountId, Connection, Contacted, Decision, Health, OutboxEntry, Outcome, SkipReason, Trigger,
+    Account, AccountId, AskOf, Connection, Contacted, Decision, Health, OutboxEntry, Outcome, Review,
+    SkipReason, Trigger,
 };
 
 /// Maximum number of keys deleted in one commit, so that other writes get their turn.
@@ -219,6 +220,18 @@ fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
         key::ACTION,
     ] {
         keys.extend(txn.keys(&key::of_account(family, id))?);
+    }
+    for entry in txn.scan(key::ASK) {
+        let (key, _) = entry?;
+        if txn.get::<AskOf>(&key)?.is_some_and(|of| of.account == *id) {
+            keys.push(key);
+        }
+    }
+    for entry in txn.scan(key::REVIEW) {
+        let (key, _) = entry?;
+        if txn.get::<Review>(&key)?.is_some_and(|review| review.of.account == *id) {
+            keys.push(key);
+        }
     }
     // Shadow notes, and notes shared by all accounts.
     for entry in txn.scan(key::CONTACT) {

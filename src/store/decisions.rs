@@ -13,7 +13,7 @@ use super::{Store, StoreError, bursts, key, people};
 use crate::digest;
 use crate::domain::decide::blocking;
 use crate::domain::model::{
-    Account, AccountId, Ask, Candidate, Connection, Decision, Delivery, EntryState, Health, Marker,
+    Account, AccountId, Ask, AskOf, Candidate, Connection, Decision, Delivery, EntryState, Health, Marker,
     MessageId, OutboxEntry, Outcome, Payload, SkipReason, Stream, Subject, Trigger, WorkRef,
 };
 use crate::domain::plan::{Known, Plan};
@@ -283,6 +283,7 @@ impl Store {
             for work in marked_by(&ask.work, &ask.job_ids) {
                 txn.put(&key::marker(&id, &work), &marker);
             }
+            txn.put(&key::ask(&ask.id), &AskOf { account: id.clone(), work: ask.work.clone() });
             let trigger = decision.trigger;
             put_entry(
                 txn,

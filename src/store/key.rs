@@ -4,11 +4,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
-use crate::domain::model::{AccountId, ContactKey, EncodedId, MessageId, MessageKind, WorkKind, WorkRef};
+use crate::domain::model::{
+    AccountId, AskId, ContactKey, EncodedId, MessageId, MessageKind, WorkKind, WorkRef,
+};
 
 pub(super) const ACCOUNT: &[u8] = b"account\0";
 pub(super) const ACTION: &[u8] = b"action\0";
 pub(super) const ALERT: &[u8] = b"alert\0";
+pub(super) const API_KEY: &[u8] = b"apikey\0";
+pub(super) const ASK: &[u8] = b"ask\0";
+pub(super) const REVIEW: &[u8] = b"review\0";
 pub(super) const CARD: &[u8] = b"card\0";
 pub(super) const CONTACT: &[u8] = b"contact\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
@@ -94,6 +99,23 @@ pub(super) fn event(account: &AccountId, name: &str) -> Vec<u8> {
 
 pub(super) fn account_of_event(key: &[u8]) -> Option<AccountId> {
     parse_account(key.strip_prefix(EVENT)?.split(|byte| *byte == 0).next()?)
+}
+
+/// Index of asks: the work that each is about.
+pub(super) fn ask(id: &AskId) -> Vec<u8> {
+    join(ASK, &[id.as_str().as_bytes()])
+}
+
+pub(super) fn review(ask: &AskId) -> Vec<u8> {
+    join(REVIEW, &[ask.as_str().as_bytes()])
+}
+
+pub(super) fn api_key(name: &str) -> Vec<u8> {
+    join(API_KEY, &[name.as_bytes()])
+}
+
+pub(super) fn parse_decision(key: &[u8]) -> Option<(AccountId, WorkRef)> {
+    parse_work(key.strip_prefix(DECISION)?)
 }
 
 /// `name` is the key of the write.

@@ -5,6 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::reviews::forget_ask;
 use super::sled::Bytes;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
@@ -57,6 +58,12 @@ fn forget(txn: &mut Txn<'_>, keys: &[Bytes], before: Timestamp) -> Result<usize,
     let mut forgotten = 0;
     for key in keys {
         if is_old(txn, key, before)? {
+            if key.starts_with(key::DECISION)
+                && let Some(Outcome::Asked { ask_id, .. }) =
+                    txn.get::<Decision>(key)?.map(|decision| decision.outcome)
+            {
+                forget_ask(txn, &ask_id);
+            }
             txn.remove(key);
             forgotten += 1;
         }

@@ -28,6 +28,7 @@ mod guards;
 mod held_up;
 mod hooks;
 mod hours;
+mod http_api;
 mod keeping;
 mod layers;
 mod local_jobber;

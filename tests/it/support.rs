@@ -181,6 +181,7 @@ pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -
         "alerts": {"webhook_url": null, "command": []},
         "events": {"webhook_url": null, "topics": ["client.updated"]},
         "actions": {"write": []},
+        "api": {"listen": null},
         "review": {
             "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,
             "webhook_secret_file": null, "delay": "2h", "max_age": "7d", "last_visit_within": "14d", "burst_above": 20, "cooldown": "0s", "cooldown_across_accounts": false, "shadow": false, "never_tag": "no-review",

@@ -6,9 +6,12 @@ use serde_json::Value;
 
 use super::Show;
 use crate::cli::exit::Status;
-use crate::domain::actions::{self, Shape};
+use crate::domain::actions::{self, Permission, Shape};
 use crate::domain::model::{ActionOutcome, ActionRecord, Objection};
 use crate::ops::actions::{ActionReply, ActionStatus, RawReply};
+use crate::ops::explain::Explained;
+use crate::ops::reviews::{ApiKeyShown, NewApiKey};
+use crate::text::{SENTENCE, tidy};
 use crate::text_table::{counted, rows, table};
 
 impl Show for ActionReply {
@@ -64,6 +67,31 @@ impl Show for RawReply {
     }
 }
 
+impl Show for NewApiKey {
+    fn text(&self) -> String {
+        format!("{}\nThis is the key `{}`. It is not shown again.", self.key, self.name)
+    }
+}
+
+impl Show for Vec<ApiKeyShown> {
+    fn text(&self) -> String {
+        table(
+            &["name", "account", "may", "created", "last used"],
+            "There are no keys. `key create NAME` makes one.",
+            self.iter().map(|ApiKeyShown { key }| {
+                let may: Vec<&str> = key.may.iter().map(Permission::as_str).collect();
+                [
+                    key.name.clone(),
+                    key.account.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string),
+                    may.join(", "),
+                    key.created_at.to_string(),
+                    key.last_used.map_or_else(|| "never".to_owned(), |at| at.to_string()),
+                ]
+            }),
+        )
+    }
+}
+
 impl Show for Vec<ActionRecord> {
     fn text(&self) -> String {
         table(
@@ -88,6 +116,20 @@ impl Show for Vec<ActionRecord> {
                 ]
             }),
         )
+    }
+}
+
+/// The review and the writes after an ask, a line each.
+pub(super) fn add_what_followed(text: &mut String, row: &Explained) {
+    let work = &row.decision.work;
+    if let Some(review) = &row.review {
+        let words =
+            review.text.as_ref().map_or_else(String::new, |words| format!(": {}", tidy(words, SENTENCE)));
+        let _written = write!(text, "\n{work}: reviewed with {} on {}{words}", review.rating, review.at);
+    }
+    for record in &row.writes {
+        let (action, by, outcome) = (&record.action, &record.by, record.outcome.as_str());
+        let _written = write!(text, "\n{work}: {action} by {by} on {}: {outcome}", record.at);
     }
 }
 
@@ -162,8 +204,7 @@ fn lines(text: &mut String, value: &Value, depth: usize) {
             (None, value) => {
                 let word = word(Some(value));
                 if !word.is_empty() && name != "__typename" {
-                    let word =
-                        word.lines().map(|line| crate::text::tidy(line, usize::MAX)).collect::<Vec<_>>();
+                    let word = word.lines().map(|line| tidy(line, usize::MAX)).collect::<Vec<_>>();
                     let _written = writeln!(text, "{indent}{name}: {}", word.join(&format!("\n{indent}  ")));
                 }
             }
@@ -184,7 +225,7 @@ fn in_short(value: &Value) -> String {
                     },
                 });
             let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
-            crate::text::tidy(&parts.join(", "), usize::MAX)
+            tidy(&parts.join(", "), usize::MAX)
         }
         value => word(Some(value)),
     }

@@ -53,7 +53,7 @@ pub struct RawReply {
 
 /// Sends a document.
 pub async fn raw(context: &Context, caller: Caller, call: RawCall) -> Result<RawReply, OpError> {
-    let account = account_of(context, call.account.as_deref()).await?;
+    let account = account_of(context, &caller, call.account.as_deref()).await?;
     if !caller.may(API) {
         return Err(super::forbidden(&caller, API));
     }
