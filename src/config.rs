@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::actions::Permission;
 use crate::domain::message::{Greet, Texts, TextsError};
 use crate::domain::model::{Trigger, WatchTopic};
+use crate::domain::reaction::{CLIENT_UPDATED, Reaction, RuleSection};
 use crate::domain::rules::{JobberSwitch, KindOfClients, Phones, Policy};
 use crate::domain::window::Window;
 use crate::outbound::resolver::{is_loopback, is_public, literal};
@@ -66,7 +67,10 @@ pub struct Config {
     /// What may be written in Jobber.
     pub actions: ActionsSection,
     /// The HTTP API.
+    #[serde(default)]
     pub api: ApiSection,
+    /// What is done in Jobber after something happened.
+    pub rules: Vec<RuleSection>,
     /// Whom to ask, when and how.
     pub review: ReviewSection,
 }
@@ -142,7 +146,7 @@ pub struct ActionsSection {
     pub write: Vec<Permission>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiSection {
     pub listen: Option<SocketAddr>,
@@ -305,6 +309,24 @@ impl Config {
         Ok(config)
     }
 
+    /// The rules, checked.
+    pub fn reactions(&self) -> Result<Vec<Reaction>, ConfigError> {
+        let mut reactions = Vec::new();
+        for (number, rule) in self.rules.iter().enumerate() {
+            let wrong = |problem: String, remedy: &'static str| {
+                ConfigError::new(format!("rules (number {})", number + 1), problem, remedy)
+            };
+            if rule.on == CLIENT_UPDATED && self.events.webhook_url.is_none() {
+                let problem =
+                    "on = \"client.updated\" needs events.webhook_url: without it clients are not watched";
+                return Err(wrong(problem.to_owned(), "set events.webhook_url, or remove the rule"));
+            }
+            let reaction = Reaction::new(rule, &self.actions.write);
+            reactions.push(reaction.map_err(|error| wrong(error.to_string(), "correct the rule"))?);
+        }
+        Ok(reactions)
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         if self.jobber.client_id.trim().is_empty() {
             return Err(ConfigError::new(
@@ -337,6 +359,7 @@ impl Config {
                 "give the address of an HTTP proxy, such as http://proxy.example.com:3128",
             ));
         }
+        self.reactions()?;
         let review = &self.review;
         let both = [
             ("only", review.only_titles.is_some(), review.only_named.is_empty()),

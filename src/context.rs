@@ -1,7 +1,9 @@
 //! The program's parts. The daemon runs them in loops, the command line once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +15,7 @@ use crate::accounts::tokens::TokenSource;
 use crate::clock::STEP_BACK;
 use crate::clock::SharedClock;
 use crate::config::{Config, ConfigError, Secrets};
+use crate::domain::model::AccountId;
 use crate::jobber::Client;
 use crate::jobber::token_endpoint::{App, BadEndpoint, TokenEndpoint};
 use crate::outbound::resolver::Resolver;
@@ -26,7 +29,7 @@ use crate::workers::notifier::{Channels, Notifier};
 use crate::workers::parts::WorkerParts;
 use crate::workers::poller::Poller;
 use crate::workers::recheck::Rechecker;
-use crate::workers::watch::SweepWatch;
+use crate::workers::watch::{RuleTroubles, SweepWatch};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
@@ -45,6 +48,7 @@ pub struct Bells {
     pub delivery: Notify,
     pub prune: Notify,
     pub inbox: Notify,
+    pub rules: Notify,
     pub notifier: Notify,
 }
 
@@ -69,6 +73,10 @@ pub struct Context {
     pub deliverer: Arc<Deliverer>,
     /// Does writes in Jobber.
     pub writer: Arc<Writer>,
+    /// What rules could not do.
+    pub rule_troubles: Arc<RuleTroubles>,
+    /// Held while rules are carried out: accounts that rest, and until when.
+    pub reacting: tokio::sync::Mutex<HashMap<AccountId, Timestamp>>,
     /// Tells the operator about changes.
     pub notifier: Arc<Notifier>,
     /// Posts to receivers.
@@ -123,6 +131,7 @@ impl Context {
             stop: CancellationToken::new(),
             sweeps: Arc::default(),
             faults: Arc::default(),
+            rule_troubles: Arc::default(),
         };
         let sender = Sender::new(http, TIMEOUT);
         let onboarding = Arc::new(Onboarding::new(
@@ -147,6 +156,7 @@ impl Context {
             poller: Arc::new(Poller::new(parts.clone())),
             rechecker: Arc::new(Rechecker::new(parts.clone())),
             writer: Arc::new(Writer::new(parts.clone())),
+            reacting: tokio::sync::Mutex::default(),
             deliverer: Arc::new(Deliverer::new(parts.clone(), sender.clone())),
             inbox: Arc::new(Inbox::new(parts.clone(), Arc::clone(&watcher))),
             notifier: Arc::new(Notifier::new(
@@ -168,6 +178,7 @@ impl Context {
             clock: parts.clock,
             settings: parts.settings,
             sweeps: parts.sweeps,
+            rule_troubles: parts.rule_troubles,
             stop: parts.stop,
         })
     }

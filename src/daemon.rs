@@ -31,6 +31,7 @@ use crate::clock::SharedClock;
 use crate::config::{Config, Secrets};
 use crate::context::Context;
 use crate::domain::model::Account;
+use crate::ops::rules::react_once;
 use crate::server::control::Control;
 use crate::server::{Api, Http, Metrics};
 use crate::store::{DueTimes, IfMissing, Store, StoreError};
@@ -203,6 +204,7 @@ impl Daemon {
         parts.spawn(loops.clone().tidy());
         parts.spawn(loops.clone().alert());
         parts.spawn(loops.clone().listen());
+        parts.spawn(loops.clone().react());
         parts.spawn(loops.clone().ask());
         parts.spawn(loops.dispatch());
         parts.spawn({
@@ -429,6 +431,18 @@ impl Loops {
         }
     }
 
+    /// Carries out rules, soon after what they wait for.
+    async fn react(self) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = self.context.bells.rules.notified() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            self.start(|context| async move { react_once(&context).await.map(drop) });
+        }
+    }
+
     async fn tidy(self) -> anyhow::Result<()> {
         loop {
             tokio::select! {
@@ -462,6 +476,7 @@ impl Loops {
                 let has_moved = !context.deliverer.deliver_once(None).await?.is_empty();
                 patience.note(has_moved);
                 if has_moved {
+                    context.bells.rules.notify_one();
                     // Each step takes only some messages per account, so there may be more.
                     context.bells.delivery.notify_one();
                 }

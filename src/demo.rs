@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 
 use crate::daemon::stop_on_signal;
 use crate::domain::model::{
-    AccountId, Alert, AlertKind, Decision, EncodedId, MessageId, Outcome, SkipReason, Trigger, WorkRef,
+    AccountId, Alert, AlertKind, AskId, Decision, EncodedId, MessageId, Outcome, SkipReason, Trigger, WorkRef,
 };
+use crate::ops::actions::Caller;
 use crate::ops::protocol::{self, Scene, Verb};
+use crate::ops::reviews::{Told, review};
 use crate::text_table::table;
 use jobber_sandbox::Op;
 use stage::Stage;
@@ -132,6 +134,7 @@ impl Play<'_> {
         ))?;
         tell("")?;
 
+        self.close_the_loop(account, &john).await?;
         self.tidy_up(account, &id, &john).await?;
         self.ask_nobody_twice(account, &id, &john).await?;
         self.hear_at_once(account, &peter).await?;
@@ -158,6 +161,30 @@ impl Play<'_> {
         tell(&format!("  {}’s job was closed before that, so it is never asked about.", walter.name))?;
         tell("")?;
         Ok(id)
+    }
+
+    /// What was asked and what came of it stands in Jobber.
+    async fn close_the_loop(&self, account: u64, john: &Customer) -> anyhow::Result<()> {
+        let asks = self.stage.platform().asks.clone();
+        let of_john = asks.iter().find(|(_, body)| body["client"]["id"] == john.client.as_str());
+        let (ask, _) = of_john.context("John was not asked")?;
+        let told = Told { rating: 5.0, text: Some("Hot water again, thank you!".to_owned()), url: None };
+        review(&self.stage.context, &Caller::Operator, &AskId::new(ask.as_str()), told).await?;
+        tell(&format!(
+            "{} writes a review, and the platform tells. Two rules write into Jobber:",
+            john.name
+        ))?;
+        let notes = self
+            .until("the notes", async || {
+                let document = "query ($client: EncodedId!, $job: EncodedId!) { client(id: $client) { notes(first: 5) { nodes { message } } } job(id: $job) { notes(first: 5) { nodes { ... on JobNote { message } } } } }";
+                let data = self.jobber(account, document, json!({"client": john.client, "job": john.job.id}))?;
+                let of = |record: &str| data[record]["notes"]["nodes"][0]["message"].as_str().map(str::to_owned);
+                Ok(of("client").zip(of("job")))
+            })
+            .await?;
+        tell(&format!("  on the client: {}", notes.0))?;
+        tell(&format!("  on the job:    {}", notes.1))?;
+        tell("")
     }
 
     /// Sixty old jobs are closed in one sitting.

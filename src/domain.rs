@@ -10,6 +10,7 @@ pub mod message;
 pub mod model;
 pub mod pace;
 pub mod plan;
+pub mod reaction;
 pub mod retry;
 pub mod rules;
 pub mod shadow;

@@ -52,11 +52,13 @@ pub mod testing {
     pub use crate::jobber::schema::Document;
     pub use crate::jobber::scopes::label as scope_label;
     pub use crate::ops::accounts::{AccountShown, Handed};
-    pub use crate::ops::actions::{ActionCall, ActionReply, ActionStatus, RawCall};
+    pub use crate::ops::actions::{ActionCall, ActionReply, ActionStatus, Caller, RawCall};
     pub use crate::ops::doctor::{Check, CheckState};
     pub use crate::ops::events::EventsOf;
     pub use crate::ops::once::{OnceReport, once};
     pub use crate::ops::queue::QueueRow;
+    pub use crate::ops::reviews::{Told, review};
+    pub use crate::ops::rules::react_once;
     pub use crate::ops::{Done, OpError, protocol};
     pub use crate::outbound::secret::WebhookSecret;
     pub use crate::server::{Api, Http, description};

@@ -14,6 +14,7 @@ pub mod probe;
 pub mod protocol;
 pub mod queue;
 pub mod reviews;
+pub mod rules;
 pub mod shadow;
 pub mod status;
 

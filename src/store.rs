@@ -40,6 +40,7 @@ mod accounts;
 mod actions;
 mod backup;
 mod bursts;
+mod causes;
 mod changes;
 mod codec;
 mod decisions;
@@ -94,6 +95,7 @@ struct Inner {
     writer: Writer,
     sealer: Sealer,
     path: PathBuf,
+    awaited: std::sync::RwLock<causes::Awaited>,
 }
 
 /// The store. Cheap to clone: all clones are the same store.

@@ -247,9 +247,10 @@ fn trouble_of(error: &ApiError) -> Trouble {
             Trouble::Outage { retry_after: *retry_after, may_have_run: false }
         }
         ApiError::Throttled { wait, .. } => Trouble::Outage { retry_after: Some(*wait), may_have_run: false },
-        ApiError::Unreachable { .. } => Trouble::Outage { retry_after: None, may_have_run: false },
         // Jobber refuses a token that it has just issued, so the fault is elsewhere.
-        ApiError::Unauthorized(_) => Trouble::Outage { retry_after: None, may_have_run: false },
+        ApiError::Unauthorized(_) | ApiError::Unreachable { .. } => {
+            Trouble::Outage { retry_after: None, may_have_run: false }
+        }
         ApiError::Hidden { .. } | ApiError::WrongVersion { .. } | ApiError::UnknownVersion { .. } => {
             Trouble::Operator
         }

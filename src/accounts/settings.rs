@@ -5,7 +5,7 @@
 //! longer fit (for example because the file changed), only that account has an error. It asks nobody until it
 //! is corrected.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::tz::TimeZone;
@@ -14,6 +14,7 @@ use reqwest::Url;
 use crate::config::{Config, ConfigError, ReviewSection};
 use crate::domain::message::Texts;
 use crate::domain::model::{Account, AccountId, MessageKind, Overrides};
+use crate::domain::reaction::Reaction;
 use crate::domain::rules::{Rules, SharedRules};
 use crate::outbound::secret::WebhookSecret;
 use crate::store::{ReceiverId, Store, StoreError};
@@ -48,6 +49,7 @@ pub struct Settings {
 #[derive(Debug)]
 struct Edition {
     config: Config,
+    reactions: Arc<[Reaction]>,
     defaults: Arc<Terms>,
     /// Accounts with settings of their own, with the overrides from which the terms were made.
     own: Mutex<HashMap<AccountId, (Overrides, Arc<Terms>)>>,
@@ -82,7 +84,13 @@ impl Terms {
 impl Edition {
     fn new(config: &Config) -> Result<Self, ConfigError> {
         let defaults = Arc::new(Terms::new(&config.review, None, None)?);
-        Ok(Self { config: config.clone(), defaults, own: Mutex::default() })
+        let reactions = config.reactions()?.into();
+        Ok(Self { config: config.clone(), reactions, defaults, own: Mutex::default() })
+    }
+
+    /// The names of what rules wait for.
+    fn awaited(&self) -> BTreeSet<String> {
+        self.reactions.iter().map(|rule| rule.on.clone()).collect()
     }
 
     fn terms(&self, overrides: &Overrides) -> Result<Terms, ConfigError> {
@@ -110,11 +118,14 @@ impl Edition {
 
 impl Settings {
     pub fn new(config: &Config, secret: WebhookSecret, store: Store) -> Result<Self, ConfigError> {
-        Ok(Self { store, secret, edition: RwLock::new(Arc::new(Edition::new(config)?)) })
+        let edition = Edition::new(config)?;
+        store.await_causes(edition.awaited());
+        Ok(Self { store, secret, edition: RwLock::new(Arc::new(edition)) })
     }
 
     pub fn replace(&self, config: &Config) -> Result<(), ConfigError> {
         let edition = Arc::new(Edition::new(config)?);
+        self.store.await_causes(edition.awaited());
         *self.edition.write().unwrap_or_else(PoisonError::into_inner) = edition;
         Ok(())
     }
@@ -160,6 +171,11 @@ impl Settings {
             MessageKind::Ask => self.receiver_of(account).await.map(Some),
             MessageKind::Change => Ok(self.events_receiver()),
         }
+    }
+
+    /// The rules of what is done after something happened.
+    pub fn reactions(&self) -> Arc<[Reaction]> {
+        Arc::clone(&self.edition().reactions)
     }
 
     /// Whether the settings allow an action that writes.

@@ -34,6 +34,11 @@ pub(super) const RENAMED: &[(&str, &str)] = &[("only_titles", "only_named"), ("n
 
 /// All keys in the order of the file.
 pub const KEYS: &[Key] = &[
+    key(
+        "rules",
+        Some("[]"),
+        "What is done in Jobber after something happened: a table `[[rules]]` each, with `on`, `do` and `with`, see [actions.md](actions.md#rules).",
+    ),
     required("jobber.client_id", "Client id of your app in Jobber's developer centre."),
     key("jobber.client_secret_file", None, "File that holds the app's client secret."),
     key(

@@ -126,6 +126,10 @@ impl Stage {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = Folder::make()?;
         let sandbox = Sandbox::start(anywhere, Seed::Demo).await?;
+        let areas = ["clients", "jobs", "scheduled_items", "invoices", "users"];
+        let scopes = areas.map(|area| [format!("read_{area}"), format!("write_{area}")]).concat();
+        let switches = Op::Switches { account: None, set: json!({ "scopes": scopes }) };
+        sandbox.control(switches).map_err(anyhow::Error::msg)?;
         let key: [u8; 32] = [0x5a; 32];
         let webhook_secret = WebhookSecret::parse(&format!("whsec_{}", STANDARD.encode(key)).into())?;
         let platform = Arc::new(Mutex::new(Platform {
@@ -151,7 +155,17 @@ impl Stage {
             "outgoing": {"private_addresses": false, "proxy": null},
             "alerts": {"webhook_url": null, "command": []},
         "events": {"webhook_url": null, "topics": ["client.updated"]},
-        "actions": {"write": []},
+        "rules": [
+            {
+                "on": "ask.delivered", "do": "clients.note",
+                "with": {"message": "Asked for a review on {{ date }} about job {{ job.number }}"},
+            },
+            {
+                "on": "review.received", "do": "jobs.note",
+                "with": {"message": "{{ review.rating | int }} stars: {{ review.text }}"},
+            },
+        ],
+        "actions": {"write": ["clients.note", "jobs.note"]},
         "api": {"listen": null},
             "review": {
                 "trigger": "job_completed", "include_drafts": false, "webhook_url": receiver_url,

@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn names_and_flags_are_not_given_twice() {
-        let mut names: Vec<_> = all().map(|action| action.name()).collect();
+        let mut names: Vec<_> = all().map(Action::name).collect();
         names.sort();
         let all = names.len();
         names.dedup();

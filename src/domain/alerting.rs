@@ -52,6 +52,8 @@ pub struct View {
     /// Whether no account is read although sweeps are due.
     pub is_stalled: bool,
     /// Records on which the program fails: what they are, and what it said.
+    /// Accounts in which rules have trouble: how many times in a day, and the last one.
+    pub rules: Vec<(AccountId, usize, String)>,
     pub faults: Vec<(AccountId, String, String)>,
 }
 
@@ -109,6 +111,14 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
                 .to_owned();
         let of = digest::short(&[account.as_str(), what]);
         let alert = alert(AlertKind::ProgramFault, &of, now, now, summary, action);
+        found.push(Alert { account: Some(account.clone()), accounts: vec![account.clone()], ..alert });
+    }
+    for (account, times, last) in &view.rules {
+        let (verb, rules) = if *times == 1 { ("was", "rule") } else { ("were", "rules") };
+        let summary = format!("{times} {rules} {verb} not carried out in a day, or it is not known: {last}");
+        let action =
+            format!("look at the record of writes: jobber-reviewd audit --actions --account {account}");
+        let alert = alert(AlertKind::RulesFail, account.as_str(), now, now, summary, action);
         found.push(Alert { account: Some(account.clone()), accounts: vec![account.clone()], ..alert });
     }
     if let Some(ahead) = view.ahead.filter(|ahead| ahead.abs() > CLOCK_OFF) {

@@ -131,6 +131,23 @@ impl Template {
     }
 }
 
+/// A short text with values in it, for rules.
+#[derive(Debug, Clone)]
+pub struct Phrase(Template);
+
+impl Phrase {
+    pub fn parse(source: &str) -> Result<Self, TemplateError> {
+        Template::parse(MESSAGE, source).map(Self)
+    }
+
+    /// The text with these values. What is null is not there.
+    pub fn render(&self, facts: &Value) -> Result<String, TemplateError> {
+        let mut facts = facts.clone();
+        without_nulls(&mut facts);
+        self.0.render(&facts)
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Texts {
     message: Option<Template>,

@@ -8,6 +8,7 @@ mod action;
 mod alert;
 mod ask;
 mod burst;
+mod cause;
 mod change;
 mod contact;
 mod decision;
@@ -32,6 +33,7 @@ pub use ask::{
     Ask, AskBody, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty, BodyVisit,
 };
 pub use burst::Burst;
+pub use cause::Cause;
 pub use change::{ClientSnapshot, Seen, SnapshotEmail, SnapshotPhone, WatchTopic};
 pub use contact::{ContactKey, contacts_of};
 pub use decision::{

@@ -17,7 +17,7 @@ use crate::domain::actions::nearest;
 pub enum InputError {
     #[error("`{path}` is not a path: write names with dots, and [0] for items of a list")]
     BadPath { path: String },
-    #[error("`{name}` is not a field of {of}{}", nearest_as_words(.nearest))]
+    #[error("`{name}` is not a field of {of}{}", nearest_as_words(.nearest.as_deref()))]
     Unknown { name: String, of: String, nearest: Option<String> },
     #[error("`{path}` takes {what}, not `{given}`")]
     Wrong { path: String, what: String, given: String },
@@ -35,8 +35,8 @@ pub enum InputError {
     Twice { given: String, zone: String },
 }
 
-fn nearest_as_words(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |nearest| format!("; did you mean `{nearest}`?"))
+fn nearest_as_words(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!("; did you mean `{nearest}`?"))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,14 +196,13 @@ impl Input {
     }
 
     /// Begins with an object that was written elsewhere: that of the variable in which paths begin.
-    pub fn begin_with(&mut self, given: Map<String, Value>) -> Result<(), InputError> {
+    pub fn begin_with(&mut self, given: Map<String, Value>) {
         match self.root {
             Some(root) => {
                 self.values.insert(root.to_owned(), Value::Object(given));
             }
             None => self.values.extend(given),
         }
-        Ok(())
     }
 
     pub fn put(&mut self, path: &str, value: Value) -> Result<(), InputError> {

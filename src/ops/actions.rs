@@ -5,6 +5,7 @@
 
 mod fill;
 mod raw;
+mod reading;
 mod target;
 
 use jiff::SignedDuration;
@@ -18,7 +19,7 @@ use crate::accounts::session::{SessionError, Trouble};
 use crate::clock::minus;
 use crate::context::Context;
 use crate::digest;
-use crate::domain::actions::{self, Action, Effect, Part, Permission, Shape, Sorting, nearest};
+use crate::domain::actions::{self, Action, Effect, Part, Permission, Shape, nearest};
 use crate::domain::model::{Account, AccountId, ActionOutcome, ActionRecord, Objection};
 use crate::jobber::operations::Request;
 use crate::jobber::schema::{DEAREST, Document};
@@ -26,15 +27,6 @@ use crate::jobber::{UserError, scopes};
 use crate::workers::actions::{Write, WriteError};
 use fill::Portion;
 use target::Found;
-
-/// Rows of a list when nobody says otherwise.
-const ROWS: usize = 25;
-
-/// Rows of a page of Jobber's, at most.
-const PAGE: usize = 100;
-
-/// Pages that are read for one list, at most.
-const PAGES: usize = 1000;
 
 /// Inputs that send messages to people.
 const MESSAGES: [&str; 2] = ["notifyTeam", "emailAssignments"];
@@ -49,12 +41,17 @@ pub enum Caller {
         account: Option<AccountId>,
         may: Vec<Permission>,
     },
+    /// A rule of the settings, with its name.
+    Rule {
+        name: String,
+    },
 }
 
 impl Caller {
     fn name(&self) -> String {
         match self {
             Self::Operator => "operator".to_owned(),
+            Self::Rule { name } => name.clone(),
             Self::Key { name, .. } => format!("key {name}"),
         }
     }
@@ -66,14 +63,14 @@ impl Caller {
     /// Whether it may see this account at all.
     pub(super) fn is_for(&self, account: &AccountId) -> bool {
         match self {
-            Self::Operator => true,
+            Self::Operator | Self::Rule { .. } => true,
             Self::Key { account: only, .. } => only.as_ref().is_none_or(|only| only == account),
         }
     }
 
     pub(super) fn may(&self, name: &str) -> bool {
         match self {
-            Self::Operator => true,
+            Self::Operator | Self::Rule { .. } => true,
             Self::Key { may, .. } => may.iter().any(|permission| permission.allows(name)),
         }
     }
@@ -232,6 +229,10 @@ async fn account_of(context: &Context, caller: &Caller, name: Option<&str>) -> R
     }
 }
 
+fn document(text: &str) -> Result<Document, OpError> {
+    Document::parse(text, None).map_err(failed)
+}
+
 fn failed(error: impl std::fmt::Display) -> OpError {
     OpError::Failed(error.to_string())
 }
@@ -250,7 +251,7 @@ fn from_session(error: SessionError) -> OpError {
 
 fn forbidden(caller: &Caller, name: &str) -> OpError {
     OpError::NeedsHuman(match caller {
-        Caller::Operator => format!(
+        Caller::Operator | Caller::Rule { .. } => format!(
             "{name} is not allowed: add it to the settings (`[actions] write = [\"{name}\"]`) and reload the daemon"
         ),
         Caller::Key { name: key, .. } => {
@@ -284,10 +285,6 @@ impl Desk<'_> {
         }
     }
 
-    fn document(&self, text: &str) -> Result<Document, OpError> {
-        Document::parse(text, None).map_err(failed)
-    }
-
     /// The id of the target and what comes with it, by their paths in the variables.
     async fn around(&self) -> Result<Vec<(String, Value)>, OpError> {
         let mut around = Vec::new();
@@ -312,131 +309,14 @@ impl Desk<'_> {
         Ok(around)
     }
 
-    async fn impossible(&self, words: &str) -> Result<ActionReply, OpError> {
-        let mut reply = self.reply(ActionStatus::NotSent);
-        reply.words = Some(words.to_owned());
-        if let Some(target) = self.target.as_ref().filter(|_| !self.action.document.is_empty()) {
-            let document = self.document(self.action.document)?;
-            let variables = Map::from_iter([("id".to_owned(), json!(target.id))]);
-            let data = self.query(Request { document, variables, kind: self.action.noun }).await?;
-            reply.record = self.only_record(data)?;
-            if let Some(page) = reply.record["jobberWebUri"].as_str() {
-                reply.words = Some(format!("{words}: {page}"));
-            }
-        }
-        Ok(reply)
-    }
-
-    fn only_record(&self, data: Value) -> Result<Value, OpError> {
-        let record = match data {
-            Value::Object(data) => data.into_iter().next().map(|(_, record)| record),
-            _ => None,
-        };
-        record.filter(|record| !record.is_null()).ok_or_else(|| {
-            let (kind, _) = self.action.target.unwrap_or((actions::Kind::Job, ""));
-            let text = self.call.target.as_deref().unwrap_or_default();
-            OpError::NotFound(format!("there is no {} `{text}` in {}", kind.as_str(), self.account.name))
-        })
-    }
-
-    async fn show(&self) -> Result<ActionReply, OpError> {
-        let document = self.document(self.action.document)?;
-        let variables = Map::from_iter(self.around().await?);
-        let request = Request { document, variables, kind: self.action.noun };
-        if self.call.only_print {
-            return Ok(self.printed(&[("", request)]));
-        }
-        let mut reply = self.reply(ActionStatus::Done);
-        reply.record = self.only_record(self.query(request).await?)?;
-        Ok(reply)
-    }
-
     fn printed(&self, requests: &[(&'static str, Request)]) -> ActionReply {
         let mut reply = self.reply(ActionStatus::NotSent);
         reply.requests = requests.iter().map(|(_, request)| printed(request)).collect();
         reply
     }
 
-    fn sort(&self, usual: Sorting) -> Result<Value, OpError> {
-        let (key, direction) = match self.call.sort.as_deref() {
-            None => (usual.key.to_owned(), usual.direction),
-            Some(text) => {
-                let (key, direction) = text.split_once(':').unwrap_or((text, "asc"));
-                let direction = match direction {
-                    "asc" => "ASCENDING",
-                    "desc" => "DESCENDING",
-                    other => {
-                        return Err(OpError::Refused(format!("--sort: write asc or desc, not `{other}`")));
-                    }
-                };
-                (key.to_uppercase().replace('-', "_"), direction)
-            }
-        };
-        let one = json!({"key": key, "direction": direction});
-        Ok(if usual.is_list { json!([one]) } else { one })
-    }
-
-    async fn list(&self, usual: Option<Sorting>) -> Result<ActionReply, OpError> {
-        let document = self.document(self.action.document)?;
-        let root = document.roots().into_iter().next().unwrap_or_default();
-        let mut more = self.around().await?;
-        more.extend(self.call.text.as_ref().map(|text| ("searchTerm".to_owned(), json!(text))));
-        match usual {
-            Some(usual) => more.push(("sort".to_owned(), self.sort(usual)?)),
-            None if self.call.sort.is_some() => {
-                return Err(OpError::Refused(format!(
-                    "Jobber does not sort {}: leave --sort out",
-                    self.action.noun
-                )));
-            }
-            None => {}
-        }
-        if self.action.noun == "users" && self.call.input.is_none() {
-            // A filter without a status is refused (`actions.md`, Search Users).
-            let has_filter = !self.call.flags.is_empty() || !self.call.data.is_empty();
-            let has_status = self.call.flags.iter().any(|(name, _)| name == "status");
-            if has_filter && !has_status && !self.call.data.iter().any(|(path, _)| path == "filter.status") {
-                more.push(("filter.status".to_owned(), json!("ACTIVATED")));
-            }
-        }
-        let wanted = match self.call.limit {
-            None => ROWS,
-            Some(0) => usize::MAX,
-            Some(limit) => limit,
-        };
-        more.push(("first".to_owned(), json!(wanted.min(PAGE))));
-        let mut variables = self.fill(&document, Portion { variable: None, flags: None }, &more).await?;
-        let request = |variables: &Map<String, Value>| Request {
-            document: document.clone(),
-            variables: variables.clone(),
-            kind: self.action.noun,
-        };
-        if self.call.only_print {
-            return Ok(self.printed(&[("", request(&variables))]));
-        }
-        let (mut rows, mut seen) = (Vec::new(), std::collections::BTreeSet::new());
-        let mut has_more = false;
-        for _ in 0..PAGES {
-            let data = self.query(request(&variables)).await?;
-            let page = &data[&root];
-            let nodes = page["nodes"].as_array().cloned().unwrap_or_default();
-            // Rows that move while pages are read come twice (`api-behaviour.md` §3, Paging).
-            rows.extend(nodes.into_iter().filter(|row| seen.insert(row["id"].to_string())));
-            has_more = page["pageInfo"]["hasNextPage"] == true || rows.len() > wanted;
-            let cursor = page["pageInfo"]["endCursor"].clone();
-            if rows.len() >= wanted || page["pageInfo"]["hasNextPage"] != true || cursor.is_null() {
-                break;
-            }
-            variables.insert("after".to_owned(), cursor);
-        }
-        rows.truncate(wanted);
-        let mut reply = self.reply(ActionStatus::Done);
-        (reply.rows, reply.has_more) = (Some(rows), has_more);
-        Ok(reply)
-    }
-
     async fn once(&self) -> Result<ActionReply, OpError> {
-        let document = self.document(self.action.document)?;
+        let document = document(self.action.document)?;
         let portion = Portion { variable: self.action.variable, flags: None };
         let variables = self.fill(&document, portion, &self.around().await?).await?;
         let request = Request { document, variables, kind: self.action.noun };
@@ -451,7 +331,7 @@ impl Desk<'_> {
             if !self.is_given(&portion(part)) {
                 continue;
             }
-            let document = self.document(part.document)?;
+            let document = document(part.document)?;
             let variables = match part.variable {
                 Some(_) => self.fill(&document, portion(part), &self.around().await?).await?,
                 None => Map::from_iter(self.around().await?),
@@ -480,7 +360,7 @@ impl Desk<'_> {
         if self.action.name() == "jobs.close"
             && let Some(target) = &self.target
         {
-            let document = self.document(include_str!("../../graphql/actions/find_visits.graphql"))?;
+            let document = document(include_str!("../../graphql/actions/find_visits.graphql"))?;
             let variables = Map::from_iter([("id".to_owned(), json!(target.id))]);
             let data = self.query(Request { document, variables, kind: "find visits" }).await?;
             let job = self.only_record(data)?;
@@ -634,8 +514,7 @@ fn from_write(error: WriteError) -> OpError {
             OpError::Failed(detail) => OpError::Failed(format!("nothing was sent or done: {detail}")),
             error => error,
         },
-        error @ WriteError::OtherInput(_) => OpError::Conflict(error.to_string()),
-        error @ WriteError::UnderWay(_) => OpError::Conflict(error.to_string()),
+        error @ (WriteError::OtherInput(_) | WriteError::UnderWay(_)) => OpError::Conflict(error.to_string()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::rules;
 use crate::context::Context;
 use crate::domain::model::{Account, AccountId, Candidate};
 use crate::domain::retry::Next;
@@ -30,7 +31,11 @@ pub async fn once(
         Effect::DryRun => rehearse(context, &accounts, &swept).await?,
     };
     let delivered = match effect {
-        Effect::Apply => deliver(context, only).await?,
+        Effect::Apply => {
+            let delivered = deliver(context, only).await?;
+            rules::react_once(context).await?;
+            delivered
+        }
         Effect::DryRun => 0,
     };
     report(context, &accounts, &swept, &considered, delivered).await

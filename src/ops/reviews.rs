@@ -51,6 +51,7 @@ pub async fn review(context: &Context, caller: &Caller, ask: &AskId, told: Told)
         url: url.map(String::from),
     };
     context.store.note_review(ask, &review).await?;
+    context.bells.rules.notify_one();
     Ok(review)
 }
 

@@ -139,7 +139,7 @@ async fn action(
 ) -> Response {
     let wanted: Wanted = match read(&body) {
         Ok(wanted) => wanted,
-        Err(response) => return response,
+        Err(words) => return refusal(StatusCode::BAD_REQUEST, &words),
     };
     let key = key_of(&headers);
     if actions::find(&noun, &verb).is_some_and(actions::Action::writes) && key.is_none() {
@@ -220,7 +220,7 @@ async fn raw_call(
 ) -> Response {
     let WantedCall { query, variables, operation_name, yes } = match read(&body) {
         Ok(wanted) => wanted,
-        Err(response) => return response,
+        Err(words) => return refusal(StatusCode::BAD_REQUEST, &words),
     };
     let key = key_of(&headers);
     // Without a key a mutation is not confirmed, and so not done.
@@ -255,7 +255,7 @@ async fn review(
 ) -> Response {
     let told: Told = match read(&body) {
         Ok(told) => told,
-        Err(response) => return response,
+        Err(words) => return refusal(StatusCode::BAD_REQUEST, &words),
     };
     match reviews::review(&context, &caller, &AskId::new(id), told).await {
         Ok(review) => json_response(StatusCode::OK, serde_json::to_value(review).unwrap_or_default()),
@@ -263,11 +263,9 @@ async fn review(
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<T, Response> {
+fn read<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<T, String> {
     let body = if body.is_empty() { &b"{}"[..] } else { body };
-    serde_json::from_slice(body).map_err(|error| {
-        refusal(StatusCode::BAD_REQUEST, &format!("the body is not what is expected: {error}"))
-    })
+    serde_json::from_slice(body).map_err(|error| format!("the body is not what is expected: {error}"))
 }
 
 /// Reads answer Jobber's record or rows, as `--json` does; writes what became of them.

@@ -7,7 +7,7 @@ use crate::jobber::input::json_schema;
 use crate::jobber::schema::Document;
 use crate::jobber::{API_VERSION, scopes};
 
-/// The whole document, in OpenAPI 3.1.
+/// The whole document, in `OpenAPI` 3.1.
 pub fn description() -> Value {
     let mut schemas = Map::new();
     let mut paths = Map::new();

@@ -218,6 +218,7 @@ fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
         key::SEEN,
         key::HELD,
         key::ACTION,
+        key::CAUSE,
     ] {
         keys.extend(txn.keys(&key::of_account(family, id))?);
     }

@@ -371,7 +371,7 @@ mod tests {
         );
         let mut old = head + &body.join("\n") + "\n";
         let sum = hex(Sha256::new_with_prefix(old.as_bytes()));
-        old += &format!("{{\"sha256\":\"{sum}\"}}\n");
+        old += &line(&Tail { entries: None, sha256: sum });
         let path = fixture.folder.path().join("restored");
         let copied = Store::restore(&path, &key(1), old.as_bytes()).unwrap();
         assert_eq!((copied.entries, copied.accounts), (count, 1));

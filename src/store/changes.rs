@@ -3,14 +3,16 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::causes;
 use super::outbox::put_entry;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::digest;
 use crate::domain::model::{
-    Account, AccountId, ClientSnapshot, EntryState, MessageId, OutboxEntry, Payload, Seen, Stream,
+    Account, AccountId, Cause, ClientSnapshot, EntryState, MessageId, OutboxEntry, Payload, Seen, Stream,
     WatchTopic, WorkKind, WorkRef,
 };
+use crate::domain::reaction::CLIENT_UPDATED;
 
 #[derive(Debug, Clone)]
 pub struct ClientsCommit {
@@ -25,6 +27,7 @@ impl Store {
     /// Stores changed cards and a message for each that differs from the known one. Returns the number of
     /// messages.
     pub async fn commit_clients(&self, commit: ClientsCommit) -> Result<usize, StoreError> {
+        let awaited = self.awaited();
         self.write(move |txn| {
             let ClientsCommit { account: id, account_name, cards, watermark, now } = &commit;
             let Some(mut account) = txn.get::<Account>(&key::account(id))? else { return Ok(0) };
@@ -49,6 +52,19 @@ impl Store {
                     "before": before,
                     "after": card,
                 });
+                // A card that is seen for the first time did not change.
+                if before.is_some() {
+                    let cause = Cause {
+                        id: message.to_string(),
+                        what: CLIENT_UPDATED.to_owned(),
+                        account: id.clone(),
+                        at: now,
+                        work: None,
+                        ask: None,
+                        client: Some(card.id.clone()),
+                    };
+                    causes::note(txn, &awaited, &cause);
+                }
                 let work = WorkRef { kind: WorkKind::Client, id: card.id.clone() };
                 let payload = Payload::Change { topic: WatchTopic::ClientUpdated, work };
                 put_change(txn, id, message, payload, &body, now);

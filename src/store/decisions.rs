@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::causes;
 use super::markers::{marked_by, markers};
 use super::outbox::put_entry;
 use super::txn::Txn;
@@ -13,10 +14,11 @@ use super::{Store, StoreError, bursts, key, people};
 use crate::digest;
 use crate::domain::decide::blocking;
 use crate::domain::model::{
-    Account, AccountId, Ask, AskOf, Candidate, Connection, Decision, Delivery, EntryState, Health, Marker,
-    MessageId, OutboxEntry, Outcome, Payload, SkipReason, Stream, Subject, Trigger, WorkRef,
+    Account, AccountId, Ask, AskOf, Candidate, Cause, Connection, Decision, Delivery, EntryState, Health,
+    Marker, MessageId, OutboxEntry, Outcome, Payload, SkipReason, Stream, Subject, Trigger, WorkRef,
 };
 use crate::domain::plan::{Known, Plan};
+use crate::domain::reaction::SKIPPED;
 use crate::domain::rules::Policy;
 
 /// Up to this many works are read directly. More are read on a separate thread.
@@ -314,14 +316,27 @@ impl Store {
         subject: Subject,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let (id, work) = (account.clone(), work.clone());
+        let (id, work, awaited) = (account.clone(), work.clone(), self.awaited());
         self.write(move |txn| {
-            update_waiting(txn, &id, &work, |decision| {
+            let was_waiting = update_waiting(txn, &id, &work, |decision| {
                 decision.outcome = Outcome::Skipped { reason };
                 decision.saw.clone_from(&saw);
                 decision.subject.clone_from(&subject);
                 decision.at = now;
-            })
+            })?;
+            if was_waiting {
+                let cause = Cause {
+                    id: format!("{work} {now}"),
+                    what: format!("{SKIPPED}{}", reason.as_str()),
+                    account: id.clone(),
+                    at: now,
+                    work: Some(work.clone()),
+                    ask: None,
+                    client: None,
+                };
+                causes::note(txn, &awaited, &cause);
+            }
+            Ok(was_waiting)
         })
         .await
     }

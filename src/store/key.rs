@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
 use crate::domain::model::{
-    AccountId, AskId, ContactKey, EncodedId, MessageId, MessageKind, WorkKind, WorkRef,
+    AccountId, AskId, Cause, ContactKey, EncodedId, MessageId, MessageKind, WorkKind, WorkRef,
 };
 
 pub(super) const ACCOUNT: &[u8] = b"account\0";
@@ -14,6 +14,7 @@ pub(super) const ALERT: &[u8] = b"alert\0";
 pub(super) const API_KEY: &[u8] = b"apikey\0";
 pub(super) const ASK: &[u8] = b"ask\0";
 pub(super) const REVIEW: &[u8] = b"review\0";
+pub(super) const CAUSE: &[u8] = b"cause\0";
 pub(super) const CARD: &[u8] = b"card\0";
 pub(super) const CONTACT: &[u8] = b"contact\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
@@ -116,6 +117,12 @@ pub(super) fn api_key(name: &str) -> Vec<u8> {
 
 pub(super) fn parse_decision(key: &[u8]) -> Option<(AccountId, WorkRef)> {
     parse_work(key.strip_prefix(DECISION)?)
+}
+
+pub(super) fn cause(cause: &Cause) -> Vec<u8> {
+    let account = join(CAUSE, &[cause.account.as_str().as_bytes(), b""]);
+    let name = [cause.what.as_bytes(), cause.id.as_bytes()].join(&0);
+    [account.as_slice(), &instant(cause.at), &name].concat()
 }
 
 /// `name` is the key of the write.

@@ -137,7 +137,13 @@ impl Store {
 
         let table = database.table.clone();
         let writer = Writer::start(database, commits).map_err(open_error)?;
-        Ok(Self(Arc::new(Inner { table, writer, sealer, path: path.to_owned() })))
+        Ok(Self(Arc::new(Inner {
+            table,
+            writer,
+            sealer,
+            path: path.to_owned(),
+            awaited: std::sync::RwLock::default(),
+        })))
     }
 }
 

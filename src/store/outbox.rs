@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::causes::{self, Awaited};
 use super::txn::Txn;
 use super::waiting::{DueTimes, due_times};
 use super::{Store, StoreError, key};
 use crate::digest;
 use crate::domain::model::{
-    AccountId, Contacted, Decision, Delivery, EntryState, LastAttempt, Marker, MessageId, MessageKind,
-    OutboxEntry, Outcome, Payload, ReceiverState, SkipReason,
+    AccountId, AskId, Cause, Contacted, Decision, Delivery, EntryState, LastAttempt, Marker, MessageId,
+    MessageKind, OutboxEntry, Outcome, Payload, ReceiverState, SkipReason,
 };
+use crate::domain::reaction::{DEAD, DELIVERED, SKIPPED};
 use crate::domain::retry::Next;
 
 /// Precision of the stored time of a receiver's last success.
@@ -153,7 +155,7 @@ impl Store {
         next: Next,
         last: LastAttempt,
     ) -> Result<bool, StoreError> {
-        let id = id.clone();
+        let (id, awaited) = (id.clone(), self.awaited());
         self.write(move |txn| {
             let Some(mut entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else { return Ok(false) };
             if entry.attempt != attempt || !matches!(entry.state, EntryState::Leased { .. }) {
@@ -168,6 +170,7 @@ impl Store {
                         attempts: attempt,
                     };
                     note_delivery(txn, &entry, delivery)?;
+                    note_cause(txn, &awaited, &entry, DELIVERED, last.at);
                     txn.remove(&key::outbox(&id));
                     let key = key::receiver(&receiver.0);
                     let mut state = txn.get::<ReceiverState>(&key)?.unwrap_or_default();
@@ -185,6 +188,7 @@ impl Store {
                     entry.failures += 1;
                     entry.state = EntryState::Dead { at: last.at, reason: *reason };
                     note_delivery(txn, &entry, Delivery::Dead { reason: *reason })?;
+                    note_cause(txn, &awaited, &entry, DEAD, last.at);
                 }
                 Next::ReceiverGone => {
                     // The receiver refused everything, so this is no failure of the ask.
@@ -267,12 +271,13 @@ impl Store {
             Some(entry) if entry.attempt == 0 => self.traces_of(&entry).await?,
             _ => vec![],
         };
-        let id = id.clone();
+        let (id, awaited) = (id.clone(), self.awaited());
         self.write(move |txn| {
             let Some(entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else { return Ok(false) };
             if is_under_way(&entry, now) {
                 return Ok(false);
             }
+            note_cause(txn, &awaited, &entry, &format!("{SKIPPED}{}", reason.as_str()), now);
             let decision_key = key::decision(&entry.account, entry.payload.work());
             if let Some(mut decision) = txn.get::<Decision>(&decision_key)? {
                 decision.outcome = Outcome::Skipped { reason };
@@ -371,6 +376,23 @@ pub(super) fn due_again(txn: &mut Txn<'_>, now: Timestamp) -> Result<usize, Stor
         }
     }
     Ok(moved)
+}
+
+/// Notes what became of an ask, for rules.
+fn note_cause(txn: &mut Txn<'_>, awaited: &Awaited, entry: &OutboxEntry, what: &str, at: Timestamp) {
+    if let Payload::Ask { work, .. } = &entry.payload {
+        let ask = AskId::new(entry.id.as_str());
+        let cause = Cause {
+            id: entry.id.to_string(),
+            what: what.to_owned(),
+            account: entry.account.clone(),
+            at,
+            work: Some(work.clone()),
+            ask: Some(ask),
+            client: None,
+        };
+        causes::note(txn, awaited, &cause);
+    }
 }
 
 fn take_from_index(txn: &mut Txn<'_>, entry: &OutboxEntry) {

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use subtle::ConstantTimeEq as _;
 
+use super::causes;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
-use crate::domain::model::{AccountId, ApiKey, AskId, AskOf, Decision, Outcome, Review};
+use crate::domain::model::{AccountId, ApiKey, AskId, AskOf, Cause, Decision, Outcome, Review};
+use crate::domain::reaction::REVIEWED;
 
 /// How exactly the last use of a key is kept.
 const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -39,10 +41,22 @@ impl Store {
 
     /// Keeps what a customer wrote. A later one for the same ask replaces it. Returns whether it is the first.
     pub async fn note_review(&self, ask: &AskId, review: &Review) -> Result<bool, StoreError> {
-        let (ask, review) = (ask.clone(), review.clone());
+        let (ask, review, awaited) = (ask.clone(), review.clone(), self.awaited());
         self.write(move |txn| {
             let name = key::review(&ask);
             let is_first = txn.get::<Review>(&name)?.is_none();
+            if is_first {
+                let cause = Cause {
+                    id: ask.to_string(),
+                    what: REVIEWED.to_owned(),
+                    account: review.of.account.clone(),
+                    at: review.at,
+                    work: Some(review.of.work.clone()),
+                    ask: Some(ask.clone()),
+                    client: None,
+                };
+                causes::note(txn, &awaited, &cause);
+            }
             txn.put(&name, &review);
             Ok(is_first)
         })

@@ -262,6 +262,7 @@ impl Notifier {
             version_ends: supported_until(),
             ahead,
             is_stalled: self.parts.sweeps.is_stalled(),
+            rules: self.parts.rule_troubles.standing(self.parts.clock.now()),
             faults: faults.into_iter().map(|fault| (fault.account, fault.what, fault.words)).collect(),
         })
     }

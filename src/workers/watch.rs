@@ -1,8 +1,10 @@
 //! Watches over the steps themselves: whether sweeps happen, and which records make the program fail.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::model::AccountId;
 
@@ -93,6 +95,41 @@ impl Faults {
             .collect();
         standing.sort_by(|a, b| (&a.account, &a.what).cmp(&(&b.account, &b.what)));
         standing
+    }
+}
+
+/// Rules that were not carried out, or of which that is not known, in the last day.
+#[derive(Debug, Default)]
+pub struct RuleTroubles(Mutex<BTreeMap<AccountId, Vec<(Timestamp, String)>>>);
+
+/// How long a rule's trouble counts.
+const COUNTS: SignedDuration = SignedDuration::from_hours(24);
+
+/// Troubles of one account that are remembered.
+const REMEMBERED: usize = 100;
+
+impl RuleTroubles {
+    pub fn note(&self, account: &AccountId, at: Timestamp, words: String) {
+        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_account = troubles.entry(account.clone()).or_default();
+        if of_account.len() == REMEMBERED {
+            of_account.remove(0);
+        }
+        of_account.push((at, words));
+    }
+
+    /// The accounts in which rules have trouble: how many times, and what the last one was.
+    pub fn standing(&self, now: Timestamp) -> Vec<(AccountId, usize, String)> {
+        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for of_account in troubles.values_mut() {
+            of_account.retain(|(at, _)| now.duration_since(*at).abs() < COUNTS);
+        }
+        troubles.retain(|_, of_account| !of_account.is_empty());
+        let last = |of_account: &[(Timestamp, String)]| of_account.last().map(|(_, words)| words.clone());
+        troubles
+            .iter()
+            .map(|(id, of_account)| (id.clone(), of_account.len(), last(of_account).unwrap_or_default()))
+            .collect()
     }
 }
 

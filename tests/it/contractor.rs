@@ -66,6 +66,12 @@ impl Contractor {
         Customer { id, property }
     }
 
+    /// Changes a customer's card.
+    pub fn edit(&self, app: &TestApp, customer: &Customer, input: Value) {
+        let mutation = "mutation ($id: EncodedId!, $input: ClientEditInput!) { clientEdit(clientId: $id, input: $input) { userErrors { message path } } }";
+        self.run(app, mutation, json!({"id": customer.id, "input": input}));
+    }
+
     pub fn job(&self, app: &TestApp, customer: &Customer, title: &str, crew: &[String]) -> WorkRef {
         let made = self.run(
             app,

@@ -137,7 +137,11 @@ impl Run {
             self.machine.receiver.answers(&[503]);
         }
 
-        let note = if at("action.") || self.random.u8(..3) == 0 { self.somebody_to_note() } else { None };
+        let note = match self.random.u8(..3) {
+            _ if at("action.") => self.somebody_to_note(true),
+            0 => self.somebody_to_note(false),
+            _ => None,
+        };
         let mut command = self.machine.command(&[]);
         command.stderr(Stdio::null());
         if let Death::At(point, times) = death {
@@ -178,9 +182,9 @@ impl Run {
     }
 
     /// The key of a note that is to be written: a new one, or one of which nothing was told.
-    fn somebody_to_note(&mut self) -> Option<String> {
+    fn somebody_to_note(&mut self, is_new: bool) -> Option<String> {
         let open: Vec<_> = self.notes.iter().filter(|(_, note)| note.told.is_none()).collect();
-        if let Some((key, _)) = self.random.choice(open) {
+        if let Some((key, _)) = self.random.choice(open).filter(|_| !is_new) {
             return Some(key.clone());
         }
         let known: Vec<_> = self.contractors.iter().filter(|contractor| contractor.is_connected()).collect();

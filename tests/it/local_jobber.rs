@@ -170,8 +170,8 @@ async fn what_is_wrong_with_a_document_is_told_with_http_200_and_without_data() 
 
     let (_, body) = jobber.ask(&pair.access, "{ __type(name: \"Job\") { kind } }", Value::Null).await;
     assert_eq!(body["data"]["__type"]["kind"], "OBJECT");
-    let (_, body) = jobber.ask(&pair.access, "{ quotes(first: 1) { nodes { id } } }", Value::Null).await;
-    assert!(body["errors"][0]["message"].as_str().unwrap().contains("does not model Query.quotes"));
+    let (_, body) = jobber.ask(&pair.access, "{ products(first: 1) { nodes { id } } }", Value::Null).await;
+    assert!(body["errors"][0]["message"].as_str().unwrap().contains("does not model Query.products"));
 }
 
 #[tokio::test]

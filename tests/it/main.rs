@@ -24,6 +24,7 @@ mod crashing;
 mod delivering;
 mod explaining;
 mod findings;
+mod following;
 mod guards;
 mod held_up;
 mod hooks;

@@ -8,7 +8,7 @@ use jobber_reviewd::testing::{Config, CrashPoint, KEYS};
 use crate::guards::{files, read, root};
 
 /// What looks like a key and is the type of a message.
-const MESSAGES: [&str; 2] = ["review.requested", "review.test"];
+const MESSAGES: [&str; 3] = ["review.requested", "review.test", "review.received"];
 
 fn papers() -> Vec<PathBuf> {
     let mut papers = files("docs", "md");
@@ -138,7 +138,7 @@ fn the_example_file_lists_every_setting() {
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_end_matches(']').to_owned();
         } else if let Some((key, value)) = line.trim_start_matches("# ").split_once(" = ") {
-            let name = format!("{section}.{key}");
+            let name = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
             let known = KEYS.iter().find(|known| known.name == name);
             let known = known.unwrap_or_else(|| panic!("{name} is no key"));
             if let Some(default) = known.default {

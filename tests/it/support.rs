@@ -180,6 +180,7 @@ pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -
         "outgoing": {"private_addresses": false, "proxy": null},
         "alerts": {"webhook_url": null, "command": []},
         "events": {"webhook_url": null, "topics": ["client.updated"]},
+        "rules": [],
         "actions": {"write": []},
         "api": {"listen": null},
         "review": {

@@ -135,10 +135,9 @@ pub(super) fn add_what_followed(text: &mut String, row: &Explained) {
 
 fn status(status: ActionStatus) -> Status {
     match status {
-        ActionStatus::Done => Status::Fine,
+        ActionStatus::Done | ActionStatus::NotSent => Status::Fine,
         ActionStatus::Refused => Status::Failed,
         ActionStatus::Partly | ActionStatus::Unknown => Status::Partly,
-        ActionStatus::NotSent => Status::Fine,
         ActionStatus::NeedsYes => Status::Usage,
     }
 }

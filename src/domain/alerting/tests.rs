@@ -47,6 +47,7 @@ fn view(accounts: Vec<AccountView>) -> View {
         ahead: None,
         is_stalled: false,
         faults: vec![],
+        rules: vec![],
     }
 }
 

@@ -35,6 +35,8 @@ pub enum AlertKind {
     SweepsStalled,
     /// The program fails on a record again and again.
     ProgramFault,
+    /// Rules of the operator were not carried out.
+    RulesFail,
     /// The machine's clock differs from Jobber's.
     ClockOff,
     /// Jobber's support for the API version of this program ends soon.
@@ -43,7 +45,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ConnectionLost,
         Self::JobberUnreachable,
         Self::NeedsOperator,
@@ -56,6 +58,7 @@ impl AlertKind {
         Self::DraftApp,
         Self::SweepsStalled,
         Self::ProgramFault,
+        Self::RulesFail,
         Self::ClockOff,
         Self::ApiVersion,
     ];
@@ -75,6 +78,7 @@ impl AlertKind {
             Self::DraftApp => "draft_app",
             Self::SweepsStalled => "sweeps_stalled",
             Self::ProgramFault => "program_fault",
+            Self::RulesFail => "rules_fail",
             Self::ClockOff => "clock_off",
             Self::ApiVersion => "api_version",
         }

@@ -91,7 +91,7 @@ impl Desk<'_> {
         let mut input = Input::new(document, portion.variable, self.zone());
         if let Some(given) = &self.call.input {
             let given = given.iter().filter(|(name, _)| self.takes(&portion, name));
-            input.begin_with(given.map(|(name, value)| (name.clone(), value.clone())).collect())?;
+            input.begin_with(given.map(|(name, value)| (name.clone(), value.clone())).collect());
         }
         for (path, text) in self.call.data.iter().filter(|(path, _)| self.takes(&portion, path)) {
             input.put_text(path, text)?;
@@ -143,7 +143,7 @@ impl Desk<'_> {
     async fn put(&self, input: &mut Input, flag: &Flag, text: &str) -> Result<(), OpError> {
         let path = flag.path;
         match flag.takes {
-            Takes::Value | Takes::Switch => input.put_text(path, text)?,
+            Takes::Value | Takes::Switch | Takes::Date => input.put_text(path, text)?,
             Takes::Items => input.push_text(path, text)?,
             Takes::Line => input.push(path, line(text)?)?,
             Takes::Phone => {
@@ -169,7 +169,6 @@ impl Desk<'_> {
                 let wrong = || OpError::Refused(format!("it takes {}, not `{text}`", words.join(" or ")));
                 input.put(path, choice.ok_or_else(wrong)?.1.into())?;
             }
-            Takes::Date => input.put_text(path, text)?,
             Takes::Instant => {
                 let at = moment(text, input.zone())?.0;
                 input.put(path, local(at, input.zone()))?;

@@ -64,7 +64,7 @@ pub async fn raw(context: &Context, caller: Caller, call: RawCall) -> Result<Raw
     // A null is what its writer means here: the document is theirs too.
     let nulls: Vec<String> =
         call.variables.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name.clone()).collect();
-    input.begin_with(call.variables)?;
+    input.begin_with(call.variables);
     for name in nulls {
         input.clear(&name)?;
     }
@@ -114,7 +114,7 @@ pub async fn raw(context: &Context, caller: Caller, call: RawCall) -> Result<Raw
     match record.outcome {
         ActionOutcome::Done { answer, .. } => reply.data = answer,
         ActionOutcome::Refused { errors, .. } => {
-            (reply.status, reply.errors) = (ActionStatus::Refused, errors)
+            (reply.status, reply.errors) = (ActionStatus::Refused, errors);
         }
         ActionOutcome::Partly { answer, errors, .. } => {
             (reply.status, reply.data, reply.errors) = (ActionStatus::Partly, answer, errors);

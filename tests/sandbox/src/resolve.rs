@@ -3,8 +3,9 @@
 //! A field is a relation named below, or is in the record, or is null if the schema allows it. If a required
 //! field is missing, the sandbox does not model it and answers with an error that says so.
 
+mod connection;
+
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,11 +13,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use apollo_compiler::ast;
 use apollo_compiler::resolvers::{FieldError, ObjectValue, ResolveInfo, ResolvedValue};
 use apollo_compiler::response::{JsonMap, JsonValue, serde_json_bytes};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+use self::connection::{Connection, from_cursor, sort};
 use super::faults::Switches;
 use super::search;
 use super::world::{Data, Kind, Row, reference, references};
@@ -313,7 +313,6 @@ impl Record<'_> {
             (Kind::Job | Kind::Visit | Kind::Quote | Kind::Task | Kind::Request, "property") => {
                 snapshot.one(Kind::Property, reference(row, "_property"))
             }
-            (Kind::Expense, "linkedJob") => snapshot.one(Kind::Job, reference(row, "_job")),
             (Kind::Job, "notes") => snapshot.connection(Kind::JobNote, info, of("_of")),
             (Kind::Client, "notes") => snapshot.connection(Kind::ClientNote, info, of("_of")),
             (Kind::Invoice, "notes") => snapshot.connection(Kind::InvoiceNote, info, of("_of")),
@@ -321,8 +320,9 @@ impl Record<'_> {
             (Kind::Job, "visitsInfo") => return Some(Ok(self.visits_info())),
             (Kind::Invoice, "lineItems") => return Some(Ok(self.items("InvoiceLineItemConnection", info))),
             (Kind::Quote, "lineItems") => return Some(Ok(self.items("QuoteLineItemConnection", info))),
-            (Kind::Visit, "lineItems") => return Some(Ok(self.items("JobLineItemConnection", info))),
-            (Kind::Visit, "job") => snapshot.one(Kind::Job, reference(row, "_job")),
+            (Kind::Visit, "job") | (Kind::Expense, "linkedJob") => {
+                snapshot.one(Kind::Job, reference(row, "_job"))
+            }
             (Kind::Visit, "invoice") => {
                 let invoice = snapshot
                     .data
@@ -342,7 +342,9 @@ impl Record<'_> {
             (Kind::Client, "invoices") => snapshot.connection(Kind::Invoice, info, of("_client")),
             (Kind::Client, "clientProperties") => snapshot.connection(Kind::Property, info, of("_client")),
             (Kind::Client, "tags") => return Some(Ok(self.tags(info))),
-            (Kind::Job, "lineItems") => return Some(Ok(self.items("JobLineItemConnection", info))),
+            (Kind::Job | Kind::Visit, "lineItems") => {
+                return Some(Ok(self.items("JobLineItemConnection", info)));
+            }
             (Kind::Property, "jobs") => snapshot.connection(Kind::Job, info, of("_property")),
             _ => return None,
         })
@@ -457,80 +459,6 @@ impl ObjectValue for Nested<'_> {
     }
 }
 
-struct Connection<'s> {
-    snapshot: &'s Snapshot,
-    type_name: String,
-    page: Vec<Record<'s>>,
-    start: usize,
-    total: usize,
-}
-
-impl Connection<'_> {
-    fn records(&self) -> impl Iterator<Item = (usize, Record<'_>)> {
-        self.page.iter().enumerate().map(|(offset, record)| {
-            let Record { snapshot, kind, number, row } = *record;
-            (self.start + offset + 1, Record { snapshot, kind, number, row })
-        })
-    }
-}
-
-impl ObjectValue for Connection<'_> {
-    fn type_name(&self) -> &str {
-        &self.type_name
-    }
-
-    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Resolved<'a> {
-        match info.field_name() {
-            "nodes" => Ok(ResolvedValue::List(Box::new(
-                self.records().map(|(_, record)| self.snapshot.shown(record)),
-            ))),
-            "edges" => {
-                let type_name = info.field_definition().ty.inner_named_type().to_string();
-                Ok(ResolvedValue::List(Box::new(self.records().map(move |(ordinal, record)| {
-                    Ok(ResolvedValue::object(Edge { type_name: type_name.clone(), ordinal, record }))
-                }))))
-            }
-            "totalCount" => Ok(ResolvedValue::leaf(self.total as u64)),
-            "pageInfo" => {
-                let end = self.start + self.page.len();
-                let cursor = |ordinal: usize| (!self.page.is_empty()).then(|| to_cursor(ordinal));
-                let fields = json!({
-                    "hasNextPage": end < self.total,
-                    "hasPreviousPage": self.start > 0,
-                    "startCursor": cursor(self.start + 1),
-                    "endCursor": cursor(end),
-                });
-                Ok(ResolvedValue::object(Nested {
-                    type_name: Cow::Borrowed("PageInfo"),
-                    fields: Cow::Owned(super::world::object(fields)),
-                }))
-            }
-            other => refuse(format!("the sandbox does not model {}.{other}", self.type_name)),
-        }
-    }
-}
-
-struct Edge<'s> {
-    type_name: String,
-    ordinal: usize,
-    record: Record<'s>,
-}
-
-impl ObjectValue for Edge<'_> {
-    fn type_name(&self) -> &str {
-        &self.type_name
-    }
-
-    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Resolved<'a> {
-        if info.field_name() == "cursor" {
-            Ok(ResolvedValue::leaf(to_cursor(self.ordinal)))
-        } else {
-            let Record { snapshot, kind, number, row } = self.record;
-            snapshot.shown(Record { snapshot, kind, number, row })
-        }
-    }
-}
-
 /// Converts a stored value to its type in the schema.
 fn finish<'a>(type_name: &str, info: &ResolveInfo<'_>, value: &'a Value) -> Resolved<'a> {
     let inner = info.field_definition().ty.inner_named_type();
@@ -590,78 +518,8 @@ pub(super) fn coerced(value: &ast::Value, variables: &JsonMap) -> Value {
     }
 }
 
-fn sort(rows: &mut [Record<'_>], orders: Option<&Value>) -> Result<(), FieldError> {
-    let orders: Vec<&Value> = match orders {
-        Some(Value::Array(orders)) => orders.iter().collect(),
-        Some(order @ Value::Object(_)) => vec![order],
-        _ => vec![],
-    };
-    // Stable sorts, from the least important order to the most important one.
-    for order in orders.into_iter().rev() {
-        let key = order.get("key").and_then(Value::as_str).unwrap_or_default();
-        let field = match key {
-            "UPDATED_AT" => "updatedAt",
-            "CREATED_AT" => "createdAt",
-            "START_AT" => "startAt",
-            "ISSUED_DATE" => "issuedDate",
-            "RECEIVED_DATE" => "receivedDate",
-            "JOB_NUMBER" => "jobNumber",
-            "INVOICE_NUMBER" => "invoiceNumber",
-            "QUOTE_NUMBER" => "quoteNumber",
-            "PRIMARY_NAME" => "name",
-            "FIRST_NAME" => "firstName",
-            "LAST_NAME" => "lastName",
-            "STATUS" => "status",
-            "NAME" => {
-                rows.sort_by(|a, b| {
-                    let full =
-                        |row: &Record<'_>| row.row.get("name").and_then(|name| name.get("full")).cloned();
-                    let ordering = compare(full(a).as_ref(), full(b).as_ref());
-                    if order.get("direction").and_then(Value::as_str) == Some("DESCENDING") {
-                        ordering.reverse()
-                    } else {
-                        ordering
-                    }
-                });
-                continue;
-            }
-            _ => return refuse(format!("the sandbox does not model sorting by {key}")),
-        };
-        let descending = order.get("direction").and_then(Value::as_str) == Some("DESCENDING");
-        rows.sort_by(|a, b| {
-            let ordering = compare(a.row.get(field), b.row.get(field));
-            if descending { ordering.reverse() } else { ordering }
-        });
-    }
-    Ok(())
-}
-
-fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
-    let instants = (a.and_then(instant_of), b.and_then(instant_of));
-    if let (Some(a), Some(b)) = instants {
-        return a.cmp(&b);
-    }
-    let number = |value: Option<&Value>| value.and_then(Value::as_f64);
-    if let (Some(a), Some(b)) = (number(a), number(b)) {
-        a.total_cmp(&b)
-    } else {
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-        text(a).cmp(&text(b))
-    }
-}
-
 fn instant_of(value: &Value) -> Option<Timestamp> {
     value.as_str()?.parse().ok()
-}
-
-/// Cursors are offsets: unpadded base64 of the ordinal (`api-behaviour.md` §3, Paging).
-fn to_cursor(ordinal: usize) -> String {
-    STANDARD_NO_PAD.encode(ordinal.to_string())
-}
-
-fn from_cursor(cursor: &str) -> Option<usize> {
-    let bytes = STANDARD_NO_PAD.decode(cursor.trim_end_matches('=')).ok()?;
-    std::str::from_utf8(&bytes).ok()?.parse().ok()
 }
 
 fn hash(label: &str) -> u64 {

@@ -1,6 +1,8 @@
 //! Clients.
 
-use super::*;
+use super::{
+    Action, Kind, Shape, Sorting, Takes, dangerous, flag, instant, items, reads, switch, value, writes,
+};
 
 pub(super) const ACTIONS: &[Action] = &[
     reads("clients", "search", "Lists clients that match", "read_clients")

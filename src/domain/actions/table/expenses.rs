@@ -1,6 +1,6 @@
 //! Expenses.
 
-use super::*;
+use super::{Action, Kind, Takes, dangerous, flag, instant, value, writes};
 
 pub(super) const ACTIONS: &[Action] = &[
     writes("expenses", "create", "Creates an expense", "write_expenses")

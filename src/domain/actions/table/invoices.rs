@@ -1,6 +1,6 @@
 //! Invoices.
 
-use super::*;
+use super::{Action, Kind, Shape, Sorting, Takes, flag, instant, reads, switch, value, writes};
 
 pub(super) const ACTIONS: &[Action] = &[
     reads("invoices", "search", "Lists invoices that match", "read_invoices")

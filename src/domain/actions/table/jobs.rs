@@ -1,6 +1,8 @@
 //! Jobs.
 
-use super::*;
+use super::{
+    Action, Kind, Shape, Sorting, Takes, dangerous, date, flag, instant, line, reads, switch, value, writes,
+};
 
 pub(super) const ACTIONS: &[Action] = &[
     reads("jobs", "search", "Lists jobs that match", "read_jobs")

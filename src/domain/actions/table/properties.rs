@@ -1,6 +1,6 @@
 //! Properties of clients.
 
-use super::*;
+use super::{Action, Kind, Shape, Takes, flag, reads, switch, value, writes};
 
 pub(super) const ACTIONS: &[Action] = &[
     reads("properties", "search", "Lists properties that match", "read_clients")

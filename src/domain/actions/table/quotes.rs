@@ -1,6 +1,6 @@
 //! Quotes.
 
-use super::*;
+use super::{Action, Kind, Shape, Sorting, Takes, flag, instant, line, reads, switch, value, writes};
 
 pub(super) const ACTIONS: &[Action] = &[
     reads("quotes", "search", "Lists quotes that match", "read_quotes")

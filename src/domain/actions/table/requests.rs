@@ -1,6 +1,6 @@
 //! Requests.
 
-use super::*;
+use super::{Action, Kind, Takes, dangerous, flag, line, value, writes};
 
 pub(super) const ACTIONS: &[Action] = &[
     writes("requests", "create", "Creates a request of a client", "write_requests")

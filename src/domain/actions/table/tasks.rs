@@ -1,6 +1,6 @@
 //! Tasks.
 
-use super::*;
+use super::{Action, Form, Kind, Shape, Takes, dangerous, flag, reads, switch, value, writes};
 
 pub(super) const ACTIONS: &[Action] = &[
     reads("tasks", "show", "Shows a task", "read_scheduled_items")

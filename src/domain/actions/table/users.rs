@@ -1,6 +1,6 @@
 //! Users.
 
-use super::*;
+use super::{Action, Shape, Sorting, reads, value};
 
 pub(super) const ACTIONS: &[Action] = &[
     reads("users", "search", "Lists users that match", "read_users")

@@ -1,6 +1,9 @@
 //! Visits.
 
-use super::*;
+use super::{
+    Action, Form, Kind, Part, Shape, Sorting, Takes, dangerous, flag, instant, line, reads, switch, value,
+    writes,
+};
 
 pub(super) const ACTIONS: &[Action] = &[
     reads("visits", "list", "Lists visits", "read_scheduled_items")

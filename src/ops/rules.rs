@@ -1,0 +1,314 @@
+//! Carries out the operator's rules: what happened is a stored cause, and each rule that waits for it does its action,
+//! once for each cause.
+//!
+//! The key of a rule's write is made of the rule and the cause, so a crash repeats nothing. An outcome that is not known is
+//! not repeated either: it stays in the record of writes. Causes of one account are taken in order.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::OpError;
+use super::actions::{ActionCall, ActionStatus, Caller, act};
+use crate::clock::{minus, plus};
+use crate::context::Context;
+use crate::domain::actions::{Kind, Takes};
+use crate::domain::model::{
+    Account, ActionOutcome, ActionRecord, Cause, Decision, Objection, Subject, WorkKind, WorkRef,
+};
+use crate::domain::reaction::Reaction;
+use crate::store::StoreError;
+
+/// Writes of rules on one record in a day. More would be a loop.
+const MOST_A_DAY: usize = 10;
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long an account rests when a rule cannot be carried out yet.
+const REST: SignedDuration = SignedDuration::from_mins(1);
+
+/// Carries out what waits. Returns the number of causes that are done.
+pub async fn react_once(context: &Context) -> Result<usize, StoreError> {
+    if !context.store.has_causes().await? {
+        return Ok(0);
+    }
+    let mut rests = context.reacting.lock().await;
+    let mut done = 0;
+    for (id, causes) in context.store.causes().await? {
+        let now = context.clock.now();
+        rests.retain(|_, until| *until > now && until.duration_since(now) <= REST);
+        if rests.contains_key(&id) || context.stop.is_cancelled() {
+            continue;
+        }
+        let Some(account) = context.store.account(&id).await? else {
+            for cause in &causes {
+                context.store.forget_cause(cause).await?;
+            }
+            continue;
+        };
+        if !account.is_active() {
+            continue;
+        }
+        for cause in &causes {
+            match react(context, &account, cause).await {
+                Ok(()) => {
+                    context.store.forget_cause(cause).await?;
+                    done += 1;
+                }
+                Err(OpError::Store(error)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(account.id = %id, cause = cause.what, %error, "a rule waits");
+                    rests.insert(id.clone(), plus(now, REST));
+                    break;
+                }
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Carries out every rule for one cause. An error means that it has to be tried again.
+async fn react(context: &Context, account: &Account, cause: &Cause) -> Result<(), OpError> {
+    let rules = context.settings.reactions();
+    let mut facts: Option<Facts> = None;
+    for rule in rules.iter().filter(|rule| rule.on == cause.what) {
+        let facts = match &facts {
+            Some(facts) => facts,
+            None => facts.insert(Facts::of(context, account, cause).await?),
+        };
+        carry_out(context, account, cause, rule, facts).await?;
+    }
+    Ok(())
+}
+
+/// What is known about a cause.
+struct Facts {
+    shown: Value,
+    subject: Subject,
+    work: Option<WorkRef>,
+}
+
+impl Facts {
+    async fn of(context: &Context, account: &Account, cause: &Cause) -> Result<Self, OpError> {
+        let local = cause.at.to_zoned_datetime(context.settings.zone_of(account));
+        let mut subject = match &cause.work {
+            Some(work) => {
+                let decision: Option<Decision> = context.store.decision(&account.id, work).await?;
+                decision.map(|decision| decision.subject).unwrap_or_default()
+            }
+            None => Subject::default(),
+        };
+        if cause.client.is_some() {
+            subject.client_id.clone_from(&cause.client);
+        }
+        let mut shown = json!({
+            "on": cause.what,
+            "date": local.strftime("%Y-%m-%d").to_string(),
+            "time": local.strftime("%H:%M").to_string(),
+            "account": {"id": account.id, "name": account.name},
+            "client": {"id": subject.client_id, "name": subject.client_name},
+        });
+        if let Some(work) = &cause.work {
+            shown["work"] = json!({"kind": work.kind.as_str(), "id": work.id});
+            shown["job"] =
+                json!({"id": subject.job_id, "number": subject.job_number, "title": subject.job_title});
+            shown["invoice"] = json!({"number": subject.invoice_number});
+        }
+        if let Some(ask) = &cause.ask {
+            shown["ask"] = json!({"id": ask});
+            if let Some(review) = context.store.review(ask).await? {
+                shown["review"] = json!({"rating": review.rating, "text": review.text, "url": review.url});
+            }
+        }
+        Ok(Self { shown, subject, work: cause.work.clone() })
+    }
+
+    /// The id of the record that an action of this kind is about.
+    fn target(&self, kind: Kind) -> Option<String> {
+        let of_work = |wanted: WorkKind| {
+            self.work.as_ref().filter(|work| work.kind == wanted).map(|work| work.id.to_string())
+        };
+        match kind {
+            Kind::Client => self.subject.client_id.as_ref().map(ToString::to_string),
+            Kind::Job => {
+                self.subject.job_id.as_ref().map(ToString::to_string).or_else(|| of_work(WorkKind::Job))
+            }
+            Kind::Visit => of_work(WorkKind::Visit),
+            Kind::Invoice => of_work(WorkKind::Invoice),
+            _ => None,
+        }
+    }
+}
+
+async fn carry_out(
+    context: &Context,
+    account: &Account,
+    cause: &Cause,
+    rule: &Reaction,
+    facts: &Facts,
+) -> Result<(), OpError> {
+    let key = format!("rule {} {}", rule.digest(), cause.id);
+    let by = format!("rule {rule}");
+    let target = match rule.action.target {
+        Some((kind, _)) => {
+            let Some(id) = facts.target(kind) else {
+                let words = format!("there is no {} to do it on", kind.as_str());
+                return not_done(context, account, rule, &key, &by, None, words).await;
+            };
+            Some(id)
+        }
+        None => None,
+    };
+    let mut flags = match rule.flags(&facts.shown) {
+        Ok(flags) => flags,
+        Err(error) => {
+            return not_done(
+                context,
+                account,
+                rule,
+                &key,
+                &by,
+                target,
+                format!("its template fails: {error}"),
+            )
+            .await;
+        }
+    };
+    // Something new belongs to the client.
+    let takes_client = rule.action.flags.iter().any(|flag| flag.takes == Takes::Record(Kind::Client));
+    if target.is_none()
+        && takes_client
+        && !flags.iter().any(|(name, _)| name == "client")
+        && let Some(client) = facts.target(Kind::Client)
+    {
+        flags.push(("client".to_owned(), client));
+    }
+    let of = target.clone().or_else(|| facts.target(Kind::Client));
+    if is_too_often(context, account, &key, of.as_deref()).await? {
+        let words =
+            format!("rules have written on this record {MOST_A_DAY} times in a day: that looks like a loop");
+        return not_done(context, account, rule, &key, &by, target, words).await;
+    }
+    let caller = Caller::Rule { name: by.clone() };
+    if rule.action.name() == "clients.update"
+        && is_so_already(context, &caller, account, target.as_deref(), &flags).await?
+    {
+        return Ok(());
+    }
+    let call = ActionCall {
+        account: Some(account.id.to_string()),
+        noun: rule.action.noun.to_owned(),
+        verb: rule.action.verb.to_owned(),
+        target: target.clone(),
+        flags,
+        key: Some(key.clone()),
+        is_confirmed: true,
+        ..ActionCall::default()
+    };
+    match act(context, caller, call).await {
+        Ok(reply) if reply.status == ActionStatus::Done => Ok(()),
+        Ok(reply) => {
+            // It stays in the record of writes, and is not repeated.
+            tracing::warn!(account.id = %account.id, %rule, status = ?reply.status, "a rule was not done");
+            let what = match reply.status {
+                ActionStatus::Unknown => "it is not known whether it was done",
+                ActionStatus::Partly => "only a part was done",
+                _ => "Jobber refused it",
+            };
+            context.rule_troubles.note(&account.id, context.clock.now(), format!("{rule}: {what}"));
+            Ok(())
+        }
+        // The record is gone, or the input does not fit: trying again changes nothing.
+        Err(error @ (OpError::NotFound(_) | OpError::Refused(_) | OpError::Conflict(_))) => {
+            not_done(context, account, rule, &key, &by, target, error.to_string()).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Notes that a rule does not do its action, and why.
+async fn not_done(
+    context: &Context,
+    account: &Account,
+    rule: &Reaction,
+    key: &str,
+    by: &str,
+    target: Option<String>,
+    words: String,
+) -> Result<(), OpError> {
+    tracing::warn!(account.id = %account.id, %rule, words, "a rule was not done");
+    let now = context.clock.now();
+    context.rule_troubles.note(&account.id, now, format!("{rule}: {words}"));
+    let errors = vec![Objection { message: words, path: vec![] }];
+    let record = ActionRecord {
+        account: account.id.clone(),
+        key: key.to_owned(),
+        action: rule.action.name(),
+        by: by.to_owned(),
+        target,
+        input: String::new(),
+        at: now,
+        outcome: ActionOutcome::Refused { ended_at: now, errors },
+    };
+    context.store.begin_action(&record).await?;
+    Ok(())
+}
+
+async fn is_too_often(
+    context: &Context,
+    account: &Account,
+    key: &str,
+    target: Option<&str>,
+) -> Result<bool, StoreError> {
+    let since: Timestamp = minus(context.clock.now(), DAY);
+    let written = context.store.actions(Some(&account.id), since).await?;
+    let is_one = |record: &&ActionRecord| {
+        record.key.starts_with("rule ") && record.key != key && record.target.as_deref() == target
+    };
+    Ok(target.is_some() && written.iter().filter(is_one).count() >= MOST_A_DAY)
+}
+
+/// Whether a client's card already is as the rule would make it. This ends the loop of a rule that hears of its own write.
+async fn is_so_already(
+    context: &Context,
+    caller: &Caller,
+    account: &Account,
+    target: Option<&str>,
+    flags: &[(String, String)],
+) -> Result<bool, OpError> {
+    let show = ActionCall {
+        account: Some(account.id.to_string()),
+        noun: "clients".to_owned(),
+        verb: "show".to_owned(),
+        target: target.map(str::to_owned),
+        ..ActionCall::default()
+    };
+    let card = match act(context, caller.clone(), show).await {
+        Ok(reply) => reply.record,
+        Err(OpError::NotFound(_)) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let tags = card["tags"]["nodes"].as_array().cloned().unwrap_or_default();
+    let has_tag = |label: &str| tags.iter().any(|tag| tag["label"] == label);
+    let known: BTreeMap<&str, &str> = [
+        ("title", "title"),
+        ("first-name", "firstName"),
+        ("last-name", "lastName"),
+        ("company-name", "companyName"),
+        ("company", "isCompany"),
+        ("receives-review-requests", "receivesReviewRequests"),
+        ("receives-reminders", "receivesReminders"),
+        ("receives-follow-ups", "receivesFollowUps"),
+    ]
+    .into();
+    Ok(flags.iter().all(|(name, text)| match name.as_str() {
+        "add-tag" => has_tag(text),
+        "remove-tag" => !has_tag(text),
+        name => known.get(name).is_some_and(|field| match &card[*field] {
+            Value::String(own) => own == text,
+            Value::Bool(own) => own.to_string() == *text,
+            _ => false,
+        }),
+    }))
+}
