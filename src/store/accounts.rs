@@ -219,6 +219,7 @@ fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
         key::HELD,
         key::ACTION,
         key::CAUSE,
+        key::ORDER,
     ] {
         keys.extend(txn.keys(&key::of_account(family, id))?);
     }

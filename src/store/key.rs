@@ -15,6 +15,7 @@ pub(super) const API_KEY: &[u8] = b"apikey\0";
 pub(super) const ASK: &[u8] = b"ask\0";
 pub(super) const REVIEW: &[u8] = b"review\0";
 pub(super) const CAUSE: &[u8] = b"cause\0";
+pub(super) const ORDER: &[u8] = b"order\0";
 pub(super) const CARD: &[u8] = b"card\0";
 pub(super) const CONTACT: &[u8] = b"contact\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
@@ -250,19 +251,34 @@ pub(super) fn parse_outbox_due(key: &[u8]) -> Option<(Timestamp, MessageId)> {
     Some((at, MessageId::new(text(rest)?)))
 }
 
-/// The value of an [`outbox_due`] key: the message's kind and account.
-pub(super) fn outbox_due_value(kind: MessageKind, account: &AccountId) -> Vec<u8> {
-    join(kind.as_str().as_bytes(), &[b"", account.as_str().as_bytes()])
+/// The value of an [`outbox_due`] key: the message's kind and account, and the record whose messages leave in order.
+pub(super) fn outbox_due_value(kind: MessageKind, account: &AccountId, record: Option<&str>) -> Vec<u8> {
+    let value = join(kind.as_str().as_bytes(), &[b"", account.as_str().as_bytes()]);
+    match record {
+        Some(record) => join(&value, &[b"", record.as_bytes()]),
+        None => value,
+    }
 }
 
-pub(super) fn parse_outbox_due_value(value: &[u8]) -> Option<(MessageKind, AccountId)> {
-    let (kind, account) = text(value)?.split_once('\0')?;
+/// Index of the messages about a record that are on their way, the oldest first.
+pub(super) fn order(account: &AccountId, record: &str, at: Timestamp, id: &MessageId) -> Vec<u8> {
+    [order_of(account, record).as_slice(), &instant(at), id.as_str().as_bytes()].concat()
+}
+
+pub(super) fn order_of(account: &AccountId, record: &str) -> Vec<u8> {
+    join(ORDER, &[account.as_str().as_bytes(), record.as_bytes(), b""])
+}
+
+/// Values of earlier versions name no record.
+pub(super) fn parse_outbox_due_value(value: &[u8]) -> Option<(MessageKind, AccountId, Option<String>)> {
+    let mut parts = text(value)?.splitn(3, '\0');
+    let (kind, account, record) = (parts.next()?, parts.next()?, parts.next());
     let kind = match kind {
         "ask" => MessageKind::Ask,
         "change" => MessageKind::Change,
         _ => return None,
     };
-    Some((kind, parse_account(account.as_bytes())?))
+    Some((kind, parse_account(account.as_bytes())?, record.map(str::to_owned)))
 }
 
 fn parse_account(value: &[u8]) -> Option<AccountId> {

@@ -50,12 +50,12 @@ impl Store {
         self.scan(move |txn| {
             let mut due = DueMessages::new();
             for entry in due_index(txn) {
-                let (at, id, whose) = entry?;
+                let Indexed { at, id, whose, record } = entry?;
                 if at > now {
                     break;
                 }
-                let messages = due.entry(whose).or_default();
-                if messages.len() < each {
+                let messages = due.entry(whose.clone()).or_default();
+                if messages.len() < each && is_first(txn, &whose.0, record.as_deref(), &id)? {
                     messages.push(id);
                 }
             }
@@ -66,7 +66,7 @@ impl Store {
 
     /// When the next attempt is due.
     pub async fn next_message_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|txn| Ok(due_index(txn).next().transpose()?.map(|(at, ..)| at))).await
+        self.read(|txn| Ok(due_index(txn).next().transpose()?.map(|entry| entry.at))).await
     }
 
     /// Whether an attempt is due at `now`, and when the next one will be.
@@ -171,7 +171,7 @@ impl Store {
                     };
                     note_delivery(txn, &entry, delivery)?;
                     note_cause(txn, &awaited, &entry, DELIVERED, last.at);
-                    txn.remove(&key::outbox(&id));
+                    remove_entry(txn, &entry);
                     let key = key::receiver(&receiver.0);
                     let mut state = txn.get::<ReceiverState>(&key)?.unwrap_or_default();
                     if state.delivered_at.is_none_or(|at| last.at.duration_since(at) >= A_MINUTE) {
@@ -250,7 +250,7 @@ impl Store {
             }
             take_from_index(txn, &entry);
             note_delivery(txn, &entry, Delivery::Dropped)?;
-            txn.remove(&key::outbox(&id));
+            remove_entry(txn, &entry);
             Ok(Ok(()))
         })
         .await
@@ -293,7 +293,7 @@ impl Store {
                 txn.put(&decision_key, &decision);
             }
             take_from_index(txn, &entry);
-            txn.remove(&key::outbox(&id));
+            remove_entry(txn, &entry);
             Ok(true)
         })
         .await
@@ -346,23 +346,61 @@ pub struct QueueCount {
     pub dead: usize,
 }
 
-fn due_index(
-    txn: &Txn<'_>,
-) -> impl Iterator<Item = Result<(Timestamp, MessageId, (AccountId, MessageKind)), StoreError>> + use<> {
+/// An entry of the index of due times.
+struct Indexed {
+    at: Timestamp,
+    id: MessageId,
+    whose: (AccountId, MessageKind),
+    /// The record that the message is about, if its messages leave in order.
+    record: Option<String>,
+}
+
+fn due_index(txn: &Txn<'_>) -> impl Iterator<Item = Result<Indexed, StoreError>> + use<> {
     txn.scan(key::OUTBOX_DUE).map(|entry| {
         let (key, value) = entry?;
         let (at, id) = key::parse_outbox_due(&key).ok_or_else(key::broken)?;
-        let (kind, account) = key::parse_outbox_due_value(&value).ok_or_else(key::broken)?;
-        Ok((at, id, (account, kind)))
+        let (kind, account, record) = key::parse_outbox_due_value(&value).ok_or_else(key::broken)?;
+        Ok(Indexed { at, id, whose: (account, kind), record })
     })
 }
 
+/// Whether no older message about the same record is still on its way.
+fn is_first(
+    txn: &Txn<'_>,
+    account: &AccountId,
+    record: Option<&str>,
+    id: &MessageId,
+) -> Result<bool, StoreError> {
+    let Some(record) = record else { return Ok(true) };
+    let family = key::order_of(account, record);
+    let first = txn.scan(&family).next().transpose()?;
+    Ok(first.is_none_or(|(key, _)| key.ends_with(id.as_str().as_bytes())))
+}
+
 pub(super) fn put_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
+    let record = entry.payload.record();
     if let Some(at) = next_at(entry) {
-        let value = key::outbox_due_value(entry.payload.kind(), &entry.account);
+        let value = key::outbox_due_value(entry.payload.kind(), &entry.account, record.as_deref());
         txn.put_raw(key::outbox_due(at, &entry.id), value);
     }
+    if let Some(record) = record {
+        let order = key::order(&entry.account, &record, entry.created_at, &entry.id);
+        if matches!(entry.state, EntryState::Dead { .. }) {
+            // The next one may leave.
+            txn.remove(&order);
+        } else {
+            txn.put_raw(order, Vec::new());
+        }
+    }
     txn.put(&key::outbox(&entry.id), entry);
+}
+
+/// Removes an entry that was taken from the index.
+fn remove_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
+    if let Some(record) = entry.payload.record() {
+        txn.remove(&key::order(&entry.account, &record, entry.created_at, &entry.id));
+    }
+    txn.remove(&key::outbox(&entry.id));
 }
 
 /// Makes every entry that waits for its next attempt due now. Returns their number.
@@ -425,7 +463,7 @@ pub(super) fn drop_entries_of(
         if !is_under_way(&entry, now) {
             take_from_index(txn, &entry);
             note_delivery(txn, &entry, Delivery::Dropped)?;
-            txn.remove(&key::outbox(&entry.id));
+            remove_entry(txn, &entry);
             dropped += 1;
         }
     }
@@ -436,7 +474,7 @@ pub(super) fn drop_entries_of(
 pub(super) fn forget_entries_of(txn: &mut Txn<'_>, account: &AccountId) -> Result<(), StoreError> {
     for entry in entries_of(txn, account)? {
         take_from_index(txn, &entry);
-        txn.remove(&key::outbox(&entry.id));
+        remove_entry(txn, &entry);
     }
     Ok(())
 }

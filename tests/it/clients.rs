@@ -74,6 +74,51 @@ async fn a_changed_card_is_told_with_before_and_after() {
     app.finish().await;
 }
 
+/// A change that the receiver did not take holds back the later ones of its record, and of no other.
+#[tokio::test]
+async fn changes_of_one_record_leave_in_order() {
+    let (app, ace, crm) = watched().await;
+    look(&app).await;
+    let (john, jane) = (ace.customer(&app), ace.customer(&app));
+    app.pass(minutes(10));
+    assert_eq!(look(&app).await, 2);
+    let edit = |who: &Customer, name: &str| {
+        app.pass(minutes(10));
+        ace.set(&app, &who.id, "firstName", json!(name));
+    };
+    crm.answers(&[503]);
+    edit(&john, "first");
+    look(&app).await;
+    edit(&john, "second");
+    edit(&jane, "other");
+    app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+    let names = || -> Vec<String> {
+        let told = bodies(&crm);
+        told[2..].iter().map(|event| event["after"]["first_name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(), ["first"]);
+    // The first one is due again, and refused again: the second one waits for it.
+    crm.answers(&[503, 503]);
+    app.context.deliverer.deliver_once(None).await.unwrap();
+    app.context.deliverer.deliver_once(None).await.unwrap();
+    assert!(!names().contains(&"second".to_owned()), "{:?}", names());
+    for _ in 0..3 {
+        app.pass(hours(1));
+        app.context.deliverer.deliver_once(None).await.unwrap();
+    }
+    let of_john: Vec<String> = names().into_iter().filter(|name| name != "other").collect();
+    assert_eq!(of_john, ["first", "first", "first", "second"]);
+    assert!(names().contains(&"other".to_owned()));
+    let before = names().len();
+    // A dead letter lets its record go on.
+    crm.answers(&[422]);
+    edit(&john, "third");
+    look(&app).await;
+    edit(&john, "fourth");
+    look(&app).await;
+    assert_eq!(names()[before..], ["third", "fourth"]);
+}
+
 #[tokio::test]
 async fn a_card_that_was_merely_touched_is_no_news() {
     let (app, ace, crm) = watched().await;

@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::digest;
+
 use super::{AccountId, MessageId, Trigger, WatchTopic, WorkRef};
 
 /// A message in the outbox: its exact bytes and its delivery state.
@@ -59,6 +61,14 @@ impl Payload {
         match self {
             Self::Ask { .. } => MessageKind::Ask,
             Self::Change { .. } => MessageKind::Change,
+        }
+    }
+
+    /// Names the record whose messages leave in order. `None` for asks: no two are about one record.
+    pub fn record(&self) -> Option<String> {
+        match self {
+            Self::Ask { .. } => None,
+            Self::Change { work, .. } => Some(digest::short(&[work.kind.as_str(), work.id.as_str()])),
         }
     }
 
