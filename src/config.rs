@@ -19,6 +19,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::actions::Permission;
+use crate::domain::forward::{Include, Topics};
 use crate::domain::message::{Greet, Texts, TextsError};
 use crate::domain::model::{Trigger, WatchTopic};
 use crate::domain::reaction::{CLIENT_UPDATED, Reaction, RuleSection};
@@ -138,6 +139,17 @@ pub struct AlertsSection {
 pub struct EventsSection {
     pub webhook_url: Option<HttpsUrl>,
     pub topics: Vec<WatchTopic>,
+    pub forward: Vec<ForwardSection>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardSection {
+    pub topics: Vec<Topics>,
+    #[serde(default)]
+    pub url: Option<HttpsUrl>,
+    #[serde(default)]
+    pub include: Include,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -360,6 +372,15 @@ impl Config {
             ));
         }
         self.reactions()?;
+        let has_no_url =
+            |forward: &&ForwardSection| forward.url.is_none() && self.events.webhook_url.is_none();
+        if self.events.forward.iter().any(|forward| has_no_url(&forward)) {
+            return Err(ConfigError::new(
+                "events.forward",
+                "it has no url, and events.webhook_url is not set",
+                "give it a url, or set events.webhook_url",
+            ));
+        }
         let review = &self.review;
         let both = [
             ("only", review.only_titles.is_some(), review.only_named.is_empty()),

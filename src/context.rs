@@ -24,6 +24,7 @@ use crate::store::{Store, StoreError};
 use crate::workers::actions::Writer;
 use crate::workers::changes::ChangeWatcher;
 use crate::workers::delivery::Deliverer;
+use crate::workers::forwarding::Forwarder;
 use crate::workers::inbox::Inbox;
 use crate::workers::notifier::{Channels, Notifier};
 use crate::workers::parts::WorkerParts;
@@ -49,6 +50,7 @@ pub struct Bells {
     pub prune: Notify,
     pub inbox: Notify,
     pub rules: Notify,
+    pub forwarding: Notify,
     pub notifier: Notify,
 }
 
@@ -83,6 +85,8 @@ pub struct Context {
     pub sender: Sender,
     /// Watches changes of clients.
     pub watcher: Arc<ChangeWatcher>,
+    /// Forwards Jobber's events.
+    pub forwarder: Arc<Forwarder>,
     /// Follows up Jobber's events.
     pub inbox: Arc<Inbox>,
     /// The settings of every account.
@@ -158,6 +162,7 @@ impl Context {
             writer: Arc::new(Writer::new(parts.clone())),
             reacting: tokio::sync::Mutex::default(),
             deliverer: Arc::new(Deliverer::new(parts.clone(), sender.clone())),
+            forwarder: Arc::new(Forwarder::new(parts.clone())),
             inbox: Arc::new(Inbox::new(parts.clone(), Arc::clone(&watcher))),
             notifier: Arc::new(Notifier::new(
                 parts.clone(),
@@ -189,6 +194,7 @@ impl Context {
     /// nothing is deleted.
     pub async fn tidy(&self) -> Result<usize, StoreError> {
         self.store.keep_tally().await?;
+        self.store.forget_heard(self.clock.now()).await?;
         let Some(now) = self.session.jobber_clock().agreed() else { return Ok(0) };
         let forgotten = self.store.prune(now, self.config.store.retention.0).await?;
         if forgotten > 0 {

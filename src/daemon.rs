@@ -205,6 +205,7 @@ impl Daemon {
         parts.spawn(loops.clone().alert());
         parts.spawn(loops.clone().listen());
         parts.spawn(loops.clone().react());
+        parts.spawn(loops.clone().forward());
         parts.spawn(loops.clone().ask());
         parts.spawn(loops.dispatch());
         parts.spawn({
@@ -425,6 +426,26 @@ impl Loops {
                 if followed.again {
                     // The bell for it found the account under way.
                     context.bells.inbox.notify_one();
+                }
+                Ok(())
+            });
+        }
+    }
+
+    /// Forwards events, in a step of its own: asks never wait for it.
+    async fn forward(self) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = self.context.bells.forwarding.notified() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            if !self.context.store.has_forwards().await? {
+                continue;
+            }
+            self.start(|context| async move {
+                if context.forwarder.forward_once().await? > 0 {
+                    context.bells.delivery.notify_one();
                 }
                 Ok(())
             });

@@ -5,6 +5,7 @@ pub mod actions;
 pub mod alerting;
 pub mod decide;
 pub mod endpoints;
+pub mod forward;
 pub mod import;
 pub mod message;
 pub mod model;

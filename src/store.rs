@@ -45,6 +45,7 @@ mod changes;
 mod codec;
 mod decisions;
 mod error;
+mod forwards;
 mod health;
 mod inbox;
 mod key;

@@ -5,6 +5,7 @@ pub mod actions;
 mod backoff;
 pub mod changes;
 pub mod delivery;
+pub mod forwarding;
 pub mod inbox;
 pub mod notifier;
 mod paging;

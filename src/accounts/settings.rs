@@ -12,10 +12,12 @@ use jiff::tz::TimeZone;
 use reqwest::Url;
 
 use crate::config::{Config, ConfigError, ReviewSection};
+use crate::domain::forward::{Include, Topics};
 use crate::domain::message::Texts;
 use crate::domain::model::{Account, AccountId, MessageKind, Overrides};
 use crate::domain::reaction::Reaction;
 use crate::domain::rules::{Rules, SharedRules};
+use crate::domain::webhook_event::Topic;
 use crate::outbound::secret::WebhookSecret;
 use crate::store::{ReceiverId, Store, StoreError};
 
@@ -28,6 +30,20 @@ pub struct Receiver {
 impl Receiver {
     pub fn id(&self) -> ReceiverId {
         ReceiverId::of(self.url.as_str())
+    }
+}
+
+/// Where events of some topics go.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    topics: Vec<Topic>,
+    pub include: Include,
+    pub receiver: Receiver,
+}
+
+impl Forward {
+    pub fn takes(&self, topic: Topic) -> bool {
+        self.topics.contains(&topic)
     }
 }
 
@@ -166,8 +182,10 @@ impl Settings {
         &self,
         account: &Account,
         kind: MessageKind,
+        to: Option<&str>,
     ) -> Result<Option<Receiver>, ReceiverError> {
         match kind {
+            MessageKind::Event => Ok(self.forward_receiver(to)),
             MessageKind::Ask => self.receiver_of(account).await.map(Some),
             MessageKind::Change => Ok(self.events_receiver()),
         }
@@ -181,6 +199,35 @@ impl Settings {
     /// Whether the settings allow an action that writes.
     pub fn may_write(&self, name: &str) -> bool {
         self.edition().config.actions.write.iter().any(|permission| permission.allows(name))
+    }
+
+    /// Where events of Jobber's go.
+    pub fn forwards(&self) -> Arc<[Forward]> {
+        let edition = self.edition();
+        let default = edition.config.events.webhook_url.as_ref();
+        let forwards = edition.config.events.forward.iter().filter_map(|section| {
+            let url = section.url.as_ref().or(default)?;
+            let receiver = Receiver { url: url.0.clone(), secret: self.secret.clone() };
+            let topics = section.topics.iter().flat_map(Topics::iter).collect();
+            Some(Forward { topics, include: section.include, receiver })
+        });
+        forwards.collect()
+    }
+
+    /// The receiver of events with this id, if there is one.
+    pub fn forward_receiver(&self, to: Option<&str>) -> Option<Receiver> {
+        let forwards = self.forwards();
+        let found = forwards.iter().find(|forward| Some(forward.receiver.id().as_str()) == to);
+        found.map(|forward| forward.receiver.clone())
+    }
+
+    /// The topics that events are forwarded of.
+    pub fn forwarded_topics(&self) -> Vec<Topic> {
+        let mut topics: Vec<Topic> =
+            self.forwards().iter().flat_map(|forward| forward.topics.clone()).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
     }
 
     pub fn events_receiver(&self) -> Option<Receiver> {

@@ -119,6 +119,11 @@ pub const KEYS: &[Key] = &[
         "Which changes are sent there: `client.updated`, `job.updated`, `visit.completed`, `invoice.updated`; each topic costs one more request per account and sweep.",
     ),
     key(
+        "events.forward",
+        Some("[]"),
+        "Which of Jobber's events are forwarded, and where: a table `[[events.forward]]` each, with `topics`, `url` and `include`, see [receiver.md](receiver.md#jobbers-events).",
+    ),
+    key(
         "actions.write",
         Some("[]"),
         "Which actions may write in Jobber, by the command line, the HTTP API and rules: `[\"clients.note\", \"jobs.*\"]`; `api` is for mutations of the raw call.",

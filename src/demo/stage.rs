@@ -154,7 +154,7 @@ impl Stage {
             "poll": {"schedule": "* * * * * *", "concurrency": 4},
             "outgoing": {"private_addresses": false, "proxy": null},
             "alerts": {"webhook_url": null, "command": []},
-        "events": {"webhook_url": null, "topics": ["client.updated"]},
+        "events": {"webhook_url": null, "topics": ["client.updated"], "forward": []},
         "rules": [
             {
                 "on": "ask.delivered", "do": "clients.note",

@@ -190,6 +190,8 @@ pub enum WorkKind {
     Invoice,
     /// A client's card. Events can be about one, asks cannot.
     Client,
+    /// Any other record. Only events are about one.
+    Record,
 }
 
 impl WorkKind {
@@ -200,6 +202,7 @@ impl WorkKind {
             Self::Visit => "visit",
             Self::Invoice => "invoice",
             Self::Client => "client",
+            Self::Record => "record",
         }
     }
 }

@@ -6,6 +6,7 @@ mod actions;
 mod clients;
 mod details;
 mod lists;
+mod records;
 mod switches;
 mod webhooks;
 
@@ -14,6 +15,7 @@ pub use actions::{Mutation, Query, Request, Verdict};
 pub use clients::ChangedClients;
 pub use details::{WorkDetails, WorkExtras};
 pub use lists::{List, PageRequest};
+pub use records::record_of;
 pub use switches::{InvoiceSwitches, JobSwitches};
 pub use webhooks::{Subscribe, Unsubscribe};
 

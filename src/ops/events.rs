@@ -101,7 +101,7 @@ async fn turn(
         let Some(account) = context.store.account(&account.id).await? else { continue };
         let last = context.store.health(&account.id).await?.last_webhook_at;
         let endpoints = context.store.endpoints().await?;
-        let wanted = if account.events { Topic::of(account.trigger) } else { vec![] };
+        let wanted = if account.events { wanted_by(context, &account) } else { vec![] };
         let mut topics: Vec<String> = wanted
             .into_iter()
             .filter(|topic| endpoints.has(*topic))
@@ -111,6 +111,15 @@ async fn turn(
         rows.push(EventsOf { id: account.id, name: account.name, topics, last, error });
     }
     Ok(rows)
+}
+
+/// The topics that an account needs: for its trigger, and to be forwarded.
+fn wanted_by(context: &Context, account: &Account) -> Vec<Topic> {
+    let mut topics = Topic::of(account.trigger);
+    topics.extend(context.settings.forwarded_topics());
+    topics.sort_unstable();
+    topics.dedup();
+    topics
 }
 
 /// What Jobber says when the app has an endpoint of the topic (`api-behaviour.md` §4).
@@ -124,7 +133,7 @@ async fn on(
     is_daemon: bool,
     now: Timestamp,
 ) -> Result<Vec<String>, SessionError> {
-    let wanted = Topic::of(account.trigger);
+    let wanted = wanted_by(context, account);
     remove_unneeded(context, account, &wanted, is_daemon).await?;
     let (url, mut refused) = (context.config.events_url(), vec![]);
     for topic in context.store.endpoints().await?.missing(&account.id, &wanted) {
@@ -163,7 +172,7 @@ async fn needed_by_others(
 ) -> Result<Vec<(AccountId, Vec<Topic>)>, SessionError> {
     let others = context.store.accounts().await?.into_iter();
     let others = others.filter(|other| other.id != account.id && other.events);
-    Ok(others.map(|other| (other.id, Topic::of(other.trigger))).collect())
+    Ok(others.map(|other| (other.id.clone(), wanted_by(context, &other))).collect())
 }
 
 /// Deletes endpoints that nobody needs, one by one, so that one unknown to Jobber does not stop the others.

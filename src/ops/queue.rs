@@ -116,12 +116,14 @@ async fn make_due(context: &Context, id: &MessageId) -> Result<(), OpError> {
         return Err(QueueRefusal::NoSuchMessage(id.clone()).into());
     };
     let receiver = match context.store.account(&entry.account).await? {
-        Some(account) => match context.settings.receiver_for(&account, entry.payload.kind()).await {
-            Ok(receiver) => receiver.map(|receiver| receiver.id()),
-            Err(ReceiverError::Store(error)) => return Err(error.into()),
-            // It is due again, and is sent when the settings are corrected.
-            Err(ReceiverError::Settings(_)) => None,
-        },
+        Some(account) => {
+            match context.settings.receiver_for(&account, entry.payload.kind(), entry.payload.to()).await {
+                Ok(receiver) => receiver.map(|receiver| receiver.id()),
+                Err(ReceiverError::Store(error)) => return Err(error.into()),
+                // It is due again, and is sent when the settings are corrected.
+                Err(ReceiverError::Settings(_)) => None,
+            }
+        }
         None => None,
     };
     Ok(context.store.retry_entry(id, receiver, context.clock.now()).await??)

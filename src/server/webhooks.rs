@@ -45,16 +45,21 @@ pub(super) async fn event(
             return StatusCode::OK;
         }
     };
-    match context.store.note_event(event, context.clock.now()).await {
+    let is_forwarded = context.settings.forwards().iter().any(|forward| forward.takes(event.topic));
+    match context.store.note_event(event, is_forwarded, context.clock.now()).await {
         Ok(noted) => {
             telemetry::heard(match noted {
                 Noted::New => "new",
                 Noted::Known => "known",
                 Noted::Swept => "swept",
+                Noted::Forwarded => "forwarded",
                 Noted::Unknown => "unknown",
             });
             if noted != Noted::Unknown {
                 context.bells.inbox.notify_one();
+            }
+            if is_forwarded {
+                context.bells.forwarding.notify_one();
             }
             StatusCode::OK
         }

@@ -220,6 +220,8 @@ fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
         key::ACTION,
         key::CAUSE,
         key::ORDER,
+        key::FORWARD,
+        key::SEQUENCE,
     ] {
         keys.extend(txn.keys(&key::of_account(family, id))?);
     }

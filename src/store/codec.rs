@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::StoreError;
 use crate::domain::endpoints::Endpoints;
+use crate::domain::forward::{Pending as Forwarded, Sequence};
 use crate::domain::model::{
     Account, ActionRecord, Alert, ApiKey, AskOf, Burst, Cause, ClientSnapshot, Contacted, Decision, Health,
     Link, Marker, OutboxEntry, Pending, ReceiverState, Review, Seen, Suppression,
@@ -48,6 +49,8 @@ stored! {
     ApiKey = "key of the API",
     AskOf = "index of asks",
     Cause = "cause",
+    Forwarded = "event to forward",
+    Sequence = "count of events",
     Review = "review",
     Burst = "burst",
     ClientSnapshot = "client's card",
@@ -115,6 +118,9 @@ mod tests {
         ask_of: AskOf = r#"{"account":"Z2lk","work":{"kind":"job","id":"ajE="}}"#,
         review: Review = r#"{"account":"Z2lk","work":{"kind":"job","id":"ajE="},"at":"2026-03-12T11:00:00Z","rating":5.0,"text":"Great!","url":"https://example.com/r/1"}"#,
         cause: Cause = r#"{"id":"ask_1","what":"ask.delivered","account":"Z2lk","at":"2026-03-10T11:00:01Z","work":{"kind":"job","id":"ajE="},"ask":"ask_1"}"#,
+        event_to_forward: Forwarded = r#"{"topic":"QUOTE_APPROVED","item":"cTE=","occurred_at":"2026-03-10T11:00:00Z","received_at":"2026-03-10T11:00:01Z","sequence":3}"#,
+        sequence: Sequence = r#"{"count":3,"at":"2026-03-10T11:00:01Z"}"#,
+        event_due: OutboxEntry = r#"{"id":"evt_1","account":"Z2lk","message":"event","topic":"QUOTE_APPROVED","work":{"kind":"record","id":"cTE="},"to":"00ff","occurred_at":"2026-03-10T10:59:00Z","sequence":3,"body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":0,"failures":0,"state":"due","at":"2026-03-10T11:05:00Z"}"#,
         health: Health = r#"{"last_success":"2026-03-01T00:00:00Z","failing_since":null,"last_error":null,"needs_operator":false,"asking_fails_since":null,"last_event":null}"#,
         waiting: Decision = r#"{"work":{"kind":"job","id":"ajE="},"trigger":"job_completed","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T09:05:00Z","outcome":"waiting","due_at":"2026-03-10T11:00:00Z","subject":{"client_id":"YzE=","job_id":"ajE=","job_number":112}}"#,
         asked: Decision = r#"{"work":{"kind":"visit","id":"djE="},"trigger":"visit_completed","finished_at":"2026-03-10T09:00:00Z","at":"2026-03-10T11:00:00Z","outcome":"asked","ask_id":"ask_1","delivery":{"state":"delivered","at":"2026-03-10T11:00:01Z","status":200,"attempts":1},"subject":{"client_name":"John Smith","phone":"+15551234567","email":"john@example.com","job_title":"Water Heater Installation","invoice_number":"77"}}"#,

@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use jiff::Timestamp;
 
+use super::forwards;
 use super::sled::Bytes;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
@@ -21,17 +22,28 @@ pub enum Noted {
     New,
     Known,
     Swept,
+    /// Nothing follows here, and it is forwarded.
+    Forwarded,
     Unknown,
 }
 
 impl Store {
-    /// Puts an event's follow-up into the account's inbox. It is durable when this returns.
-    pub async fn note_event(&self, event: Event, now: Timestamp) -> Result<Noted, StoreError> {
+    /// Puts an event's follow-up into the account's inbox, and the event among those that are forwarded if that is
+    /// wanted. It is durable when this returns.
+    pub async fn note_event(
+        &self,
+        event: Event,
+        is_forwarded: bool,
+        now: Timestamp,
+    ) -> Result<Noted, StoreError> {
         self.write(move |txn| {
             let Some(account) = txn.get::<Account>(&key::account(&event.account))? else {
                 return Ok(Noted::Unknown);
             };
-            let Some(follow_up) = event.follow_up(account.trigger) else { return Ok(Noted::Unknown) };
+            let is_new = is_forwarded && forwards::note(txn, &event, now)?;
+            let Some(follow_up) = event.follow_up(account.trigger) else {
+                return Ok(if is_new { Noted::Forwarded } else { Noted::Unknown });
+            };
             let health_key = key::health(&account.id);
             let mut health: Health = txn.get(&health_key)?.unwrap_or_default();
             if health.unheard > 0

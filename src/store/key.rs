@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
+use crate::domain::forward::Pending;
 use crate::domain::model::{
     AccountId, AskId, Cause, ContactKey, EncodedId, MessageId, MessageKind, WorkKind, WorkRef,
 };
@@ -16,6 +17,9 @@ pub(super) const ASK: &[u8] = b"ask\0";
 pub(super) const REVIEW: &[u8] = b"review\0";
 pub(super) const CAUSE: &[u8] = b"cause\0";
 pub(super) const ORDER: &[u8] = b"order\0";
+pub(super) const FORWARD: &[u8] = b"forward\0";
+pub(super) const HEARD: &[u8] = b"heard\0";
+pub(super) const SEQUENCE: &[u8] = b"sequence\0";
 pub(super) const CARD: &[u8] = b"card\0";
 pub(super) const CONTACT: &[u8] = b"contact\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
@@ -124,6 +128,25 @@ pub(super) fn cause(cause: &Cause) -> Vec<u8> {
     let account = join(CAUSE, &[cause.account.as_str().as_bytes(), b""]);
     let name = [cause.what.as_bytes(), cause.id.as_bytes()].join(&0);
     [account.as_slice(), &instant(cause.at), &name].concat()
+}
+
+/// An event that waits to be forwarded, under its record and the time it happened.
+pub(super) fn forward(account: &AccountId, event: &Pending, id: &str) -> Vec<u8> {
+    let record = join(FORWARD, &[account.as_str().as_bytes(), event.item.as_str().as_bytes(), b""]);
+    [record.as_slice(), &instant(event.occurred_at), id.as_bytes()].concat()
+}
+
+pub(super) fn account_of_forward(key: &[u8]) -> Option<AccountId> {
+    parse_account(key.strip_prefix(FORWARD)?.split(|byte| *byte == 0).next()?)
+}
+
+/// `id` is the id of an event that was heard.
+pub(super) fn heard(id: &str) -> Vec<u8> {
+    join(HEARD, &[id.as_bytes()])
+}
+
+pub(super) fn sequence(account: &AccountId, item: &EncodedId) -> Vec<u8> {
+    join(SEQUENCE, &[account.as_str().as_bytes(), item.as_str().as_bytes()])
 }
 
 /// `name` is the key of the write.
@@ -237,6 +260,7 @@ fn parse_work(rest: &[u8]) -> Option<(AccountId, WorkRef)> {
         "visit" => WorkKind::Visit,
         "invoice" => WorkKind::Invoice,
         "client" => WorkKind::Client,
+        "record" => WorkKind::Record,
         _ => return None,
     };
     let id = crate::domain::model::EncodedId::new(text(parts.next()?)?);
@@ -251,34 +275,51 @@ pub(super) fn parse_outbox_due(key: &[u8]) -> Option<(Timestamp, MessageId)> {
     Some((at, MessageId::new(text(rest)?)))
 }
 
-/// The value of an [`outbox_due`] key: the message's kind and account, and the record whose messages leave in order.
-pub(super) fn outbox_due_value(kind: MessageKind, account: &AccountId, record: Option<&str>) -> Vec<u8> {
-    let value = join(kind.as_str().as_bytes(), &[b"", account.as_str().as_bytes()]);
-    match record {
-        Some(record) => join(&value, &[b"", record.as_bytes()]),
-        None => value,
-    }
+/// The value of an [`outbox_due`] key: the message's kind and account, the record whose messages leave in order, and the
+/// receiver if the kind does not say it.
+pub(super) fn outbox_due_value(
+    kind: MessageKind,
+    account: &AccountId,
+    record: Option<&str>,
+    to: Option<&str>,
+) -> Vec<u8> {
+    let mut parts = vec![kind.as_str(), account.as_str()];
+    parts.extend(record);
+    parts.extend(to);
+    parts.join("\0").into_bytes()
 }
 
 /// Index of the messages about a record that are on their way, the oldest first.
-pub(super) fn order(account: &AccountId, record: &str, at: Timestamp, id: &MessageId) -> Vec<u8> {
-    [order_of(account, record).as_slice(), &instant(at), id.as_str().as_bytes()].concat()
+pub(super) fn order(account: &AccountId, record: &str, place: (Timestamp, u64), id: &MessageId) -> Vec<u8> {
+    let (at, sequence) = (instant(place.0), place.1.to_be_bytes());
+    [order_of(account, record).as_slice(), &at, &sequence, id.as_str().as_bytes()].concat()
 }
 
 pub(super) fn order_of(account: &AccountId, record: &str) -> Vec<u8> {
     join(ORDER, &[account.as_str().as_bytes(), record.as_bytes(), b""])
 }
 
-/// Values of earlier versions name no record.
-pub(super) fn parse_outbox_due_value(value: &[u8]) -> Option<(MessageKind, AccountId, Option<String>)> {
-    let mut parts = text(value)?.splitn(3, '\0');
-    let (kind, account, record) = (parts.next()?, parts.next()?, parts.next());
+/// What [`outbox_due_value`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DueValue {
+    pub(super) kind: MessageKind,
+    pub(super) account: AccountId,
+    /// Values of earlier versions name no record.
+    pub(super) record: Option<String>,
+    pub(super) to: Option<String>,
+}
+
+pub(super) fn parse_outbox_due_value(value: &[u8]) -> Option<DueValue> {
+    let mut parts = text(value)?.splitn(4, '\0');
+    let (kind, account) = (parts.next()?, parts.next()?);
+    let (record, to) = (parts.next().map(str::to_owned), parts.next().map(str::to_owned));
     let kind = match kind {
         "ask" => MessageKind::Ask,
         "change" => MessageKind::Change,
+        "event" => MessageKind::Event,
         _ => return None,
     };
-    Some((kind, parse_account(account.as_bytes())?, record.map(str::to_owned)))
+    Some(DueValue { kind, account: parse_account(account.as_bytes())?, record, to })
 }
 
 fn parse_account(value: &[u8]) -> Option<AccountId> {

@@ -73,7 +73,7 @@ impl From<Untyped> for OutboxEntry {
         let Untyped { id, account, work, trigger, body, created_at, attempt, failures, state, last } = old;
         let payload = if id.as_str().starts_with("evt_") {
             let topic = match work.kind {
-                WorkKind::Client => WatchTopic::ClientUpdated,
+                WorkKind::Client | WorkKind::Record => WatchTopic::ClientUpdated,
                 WorkKind::Job => WatchTopic::JobUpdated,
                 WorkKind::Visit => WatchTopic::VisitCompleted,
                 WorkKind::Invoice => WatchTopic::InvoiceUpdated,

@@ -288,7 +288,7 @@ mod tests {
         );
         let store = open(&path, IfMissing::Refuse).unwrap();
         let due = store.due_messages(at(0), 10).await.unwrap();
-        let of = |kind| due[&(id(), kind)].iter().map(MessageId::as_str).collect::<Vec<_>>();
+        let of = |kind| due[&(id(), kind, None)].iter().map(MessageId::as_str).collect::<Vec<_>>();
         assert_eq!((of(MessageKind::Ask), of(MessageKind::Change)), (vec!["ask_1"], vec!["evt_1"]));
         let counts = store.outbox_counts().await.unwrap().by_account[&id()];
         assert_eq!((counts.queued, counts.dead), (2, 1));
@@ -334,7 +334,7 @@ mod tests {
         let contacts = [ContactKey::phone("(555) 123-4567").unwrap()];
         let past = store.past(&id(), &job("j2"), &[], None, &contacts, &Policy::default()).await.unwrap();
         assert_eq!(past.contacted.unwrap().ask_id.as_str(), "ask_1");
-        assert_eq!(store.due_messages(at(0), 10).await.unwrap()[&(id(), MessageKind::Ask)].len(), 1);
+        assert_eq!(store.due_messages(at(0), 10).await.unwrap()[&(id(), MessageKind::Ask, None)].len(), 1);
         store.close().await;
         assert_eq!(read_tally(&path).unwrap(), Some(1));
     }

@@ -19,7 +19,8 @@ use crate::domain::retry::Next;
 /// Precision of the stored time of a receiver's last success.
 const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-pub type DueMessages = BTreeMap<(AccountId, MessageKind), Vec<MessageId>>;
+/// Messages by account, kind, and receiver if the kind does not say it.
+pub type DueMessages = BTreeMap<(AccountId, MessageKind, Option<String>), Vec<MessageId>>;
 
 /// A receiver, identified by a hash of its address, because addresses can hold secrets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -350,7 +351,7 @@ pub struct QueueCount {
 struct Indexed {
     at: Timestamp,
     id: MessageId,
-    whose: (AccountId, MessageKind),
+    whose: (AccountId, MessageKind, Option<String>),
     /// The record that the message is about, if its messages leave in order.
     record: Option<String>,
 }
@@ -359,8 +360,9 @@ fn due_index(txn: &Txn<'_>) -> impl Iterator<Item = Result<Indexed, StoreError>>
     txn.scan(key::OUTBOX_DUE).map(|entry| {
         let (key, value) = entry?;
         let (at, id) = key::parse_outbox_due(&key).ok_or_else(key::broken)?;
-        let (kind, account, record) = key::parse_outbox_due_value(&value).ok_or_else(key::broken)?;
-        Ok(Indexed { at, id, whose: (account, kind), record })
+        let value = key::parse_outbox_due_value(&value).ok_or_else(key::broken)?;
+        let key::DueValue { kind, account, record, to } = value;
+        Ok(Indexed { at, id, whose: (account, kind, to), record })
     })
 }
 
@@ -380,11 +382,16 @@ fn is_first(
 pub(super) fn put_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
     let record = entry.payload.record();
     if let Some(at) = next_at(entry) {
-        let value = key::outbox_due_value(entry.payload.kind(), &entry.account, record.as_deref());
+        let value = key::outbox_due_value(
+            entry.payload.kind(),
+            &entry.account,
+            record.as_deref(),
+            entry.payload.to(),
+        );
         txn.put_raw(key::outbox_due(at, &entry.id), value);
     }
     if let Some(record) = record {
-        let order = key::order(&entry.account, &record, entry.created_at, &entry.id);
+        let order = key::order(&entry.account, &record, entry.payload.place(entry.created_at), &entry.id);
         if matches!(entry.state, EntryState::Dead { .. }) {
             // The next one may leave.
             txn.remove(&order);
@@ -398,7 +405,7 @@ pub(super) fn put_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
 /// Removes an entry that was taken from the index.
 fn remove_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
     if let Some(record) = entry.payload.record() {
-        txn.remove(&key::order(&entry.account, &record, entry.created_at, &entry.id));
+        txn.remove(&key::order(&entry.account, &record, entry.payload.place(entry.created_at), &entry.id));
     }
     txn.remove(&key::outbox(&entry.id));
 }

@@ -86,6 +86,7 @@ pub struct Deliverer {
 struct Taken {
     message: MessageId,
     kind: MessageKind,
+    to: Option<String>,
     account: AccountId,
     entered: Entered<MessageId>,
 }
@@ -105,22 +106,28 @@ impl Deliverer {
     ) -> Result<Vec<Attempt>, StoreError> {
         let mut queues: BTreeMap<ReceiverId, Vec<Taken>> = BTreeMap::new();
         let due = self.parts.store.due_messages(self.parts.clock.now(), TAKEN_AT_MOST).await?;
-        for ((account, kind), messages) in due {
+        for ((account, kind, to), messages) in due {
             if only.is_some_and(|only| *only != account) {
                 continue;
             }
-            if kind == MessageKind::Change && self.parts.settings.events_receiver().is_none() {
+            let settings = &self.parts.settings;
+            let is_unheard = match kind {
+                MessageKind::Ask => false,
+                MessageKind::Change => settings.events_receiver().is_none(),
+                MessageKind::Event => settings.forward_receiver(to.as_deref()).is_none(),
+            };
+            if is_unheard {
                 // There is no receiver any more.
                 for message in messages {
                     let _dropped = self.parts.store.drop_entry(&message, self.parts.clock.now()).await?;
                 }
                 continue;
             }
-            let Some(route) = self.route(&account, kind).await? else { continue };
+            let Some(route) = self.route(&account, kind, to.as_deref()).await? else { continue };
             let queue = queues.entry(route.receiver.id()).or_default();
             for message in messages {
                 if let Some(entered) = self.in_flight.enter(&message) {
-                    queue.push(Taken { message, kind, account: account.clone(), entered });
+                    queue.push(Taken { message, kind, to: to.clone(), account: account.clone(), entered });
                 }
             }
         }
@@ -173,14 +180,19 @@ impl Deliverer {
     /// The account's current receiver and window. `None` while nothing may be sent: the account is paused or
     /// gone, in shadow mode, its receiver is gone, or its settings are broken (its sweeps report that). Its
     /// messages stay queued.
-    async fn route(&self, id: &AccountId, kind: MessageKind) -> Result<Option<Route>, StoreError> {
+    async fn route(
+        &self,
+        id: &AccountId,
+        kind: MessageKind,
+        to: Option<&str>,
+    ) -> Result<Option<Route>, StoreError> {
         let Some(account) = self.parts.store.account(id).await? else { return Ok(None) };
         let is_over = matches!(account.connection, Connection::Disconnected { .. });
         if account.paused_at.is_some() || is_over {
             return Ok(None);
         }
         let Ok(rules) = self.parts.settings.rules_of(&account) else { return Ok(None) };
-        let receiver = match self.parts.settings.receiver_for(&account, kind).await {
+        let receiver = match self.parts.settings.receiver_for(&account, kind, to).await {
             Ok(Some(receiver)) => receiver,
             Err(ReceiverError::Store(error)) => return Err(error),
             Ok(None) | Err(ReceiverError::Settings(_)) => return Ok(None),
@@ -192,13 +204,13 @@ impl Deliverer {
         let hours = match kind {
             MessageKind::Ask => rules.hours,
             // A program reads it, so the hour does not matter.
-            MessageKind::Change => LocalHours::always(),
+            MessageKind::Change | MessageKind::Event => LocalHours::always(),
         };
         Ok(Some(Route { receiver, hours }))
     }
 
     async fn attempt(&self, taken: &Taken) -> Result<Option<Attempt>, StoreError> {
-        let Taken { message: id, kind, account, .. } = taken;
+        let Taken { message: id, kind, to, account, .. } = taken;
         // The semaphore is never closed.
         let _turn = self.posts.acquire().await;
         if *kind == MessageKind::Ask && self.parts.store.is_suppressed(id).await? {
@@ -211,7 +223,9 @@ impl Deliverer {
             return Ok(None);
         }
         // Check again: the state may have changed while waiting and reading.
-        let Some(Route { receiver, hours }) = self.route(account, *kind).await? else { return Ok(None) };
+        let Some(Route { receiver, hours }) = self.route(account, *kind, to.as_deref()).await? else {
+            return Ok(None);
+        };
         let now = self.parts.clock.now();
         let until = hours.leaves(now);
         if until > now {

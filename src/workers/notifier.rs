@@ -297,6 +297,8 @@ impl Receivers {
     fn note(&mut self, entry: OutboxEntry, now: Timestamp) {
         let receiver = match entry.payload.kind() {
             MessageKind::Change => self.events.as_mut(),
+            // They have receivers of their own, and become dead letters.
+            MessageKind::Event => None,
             MessageKind::Ask => self.of.get(&entry.account).and_then(|id| self.views.get_mut(id)),
         };
         let Some(view) = receiver.filter(|_| !matches!(entry.state, EntryState::Dead { .. })) else { return };

@@ -243,7 +243,7 @@ async fn a_flood_becomes_one_sweep_and_nothing_is_lost() {
             item: jobber_reviewd::testing::model::EncodedId::new(format!("job {number}")),
             occurred_at: None,
         };
-        heard.app.context.store.note_event(event, now).await.unwrap();
+        heard.app.context.store.note_event(event, false, now).await.unwrap();
     }
     heard.follow_ups(257).await;
     let followed = heard.listen().await;

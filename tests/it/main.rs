@@ -25,6 +25,7 @@ mod delivering;
 mod explaining;
 mod findings;
 mod following;
+mod forwarding;
 mod guards;
 mod held_up;
 mod hooks;

@@ -46,6 +46,18 @@ pub enum Payload {
         /// The trigger that applied.
         trigger: Trigger,
     },
+    /// An event of Jobber's is forwarded.
+    Event {
+        /// Jobber's name of the topic.
+        topic: String,
+        /// The record.
+        work: WorkRef,
+        /// The receiver, by a hash of its address.
+        to: String,
+        occurred_at: Timestamp,
+        /// Counts the events of the record.
+        sequence: u64,
+    },
     /// A record in Jobber changed.
     Change {
         /// What changed.
@@ -61,6 +73,7 @@ impl Payload {
         match self {
             Self::Ask { .. } => MessageKind::Ask,
             Self::Change { .. } => MessageKind::Change,
+            Self::Event { .. } => MessageKind::Event,
         }
     }
 
@@ -69,13 +82,30 @@ impl Payload {
         match self {
             Self::Ask { .. } => None,
             Self::Change { work, .. } => Some(digest::short(&[work.kind.as_str(), work.id.as_str()])),
+            Self::Event { work, to, .. } => Some(digest::short(&["event", to, work.id.as_str()])),
+        }
+    }
+
+    /// The receiver of an event, by a hash of its address.
+    pub fn to(&self) -> Option<&str> {
+        match self {
+            Self::Event { to, .. } => Some(to),
+            Self::Ask { .. } | Self::Change { .. } => None,
+        }
+    }
+
+    /// The place among the messages of its record.
+    pub fn place(&self, created_at: Timestamp) -> (Timestamp, u64) {
+        match self {
+            Self::Event { occurred_at, sequence, .. } => (*occurred_at, *sequence),
+            Self::Ask { .. } | Self::Change { .. } => (created_at, 0),
         }
     }
 
     /// The record that the message is about.
     pub fn work(&self) -> &WorkRef {
         match self {
-            Self::Ask { work, .. } | Self::Change { work, .. } => work,
+            Self::Ask { work, .. } | Self::Change { work, .. } | Self::Event { work, .. } => work,
         }
     }
 }
@@ -88,6 +118,8 @@ pub enum MessageKind {
     Ask,
     /// A change. It goes to `events.webhook_url` at any hour.
     Change,
+    /// An event of Jobber's. It goes where `events.forward` says, at any hour.
+    Event,
 }
 
 impl MessageKind {
@@ -96,6 +128,7 @@ impl MessageKind {
         match self {
             Self::Ask => "ask",
             Self::Change => "change",
+            Self::Event => "event",
         }
     }
 }

@@ -88,7 +88,7 @@ fn facts(data: details::ResponseData, work: &WorkRef) -> Option<Facts> {
         WorkKind::Job => data.job.map(|found| job(found, country)),
         WorkKind::Visit => data.visit.map(|found| visit(found, country)),
         WorkKind::Invoice => data.invoice.map(|found| invoice(found, country)),
-        WorkKind::Client => None,
+        WorkKind::Client | WorkKind::Record => None,
     }
 }
 

@@ -24,7 +24,8 @@ impl Operation for Subscribe {
     }
 
     fn request(&self) -> Result<Vec<u8>, ApiError> {
-        let input = event_on::WebhookEndpointCreateInput { topic: theirs(self.topic), url: self.url.clone() };
+        let input =
+            event_on::WebhookEndpointCreateInput { topic: theirs(self.topic)?, url: self.url.clone() };
         encode::<EventOn>(event_on::Variables { input })
     }
 
@@ -65,18 +66,7 @@ impl Operation for Unsubscribe {
     }
 }
 
-fn theirs(topic: Topic) -> event_on::WebHookTopicEnum {
-    use event_on::WebHookTopicEnum as Theirs;
-
-    match topic {
-        Topic::JobClosed => Theirs::JOB_CLOSED,
-        Topic::JobUpdate => Theirs::JOB_UPDATE,
-        Topic::VisitComplete => Theirs::VISIT_COMPLETE,
-        Topic::VisitUpdate => Theirs::VISIT_UPDATE,
-        Topic::InvoiceCreate => Theirs::INVOICE_CREATE,
-        Topic::InvoiceUpdate => Theirs::INVOICE_UPDATE,
-        Topic::ClientUpdate => Theirs::CLIENT_UPDATE,
-        Topic::AppDisconnect => Theirs::APP_DISCONNECT,
-        Topic::AppConnect => Theirs::APP_CONNECT,
-    }
+fn theirs(topic: Topic) -> Result<event_on::WebHookTopicEnum, ApiError> {
+    serde_json::from_value(topic.as_str().into())
+        .map_err(|error| ApiError::Unexpected { detail: format!("the topic {}: {error}", topic.as_str()) })
 }

@@ -51,6 +51,10 @@ fn differences(before: &Data, after: &Data) -> Vec<(&'static str, String)> {
         (Kind::Job, "JOB_CREATE", "JOB_UPDATE", "JOB_DESTROY"),
         (Kind::Visit, "VISIT_CREATE", "VISIT_UPDATE", "VISIT_DESTROY"),
         (Kind::Invoice, "INVOICE_CREATE", "INVOICE_UPDATE", "INVOICE_DESTROY"),
+        (Kind::Property, "PROPERTY_CREATE", "PROPERTY_UPDATE", "PROPERTY_DESTROY"),
+        (Kind::Quote, "QUOTE_CREATE", "QUOTE_UPDATE", "QUOTE_DESTROY"),
+        (Kind::Request, "REQUEST_CREATE", "REQUEST_UPDATE", "REQUEST_DESTROY"),
+        (Kind::Expense, "EXPENSE_CREATE", "EXPENSE_UPDATE", "EXPENSE_DESTROY"),
     ] {
         for (number, row) in after.table(kind) {
             let id = encode_id(kind.name(), number);
@@ -65,6 +69,16 @@ fn differences(before: &Data, after: &Data) -> Vec<(&'static str, String)> {
                             Kind::Visit => found.push(("VISIT_COMPLETE", id.clone())),
                             _ => {}
                         }
+                    }
+                    let became = |status: &str| {
+                        old.get("quoteStatus") != row.get("quoteStatus")
+                            && row.get("quoteStatus").and_then(Value::as_str) == Some(status)
+                    };
+                    if kind == Kind::Quote && became("awaiting_response") {
+                        found.push(("QUOTE_SENT", id.clone()));
+                    }
+                    if kind == Kind::Quote && became("approved") {
+                        found.push(("QUOTE_APPROVED", id.clone()));
                     }
                     found.push((changed, id));
                 }

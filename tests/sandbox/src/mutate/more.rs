@@ -105,7 +105,7 @@ impl Desk<'_> {
             "title": input.get("title"), "message": input.get("message"),
             "quoteStatus": if is_sent { "awaiting_response" } else { "draft" }, "sentAt": null,
             "amounts": {"subtotal": total, "taxAmount": 0.0, "discountAmount": 0.0, "total": total},
-            "createdAt": now, "updatedAt": now,
+            "transitionedAt": now, "createdAt": now, "updatedAt": now,
             "jobberWebUri": format!("https://secure.example.com/quotes/{number}"),
         });
         self.data.insert(Kind::Quote, number, object(row));

@@ -1,0 +1,186 @@
+//! Forwards Jobber's events: reads each record once, freezes a message for each event, and leaves the rest to the outbox.
+//!
+//! It has a step of its own, so that asks never wait for it. Events of one record are frozen in the order in which they
+//! happened, and the outbox lets them leave in that order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::backoff::Backoff;
+use super::parts::WorkerParts;
+use super::pool::{Entered, InFlight, Pool};
+use crate::accounts::session::{SessionError, Trouble};
+use crate::accounts::settings::Forward;
+use crate::domain::forward::{Include, Pending, Seen, body, event_id};
+use crate::domain::model::{
+    Account, AccountId, EncodedId, EntryState, MessageId, OutboxEntry, Payload, WorkKind, WorkRef,
+};
+use crate::domain::webhook_event::Record;
+use crate::jobber::operations::{Query, record_of};
+use crate::store::{ReceiverId, StoreError};
+
+/// How long an event waits, so that one that happened earlier and comes later leaves first.
+const SETTLES: SignedDuration = SignedDuration::from_secs(2);
+
+/// Events of one account that wait at most. With more, records are not read any more.
+const PILE: usize = 10_000;
+
+/// How long an account rests when its records cannot be read.
+const REST: SignedDuration = SignedDuration::from_secs(30);
+
+/// Records of one account that are read in one step.
+const AT_ONCE: usize = 64;
+
+#[derive(Debug)]
+pub struct Forwarder {
+    parts: WorkerParts,
+    pool: Pool,
+    in_flight: InFlight<AccountId>,
+    backoff: Backoff<AccountId>,
+}
+
+impl Forwarder {
+    pub fn new(parts: WorkerParts) -> Self {
+        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
+    }
+
+    /// Makes messages of the events that wait. Returns their number.
+    pub async fn forward_once(self: &Arc<Self>) -> Result<usize, StoreError> {
+        let mut queue = Vec::new();
+        for (id, pending) in self.parts.store.pending_forwards().await? {
+            if self.backoff.until(&id, self.parts.clock.now()).is_some() {
+                continue;
+            }
+            if let Some(entered) = self.in_flight.enter(&id) {
+                queue.push((entered, id, pending));
+            }
+        }
+        let work = |(entered, id, pending): (Entered<AccountId>, AccountId, Vec<Pending>)| {
+            let forwarder = Arc::clone(self);
+            async move {
+                let made = forwarder.forward(&id, pending).await;
+                drop(entered);
+                made
+            }
+        };
+        let mut working = self.pool.start(queue, work);
+        let mut all = 0;
+        while let Some(made) = working.next().await {
+            all += made?;
+        }
+        Ok(all)
+    }
+
+    async fn forward(&self, id: &AccountId, pending: Vec<Pending>) -> Result<usize, StoreError> {
+        let is_piled_up = pending.len() > PILE;
+        let forwards = self.parts.settings.forwards();
+        let account = self.parts.store.account(id).await?;
+        let now = self.parts.clock.now();
+        let mut records: BTreeMap<EncodedId, Vec<Pending>> = BTreeMap::new();
+        for event in pending {
+            records.entry(event.item.clone()).or_default().push(event);
+        }
+        let has_settled = |events: &Vec<Pending>| {
+            // A clock that was set back does not hold them up.
+            events.iter().all(|event| now.duration_since(event.received_at).abs() >= SETTLES)
+        };
+        let mut made = 0;
+        let settled = records.into_values().filter(has_settled);
+        for events in settled.take(if is_piled_up { usize::MAX } else { AT_ONCE }) {
+            let Some(account) = &account else {
+                self.parts.store.commit_forwards(id, events, vec![]).await?;
+                continue;
+            };
+            let wants_record = |event: &Pending| {
+                let mut of_event = forwards.iter().filter(|forward| forward.takes(event.topic));
+                !event.topic.ends_it() && of_event.any(|forward| forward.include == Include::Record)
+            };
+            let wanted = events.iter().find(|event| wants_record(event)).filter(|_| !is_piled_up);
+            let seen = match wanted {
+                None => Seen::NotRead,
+                Some(event) => match self.read(account, event.topic.record(), &event.item).await {
+                    Ok(seen) => seen,
+                    Err(SessionError::Store(error)) => return Err(error),
+                    Err(error) => {
+                        tracing::debug!(account.id = %id, %error, "events wait to be forwarded");
+                        let rest = match error {
+                            SessionError::Failed {
+                                trouble: Trouble::Outage { retry_after: Some(asked), .. },
+                                ..
+                            } => asked.max(REST),
+                            _ => REST,
+                        };
+                        self.backoff.hold(id, now, rest);
+                        return Ok(made);
+                    }
+                },
+            };
+            let messages = events
+                .iter()
+                .flat_map(|event| forwards.iter().map(move |forward| (event, forward)))
+                .filter(|(event, forward)| forward.takes(event.topic))
+                .map(|(event, forward)| message(account, event, forward, &seen, now))
+                .collect::<Vec<_>>();
+            made += messages.len();
+            self.parts.store.commit_forwards(id, events, messages).await?;
+        }
+        Ok(made)
+    }
+
+    async fn read(&self, account: &Account, record: Record, item: &EncodedId) -> Result<Seen, SessionError> {
+        let request = record_of(record, item).map_err(SessionError::settings)?;
+        let root = request.document.roots().into_iter().next().unwrap_or_default();
+        let at = self.parts.clock.now();
+        match self.parts.session.run(&account.id, &Query(request)).await {
+            Ok(answer) if answer.hidden.is_some() => Ok(Seen::Hidden),
+            Ok(answer) => Ok(match answer.data.get(&root) {
+                None | Some(Value::Null) => Seen::Gone,
+                Some(record) => Seen::Read { record: record.clone(), at },
+            }),
+            // A scope or a permission is missing: no later read would find it.
+            Err(SessionError::Failed { trouble: Trouble::Operator, .. }) => Ok(Seen::Hidden),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn message(
+    account: &Account,
+    event: &Pending,
+    forward: &Forward,
+    seen: &Seen,
+    now: Timestamp,
+) -> OutboxEntry {
+    let of_event = event_id(account.id.as_str(), event.topic, event.item.as_str(), event.occurred_at);
+    let to = ReceiverId::of(forward.receiver.url.as_str()).as_str().to_owned();
+    let id = MessageId::of_change(&[&of_event, &to]);
+    let seen = match (event.topic.ends_it(), forward.include) {
+        (_, Include::Ids) => &Seen::NotRead,
+        (true, Include::Record) => &Seen::Gone,
+        (false, Include::Record) => seen,
+    };
+    let body = body(id.as_str(), account, event, seen, now).to_string();
+    let kind = match event.topic.record() {
+        Record::Client => WorkKind::Client,
+        Record::Job => WorkKind::Job,
+        Record::Visit => WorkKind::Visit,
+        Record::Invoice => WorkKind::Invoice,
+        _ => WorkKind::Record,
+    };
+    let work = WorkRef { kind, id: event.item.clone() };
+    let topic = event.topic.as_str().to_owned();
+    OutboxEntry {
+        id,
+        account: account.id.clone(),
+        payload: Payload::Event { topic, work, to, occurred_at: event.occurred_at, sequence: event.sequence },
+        body,
+        created_at: now,
+        attempt: 0,
+        failures: 0,
+        state: EntryState::Due { at: now },
+        last: None,
+    }
+}
