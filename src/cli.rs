@@ -269,9 +269,9 @@ async fn daemon(call: Call, accept_empty_store: bool) -> Result<Status, Stop> {
     let handed = handed_over().map_err(|error| {
         Stop::usage(format!("the socket from systemd cannot be used: {error}; check jobber-reviewd.socket"))
     })?;
-    let daemon = Daemon::prepare(config, &secrets, Arc::new(SystemClock), handed, if_missing).await.map_err(
-        |error| Stop { status: status_of_store(error.downcast_ref()), message: format!("{error:#}") },
-    )?;
+    let daemon = Daemon::prepare(config, &secrets, Arc::new(SystemClock), handed, if_missing)
+        .await
+        .map_err(|error| Stop::new(status_of_store(error.downcast_ref()), format!("{error:#}")))?;
     stop_on_signal(daemon.stop()).map_err(Stop::failed)?;
     daemon.run(reread).await.map_err(|error| Stop::failed(format!("{error:#}")))?;
     Ok(Status::Fine)

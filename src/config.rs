@@ -139,6 +139,7 @@ pub struct AlertsSection {
 pub struct EventsSection {
     pub webhook_url: Option<HttpsUrl>,
     pub topics: Vec<WatchTopic>,
+    #[serde(default)]
     pub forward: Vec<ForwardSection>,
 }
 
@@ -328,10 +329,10 @@ impl Config {
             let wrong = |problem: String, remedy: &'static str| {
                 ConfigError::new(format!("rules (number {})", number + 1), problem, remedy)
             };
-            if rule.on == CLIENT_UPDATED && self.events.webhook_url.is_none() {
-                let problem =
-                    "on = \"client.updated\" needs events.webhook_url: without it clients are not watched";
-                return Err(wrong(problem.to_owned(), "set events.webhook_url, or remove the rule"));
+            let is_watched = self.events.topics.contains(&WatchTopic::ClientUpdated);
+            if rule.on == CLIENT_UPDATED && (self.events.webhook_url.is_none() || !is_watched) {
+                let problem = "on = \"client.updated\" needs events.webhook_url and client.updated in events.topics: without them clients are not watched";
+                return Err(wrong(problem.to_owned(), "set both, or remove the rule"));
             }
             let reaction = Reaction::new(rule, &self.actions.write);
             reactions.push(reaction.map_err(|error| wrong(error.to_string(), "correct the rule"))?);

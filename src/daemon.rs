@@ -31,7 +31,7 @@ use crate::clock::SharedClock;
 use crate::config::{Config, Secrets};
 use crate::context::Context;
 use crate::domain::model::Account;
-use crate::ops::rules::react_once;
+use crate::ops::rules::{react_once, recall_troubles};
 use crate::server::control::Control;
 use crate::server::{Api, Http, Metrics};
 use crate::store::{DueTimes, IfMissing, Store, StoreError};
@@ -104,6 +104,7 @@ impl Daemon {
         let store = tokio::task::spawn_blocking(move || Store::open(&path, &key, if_missing)).await??;
         let context = Arc::new(Context::new(config, secrets, store, clock)?);
         context.note_clock().await?;
+        recall_troubles(&context).await?;
         let listener = if let Some(listener) = listener {
             listener
         } else {
@@ -460,7 +461,7 @@ impl Loops {
                 () = self.context.bells.rules.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
-            self.start(|context| async move { react_once(&context).await.map(drop) });
+            self.start(|context| async move { react_once(&context, None).await.map(drop) });
         }
     }
 

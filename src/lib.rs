@@ -58,7 +58,7 @@ pub mod testing {
     pub use crate::ops::once::{OnceReport, once};
     pub use crate::ops::queue::QueueRow;
     pub use crate::ops::reviews::{Told, review};
-    pub use crate::ops::rules::react_once;
+    pub use crate::ops::rules::{react_once, recall_troubles};
     pub use crate::ops::{Done, OpError, protocol};
     pub use crate::outbound::secret::WebhookSecret;
     pub use crate::server::{Api, Http, description};

@@ -38,6 +38,9 @@ pub enum OpError {
     /// Something outside the program failed.
     #[error("{0}")]
     Failed(String),
+    /// Jobber said no, and would say it again.
+    #[error("{0}")]
+    Rejected(String),
     /// It may work later.
     #[error("{detail}")]
     Later { detail: String, retry_after: Option<SignedDuration> },
@@ -99,7 +102,10 @@ async fn named(context: &Context, name: Option<String>) -> Result<Option<Account
 }
 
 async fn find_account(context: &Context, text: &str) -> Result<Account, OpError> {
-    let accounts = context.store.accounts().await?;
+    pick_account(context.store.accounts().await?, text)
+}
+
+fn pick_account(accounts: Vec<Account>, text: &str) -> Result<Account, OpError> {
     if let Some(account) = accounts.iter().find(|account| account.id.as_str() == text) {
         return Ok(account.clone());
     }

@@ -92,8 +92,8 @@ impl Budget {
     }
 
     /// How long an operation of this kind must wait from `now` for points. It counts as sent after that wait.
-    pub fn wait(&mut self, kind: &'static str, now: Timestamp) -> SignedDuration {
-        let cost = self.costs.get(kind).copied().unwrap_or_default();
+    pub fn wait(&mut self, kind: &'static str, cost: Option<u64>, now: Timestamp) -> SignedDuration {
+        let cost = cost.or_else(|| self.costs.get(kind).copied()).unwrap_or_default();
         let Some((level, at)) = self.level else { return SignedDuration::ZERO };
         // Nothing waits that long: the clock was set back.
         let at = if at > plus(now, WINDOW) { now } else { at };
@@ -181,32 +181,36 @@ mod tests {
     #[test]
     fn a_question_waits_until_our_share_allows_it() {
         let mut budget = Budget::new(50);
-        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::ZERO, "nothing is known");
+        assert_eq!(budget.wait("jobs", None, at(0)), SignedDuration::ZERO, "nothing is known");
         budget.note("jobs", 1000, level(6000), at(0));
-        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::ZERO, "6000 - 1000 leaves half");
-        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::from_secs(2), "the next one does not");
-        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::from_secs(4), "and stands behind it");
+        assert_eq!(budget.wait("jobs", None, at(0)), SignedDuration::ZERO, "6000 - 1000 leaves half");
+        assert_eq!(budget.wait("jobs", None, at(0)), SignedDuration::from_secs(2), "the next one does not");
+        assert_eq!(budget.wait("jobs", None, at(0)), SignedDuration::from_secs(4), "and stands behind it");
         budget.note("jobs", 1000, level(5000), at(10_000));
-        assert_eq!(budget.wait("jobs", at(12_000)), SignedDuration::ZERO, "two seconds bring a thousand");
+        assert_eq!(
+            budget.wait("jobs", None, at(12_000)),
+            SignedDuration::ZERO,
+            "two seconds bring a thousand"
+        );
     }
 
     #[test]
     fn a_question_dearer_than_the_share_waits_for_a_full_bucket() {
         let mut budget = Budget::new(10);
         budget.note("jobs", 4000, level(9000), at(0));
-        assert_eq!(budget.wait("jobs", at(0)), SignedDuration::from_secs(2));
+        assert_eq!(budget.wait("jobs", None, at(0)), SignedDuration::from_secs(2));
         let mut all = Budget::new(100);
         all.note("jobs", 4000, level(4000), at(0));
-        assert_eq!(all.wait("jobs", at(0)), SignedDuration::ZERO);
+        assert_eq!(all.wait("jobs", None, at(0)), SignedDuration::ZERO);
     }
 
     #[test]
     fn a_bucket_that_never_refills_is_waited_for_without_end_or_panic() {
         let mut budget = Budget::new(1);
         budget.note("jobs", u64::MAX, Level { maximum: u64::MAX, available: 0, rate: 0 }, Timestamp::MIN);
-        assert!(budget.wait("jobs", Timestamp::MAX) >= SignedDuration::ZERO);
+        assert!(budget.wait("jobs", None, Timestamp::MAX) >= SignedDuration::ZERO);
         budget.note("jobs", 5, Level { maximum: 0, available: 0, rate: 0 }, Timestamp::MAX);
-        assert!(budget.wait("jobs", Timestamp::MIN) >= SignedDuration::ZERO);
+        assert!(budget.wait("jobs", None, Timestamp::MIN) >= SignedDuration::ZERO);
     }
 
     proptest! {
@@ -226,7 +230,7 @@ mod tests {
             }
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
             for (kind, pause, is_answered) in steps {
-                let wait = i64::try_from(budget.wait(KINDS[kind], at(now)).as_millis()).unwrap();
+                let wait = i64::try_from(budget.wait(KINDS[kind], None, at(now)).as_millis()).unwrap();
                 let advance = wait + pause;
                 real = (real + wait as f64 / 2.0).min(10_000.0) - COSTS[kind] as f64;
                 let left = (10_000.0 - 100.0 * share as f64).min(10_000.0 - COSTS[kind] as f64);

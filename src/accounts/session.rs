@@ -104,7 +104,7 @@ impl Session {
         let mut renewed = false;
         let mut waits = 0;
         loop {
-            self.wait_for_a_turn(account, operation.kind()).await?;
+            self.wait_for_a_turn(account, operation.kind(), operation.cost()).await?;
             let begun = std::time::Instant::now();
             let answered = self.client.run(&access.token, operation).await;
             telemetry::asked_jobber(begun.elapsed());
@@ -167,7 +167,7 @@ impl Session {
         let mut access = self.tokens.access_token(account).await.map_err(from_token)?;
         let mut renewed = false;
         loop {
-            self.wait_for_a_turn(account, "any").await?;
+            self.wait_for_a_turn(account, "any", None).await?;
             let sent = self.client.exchange(&access.token, version, body.to_string().into_bytes()).await;
             match sent {
                 Ok(answer) if answer.status == 401 && !renewed => {
@@ -195,14 +195,19 @@ impl Session {
         Ok(scopes::granted(access.token.expose_secret()))
     }
 
-    async fn wait_for_a_turn(&self, account: &AccountId, kind: &'static str) -> Result<(), SessionError> {
+    async fn wait_for_a_turn(
+        &self,
+        account: &AccountId,
+        kind: &'static str,
+        cost: Option<u64>,
+    ) -> Result<(), SessionError> {
         let now = self.clock.now();
         if let Some(rest) = self.with_budget(account, |budget| budget.rest(now)) {
             let detail = "Jobber allows no more requests for this account for a few minutes".to_owned();
             let trouble = Trouble::Outage { retry_after: Some(rest), may_have_run: false };
             return Err(SessionError::Failed { detail, trouble });
         }
-        let wait = self.with_budget(account, |budget| budget.wait(kind, now));
+        let wait = self.with_budget(account, |budget| budget.wait(kind, cost, now));
         if wait > LONGEST_WAIT {
             self.with_budget(account, Budget::give_up);
             let detail =

@@ -38,15 +38,21 @@ impl From<Status> for ExitCode {
 pub(super) struct Stop {
     pub(super) status: Status,
     pub(super) message: String,
+    /// The daemon ended before it replied.
+    pub(super) is_cut_off: bool,
 }
 
 impl Stop {
+    pub(super) fn new(status: Status, error: impl std::fmt::Display) -> Self {
+        Self { status, message: error.to_string(), is_cut_off: false }
+    }
+
     pub(super) fn usage(error: impl std::fmt::Display) -> Self {
-        Self { status: Status::Usage, message: error.to_string() }
+        Self::new(Status::Usage, error)
     }
 
     pub(super) fn failed(error: impl std::fmt::Display) -> Self {
-        Self { status: Status::Failed, message: error.to_string() }
+        Self::new(Status::Failed, error)
     }
 }
 
@@ -58,7 +64,7 @@ impl From<Refusal> for Stop {
             RefusalKind::Failed => Status::Failed,
             RefusalKind::NeedsHuman => Status::NeedsHuman,
         };
-        Self { status, message: refusal.message }
+        Self::new(status, refusal.message)
     }
 }
 

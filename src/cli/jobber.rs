@@ -10,6 +10,7 @@ use super::call::{Call, print_json, print_text};
 use super::exit::{Status, Stop};
 use super::reach::ask;
 use super::show::Show as _;
+use crate::digest;
 use crate::domain::actions::{self, Action, Effect, Flag, Kind, Shape, Takes};
 use crate::ops::actions::{ActionCall, ActionReply, ActionStatus, RawCall, RawReply};
 use crate::ops::protocol::{JobberAct, JobberApi};
@@ -273,6 +274,7 @@ fn from_matches(action: &'static Action, matches: &ArgMatches) -> Act {
         key: text("key"),
         is_confirmed: is("yes"),
         only_print: is("print-query"),
+        ..ActionCall::default()
     };
     Act { call, input: given::<PathBuf>(matches, "input").into_iter().next() }
 }
@@ -290,11 +292,17 @@ async fn act(call: &Call, act: Act) -> Result<Status, Stop> {
         wanted.input = Some(object(&file)?);
     }
     let config = call.config.as_deref();
-    let mut reply = ask(config, &JobberAct { call: wanted.clone() }).await?;
+    let is_write = actions::find(&wanted.noun, &wanted.verb).is_some_and(Action::writes);
+    if is_write && wanted.key.is_none() {
+        wanted.key = Some(new_key()?);
+    }
+    let key = wanted.key.clone().filter(|_| is_write);
+    let cut = |stop: Stop| cut_off(stop, key.as_deref());
+    let mut reply = ask(config, &JobberAct { call: wanted.clone() }).await.map_err(cut)?;
     if reply.status == ActionStatus::NeedsYes {
         confirm(reply.words.as_deref().unwrap_or_default())?;
         wanted.is_confirmed = true;
-        reply = ask(config, &JobberAct { call: wanted }).await?;
+        reply = ask(config, &JobberAct { call: wanted }).await.map_err(cut)?;
     }
     if call.json {
         print_action(&reply)?;
@@ -302,6 +310,28 @@ async fn act(call: &Call, act: Act) -> Result<Status, Stop> {
         print_text(&reply.text())?;
     }
     Ok(reply.status())
+}
+
+/// A key for a write that was given none. It is made here, so that it is known whatever becomes of the daemon.
+fn new_key() -> Result<String, Stop> {
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random).map_err(Stop::failed)?;
+    Ok(format!("act_{}", &digest::of_bytes(&random)[..32]))
+}
+
+/// The daemon ended in the middle of a write: what became of it is not known.
+fn cut_off(stop: Stop, key: Option<&str>) -> Stop {
+    match key.filter(|_| stop.is_cut_off) {
+        Some(key) => Stop {
+            status: Status::Partly,
+            message: format!(
+                "{}; if it was a write, what became of it is not known: the same command with --key '{key}' says what is known and does nothing twice, and `jobber-reviewd audit --actions` lists it",
+                stop.message
+            ),
+            ..stop
+        },
+        None => stop,
+    }
 }
 
 /// Reads print Jobber's record or rows alone; writes print what became of them too.
@@ -333,11 +363,17 @@ async fn api(call: &Call, args: ApiArgs) -> Result<Status, Stop> {
         only_print: args.print_query,
     };
     let config = call.config.as_deref();
-    let mut reply = ask(config, &JobberApi { call: wanted.clone() }).await?;
+    let key = match wanted.key.clone() {
+        Some(key) => key,
+        None => new_key()?,
+    };
+    wanted.key = Some(key.clone());
+    let cut = |stop: Stop| cut_off(stop, Some(&key));
+    let mut reply = ask(config, &JobberApi { call: wanted.clone() }).await.map_err(cut)?;
     if reply.status == ActionStatus::NeedsYes {
         confirm(reply.words.as_deref().unwrap_or_default())?;
         wanted.is_confirmed = true;
-        reply = ask(config, &JobberApi { call: wanted }).await?;
+        reply = ask(config, &JobberApi { call: wanted }).await.map_err(cut)?;
     }
     print_api(call, &reply)
 }

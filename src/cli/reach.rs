@@ -46,7 +46,10 @@ pub(super) async fn reach<V: Verb>(config: &Config, verb: &V, hear: &mut Hear<'_
             Ok(reply) => return reply.map_err(Stop::from),
             Err(CallError::NoDaemon(_)) => {}
             Err(error @ CallError::Forbidden(_)) => return Err(Stop::usage(error)),
-            Err(error @ (CallError::Broken(_) | CallError::Unheard(_))) => return Err(Stop::failed(error)),
+            Err(error @ CallError::Broken(_)) => {
+                return Err(Stop { is_cut_off: true, ..Stop::failed(error) });
+            }
+            Err(error @ CallError::Unheard(_)) => return Err(Stop::failed(error)),
         }
         let secrets = match &secrets {
             Some(secrets) => secrets,
@@ -68,7 +71,7 @@ pub(super) async fn reach<V: Verb>(config: &Config, verb: &V, hear: &mut Hear<'_
             // The daemon that holds it is not listening yet, or no longer.
             Err(StoreError::Locked { .. }) => tokio::time::sleep(BETWEEN).await,
             Err(error) => {
-                return Err(Stop { status: status_of_store(Some(&error)), message: error.to_string() });
+                return Err(Stop::new(status_of_store(Some(&error)), error));
             }
         }
     }

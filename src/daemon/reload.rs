@@ -1,10 +1,10 @@
-//! Handles SIGHUP: reads the settings again. `[review]` and the schedule apply at once, other changes are
+//! Handles SIGHUP: reads the settings again. `[review]`, the schedule, rules, and what may be written and forwarded apply at once, other changes are
 //! reported as needing a restart. Invalid settings change nothing.
 
 use sd_notify::NotifyState;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
-use crate::config::{Config, ConfigError, KEYS, value_of};
+use crate::config::{Config, ConfigError, EventsSection, KEYS, value_of};
 use crate::context::Context;
 
 pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
@@ -38,7 +38,14 @@ async fn take(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, config: &C
     let ringer = std::sync::Arc::clone(context);
     let job = Job::new(schedule, move |_, _| ringer.bells.sweep.notify_one())?;
     // All other settings stay as they were at the start.
-    context.settings.replace(&Config { review: config.review.clone(), ..context.config.clone() })?;
+    let events = EventsSection { forward: config.events.forward.clone(), ..context.config.events.clone() };
+    context.settings.replace(&Config {
+        review: config.review.clone(),
+        actions: config.actions.clone(),
+        rules: config.rules.clone(),
+        events,
+        ..context.config.clone()
+    })?;
     if schedule != sweeps.schedule {
         let job = sweeps.scheduler.add(job).await?;
         sweeps.scheduler.remove(&std::mem::replace(&mut sweeps.job, job)).await?;
@@ -49,14 +56,16 @@ async fn take(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, config: &C
     Ok(())
 }
 
+/// Settings that apply at once, besides those of `[review]`.
+const AT_ONCE: [&str; 4] = ["poll.schedule", "actions.write", "rules", "events.forward"];
+
 fn waiting_for_a_restart(running: &Config, read: &Config) -> serde_json::Result<Vec<&'static str>> {
     let (running, read) = (serde_json::to_value(running)?, serde_json::to_value(read)?);
     Ok(KEYS
         .iter()
         .map(|key| key.name)
         .filter(|name| {
-            *name != "poll.schedule"
-                && (!name.starts_with("review.") || *name == "review.webhook_secret_file")
+            !AT_ONCE.contains(name) && (!name.starts_with("review.") || *name == "review.webhook_secret_file")
         })
         .filter(|name| value_of(&running, name) != value_of(&read, name))
         .collect())

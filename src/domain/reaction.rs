@@ -68,6 +68,8 @@ pub enum RuleError {
     Value(String),
     #[error("with: the template of `{flag}` fails: {error}")]
     Template { flag: String, error: TemplateError },
+    #[error("with: {0} needs more: say what it writes, such as `message`, `title` or `add-tag`")]
+    Nothing(String),
     #[error("{action} after {on}: there is no {kind} then")]
     NoRecord { action: String, on: String, kind: &'static str },
 }
@@ -117,6 +119,16 @@ impl Reaction {
                 with.push((known.name, phrase));
             }
         }
+        let is_given = |path: &&'static str| {
+            let path: &str = path;
+            let mut flags = action.flags.iter().filter(|flag| flag.path == path);
+            flags.any(|flag| section.with.contains_key(flag.name))
+        };
+        if action.verb != "complete" && section.with.is_empty()
+            || !action.needs.is_empty() && !action.needs.iter().any(is_given)
+        {
+            return Err(RuleError::Nothing(name));
+        }
         Ok(Self { on, action, with, section: section.clone() })
     }
 
@@ -133,8 +145,12 @@ impl Reaction {
     }
 }
 
+/// Whether it is a reason that is found when work is due. Others are found earlier, for much work at once.
 fn is_reason(text: &str) -> bool {
-    serde_json::from_value::<SkipReason>(text.into()).is_ok()
+    use SkipReason::{BeforeConnection, BurstDropped, Disconnected, Shadow};
+
+    serde_json::from_value(text.into())
+        .is_ok_and(|reason| !matches!(reason, BeforeConnection | BurstDropped | Disconnected | Shadow))
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {

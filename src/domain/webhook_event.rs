@@ -227,10 +227,9 @@ impl Event {
             (_, Some(kind)) if kind == trigger.work_kind() => {
                 Some(FollowUp::Read { work: WorkRef { kind, id: self.item.clone() } })
             }
-            (_, Some(_)) => None,
             (Topic::ClientUpdate, None) => Some(FollowUp::Client { id: self.item.clone() }),
             (Topic::AppDisconnect | Topic::AppConnect, None) => Some(FollowUp::Connection),
-            (_, None) => None,
+            _ => None,
         }
     }
 }

@@ -119,7 +119,10 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ApiError> {
     while let Some(chunk) = response.chunk().await.map_err(|error| unavailable(&error))? {
         body.extend_from_slice(&chunk);
         if body.len() > LONGEST_ANSWER {
-            return Err(ApiError::Unexpected { detail: "the answer is too long".to_owned() });
+            return Err(ApiError::Unavailable {
+                detail: "the answer is too long".to_owned(),
+                retry_after: None,
+            });
         }
     }
     Ok(body)

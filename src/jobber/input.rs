@@ -75,12 +75,25 @@ pub struct Input {
     zone: TimeZone,
     values: Map<String, Value>,
     cleared: Vec<Vec<Step>>,
+    is_as_written: bool,
 }
 
 impl Input {
     /// An input of `document` in which paths begin in the variable `root`. Times without an offset are in `zone`.
     pub fn new(document: &Document, root: Option<&'static str>, zone: TimeZone) -> Self {
-        Self { types: document.variables(), root, zone, values: Map::new(), cleared: Vec::new() }
+        Self {
+            types: document.variables(),
+            root,
+            zone,
+            values: Map::new(),
+            cleared: Vec::new(),
+            is_as_written: false,
+        }
+    }
+
+    /// Keeps nulls and empty objects as they are.
+    pub fn as_written(&mut self) {
+        self.is_as_written = true;
     }
 
     pub fn zone(&self) -> &TimeZone {
@@ -272,10 +285,10 @@ impl Input {
 
     /// The variables, checked on the schema.
     pub fn finish(mut self) -> Result<Map<String, Value>, InputError> {
-        for value in self.values.values_mut() {
-            drop_empty(value);
+        if !self.is_as_written {
+            self.values.values_mut().for_each(drop_empty);
+            self.values.retain(|_, value| !is_empty_object(value));
         }
-        self.values.retain(|_, value| !is_empty_object(value));
         for (name, value) in &self.values {
             let at = vec![Step::Field(name.clone())];
             let ty = self.type_at(&at)?;
@@ -299,7 +312,12 @@ impl Input {
     fn check(&self, ty: &Type, value: &Value, at: Vec<Step>) -> Result<(), InputError> {
         if value.is_null() {
             let path = self.words(&at);
-            return if self.cleared.contains(&at) { Ok(()) } else { Err(InputError::Null { path }) };
+            let is_meant = self.is_as_written && !ty.is_non_null();
+            return if is_meant || self.cleared.contains(&at) {
+                Ok(())
+            } else {
+                Err(InputError::Null { path })
+            };
         }
         if ty.is_list() {
             let Value::Array(items) = value else {

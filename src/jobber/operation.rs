@@ -16,6 +16,11 @@ pub trait Operation: Send + Sync {
     /// Operations of one kind cost the same number of points.
     fn kind(&self) -> &'static str;
 
+    /// What it costs in points, if that is known before. Otherwise the last one of its kind says it.
+    fn cost(&self) -> Option<u64> {
+        None
+    }
+
     fn request(&self) -> Result<Vec<u8>, ApiError>;
 
     fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<Self::Output>, ApiError>;
@@ -68,6 +73,13 @@ impl<'a> RawAnswer<'a> {
     /// Reads an answer of any shape, in which Jobber may have hidden something.
     pub(super) fn data(&self) -> Result<Answer<serde_json::Value>, ApiError> {
         answer::sort(&self.head, self.body)
+    }
+
+    /// Whether there is anything in `data`: then a part of it ran.
+    pub(super) fn has_records(&self) -> bool {
+        let body = serde_json::from_slice::<serde_json::Value>(self.body).unwrap_or_default();
+        let data = body.get("data").and_then(serde_json::Value::as_object);
+        data.is_some_and(|data| data.values().any(|value| !value.is_null()))
     }
 
     /// Whether there is a `data` beside the errors, be it null: then Jobber began to run it.

@@ -3,6 +3,8 @@
 //!
 //! It is parsed when it is first needed.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use apollo_compiler::ast::Type;
@@ -28,6 +30,18 @@ static SCHEMA: LazyLock<Result<Valid<Schema>, String>> = LazyLock::new(|| {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct DocumentError(String);
+
+/// The names in a mutation's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    pub key: String,
+    /// Whether a directive can leave it out.
+    pub is_optional: bool,
+    /// Where `userErrors` are, if they are selected.
+    pub errors: Option<String>,
+    /// Where the records are.
+    pub records: Vec<String>,
+}
 
 /// A document that is valid on the schema, with the operation that is meant.
 #[derive(Debug, Clone)]
@@ -83,11 +97,33 @@ impl Document {
         self.chosen().is_some_and(|operation| operation.operation_type == OperationType::Mutation)
     }
 
+    /// What the operation selects at the top, also through fragments.
+    fn root_fields(&self) -> impl Iterator<Item = &Field> {
+        let operation = self.chosen();
+        operation.into_iter().flat_map(|operation| operation.root_fields(&self.valid)).map(|field| &**field)
+    }
+
     /// The names in the answer of what the operation selects at the top.
     pub fn roots(&self) -> Vec<String> {
-        let selections = self.chosen().into_iter().flat_map(|operation| &operation.selection_set.selections);
-        let fields = selections.filter_map(Selection::as_field);
-        fields.map(|field| field.response_key().to_string()).collect()
+        self.root_fields().map(|field| field.response_key().to_string()).collect()
+    }
+
+    /// What the answer to a mutation has, for each field at the top.
+    pub fn payloads(&self) -> Vec<Payload> {
+        let of_root = |root: &Field| {
+            let fields: Vec<&Field> =
+                root.selection_set.root_fields(&self.valid).map(|field| &**field).collect();
+            let key = |field: &&Field| field.response_key().to_string();
+            let is_record =
+                |field: &&&Field| !field.selection_set.selections.is_empty() && field.name != "userErrors";
+            Payload {
+                key: root.response_key().to_string(),
+                is_optional: root.directives.has("skip") || root.directives.has("include"),
+                errors: fields.iter().find(|field| field.name == "userErrors").map(key),
+                records: fields.iter().filter(is_record).map(key).collect(),
+            }
+        };
+        self.root_fields().map(of_root).collect()
     }
 
     /// The variables by name, with their types.
@@ -99,7 +135,7 @@ impl Document {
     /// What Jobber estimates before it runs it, in points (`api-behaviour.md` §3, Cost): each field costs one, `edges`,
     /// `nodes` and `node` cost none, a connection multiplies what is in it by its rows and costs nothing itself.
     pub fn cost(&self, variables: &Map<String, Value>) -> u64 {
-        let reckoner = Reckoner { document: &self.valid, variables };
+        let reckoner = Reckoner { document: &self.valid, variables, seen: Cell::new(0) };
         self.chosen().map_or(0, |operation| reckoner.set(&operation.selection_set))
     }
 }
@@ -113,9 +149,14 @@ pub(super) fn type_named(name: &str) -> Option<&'static ExtendedType> {
     schema().ok()?.types.get(name)
 }
 
+/// Fields that are priced at most: what has more costs too much anyway.
+const FIELDS: u32 = 50_000;
+
 struct Reckoner<'d> {
     document: &'d ExecutableDocument,
     variables: &'d Map<String, Value>,
+    /// Fields that were priced.
+    seen: Cell<u32>,
 }
 
 impl Reckoner<'_> {
@@ -123,18 +164,25 @@ impl Reckoner<'_> {
         self.fields(set).into_iter().fold(0, |sum, field| sum.saturating_add(self.field(field)))
     }
 
+    /// The fields of a selection. A fragment counts once, however often it is named: Jobber merges equal fields.
     fn fields<'s>(&'s self, set: &'s SelectionSet) -> Vec<&'s Field> {
-        let included = set.selections.iter().filter(|selection| self.is_included(selection));
-        included
-            .flat_map(|selection| match selection {
-                Selection::Field(field) => vec![&**field],
-                Selection::InlineFragment(inline) => self.fields(&inline.selection_set),
-                Selection::FragmentSpread(spread) => {
-                    let fragment = self.document.fragments.get(&spread.fragment_name);
-                    fragment.map(|fragment| self.fields(&fragment.selection_set)).unwrap_or_default()
+        let (mut fields, mut named, mut open) = (Vec::new(), BTreeSet::new(), vec![set]);
+        while let Some(set) = open.pop() {
+            for selection in set.selections.iter().filter(|selection| self.is_included(selection)) {
+                match selection {
+                    Selection::Field(field) => fields.push(&**field),
+                    Selection::InlineFragment(inline) => open.push(&inline.selection_set),
+                    Selection::FragmentSpread(spread) => {
+                        if named.insert(spread.fragment_name.as_str())
+                            && let Some(fragment) = self.document.fragments.get(&spread.fragment_name)
+                        {
+                            open.push(&fragment.selection_set);
+                        }
+                    }
                 }
-            })
-            .collect()
+            }
+        }
+        fields
     }
 
     fn is_included(&self, selection: &Selection) -> bool {
@@ -146,6 +194,10 @@ impl Reckoner<'_> {
     }
 
     fn field(&self, field: &Field) -> u64 {
+        self.seen.set(self.seen.get() + 1);
+        if self.seen.get() > FIELDS {
+            return u64::MAX;
+        }
         if matches!(field.name.as_str(), "edges" | "nodes" | "node") {
             return self.set(&field.selection_set);
         }
@@ -178,6 +230,8 @@ impl Reckoner<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use serde_json::json;
 
     use super::*;
@@ -201,6 +255,29 @@ mod tests {
         );
         let fragment = "{ account { ...a } } fragment a on Account { name id @skip(if: true) }";
         assert_eq!(cost(fragment, json!({})), 2);
+    }
+
+    /// Fragments in fragments, and selections in selections, that are worth billions of fields.
+    #[test]
+    fn a_document_that_explodes_is_priced_at_once() {
+        let mut spreads = "{ account { ...f0 } }".to_owned();
+        let mut nested = "{ jobs(first: 1) { nodes { client { ...g0 } } } }".to_owned();
+        for number in 0..35 {
+            let next = number + 1;
+            let _written = write!(spreads, " fragment f{number} on Account {{ ...f{next} ...f{next} }}");
+        }
+        for number in 0..20 {
+            let next = number + 1;
+            let _written = write!(
+                nested,
+                " fragment g{number} on Client {{ a: jobs(first: 1) {{ nodes {{ client {{ ...g{next} }} }} }} b: jobs(first: 1) {{ nodes {{ client {{ ...g{next} }} }} }} }}"
+            );
+        }
+        spreads += " fragment f35 on Account { name }";
+        nested += " fragment g20 on Client { name }";
+        assert_eq!(Document::parse(&spreads, None).map(|document| document.cost(&Map::new())), Ok(2));
+        let cost = Document::parse(&nested, None).map(|document| document.cost(&Map::new()));
+        assert!(cost.is_err() || cost.is_ok_and(|cost| cost > DEAREST));
     }
 
     #[test]

@@ -14,16 +14,16 @@ use serde_json::{Map, Value, json};
 
 pub use raw::{RawCall, RawReply, raw};
 
-use super::{OpError, find_account, named};
+use super::{OpError, named, pick_account};
 use crate::accounts::session::{SessionError, Trouble};
 use crate::clock::minus;
 use crate::context::Context;
 use crate::digest;
-use crate::domain::actions::{self, Action, Effect, Part, Permission, Shape, nearest};
+use crate::domain::actions::{self, Action, Effect, Part, Permission, Shape, Takes, nearest};
 use crate::domain::model::{Account, AccountId, ActionOutcome, ActionRecord, Objection};
 use crate::jobber::operations::Request;
 use crate::jobber::schema::{DEAREST, Document};
-use crate::jobber::{UserError, scopes};
+use crate::jobber::scopes;
 use crate::workers::actions::{Write, WriteError};
 use fill::Portion;
 use target::Found;
@@ -101,6 +101,9 @@ pub struct ActionCall {
     /// A name for the write, under which it is done once.
     pub key: Option<String>,
     pub is_confirmed: bool,
+    /// The record that the write is about, if it has no target.
+    #[serde(skip)]
+    pub about: Option<String>,
     /// Only says what would be sent.
     pub only_print: bool,
 }
@@ -114,8 +117,10 @@ pub enum ActionStatus {
     Partly,
     /// What became of it is not known.
     Unknown,
-    /// It was only printed, or Jobber has no operation for it.
+    /// It was only printed.
     NotSent,
+    /// Jobber has no operation for it.
+    Impossible,
     /// Somebody must say yes first.
     NeedsYes,
 }
@@ -182,6 +187,23 @@ pub async fn act(context: &Context, caller: Caller, call: ActionCall) -> Result<
         }
     }
     let mut desk = Desk { context, caller, account, action, call, target: None };
+    desk.normalise()?;
+    if action.writes()
+        && !desk.call.only_print
+        && let Some(key) = &desk.call.key
+    {
+        // First of all: records may be called otherwise since.
+        let known = context.writer.known(&desk.account.id, key, &action.name(), &desk.asked()).await;
+        if let Some(record) = known.map_err(from_write)? {
+            return Ok(desk.written(record));
+        }
+    }
+    if !desk.call.only_print && !matches!(action.shape, Shape::Impossible(_)) {
+        if action.writes() {
+            allowed(context, &desk.caller, &action.name())?;
+        }
+        desk.has_scope().await?;
+    }
     if let (Some((kind, _)), Some(text)) = (action.target, &desk.call.target) {
         desk.target = Some(desk.find(kind, text).await?);
     } else if let (Some((kind, _)), None, false) =
@@ -208,12 +230,12 @@ fn find_action(noun: &str, verb: &str) -> Result<&'static Action, OpError> {
 }
 
 async fn account_of(context: &Context, caller: &Caller, name: Option<&str>) -> Result<Account, OpError> {
+    let mut accounts = context.store.accounts().await?;
+    // What a key is not for does not exist for it.
+    accounts.retain(|account| caller.is_for(&account.id));
     if let Some(name) = name {
-        let account = find_account(context, name).await?;
-        let hidden = || OpError::NotFound(format!("there is no account `{name}` for this key"));
-        return Some(account).filter(|account| caller.is_for(&account.id)).ok_or_else(hidden);
+        return pick_account(accounts, name);
     }
-    let accounts = context.store.accounts().await?;
     match accounts.as_slice() {
         [only] => Ok(only.clone()),
         [] => Err(OpError::NotFound("there is no account yet: make a link with `link create`".to_owned())),
@@ -245,7 +267,9 @@ fn from_session(error: SessionError) -> OpError {
         SessionError::Failed { detail, trouble: Trouble::Outage { retry_after, .. } } => {
             OpError::Later { detail, retry_after }
         }
-        error => failed(error),
+        SessionError::Failed { detail, trouble: Trouble::Answer | Trouble::Refused(_) } => {
+            OpError::Rejected(detail)
+        }
     }
 }
 
@@ -270,6 +294,82 @@ struct Desk<'c> {
 }
 
 impl Desk<'_> {
+    /// What was asked for, as a hash: a key stands for it.
+    fn asked(&self) -> String {
+        let ActionCall { target, flags, data, input, clear, .. } = &self.call;
+        let parts = [
+            serde_json::to_string(target),
+            serde_json::to_string(flags),
+            serde_json::to_string(data),
+            serde_json::to_string(input),
+            serde_json::to_string(clear),
+        ];
+        let parts: Vec<String> = parts.into_iter().map(Result::unwrap_or_default).collect();
+        digest::of(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Reads switches as what they say: one that is off was not given.
+    fn normalise(&mut self) -> Result<(), OpError> {
+        let parse = |name: &str, text: &str| match text {
+            "true" | "yes" => Ok(true),
+            "false" | "no" => Ok(false),
+            _ => Err(OpError::Refused(format!("--{name} takes true or false, not `{text}`"))),
+        };
+        let action = self.action;
+        // The request of such a part has everything: its flag only says whether it is sent.
+        let is_bare = |name: &str| match action.shape {
+            Shape::InParts(parts) => {
+                parts.iter().any(|part| part.variable.is_none() && part.flags.contains(&name))
+            }
+            _ => false,
+        };
+        let mut flags = Vec::new();
+        for (name, text) in std::mem::take(&mut self.call.flags) {
+            let takes = action.flag(&name).map(|flag| flag.takes);
+            let is_off = match takes {
+                Some(Takes::Switch) => !parse(&name, &text)? && is_bare(&name),
+                Some(Takes::Nobody) => !parse(&name, &text)?,
+                _ => false,
+            };
+            if !is_off {
+                flags.push((name, text));
+            }
+        }
+        let has_flag = |name: &str| flags.iter().any(|(flag, _)| flag == name);
+        if has_flag("assign") && has_flag("nobody") {
+            return Err(OpError::Refused("give --assign or --nobody, not both".to_owned()));
+        }
+        self.call.flags = flags;
+        for (path, text) in std::mem::take(&mut self.call.data) {
+            if !is_bare(&path) || parse(&path, &text)? {
+                self.call.data.push((path, text));
+            }
+        }
+        let wrong = |name: &str| OpError::Refused(format!("`{name}` takes true or false"));
+        if let Some(input) = &mut self.call.input {
+            let bare: Vec<String> = input.keys().filter(|name| is_bare(name)).cloned().collect();
+            for name in bare {
+                if !input[&name].as_bool().ok_or_else(|| wrong(&name))? {
+                    input.remove(&name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the token has the scope of the action, as far as it says.
+    async fn has_scope(&self) -> Result<(), OpError> {
+        let granted = self.context.session.granted(&self.account.id).await.map_err(from_session)?;
+        let scope = self.action.scope;
+        match granted {
+            Some(granted) if !granted.contains(scope) => Err(OpError::NeedsHuman(format!(
+                "the app lacks the scope {}: add it in Jobber's developer centre, then send the contractor a new link",
+                scopes::label(scope)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn reply(&self, status: ActionStatus) -> ActionReply {
         ActionReply {
             action: self.action.name(),
@@ -319,8 +419,31 @@ impl Desk<'_> {
         let document = document(self.action.document)?;
         let portion = Portion { variable: self.action.variable, flags: None };
         let variables = self.fill(&document, portion, &self.around().await?).await?;
+        self.check_whose(&variables).await?;
         let request = Request { document, variables, kind: self.action.noun };
         self.write(vec![("", request)]).await
+    }
+
+    /// A client and a property in one request belong together.
+    async fn check_whose(&self, variables: &Map<String, Value>) -> Result<(), OpError> {
+        let input = self.action.variable.and_then(|variable| variables.get(variable)).unwrap_or(&Value::Null);
+        let named = |name: &str| {
+            let value = input.get(name).or_else(|| variables.get(name));
+            value.and_then(Value::as_str).map(str::to_owned)
+        };
+        let of_target = || match (self.action.target, &self.target) {
+            (Some((actions::Kind::Client, _)), Some(target)) => Some(target.id.clone()),
+            _ => None,
+        };
+        let is_named = self.call.flags.iter().any(|(name, _)| name == "property")
+            || self.call.data.iter().any(|(path, _)| path == "propertyId")
+            || self.call.input.is_some();
+        match (named("clientId").or_else(of_target), named("propertyId")) {
+            (Some(client), Some(property)) if is_named && !self.call.only_print => {
+                self.check_property(&client, &property).await
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn in_parts(&self, parts: &[Part]) -> Result<ActionReply, OpError> {
@@ -354,7 +477,7 @@ impl Desk<'_> {
         let messages =
             requests.iter().any(|(_, request)| sends_messages(&Value::Object(request.variables.clone())));
         let of = match &self.target {
-            Some(target) => format!(" ({}, {})", target.name, self.account.name),
+            Some(target) => format!(" ({}, {})", self.called(target).await?, self.account.name),
             None => format!(" ({})", self.account.name),
         };
         if self.action.name() == "jobs.close"
@@ -369,14 +492,19 @@ impl Desk<'_> {
                 requests[0].1.variables["input"]["modifyIncompleteVisitsBy"].as_str().unwrap_or_default();
             let what = match (open, decision) {
                 (0, _) => "it has no visits that are not completed".to_owned(),
-                (open, "DESTROY_ALL") => {
-                    format!("its {open} visits that are not completed are deleted for good")
+                (open, "DESTROY_ALL") => format!("{} not completed deleted for good", are(open)),
+                (open, _) => {
+                    let future = job["visitsInfo"]["futureCount"].as_u64().unwrap_or_default().min(open);
+                    format!(
+                        "{} not completed: {} up to today completed, {future} later deleted for good",
+                        are(open),
+                        open - future
+                    )
                 }
-                (open, _) => format!(
-                    "of its {open} visits that are not completed, those up to today are completed and the others deleted for good"
-                ),
             };
-            return Ok(Some(format!("job #{}{of} is closed: {what}", job["jobNumber"])));
+            let title = job["title"].as_str().unwrap_or_default();
+            let of = &self.account.name;
+            return Ok(Some(format!("job #{} {title} ({of}) is closed: {what}", job["jobNumber"])));
         }
         if self.action.effect == Effect::Dangerous {
             return Ok(Some(format!("{}{of}", self.action.about)));
@@ -384,12 +512,24 @@ impl Desk<'_> {
         Ok(messages.then(|| format!("{}{of}: people get a message", self.action.about)))
     }
 
+    /// What people call a record that was named by its id: so that somebody can say no to the wrong one.
+    async fn called(&self, target: &Found) -> Result<String, OpError> {
+        let show = actions::find(self.action.noun, "show").filter(|_| target.name == target.id);
+        let Some(show) = show.filter(|show| show.target.map(|of| of.0) == self.action.target.map(|of| of.0))
+        else {
+            return Ok(target.name.clone());
+        };
+        let variables = Map::from_iter([("id".to_owned(), json!(target.id))]);
+        let data =
+            self.query(Request { document: document(show.document)?, variables, kind: "called" }).await?;
+        let name = target::name_of(&self.only_record(data)?);
+        Ok(if name.is_empty() { target.name.clone() } else { name })
+    }
+
     async fn write(&self, requests: Vec<(&'static str, Request)>) -> Result<ActionReply, OpError> {
         if self.call.only_print {
             return Ok(self.printed(&requests));
         }
-        let name = self.action.name();
-        allowed(self.context, &self.caller, &self.account, &name, Some(self.action.scope)).await?;
         if !self.call.is_confirmed
             && let Some(warning) = self.warning(&requests).await?
         {
@@ -400,9 +540,10 @@ impl Desk<'_> {
         let write = Write {
             account: self.account.id.clone(),
             key: key_of(self.call.key.as_deref())?,
-            action: name,
+            action: self.action.name(),
             by: self.caller.name(),
-            target: self.target.as_ref().map(|target| target.id.clone()),
+            target: self.target.as_ref().map(|target| target.id.clone()).or_else(|| self.call.about.clone()),
+            input: self.asked(),
             requests,
         };
         let record = self.context.writer.write(write).await.map_err(from_write)?;
@@ -464,29 +605,12 @@ impl Desk<'_> {
     }
 }
 
-/// Whether `caller` may write here, by the settings and by the scopes of the token.
-async fn allowed(
-    context: &Context,
-    caller: &Caller,
-    account: &Account,
-    name: &str,
-    scope: Option<&str>,
-) -> Result<(), OpError> {
+/// Whether `caller` may write, by its own rights and by the settings.
+fn allowed(context: &Context, caller: &Caller, name: &str) -> Result<(), OpError> {
     if !caller.may(name) {
         return Err(forbidden(caller, name));
     }
-    if !context.settings.may_write(name) {
-        return Err(forbidden(&Caller::Operator, name));
-    }
-    let Some(scope) = scope else { return Ok(()) };
-    let granted = context.session.granted(&account.id).await.map_err(from_session)?;
-    match granted {
-        Some(granted) if !granted.contains(scope) => Err(OpError::NeedsHuman(format!(
-            "the app lacks the scope {}: add it in Jobber's developer centre, then send the contractor a new link",
-            scopes::label(scope)
-        ))),
-        _ => Ok(()),
-    }
+    if context.settings.may_write(name) { Ok(()) } else { Err(forbidden(&Caller::Operator, name)) }
 }
 
 /// The given key, or a new one.
@@ -506,16 +630,14 @@ fn key_of(given: Option<&str>) -> Result<String, OpError> {
 
 fn from_write(error: WriteError) -> OpError {
     match error {
-        WriteError::NotSent(SessionError::Failed { trouble: Trouble::Refused(errors), .. }) => {
-            let words = |UserError { message, .. }: UserError| message;
-            OpError::Failed(errors.into_iter().map(words).collect::<Vec<_>>().join("; "))
-        }
-        WriteError::NotSent(error) => match from_session(error) {
-            OpError::Failed(detail) => OpError::Failed(format!("nothing was sent or done: {detail}")),
-            error => error,
-        },
+        WriteError::NotSent(error) => from_session(error),
         error @ (WriteError::OtherInput(_) | WriteError::UnderWay(_)) => OpError::Conflict(error.to_string()),
     }
+}
+
+/// "1 visit is", "2 visits are".
+fn are(visits: u64) -> String {
+    if visits == 1 { "1 visit is".to_owned() } else { format!("{visits} visits are") }
 }
 
 /// What would be sent, and what it costs.

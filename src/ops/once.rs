@@ -33,7 +33,7 @@ pub async fn once(
     let delivered = match effect {
         Effect::Apply => {
             let delivered = deliver(context, only).await?;
-            rules::react_once(context).await?;
+            rules::react_once(context, only).await?;
             delivered
         }
         Effect::DryRun => 0,

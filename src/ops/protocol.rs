@@ -61,7 +61,7 @@ impl From<OpError> for Refusal {
         let kind = match &error {
             OpError::Refused(_) | OpError::Conflict(_) => RefusalKind::Refused,
             OpError::NotFound(_) => RefusalKind::NotFound,
-            OpError::Failed(_) | OpError::Later { .. } => RefusalKind::Failed,
+            OpError::Failed(_) | OpError::Rejected(_) | OpError::Later { .. } => RefusalKind::Failed,
             OpError::NeedsHuman(_) => RefusalKind::NeedsHuman,
             OpError::Store(error) => {
                 tracing::error!(%error, "an operator's request failed");

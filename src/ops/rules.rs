@@ -15,7 +15,7 @@ use crate::clock::{minus, plus};
 use crate::context::Context;
 use crate::domain::actions::{Kind, Takes};
 use crate::domain::model::{
-    Account, ActionOutcome, ActionRecord, Cause, Decision, Objection, Subject, WorkKind, WorkRef,
+    Account, AccountId, ActionOutcome, ActionRecord, Cause, Decision, Objection, Subject, WorkKind, WorkRef,
 };
 use crate::domain::reaction::Reaction;
 use crate::store::StoreError;
@@ -25,20 +25,24 @@ const MOST_A_DAY: usize = 10;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
+/// Causes of one account that are taken before the others get their turn.
+const TOGETHER: usize = 20;
+
 /// How long an account rests when a rule cannot be carried out yet.
 const REST: SignedDuration = SignedDuration::from_mins(1);
 
-/// Carries out what waits. Returns the number of causes that are done.
-pub async fn react_once(context: &Context) -> Result<usize, StoreError> {
+/// Carries out what waits, in one account or in all. Returns the number of causes that are done.
+pub async fn react_once(context: &Context, only: Option<&AccountId>) -> Result<usize, StoreError> {
     if !context.store.has_causes().await? {
         return Ok(0);
     }
-    let mut rests = context.reacting.lock().await;
+    // Whoever is at it already takes what came meanwhile with the next look.
+    let Ok(mut rests) = context.reacting.try_lock() else { return Ok(0) };
     let mut done = 0;
     for (id, causes) in context.store.causes().await? {
         let now = context.clock.now();
         rests.retain(|_, until| *until > now && until.duration_since(now) <= REST);
-        if rests.contains_key(&id) || context.stop.is_cancelled() {
+        if rests.contains_key(&id) || only.is_some_and(|only| *only != id) {
             continue;
         }
         let Some(account) = context.store.account(&id).await? else {
@@ -50,7 +54,11 @@ pub async fn react_once(context: &Context) -> Result<usize, StoreError> {
         if !account.is_active() {
             continue;
         }
-        for cause in &causes {
+        // The others get their turn.
+        for cause in causes.iter().take(TOGETHER) {
+            if context.stop.is_cancelled() {
+                return Ok(done);
+            }
             match react(context, &account, cause).await {
                 Ok(()) => {
                     context.store.forget_cause(cause).await?;
@@ -66,6 +74,24 @@ pub async fn react_once(context: &Context) -> Result<usize, StoreError> {
         }
     }
     Ok(done)
+}
+
+/// Notes again what rules could not do in the last day: nobody may have looked yet.
+pub async fn recall_troubles(context: &Context) -> Result<(), StoreError> {
+    let since = minus(context.clock.now(), DAY);
+    for record in context.store.actions(None, since).await? {
+        let words = match &record.outcome {
+            ActionOutcome::Refused { errors, .. } | ActionOutcome::Partly { errors, .. } => {
+                errors.first().map_or_else(String::new, |error| error.message.clone())
+            }
+            ActionOutcome::Unknown { .. } => "it is not known whether it was done".to_owned(),
+            ActionOutcome::Begun | ActionOutcome::Done { .. } => continue,
+        };
+        if let Some(rule) = record.by.strip_prefix("rule ") {
+            context.rule_troubles.note(&record.account, record.at, format!("{rule}: {words}"));
+        }
+    }
+    Ok(())
 }
 
 /// Carries out every rule for one cause. An error means that it has to be tried again.
@@ -99,8 +125,9 @@ impl Facts {
             }
             None => Subject::default(),
         };
-        if cause.client.is_some() {
-            subject.client_id.clone_from(&cause.client);
+        if let Some(client) = &cause.client {
+            subject.client_name = context.store.card_name(&account.id, client).await?;
+            subject.client_id = Some(client.clone());
         }
         let mut shown = json!({
             "on": cause.what,
@@ -203,6 +230,7 @@ async fn carry_out(
         target: target.clone(),
         flags,
         key: Some(key.clone()),
+        about: of,
         is_confirmed: true,
         ..ActionCall::default()
     };
@@ -219,11 +247,19 @@ async fn carry_out(
             context.rule_troubles.note(&account.id, context.clock.now(), format!("{rule}: {what}"));
             Ok(())
         }
-        // The record is gone, or the input does not fit: trying again changes nothing.
-        Err(error @ (OpError::NotFound(_) | OpError::Refused(_) | OpError::Conflict(_))) => {
+        // Jobber cannot be asked now.
+        Err(error @ (OpError::Later { .. } | OpError::Store(_))) => Err(error),
+        Err(error) => {
+            // A connection that was lost meanwhile comes back.
+            let is_active =
+                context.store.account(&account.id).await?.is_some_and(|account| account.is_active());
+            if !is_active {
+                return Err(error);
+            }
+            // A scope is missing, the record is gone, or the input does not fit: trying again changes nothing, and would
+            // hold up everything else.
             not_done(context, account, rule, &key, &by, target, error.to_string()).await
         }
-        Err(error) => Err(error),
     }
 }
 
@@ -264,7 +300,8 @@ async fn is_too_often(
     let since: Timestamp = minus(context.clock.now(), DAY);
     let written = context.store.actions(Some(&account.id), since).await?;
     let is_one = |record: &&ActionRecord| {
-        record.key.starts_with("rule ") && record.key != key && record.target.as_deref() == target
+        let is_write = !matches!(record.outcome, ActionOutcome::Refused { .. });
+        is_write && record.key.starts_with("rule ") && record.key != key && record.target.as_deref() == target
     };
     Ok(target.is_some() && written.iter().filter(is_one).count() >= MOST_A_DAY)
 }

@@ -86,7 +86,9 @@ async fn limit(State(rates): State<Arc<Rates>>, request: Request, next: Next) ->
 
 async fn authenticate(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Response {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let secret = header.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim).map(str::to_owned);
+    let secret = header
+        .and_then(|value| value.split_once(' '))
+        .and_then(|(scheme, secret)| scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim().to_owned()));
     let caller = match secret {
         Some(secret) => reviews::caller(&context, &secret).await,
         None => Ok(None),
@@ -149,22 +151,17 @@ async fn action(
         );
     }
     let Wanted { target, text, input, with, clear, sort, limit, yes } = wanted;
-    let flags = with.into_iter().flat_map(|(name, value)| {
-        let values = match value {
-            Value::Array(values) => values,
-            value => vec![value],
-        };
-        values
-            .into_iter()
-            .map(move |value| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-    });
+    let flags = match flags_of(with) {
+        Ok(flags) => flags,
+        Err(words) => return refusal(StatusCode::BAD_REQUEST, &words),
+    };
     let call = ActionCall {
         account: Some(account),
         noun,
         verb,
         target,
         text,
-        flags: flags.collect(),
+        flags,
         input,
         clear,
         sort,
@@ -174,6 +171,30 @@ async fn action(
         ..ActionCall::default()
     };
     acted(act(&context, caller, call).await)
+}
+
+/// Flags as text. What is absent stays absent: there is no null.
+fn flags_of(with: Map<String, Value>) -> Result<Vec<(String, String)>, String> {
+    let mut flags = Vec::new();
+    for (name, value) in with {
+        let values = match value {
+            Value::Array(values) => values,
+            value => vec![value],
+        };
+        for value in values {
+            let text = match value {
+                Value::String(text) => text,
+                Value::Bool(_) | Value::Number(_) => value.to_string(),
+                _ => {
+                    return Err(format!(
+                        "with: `{name}` takes a text, true, false, a number, or a list of them"
+                    ));
+                }
+            };
+            flags.push((name.clone(), text));
+        }
+    }
+    Ok(flags)
 }
 
 /// `GET` for what only reads: `target`, `text`, `limit`, `sort` and flags in the query.
@@ -235,10 +256,10 @@ async fn raw_call(
         ..RawCall::default()
     };
     match raw(&context, caller, call).await {
-        Ok(mut reply) => {
+        Ok(reply) => {
             if reply.status == ActionStatus::NeedsYes {
-                reply.words =
-                    Some("a mutation needs \"yes\": true and the header Idempotency-Key".to_owned());
+                let words = "a mutation needs \"yes\": true and the header Idempotency-Key: under one key it is done once";
+                return refusal(StatusCode::BAD_REQUEST, words);
             }
             let status = status_of(reply.status);
             json_response(status, serde_json::to_value(reply).unwrap_or_default())
@@ -265,6 +286,10 @@ async fn review(
 
 fn read<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<T, String> {
     let body = if body.is_empty() { &b"{}"[..] } else { body };
+    // A struct could be read from a list too.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err("the body is not a JSON object".to_owned());
+    }
     serde_json::from_slice(body).map_err(|error| format!("the body is not what is expected: {error}"))
 }
 
@@ -290,7 +315,7 @@ fn acted(outcome: Result<ActionReply, OpError>) -> Response {
 fn status_of(status: ActionStatus) -> StatusCode {
     match status {
         ActionStatus::Done => StatusCode::OK,
-        ActionStatus::Refused | ActionStatus::NeedsYes | ActionStatus::NotSent => {
+        ActionStatus::Refused | ActionStatus::NeedsYes | ActionStatus::NotSent | ActionStatus::Impossible => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
         ActionStatus::Partly | ActionStatus::Unknown => StatusCode::FAILED_DEPENDENCY,
@@ -300,7 +325,7 @@ fn status_of(status: ActionStatus) -> StatusCode {
 fn failed(error: OpError) -> Response {
     let words = error.to_string();
     match error {
-        OpError::Refused(_) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &words),
+        OpError::Refused(_) | OpError::Rejected(_) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &words),
         OpError::NotFound(_) => refusal(StatusCode::NOT_FOUND, &words),
         OpError::Conflict(_) => refusal(StatusCode::CONFLICT, &words),
         OpError::NeedsHuman(_) => refusal(StatusCode::FORBIDDEN, &words),

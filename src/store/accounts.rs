@@ -11,7 +11,7 @@ use super::txn::Txn;
 use super::waiting::update_waiting;
 use super::{Store, StoreError, key};
 use crate::domain::model::{
-    Account, AccountId, AskOf, Connection, Contacted, Decision, Health, OutboxEntry, Outcome, Review,
+    Account, AccountId, ApiKey, AskOf, Connection, Contacted, Decision, Health, OutboxEntry, Outcome, Review,
     SkipReason, Trigger,
 };
 
@@ -125,7 +125,9 @@ impl Store {
                 txn.remove(&key);
             }
             end_waiting(txn, &id, now)?;
-            for key in super::inbox::keys_of(txn, &id)? {
+            let causes = txn.keys(&key::of_account(key::CAUSE, &id))?;
+            let forwards = txn.keys(&key::of_account(key::FORWARD, &id))?;
+            for key in super::inbox::keys_of(txn, &id)?.into_iter().chain(causes).chain(forwards) {
                 txn.remove(&key);
             }
             drop_entries_of(txn, &id, now)
@@ -228,6 +230,12 @@ fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
     for entry in txn.scan(key::ASK) {
         let (key, _) = entry?;
         if txn.get::<AskOf>(&key)?.is_some_and(|of| of.account == *id) {
+            keys.push(key);
+        }
+    }
+    for entry in txn.scan(key::API_KEY) {
+        let (key, _) = entry?;
+        if txn.get::<ApiKey>(&key)?.is_some_and(|known| known.account.as_ref() == Some(id)) {
             keys.push(key);
         }
     }

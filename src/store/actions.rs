@@ -30,6 +30,11 @@ impl Store {
         .await
     }
 
+    /// The write under a key.
+    pub async fn action(&self, account: &AccountId, name: &str) -> Result<Option<ActionRecord>, StoreError> {
+        self.get(&key::action(account, name)).await
+    }
+
     /// Stores what became of a write.
     pub async fn end_action(
         &self,

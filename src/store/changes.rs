@@ -78,6 +78,16 @@ impl Store {
         .await
     }
 
+    /// The name on a client's card, as far as it is known.
+    pub async fn card_name(
+        &self,
+        account: &AccountId,
+        client: &crate::domain::model::EncodedId,
+    ) -> Result<Option<String>, StoreError> {
+        let card = self.get::<ClientSnapshot>(&key::card(account, client)).await?;
+        Ok(card.map(|card| card.name))
+    }
+
     /// Stores changed records and a message for each change that was not reported yet. Returns the number of
     /// messages.
     pub async fn commit_records(&self, commit: RecordsCommit) -> Result<usize, StoreError> {

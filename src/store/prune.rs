@@ -59,10 +59,17 @@ fn forget(txn: &mut Txn<'_>, keys: &[Bytes], before: Timestamp) -> Result<usize,
     for key in keys {
         if is_old(txn, key, before)? {
             if key.starts_with(key::DECISION)
-                && let Some(Outcome::Asked { ask_id, .. }) =
-                    txn.get::<Decision>(key)?.map(|decision| decision.outcome)
+                && let Some(decision) = txn.get::<Decision>(key)?
             {
-                forget_ask(txn, &ask_id);
+                match decision.outcome {
+                    Outcome::Asked { ask_id, .. } => forget_ask(txn, &ask_id),
+                    // It was tried, and not wanted any more.
+                    _ => {
+                        if let Some(ask) = decision.saw.get("ask_not_sent") {
+                            forget_ask(txn, &AskId::new(ask.clone()));
+                        }
+                    }
+                }
             }
             txn.remove(key);
             forgotten += 1;

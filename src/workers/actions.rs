@@ -5,19 +5,22 @@
 //! is such a case too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
 use super::parts::WorkerParts;
 use super::pool::InFlight;
 use crate::accounts::session::{SessionError, Trouble};
 use crate::crash_point::CrashPoint;
-use crate::digest;
 use crate::domain::model::{AccountId, ActionOutcome, ActionRecord, Objection};
 use crate::jobber::UserError;
 use crate::jobber::operations::{Mutation, Request, Verdict};
 use crate::store::{Begun, StoreError};
+
+/// How long writes that are under way may take at the end: a request takes 30 s at most.
+const SETTLES: Duration = Duration::from_secs(32);
 
 /// Bytes of an answer that are kept.
 const KEPT: usize = 16 * 1024;
@@ -30,19 +33,10 @@ pub struct Write {
     pub action: String,
     pub by: String,
     pub target: Option<String>,
+    /// A hash of what was asked for: with anything else the key is refused.
+    pub input: String,
     /// Each with a name, if there are several.
     pub requests: Vec<(&'static str, Request)>,
-}
-
-impl Write {
-    /// What the key stands for: with anything else it is refused.
-    fn hash(&self) -> String {
-        let bodies: Vec<String> =
-            self.requests.iter().map(|(_, request)| request.body().to_string()).collect();
-        let parts: Vec<&str> =
-            std::iter::once(self.action.as_str()).chain(bodies.iter().map(String::as_str)).collect();
-        digest::of(&parts)
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +72,9 @@ impl Writer {
     /// Waits for what is under way.
     pub async fn settle(&self) {
         self.under_way.close();
-        self.under_way.wait().await;
+        if tokio::time::timeout(SETTLES, self.under_way.wait()).await.is_err() {
+            tracing::warn!("a write was still under way and was cut off: what became of it is not known");
+        }
     }
 
     /// Whether a request with this key is under way.
@@ -86,29 +82,55 @@ impl Writer {
         self.in_flight.enter(&(record.account.clone(), record.key.clone())).is_none()
     }
 
-    /// Does a write, or returns what became of it before. It goes on when the caller leaves.
-    pub async fn write(self: &Arc<Self>, write: Write) -> Result<ActionRecord, WriteError> {
-        let writer = Arc::clone(self);
-        let written = self.under_way.spawn(async move { writer.carry_out(&write).await });
-        written.await.map_err(|error| StoreError::CutOff(error.to_string()))?
+    /// What became of a write under this key before, if there was one.
+    pub async fn known(
+        &self,
+        account: &AccountId,
+        key: &str,
+        action: &str,
+        input: &str,
+    ) -> Result<Option<ActionRecord>, WriteError> {
+        let Some(before) = self.parts.store.action(account, key).await? else { return Ok(None) };
+        let name = (account.clone(), key.to_owned());
+        let Some(_entered) = self.in_flight.enter(&name) else {
+            return Err(WriteError::UnderWay(key.to_owned()));
+        };
+        self.before(action, input, before).await.map(Some)
     }
 
-    async fn carry_out(&self, write: &Write) -> Result<ActionRecord, WriteError> {
-        let name = (write.account.clone(), write.key.clone());
-        let under_way = || WriteError::UnderWay(write.key.clone());
-        let _entered = self.in_flight.enter(&name).ok_or_else(under_way)?;
+    /// Does a write, or returns what became of it before. It goes on when the caller leaves.
+    pub async fn write(self: &Arc<Self>, write: Write) -> Result<ActionRecord, WriteError> {
+        if self.parts.stop.is_cancelled() {
+            let detail = "the daemon is stopping".to_owned();
+            let trouble = Trouble::Outage { retry_after: None, may_have_run: false };
+            return Err(SessionError::Failed { detail, trouble }.into());
+        }
         let record = ActionRecord {
             account: write.account.clone(),
             key: write.key.clone(),
             action: write.action.clone(),
             by: write.by.clone(),
             target: write.target.clone(),
-            input: write.hash(),
+            input: write.input.clone(),
             at: self.parts.clock.now(),
             outcome: ActionOutcome::Begun,
         };
+        let (writer, begun) = (Arc::clone(self), record.clone());
+        let written = self.under_way.spawn(async move { writer.carry_out(&write, record).await }).await;
+        written.unwrap_or_else(|error| {
+            tracing::error!(%error, action = begun.action, "a write was cut off");
+            let detail = "this program failed before there was an answer".to_owned();
+            let outcome = ActionOutcome::Unknown { ended_at: begun.at, detail };
+            Ok(ActionRecord { outcome, ..begun })
+        })
+    }
+
+    async fn carry_out(&self, write: &Write, record: ActionRecord) -> Result<ActionRecord, WriteError> {
+        let name = (write.account.clone(), write.key.clone());
+        let under_way = || WriteError::UnderWay(write.key.clone());
+        let _entered = self.in_flight.enter(&name).ok_or_else(under_way)?;
         if let Begun::Before(before) = self.parts.store.begin_action(&record).await? {
-            return self.before(record, *before).await;
+            return self.before(&write.action, &write.input, *before).await;
         }
         CrashPoint::ActionBegun.pass();
         let outcome = match self.send(write).await {
@@ -119,14 +141,23 @@ impl Writer {
             }
         };
         CrashPoint::ActionAnswered.pass();
-        self.parts.store.end_action(&write.account, &write.key, outcome.clone()).await?;
+        let ended = self.parts.store.end_action(&write.account, &write.key, kept(outcome.clone())).await;
+        if let Err(error) = ended {
+            // What became of it is known here, whatever becomes of the store.
+            tracing::error!(%error, action = write.action, "the outcome of a write was not stored");
+        }
         CrashPoint::ActionEnded.pass();
         Ok(ActionRecord { outcome, ..record })
     }
 
     /// The first outcome under a key that was used before.
-    async fn before(&self, now: ActionRecord, before: ActionRecord) -> Result<ActionRecord, WriteError> {
-        if (&before.input, &before.action) != (&now.input, &now.action) {
+    async fn before(
+        &self,
+        action: &str,
+        input: &str,
+        before: ActionRecord,
+    ) -> Result<ActionRecord, WriteError> {
+        if (before.input.as_str(), before.action.as_str()) != (input, action) {
             return Err(WriteError::OtherInput(before.key));
         }
         if before.outcome != ActionOutcome::Begun {
@@ -134,7 +165,7 @@ impl Writer {
         }
         // Nobody is at it any more: the program ended between the beginning and the end.
         let detail = "the program ended before there was an answer".to_owned();
-        let outcome = ActionOutcome::Unknown { ended_at: now.at, detail };
+        let outcome = ActionOutcome::Unknown { ended_at: self.parts.clock.now(), detail };
         self.parts.store.end_action(&before.account, &before.key, outcome.clone()).await?;
         Ok(ActionRecord { outcome, ..before })
     }
@@ -163,7 +194,7 @@ impl Writer {
             match verdict {
                 Verdict::Done(answer) => {
                     done.push(name);
-                    keep(&mut answers, answer);
+                    add(&mut answers, answer);
                 }
                 Verdict::Refused(errors) if done.is_empty() => {
                     return Ok(ActionOutcome::Refused { ended_at, errors: objections(errors) });
@@ -175,7 +206,7 @@ impl Writer {
                     return Ok(so_far(errors, answers));
                 }
                 Verdict::Partly(answer, errors) => {
-                    keep(&mut answers, answer);
+                    add(&mut answers, answer);
                     return Ok(so_far(objections(errors), answers));
                 }
                 Verdict::Unknown(detail) => {
@@ -194,13 +225,24 @@ impl Writer {
     }
 }
 
-fn keep(answers: &mut serde_json::Map<String, Value>, answer: Value) {
+fn add(answers: &mut serde_json::Map<String, Value>, answer: Value) {
     if let Value::Object(payloads) = answer {
         answers.extend(payloads);
     }
-    if Value::Object(answers.clone()).to_string().len() > KEPT {
-        answers.clear();
-        answers.insert("note".to_owned(), "the answer is too long to be kept".into());
+}
+
+/// An outcome without an answer that is too long to be kept.
+fn kept(outcome: ActionOutcome) -> ActionOutcome {
+    let short = |answer: Value| {
+        let is_long = answer.to_string().len() > KEPT;
+        if is_long { json!({"note": "the answer is too long to be kept"}) } else { answer }
+    };
+    match outcome {
+        ActionOutcome::Done { ended_at, answer } => ActionOutcome::Done { ended_at, answer: short(answer) },
+        ActionOutcome::Partly { ended_at, answer, errors } => {
+            ActionOutcome::Partly { ended_at, answer: short(answer), errors }
+        }
+        outcome => outcome,
     }
 }
 

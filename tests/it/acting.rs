@@ -268,7 +268,7 @@ async fn what_jobber_cannot_do_is_said_with_the_nearest_thing() {
         done(&app, &format!("quotes create {}", customer.id), &[("title", "Roof"), ("line", "Tiles;1;4")])
             .await;
     let closed = act(&app, call(&format!("quotes close {}", id(&quote)), &[])).await.unwrap();
-    assert_eq!(closed.status, ActionStatus::NotSent);
+    assert_eq!(closed.status, ActionStatus::Impossible);
     assert!(closed.words.unwrap().contains(quote["jobberWebUri"].as_str().unwrap()));
     for (words, nearest) in
         [("tasks archive", "complete or delete it"), ("users create", "invite them in Jobber")]
@@ -307,7 +307,7 @@ async fn nothing_is_written_without_permission_scope_and_a_yes() {
     close.is_confirmed = false;
     let asked = act(&app, close.clone()).await.unwrap();
     assert_eq!(asked.status, ActionStatus::NeedsYes);
-    assert!(asked.words.unwrap().contains("visits that are not completed are deleted for good"));
+    assert!(asked.words.unwrap().contains("not completed deleted for good"));
     assert!(!ace.visits(&app, &job).is_empty(), "nothing was done");
     // So does whatever messages people.
     let mut create =
@@ -430,6 +430,86 @@ async fn a_part_that_was_not_done_is_told() {
     let reply = act(&app, call(&format!("visits update {}", visit.id), &flags[..3])).await.unwrap();
     assert_eq!(reply.status, ActionStatus::Unknown);
     assert!(reply.words.unwrap().contains("text done; what became of schedule is not known"));
+}
+
+/// What was found by trying it: each of these once wrote something that nobody meant.
+#[tokio::test]
+async fn nothing_is_written_that_nobody_meant() {
+    let (app, ace) = writing().await;
+    let john = ace.customer(&app);
+    let jane = ace.customer_with(&app, json!({"firstName": "Jane", "phones": [], "emails": []}));
+    let job = ace.job(&app, &john, "Sink", &[]);
+    let visit = ace.another_visit(&app, &job);
+    let on = |verb: &str| format!("visits {verb} {}", visit.id);
+    done(&app, &on("update"), &[("at", "2026-03-13 10:00"), ("for", "1h")]).await;
+    let start = async || done(&app, &on("show"), &[]).await["startAt"].clone();
+    let before = start().await;
+    // A switch that is off.
+    done(&app, &on("update"), &[("title", "x"), ("unschedule", "false"), ("nobody", "no")]).await;
+    let off = json!({"title": "y", "unschedule": false});
+    let off = ActionCall { input: off.as_object().cloned(), ..call(&on("update"), &[]) };
+    assert_eq!(act(&app, off).await.unwrap().status, ActionStatus::Done);
+    assert_eq!(start().await, before);
+    for (words, flags, said) in [
+        (on("update"), vec![("unschedule", "maybe")], "takes true or false"),
+        (on("update"), vec![("nobody", "true"), ("assign", "x")], "not both"),
+        (format!("jobs update {}", job.id), vec![("title", "")], "--clear title"),
+        (
+            format!("jobs create {}", jane.id),
+            vec![("property", &*john.property), ("title", "x")],
+            "belongs to John Smith",
+        ),
+        (
+            format!("quotes create {}", jane.id),
+            vec![("property", &*john.property), ("line", "a;1;1")],
+            "belongs to John Smith",
+        ),
+        (
+            "tasks create".to_owned(),
+            vec![("client", &*jane.id), ("property", &*john.property), ("title", "x")],
+            "belongs to John Smith",
+        ),
+        (
+            format!("visits create {}", job.id),
+            vec![("at", "2026-12-01"), ("for", "2h")],
+            "needs a time of day",
+        ),
+        (format!("properties create {}", jane.id), vec![], "needs --street"),
+        (format!("jobs close {}", job.id), vec![], "--incomplete-visits is missing"),
+    ] {
+        let error = refused(&app, &words, &flags).await;
+        assert!(error.contains(said), "{words} {flags:?}: {error}");
+    }
+    let both = ActionCall {
+        clear: vec!["firstName".to_owned()],
+        ..call(&format!("clients update {}", jane.id), &[("first-name", "Ann")])
+    };
+    assert!(act(&app, both).await.unwrap_err().to_string().contains("at once"));
+    // Another number is not the first one.
+    let add = ActionCall {
+        only_print: true,
+        ..call(&format!("clients update {}", john.id), &[("add-phone", "5550000000")])
+    };
+    let printed = act(&app, add).await.unwrap();
+    assert_eq!(printed.requests[0]["variables"]["input"]["phonesToAdd"][0]["primary"], false);
+}
+
+/// The first outcome of a key, whatever became of the names in it.
+#[tokio::test]
+async fn a_key_gives_its_outcome_when_the_record_is_called_otherwise() {
+    let (app, ace) = writing().await;
+    let customer = ace.customer(&app);
+    let rename = ActionCall {
+        key: Some("r".to_owned()),
+        ..call("clients update John Smith", &[("last-name", "Miller")])
+    };
+    let first = act(&app, rename.clone()).await.unwrap();
+    assert_eq!(first.status, ActionStatus::Done);
+    app.fault(&ace, FaultKind::Http { status: 503, retry_after: None }, 9, None);
+    assert_eq!(act(&app, rename.clone()).await.unwrap(), first, "nothing is asked");
+    let other = ActionCall { flags: vec![("last-name".to_owned(), "Moore".to_owned())], ..rename };
+    assert!(matches!(act(&app, other).await, Err(OpError::Conflict(_))));
+    drop(customer);
 }
 
 #[tokio::test]

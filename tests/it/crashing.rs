@@ -164,7 +164,7 @@ impl Run {
                         None => None,
                     }
                 };
-                let (ended, (), told) = tokio::join!(die(daemon, death), walk, write);
+                let (ended, (), told) = tokio::join!(die(daemon, death, note.is_some()), walk, write);
                 if let (Some(key), Some(told)) = (&note, told) {
                     self.tell(key, told);
                 }
@@ -430,10 +430,10 @@ fn customer() -> Value {
 }
 
 /// Waits for the death of a daemon, and brings it about when it does not come; whether it came by itself.
-async fn die(mut daemon: Child, death: Death) -> (ExitStatus, bool) {
+async fn die(mut daemon: Child, death: Death, is_writing: bool) -> (ExitStatus, bool) {
     let patience = match death {
         // The schema is parsed for the first write of a life.
-        Death::At(point, _) if point.name().starts_with("action.") => 4 * LONGEST_LIFE,
+        Death::At(point, _) if is_writing && point.name().starts_with("action.") => PATIENCE,
         Death::At(..) => LONGEST_LIFE,
         Death::Anytime(after) => after,
     };

@@ -2,7 +2,7 @@
 
 use jobber_reviewd::testing::model::{ActionOutcome, AskId, Trigger};
 use jobber_reviewd::testing::protocol::{AuditActions, Explain};
-use jobber_reviewd::testing::{Caller, Config, Told, react_once, review};
+use jobber_reviewd::testing::{Caller, Config, Told, react_once, recall_troubles, review};
 use jobber_sandbox::FaultKind;
 use serde_json::{Value, json};
 
@@ -105,6 +105,28 @@ async fn a_rule_waits_for_jobber_and_never_repeats_what_is_not_known() {
     assert!(!app.context.store.has_causes().await.unwrap());
 }
 
+/// A rule that lacks its scope is told about, and holds up no other one.
+#[tokio::test]
+async fn a_rule_without_its_scope_holds_up_nobody() {
+    let (app, ace) = started(json!([
+        {"on": "ask.delivered", "do": "jobs.note", "with": {"message": "asked"}},
+        {"on": "ask.delivered", "do": "clients.note", "with": {"message": "asked"}},
+    ]))
+    .await;
+    app.switch(&ace, json!({"scopes": ["read_clients", "read_jobs", "read_scheduled_items", "read_invoices", "read_users", "write_clients"]}));
+    app.connect(&ace, Trigger::JobCompleted).await;
+    asked(&app, &ace).await;
+    let (on_client, _, on_job) = written(&app, &ace);
+    assert_eq!((on_client.len(), on_job.len()), (1, 0));
+    assert!(!app.context.store.has_causes().await.unwrap());
+    // Also after a restart, as long as nobody has looked for a day.
+    let app = app.restart().await;
+    recall_troubles(&app.context).await.unwrap();
+    let told = app.context.notifier.notify_once().await.unwrap();
+    let summary = &told.iter().find(|alert| alert.kind.as_str() == "rules_fail").unwrap().summary;
+    assert!(summary.contains("lacks the scope Jobs: write"), "{summary}");
+}
+
 #[tokio::test]
 async fn who_was_not_asked_gets_a_task() {
     let (app, ace) = started(json!([
@@ -142,7 +164,7 @@ async fn a_rule_that_hears_its_own_echo_is_silent() {
     let look = async || {
         app.pass(minutes(5));
         app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
-        react_once(&app.context).await.unwrap()
+        react_once(&app.context, None).await.unwrap()
     };
     look().await;
     let customer = ace.customer(&app);
@@ -182,7 +204,7 @@ async fn a_loop_ends_by_itself() {
     let look = async || {
         app.pass(minutes(5));
         app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
-        react_once(&app.context).await.unwrap()
+        react_once(&app.context, None).await.unwrap()
     };
     look().await;
     let customer = ace.customer(&app);

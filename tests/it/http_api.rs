@@ -97,6 +97,22 @@ async fn a_key_may_only_what_was_named() {
     let (status, _) =
         site.send(Method::GET, "/accounts/Bea's%20Lawns/clients/show?target=x", Some(&key), None, None).await;
     assert_eq!(status, StatusCode::NOT_FOUND, "another account is not there");
+    let hidden =
+        site.send(Method::GET, "/accounts/Bea's%20Lawns/clients/show?target=x", Some(&key), None, None).await;
+    let unknown =
+        site.send(Method::GET, "/accounts/Nobody/clients/show?target=x", Some(&key), None, None).await;
+    assert_eq!(
+        hidden.1.to_string().replace("Bea's Lawns", "Nobody"),
+        unknown.1.to_string(),
+        "and not hinted at"
+    );
+    // A key that may not search is told nothing about whom it might mean.
+    let writer = site.key("writer", "all", &["clients.note"]).await;
+    site.ace.customer(&site.app);
+    let note = json!({"target": "John Smith", "input": {"message": "x"}});
+    let (status, error) = site.post("/accounts/Ace%20Plumbing/clients/note", &writer, "w", note).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(error["error"], "2 clients fit `John Smith`: use an id");
     let listed = site.app.run(KeyList {}).await.unwrap();
     assert!(listed[0].key.last_used.is_some() && listed[0].key.hash.is_empty());
     site.app.run(KeyRevoke { name: "crm".to_owned() }).await.unwrap();
@@ -164,15 +180,17 @@ async fn actions_of_each_kind_with_their_statuses() {
     }
     let (status, _) = site.send(Method::GET, &at("jobs/close?target=1"), Some(&key), None, None).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
-    let (status, _) = site.post(&at("clients/note"), &key, "n3", json!({"tarket": "x"})).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
+    for wrong in [json!({"tarket": "x"}), json!({"target": customer.id, "with": {"message": null}})] {
+        let (status, _) = site.post(&at("clients/note"), &key, "n3", wrong).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+    }
 
     let query = json!({"query": "{ account { name } }"});
     let (status, answer) = site.send(Method::POST, &at("api"), Some(&key), None, Some(query)).await;
     assert_eq!((status, answer["data"]["account"]["name"].as_str()), (StatusCode::OK, Some("Ace Plumbing")));
     let mutation = json!({"query": "mutation { clientCreate(input: {firstName: \"Ann\"}) { client { id } userErrors { message path } } }", "yes": true});
     let (status, _) = site.send(Method::POST, &at("api"), Some(&key), None, Some(mutation.clone())).await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "without a key of its own it is not done");
+    assert_eq!(status, StatusCode::BAD_REQUEST, "without a key of its own it is not done");
     assert_eq!(site.post(&at("api"), &key, "m1", mutation).await.0, StatusCode::OK);
 }
 

@@ -68,7 +68,8 @@ async fn two_edits_within_one_second_are_two_changes() {
     ace.set(&app, &john.id, "firstName", json!("Jack"));
     assert_eq!(look().await, 1);
     assert_eq!(look().await, 0);
-    app.context.deliverer.deliver_once(None).await.unwrap();
+    // What is about one record leaves one after the other.
+    while !app.context.deliverer.deliver_once(None).await.unwrap().is_empty() {}
     let mut ids = crm.ids();
     ids.sort();
     ids.dedup();

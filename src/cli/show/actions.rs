@@ -38,7 +38,14 @@ impl Show for ActionReply {
             text.push_str(words);
             text.push('\n');
         }
-        lines(&mut text, &self.record, 0);
+        match &self.record {
+            Value::Array(records) => {
+                for record in records {
+                    let _written = writeln!(text, "- {}", in_short(record));
+                }
+            }
+            record => lines(&mut text, record, 0),
+        }
         text.trim_end().to_owned()
     }
 
@@ -136,7 +143,7 @@ pub(super) fn add_what_followed(text: &mut String, row: &Explained) {
 fn status(status: ActionStatus) -> Status {
     match status {
         ActionStatus::Done | ActionStatus::NotSent => Status::Fine,
-        ActionStatus::Refused => Status::Failed,
+        ActionStatus::Refused | ActionStatus::Impossible => Status::Failed,
         ActionStatus::Partly | ActionStatus::Unknown => Status::Partly,
         ActionStatus::NeedsYes => Status::Usage,
     }
@@ -191,6 +198,9 @@ fn lines(text: &mut String, value: &Value, depth: usize) {
                 let _written = writeln!(text, "{indent}{name}:");
                 for node in nodes {
                     let _written = writeln!(text, "{indent}  - {}", in_short(node));
+                }
+                if value["pageInfo"]["hasNextPage"] == true {
+                    let _written = writeln!(text, "{indent}  … and more");
                 }
             }
             (None, Value::Object(inner)) => {

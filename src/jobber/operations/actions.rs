@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::jobber::operation::{Operation, RawAnswer};
-use crate::jobber::schema::Document;
+use crate::jobber::schema::{Document, Payload};
 use crate::jobber::{Answer, ApiError, UserError};
 
 /// A document with its variables.
@@ -49,6 +49,10 @@ impl Operation for Query {
         Ok(self.0.encode())
     }
 
+    fn cost(&self) -> Option<u64> {
+        Some(self.0.cost())
+    }
+
     /// What Jobber hides beside data is told with the answer.
     fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<Value>, ApiError> {
         answer.data()
@@ -81,23 +85,31 @@ impl Operation for Mutation {
         Ok(self.0.encode())
     }
 
-    /// An error means that Jobber did not run it.
+    fn cost(&self) -> Option<u64> {
+        Some(self.0.cost())
+    }
+
+    /// An error means that Jobber did not run it, or any part of it.
     fn read(&self, answer: RawAnswer<'_>) -> Result<Answer<Verdict>, ApiError> {
         let unknown = |detail: String| Ok(Answer::of(Verdict::Unknown(detail)));
+        let payloads = self.0.document.payloads();
+        // Parts of a mutation run one after the other: that one is hidden says nothing about the others.
+        let is_hidden = |hidden: &str| is_of_mutation(hidden) && payloads.len() == 1 && !answer.has_records();
         match answer.data() {
             Ok(answer) => match &answer.hidden {
-                Some(hidden) if is_of_mutation(hidden) => Err(ApiError::Hidden { detail: hidden.clone() }),
+                Some(hidden) if is_hidden(hidden) => Err(ApiError::Hidden { detail: hidden.clone() }),
                 Some(hidden) => unknown(hidden.clone()),
-                None => answer.and_then(|data| Ok(verdict(&self.0.document.roots(), data))),
+                None => answer.and_then(|data| Ok(verdict(&payloads, data))),
             },
-            // The whole operation is hidden: it did not run.
-            Err(ApiError::Hidden { detail }) if !is_of_mutation(&detail) => unknown(detail),
+            Err(ApiError::Hidden { detail }) if !is_hidden(&detail) => unknown(detail),
             Err(ApiError::Rejected { detail }) if answer.has_data() => unknown(detail),
             Err(
                 error @ (ApiError::Unavailable { .. }
                 | ApiError::Unexpected { .. }
                 | ApiError::WrongVersion { .. }),
             ) => unknown(error.to_string()),
+            // Whatever else it says, something ran.
+            Err(error) if answer.has_records() => unknown(error.to_string()),
             Err(error) => Err(error),
         }
     }
@@ -108,22 +120,26 @@ fn is_of_mutation(hidden: &str) -> bool {
     hidden.contains("type Mutation ")
 }
 
-fn verdict(roots: &[String], data: Value) -> Verdict {
+fn verdict(payloads: &[Payload], data: Value) -> Verdict {
     let (mut done, mut errors) = (0, Vec::new());
-    for root in roots {
-        let Some(payload) = data.get(root).and_then(Value::as_object) else {
-            return Verdict::Unknown(format!("the answer has no {root}"));
+    let is_there = |value: &Value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    };
+    for Payload { key, is_optional, errors: errors_key, records } in payloads {
+        let payload = match data.get(key) {
+            None if *is_optional => continue,
+            payload => payload.and_then(Value::as_object),
         };
-        let objections = payload.get("userErrors").and_then(Value::as_array).cloned().unwrap_or_default();
-        let records: Vec<_> = payload.iter().filter(|(name, _)| *name != "userErrors").collect();
-        let is_there = |value: &Value| match value {
-            Value::Null => false,
-            Value::Array(items) => !items.is_empty(),
-            _ => true,
+        let Some(payload) = payload else {
+            return Verdict::Unknown(format!("the answer has no {key}"));
         };
-        let has_record = records.iter().any(|(_, value)| is_there(value));
+        let objections = errors_key.as_ref().and_then(|key| payload.get(key)?.as_array());
+        let objections = objections.cloned().unwrap_or_default();
+        let has_record = records.iter().any(|record| payload.get(record).is_some_and(is_there));
         if objections.is_empty() && !records.is_empty() && !has_record {
-            return Verdict::Unknown(format!("{root} was answered without a record and without an error"));
+            return Verdict::Unknown(format!("{key} was answered without a record and without an error"));
         }
         done += usize::from(has_record || objections.is_empty());
         errors.extend(objections.iter().map(|error| {
@@ -151,7 +167,10 @@ mod tests {
     use crate::jobber::answer::Head;
 
     fn read(status: u16, body: &Value) -> Result<Verdict, ApiError> {
-        let text = include_str!("../../../graphql/actions/visits_create.graphql");
+        read_as(include_str!("../../../graphql/actions/visits_create.graphql"), status, body)
+    }
+
+    fn read_as(text: &str, status: u16, body: &Value) -> Result<Verdict, ApiError> {
         let document = Document::parse(text, None).unwrap();
         let request = Request { document, variables: Map::new(), kind: "visits.create" };
         let text = body.to_string();
@@ -173,6 +192,27 @@ mod tests {
         assert_eq!(refused[0].path, ["input", "title"]);
         assert!(matches!(read(200, &payload(json!([{"id": "a"}]), errors)), Ok(Verdict::Partly(..))));
         assert!(matches!(read(200, &payload(json!([]), json!([]))), Ok(Verdict::Unknown(_))));
+    }
+
+    /// Whatever one part of a document says, another may have run.
+    #[test]
+    fn a_document_of_several_parts_did_not_run_only_if_nothing_did() {
+        let both = "mutation { a: clientUnarchive(clientId: \"x\") { client { id } userErrors { message path } } ...F } fragment F on Mutation { b: jobReopen(jobId: \"y\") { __typename job { id } said: userErrors { message path } } }";
+        let hidden = json!([{"message": "The field jobReopen on an object of type Mutation was hidden due to permissions"}]);
+        for data in [Value::Null, json!({"a": {"client": {"id": "x"}, "userErrors": []}, "b": null})] {
+            let answer = json!({"data": data, "errors": hidden});
+            assert!(matches!(read_as(both, 200, &answer), Ok(Verdict::Unknown(_))), "{answer}");
+        }
+        let throttled = json!({"data": {"a": {"client": {"id": "x"}, "userErrors": []}, "b": null}, "errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]});
+        assert!(matches!(read_as(both, 200, &throttled), Ok(Verdict::Unknown(_))));
+        let done = json!({"client": {"id": "x"}, "userErrors": []});
+        let refused =
+            json!({"__typename": "JobReopenPayload", "job": null, "said": [{"message": "no", "path": []}]});
+        let answer = json!({"data": {"a": done, "b": refused}});
+        assert!(matches!(read_as(both, 200, &answer), Ok(Verdict::Partly(..))));
+        let one = "mutation { ...F } fragment F on Mutation { jobReopen(jobId: \"y\") { __typename job { id } userErrors { message path } } }";
+        let answer = json!({"data": {"jobReopen": {"__typename": "x", "job": null, "userErrors": [{"message": "no", "path": []}]}}});
+        assert!(matches!(read_as(one, 200, &answer), Ok(Verdict::Refused(_))));
     }
 
     #[test]

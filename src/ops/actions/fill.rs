@@ -46,8 +46,7 @@ impl Desk<'_> {
     fn given_flags<'d>(&'d self, portion: &'d Portion) -> impl Iterator<Item = (&'static Flag, &'d str)> {
         self.call.flags.iter().filter_map(|(name, text)| {
             let flag = self.action.flag(name).filter(|_| portion.has(name))?;
-            let is_off = matches!(flag.takes, Takes::Nobody) && text == "false";
-            (!is_off).then_some((flag, text.as_str()))
+            Some((flag, text.as_str()))
         })
     }
 
@@ -110,10 +109,23 @@ impl Desk<'_> {
             input.default(path, text)?;
         }
         for path in self.call.clear.iter().filter(|path| self.takes(&portion, path)) {
+            if input.at(path).is_some() {
+                return Err(OpError::Refused(format!("`{path}` is given and emptied at once: choose one")));
+            }
             input.clear(path)?;
         }
         self.check_needs(&input, portion)?;
-        Ok(input.finish()?)
+        input.finish().map_err(|error| self.in_flags(error))
+    }
+
+    /// Names the flag for what is missing.
+    fn in_flags(&self, error: InputError) -> OpError {
+        let InputError::Missing { path } = &error else { return error.into() };
+        let flag = self.action.flags.iter().find(|flag| flag.path == *path || first(flag.path) == path);
+        match flag {
+            Some(flag) => OpError::Refused(format!("--{} is missing ({error})", flag.name)),
+            None => error.into(),
+        }
     }
 
     fn check_needs(&self, input: &Input, portion: Portion) -> Result<(), OpError> {
@@ -143,15 +155,21 @@ impl Desk<'_> {
     async fn put(&self, input: &mut Input, flag: &Flag, text: &str) -> Result<(), OpError> {
         let path = flag.path;
         match flag.takes {
+            Takes::Value | Takes::Date if text.is_empty() => {
+                let path = path.rsplit('$').next().unwrap_or(path);
+                return Err(OpError::Refused(format!(
+                    "it is empty; to empty the field, write --clear {path}"
+                )));
+            }
             Takes::Value | Takes::Switch | Takes::Date => input.put_text(path, text)?,
             Takes::Items => input.push_text(path, text)?,
             Takes::Line => input.push(path, line(text)?)?,
             Takes::Phone => {
-                let is_first = input.at(path).is_none();
+                let is_first = input.at(path).is_none() && self.action.verb == "create";
                 input.push(path, json!({"number": text, "primary": is_first, "smsAllowed": true}))?;
             }
             Takes::Email => {
-                let is_first = input.at(path).is_none();
+                let is_first = input.at(path).is_none() && self.action.verb == "create";
                 input.push(path, json!({"address": text, "primary": is_first}))?;
             }
             Takes::Record(kind) => {
@@ -197,6 +215,9 @@ impl Desk<'_> {
         };
         let zone = input.zone().clone();
         let (start, is_day) = moment(at, &zone)?;
+        if is_day && lasts.is_some() {
+            return Err(OpError::Refused("--for needs a time of day: --at \"2026-03-12 09:00\"".to_owned()));
+        }
         let end = match (lasts, until) {
             (Some(_), Some(_)) => return Err(OpError::Refused("give --for or --until, not both".to_owned())),
             (Some(lasts), None) => Some((crate::clock::plus(start, length(lasts)?), false)),

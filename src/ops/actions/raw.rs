@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Caller, OpError, account_of, affordable, allowed, from_session, from_write, key_of, printed};
 use crate::context::Context;
+use crate::digest;
 use crate::domain::actions::API;
 use crate::domain::model::{ActionOutcome, Objection};
 use crate::jobber::input::Input;
@@ -61,13 +62,15 @@ pub async fn raw(context: &Context, caller: Caller, call: RawCall) -> Result<Raw
         .map_err(|error| OpError::Refused(error.to_string()))?;
     let is_mutation = document.is_mutation();
     let mut input = Input::new(&document, None, context.settings.zone_of(&account));
-    // A null is what its writer means here: the document is theirs too.
-    let nulls: Vec<String> =
-        call.variables.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name.clone()).collect();
+    // The document and all its values are their writer's.
+    input.as_written();
+    let asked = digest::of(&[
+        &call.query,
+        call.operation.as_deref().unwrap_or_default(),
+        &Value::Object(call.variables.clone()).to_string(),
+        &serde_json::to_string(&call.data).unwrap_or_default(),
+    ]);
     input.begin_with(call.variables);
-    for name in nulls {
-        input.clear(&name)?;
-    }
     for (path, text) in &call.data {
         input.put_text(path, text)?;
     }
@@ -94,7 +97,13 @@ pub async fn raw(context: &Context, caller: Caller, call: RawCall) -> Result<Raw
         }
         return Ok(reply);
     }
-    allowed(context, &caller, &account, API, None).await?;
+    allowed(context, &caller, API)?;
+    if let Some(payload) = request.document.payloads().into_iter().find(|payload| payload.errors.is_none()) {
+        return Err(OpError::Refused(format!(
+            "select userErrors {{ message path }} in {}: without them nobody knows whether Jobber refused it",
+            payload.key
+        )));
+    }
     if !call.is_confirmed {
         let roots = request.document.roots().join(", ");
         reply.status = ActionStatus::NeedsYes;
@@ -107,6 +116,7 @@ pub async fn raw(context: &Context, caller: Caller, call: RawCall) -> Result<Raw
         action: API.to_owned(),
         by: caller.name(),
         target: None,
+        input: asked,
         requests: vec![("", request)],
     };
     let record = context.writer.write(write).await.map_err(from_write)?;

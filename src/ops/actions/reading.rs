@@ -20,7 +20,7 @@ const PAGES: usize = 1000;
 
 impl Desk<'_> {
     pub(super) async fn impossible(&self, words: &str) -> Result<ActionReply, OpError> {
-        let mut reply = self.reply(ActionStatus::NotSent);
+        let mut reply = self.reply(ActionStatus::Impossible);
         reply.words = Some(words.to_owned());
         if let Some(target) = self.target.as_ref().filter(|_| !self.action.document.is_empty()) {
             let document = document(self.action.document)?;

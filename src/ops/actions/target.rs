@@ -116,6 +116,10 @@ impl Desk<'_> {
                 self.account.name
             ))),
             [only] => Ok(only.clone()),
+            // Whom it might mean is not for someone who may not search.
+            several if !self.caller.may(&format!("{}s.search", kind.as_str())) => {
+                Err(OpError::Refused(format!("{} {}s fit `{text}`: use an id", several.len(), kind.as_str())))
+            }
             several => {
                 let listed =
                     several.iter().take(LISTED).map(|found| format!("\n  {}  {}", found.id, found.name));
@@ -149,13 +153,7 @@ impl Desk<'_> {
         text: &str,
         fits: &(dyn Fn(&Value) -> bool + Sync),
     ) -> Result<Vec<Found>, OpError> {
-        let noun = match kind {
-            Kind::Invoice => "invoices",
-            Kind::Quote => "quotes",
-            Kind::User => "users",
-            Kind::Client => "clients",
-            _ => "jobs",
-        };
+        let noun = noun_of(kind);
         let Some(action) = actions::find(noun, "search") else { return Ok(Vec::new()) };
         let document = Document::parse(action.document, None).map_err(failed)?;
         let (mut found, mut after): (Vec<Found>, Option<String>) = (Vec::new(), None);
@@ -182,6 +180,26 @@ impl Desk<'_> {
         Ok(found)
     }
 
+    /// Whether a property belongs to a client. What Jobber does with another one's is not known.
+    pub(super) async fn check_property(&self, client: &str, property: &str) -> Result<(), OpError> {
+        let Some(show) = actions::find("properties", "show") else { return Ok(()) };
+        let document = Document::parse(show.document, None).map_err(failed)?;
+        let variables = Map::from_iter([("id".to_owned(), json!(property))]);
+        let data = self.query(Request { document, variables, kind: "property" }).await?;
+        let property_of = &data["property"]["client"];
+        if data["property"].is_null() {
+            return Err(OpError::NotFound(format!(
+                "there is no property `{property}` in {}",
+                self.account.name
+            )));
+        }
+        if property_of["id"].as_str().is_some_and(|id| id != client) {
+            let of = property_of["name"].as_str().unwrap_or("another client");
+            return Err(OpError::Refused(format!("that property belongs to {of}, not to this client")));
+        }
+        Ok(())
+    }
+
     /// The property for something new of a client: the only one.
     pub(super) async fn only_property(&self, client: &Found) -> Result<String, OpError> {
         let text = include_str!("../../../graphql/actions/find_properties.graphql");
@@ -198,6 +216,10 @@ impl Desk<'_> {
                 "{name} has no property: add one with `jobber properties create`"
             ))),
             [only] => Ok(only["id"].as_str().unwrap_or_default().to_owned()),
+            several if !self.caller.may("properties.search") => Err(OpError::Refused(format!(
+                "{name} has {} properties: choose one by its id",
+                several.len()
+            ))),
             several => {
                 let listed = several.iter().take(LISTED).map(|property| {
                     let address = &property["address"];
@@ -229,6 +251,17 @@ impl Desk<'_> {
 
     pub(super) fn zone(&self) -> TimeZone {
         self.context.settings.zone_of(&self.account)
+    }
+}
+
+/// The noun under which records are searched.
+fn noun_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Invoice => "invoices",
+        Kind::Quote => "quotes",
+        Kind::User => "users",
+        Kind::Client => "clients",
+        _ => "jobs",
     }
 }
 
@@ -264,7 +297,7 @@ fn is_client(row: &Value, text: &str) -> bool {
 }
 
 /// What a row is called.
-fn name_of(row: &Value) -> String {
+pub(super) fn name_of(row: &Value) -> String {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => format!("#{number}"),

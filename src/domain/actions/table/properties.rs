@@ -39,7 +39,8 @@ pub(super) const ACTIONS: &[Action] = &[
             value("province", "properties[0].address.province", "province or state"),
             value("postal-code", "properties[0].address.postalCode", "postal code"),
             value("country", "properties[0].address.country", "country"),
-        ]),
+        ])
+        .needs(&["properties[0].address.street1", "properties[0].address.city", "properties[0].name"]),
     writes("properties", "update", "Changes a property", "write_clients")
         .make("Update a Property")
         .document(include_str!("../../../../graphql/actions/properties_update.graphql"))
