@@ -136,6 +136,7 @@ impl Context {
             sweeps: Arc::default(),
             faults: Arc::default(),
             rule_troubles: Arc::default(),
+            piles: Arc::default(),
         };
         let sender = Sender::new(http, TIMEOUT);
         let onboarding = Arc::new(Onboarding::new(

@@ -51,9 +51,11 @@ pub struct View {
     pub ahead: Option<SignedDuration>,
     /// Whether no account is read although sweeps are due.
     pub is_stalled: bool,
-    /// Records on which the program fails: what they are, and what it said.
     /// Accounts in which rules have trouble: how many times in a day, and the last one.
     pub rules: Vec<(AccountId, usize, String)>,
+    /// Accounts with events that were forwarded without their records in the last hour, and how many.
+    pub piles: Vec<(AccountId, usize)>,
+    /// Records on which the program fails: what they are, and what it said.
     pub faults: Vec<(AccountId, String, String)>,
 }
 
@@ -119,6 +121,16 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
         let action =
             format!("look at the record of writes: jobber-reviewd audit --actions --account {account}");
         let alert = alert(AlertKind::RulesFail, account.as_str(), now, now, summary, action);
+        found.push(Alert { account: Some(account.clone()), accounts: vec![account.clone()], ..alert });
+    }
+    for (account, events) in &view.piles {
+        let were = if *events == 1 { "was" } else { "were" };
+        let summary = format!(
+            "{} of Jobber's {were} forwarded without the record: too many waited to have it read",
+            counted(*events, "event")
+        );
+        let action = "nothing is lost, and the ids went out: the receiver can read the records itself, or set include = \"ids\"".to_owned();
+        let alert = alert(AlertKind::EventsPileUp, account.as_str(), now, now, summary, action);
         found.push(Alert { account: Some(account.clone()), accounts: vec![account.clone()], ..alert });
     }
     if let Some(ahead) = view.ahead.filter(|ahead| ahead.abs() > CLOCK_OFF) {

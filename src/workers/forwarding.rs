@@ -98,6 +98,12 @@ impl Forwarder {
                 let mut of_event = forwards.iter().filter(|forward| forward.takes(event.topic));
                 !event.topic.ends_it() && of_event.any(|forward| forward.include == Include::Record)
             };
+            if is_piled_up {
+                let unread = events.iter().filter(|event| wants_record(event)).count();
+                if unread > 0 {
+                    self.parts.piles.note(id, now, unread);
+                }
+            }
             let wanted = events.iter().find(|event| wants_record(event)).filter(|_| !is_piled_up);
             let seen = match wanted {
                 None => Seen::NotRead,

@@ -262,7 +262,8 @@ impl Notifier {
             version_ends: supported_until(),
             ahead,
             is_stalled: self.parts.sweeps.is_stalled(),
-            rules: self.parts.rule_troubles.standing(self.parts.clock.now()),
+            rules: self.parts.rule_troubles.standing(now),
+            piles: self.parts.piles.standing(now),
             faults: faults.into_iter().map(|fault| (fault.account, fault.what, fault.words)).collect(),
         })
     }

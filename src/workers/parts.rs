@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::pool::Pool;
-use super::watch::{Faults, RuleTroubles, SweepWatch};
+use super::watch::{Faults, Piles, RuleTroubles, SweepWatch};
 use crate::accounts::session::Session;
 use crate::accounts::settings::Settings;
 use crate::clock::SharedClock;
@@ -23,6 +23,7 @@ pub struct WorkerParts {
     pub sweeps: Arc<SweepWatch>,
     pub faults: Arc<Faults>,
     pub rule_troubles: Arc<RuleTroubles>,
+    pub piles: Arc<Piles>,
 }
 
 impl WorkerParts {

@@ -133,6 +133,29 @@ impl RuleTroubles {
     }
 }
 
+/// Events that were forwarded without their records, because too many waited.
+#[derive(Debug, Default)]
+pub struct Piles(Mutex<BTreeMap<AccountId, (Timestamp, usize)>>);
+
+/// How long a pile counts after the last event of it.
+const PILED: SignedDuration = SignedDuration::from_hours(1);
+
+impl Piles {
+    pub fn note(&self, account: &AccountId, at: Timestamp, events: usize) {
+        let mut piles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, all) = piles.entry(account.clone()).or_insert((at, 0));
+        *last = at;
+        *all += events;
+    }
+
+    /// The accounts with a pile, and how many events were in it.
+    pub fn standing(&self, now: Timestamp) -> Vec<(AccountId, usize)> {
+        let mut piles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        piles.retain(|_, (last, _)| now.duration_since(*last).abs() < PILED);
+        piles.iter().map(|(id, (_, events))| (id.clone(), *events)).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -175,6 +175,37 @@ async fn events_of_a_record_arrive_in_order_through_failures_and_restarts() {
 }
 
 /// From Jobber's change to the receiver, with its own webhooks.
+/// With too many waiting, ids leave without their records, in order, and the operator is told.
+#[tokio::test]
+async fn a_pile_of_events_is_forwarded_without_records_and_told() {
+    let (app, ace, crm) = forwarding(json!([{"topics": ["QUOTE_*"]}])).await;
+    let begun = app.clock_now();
+    let waiting = (0..10_001).map(|number: u32| {
+        let at = begun + SignedDuration::from_millis(i64::from(number));
+        let item = format!("quote{}", number % 100);
+        let app = &app;
+        let account = &ace.id;
+        async move { happens(app, account, Topic::QuoteUpdate, &item, at).await }
+    });
+    futures_util::future::join_all(waiting).await;
+    app.pass(SignedDuration::from_secs(3));
+    assert_eq!(app.context.forwarder.forward_once().await.unwrap(), 10_001);
+    let read = app.sandbox.stats(ace.number).operations.get("RecordQuote").copied();
+    assert_eq!(read, None, "nothing was read");
+    app.context.deliverer.deliver_once(None).await.unwrap();
+    for body in bodies(&crm) {
+        assert_eq!((&body["record"], &body["missing"]), (&Value::Null, &Value::Null), "{body}");
+    }
+    assert!(!crm.got().is_empty());
+    let told = app.context.notifier.notify_once().await.unwrap();
+    let of_pile = |alert: &&jobber_reviewd::testing::model::Alert| alert.kind.as_str() == "events_pile_up";
+    let summary = &told.iter().find(of_pile).unwrap().summary;
+    assert!(summary.starts_with("10001 events of Jobber's were forwarded without the record"), "{summary}");
+    app.pass(SignedDuration::from_hours(2));
+    let over = app.context.notifier.notify_once().await.unwrap();
+    assert!(over.iter().find(of_pile).unwrap().over.is_some());
+}
+
 #[tokio::test]
 async fn an_approved_quote_reaches_whoever_waits_for_it() {
     let crm = Receiver::start().await;

@@ -48,6 +48,7 @@ fn view(accounts: Vec<AccountView>) -> View {
         is_stalled: false,
         faults: vec![],
         rules: vec![],
+        piles: vec![],
     }
 }
 

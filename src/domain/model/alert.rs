@@ -37,6 +37,8 @@ pub enum AlertKind {
     ProgramFault,
     /// Rules of the operator were not carried out.
     RulesFail,
+    /// Events were forwarded without their records, because too many waited.
+    EventsPileUp,
     /// The machine's clock differs from Jobber's.
     ClockOff,
     /// Jobber's support for the API version of this program ends soon.
@@ -45,7 +47,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ConnectionLost,
         Self::JobberUnreachable,
         Self::NeedsOperator,
@@ -59,6 +61,7 @@ impl AlertKind {
         Self::SweepsStalled,
         Self::ProgramFault,
         Self::RulesFail,
+        Self::EventsPileUp,
         Self::ClockOff,
         Self::ApiVersion,
     ];
@@ -79,6 +82,7 @@ impl AlertKind {
             Self::SweepsStalled => "sweeps_stalled",
             Self::ProgramFault => "program_fault",
             Self::RulesFail => "rules_fail",
+            Self::EventsPileUp => "events_pile_up",
             Self::ClockOff => "clock_off",
             Self::ApiVersion => "api_version",
         }
