@@ -2,7 +2,9 @@
 
 pub mod budget;
 mod doubt;
+pub mod forwards;
 pub mod onboarding;
+pub mod receiver;
 pub mod session;
 pub mod settings;
 pub mod tokens;

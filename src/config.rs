@@ -275,7 +275,7 @@ impl ConfigError {
         Self::new(key, "it cannot be used", error.to_string())
     }
 
-    fn new(key: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(key: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         // The value is quoted without line breaks, so that the error stays on one line.
         let one_line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
         Self { key: one_line(key.into()), problem: one_line(problem.into()), remedy: one_line(remedy.into()) }

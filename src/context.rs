@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::onboarding::Onboarding;
+use crate::accounts::receiver::Receiver;
 use crate::accounts::session::Session;
-use crate::accounts::settings::{Receiver, Settings};
+use crate::accounts::settings::Settings;
 use crate::accounts::tokens::TokenSource;
 use crate::clock::STEP_BACK;
 use crate::clock::SharedClock;

@@ -9,43 +9,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::tz::TimeZone;
-use reqwest::Url;
 
+use super::forwards::{Forward, forwards};
+use super::receiver::Receiver;
 use crate::config::{Config, ConfigError, ReviewSection};
-use crate::domain::forward::{Include, Topics};
 use crate::domain::message::Texts;
 use crate::domain::model::{Account, AccountId, MessageKind, Overrides};
 use crate::domain::reaction::Reaction;
 use crate::domain::rules::{Rules, SharedRules};
 use crate::domain::webhook_event::Topic;
 use crate::outbound::secret::WebhookSecret;
-use crate::store::{ReceiverId, Store, StoreError};
-
-#[derive(Debug, Clone)]
-pub struct Receiver {
-    pub url: Url,
-    pub secret: WebhookSecret,
-}
-
-impl Receiver {
-    pub fn id(&self) -> ReceiverId {
-        ReceiverId::of(self.url.as_str())
-    }
-}
-
-/// Where events of some topics go.
-#[derive(Debug, Clone)]
-pub struct Forward {
-    topics: Vec<Topic>,
-    pub include: Include,
-    pub receiver: Receiver,
-}
-
-impl Forward {
-    pub fn takes(&self, topic: Topic) -> bool {
-        self.topics.contains(&topic)
-    }
-}
+use crate::store::{Store, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiverError {
@@ -66,6 +40,7 @@ pub struct Settings {
 struct Edition {
     config: Config,
     reactions: Arc<[Reaction]>,
+    forwards: Arc<[Forward]>,
     defaults: Arc<Terms>,
     /// Accounts with settings of their own, with the overrides from which the terms were made.
     own: Mutex<HashMap<AccountId, (Overrides, Arc<Terms>)>>,
@@ -98,10 +73,11 @@ impl Terms {
 }
 
 impl Edition {
-    fn new(config: &Config) -> Result<Self, ConfigError> {
+    fn new(config: &Config, secret: &WebhookSecret) -> Result<Self, ConfigError> {
         let defaults = Arc::new(Terms::new(&config.review, None, None)?);
         let reactions = config.reactions()?.into();
-        Ok(Self { config: config.clone(), reactions, defaults, own: Mutex::default() })
+        let forwards = forwards(config, secret)?.into();
+        Ok(Self { config: config.clone(), reactions, forwards, defaults, own: Mutex::default() })
     }
 
     /// The names of what rules wait for.
@@ -134,13 +110,13 @@ impl Edition {
 
 impl Settings {
     pub fn new(config: &Config, secret: WebhookSecret, store: Store) -> Result<Self, ConfigError> {
-        let edition = Edition::new(config)?;
+        let edition = Edition::new(config, &secret)?;
         store.await_causes(edition.awaited());
         Ok(Self { store, secret, edition: RwLock::new(Arc::new(edition)) })
     }
 
     pub fn replace(&self, config: &Config) -> Result<(), ConfigError> {
-        let edition = Arc::new(Edition::new(config)?);
+        let edition = Arc::new(Edition::new(config, &self.secret)?);
         self.store.await_causes(edition.awaited());
         *self.edition.write().unwrap_or_else(PoisonError::into_inner) = edition;
         Ok(())
@@ -203,15 +179,7 @@ impl Settings {
 
     /// Where events of Jobber's go.
     pub fn forwards(&self) -> Arc<[Forward]> {
-        let edition = self.edition();
-        let default = edition.config.events.webhook_url.as_ref();
-        let forwards = edition.config.events.forward.iter().filter_map(|section| {
-            let url = section.url.as_ref().or(default)?;
-            let receiver = Receiver { url: url.0.clone(), secret: self.secret.clone() };
-            let topics = section.topics.iter().flat_map(Topics::iter).collect();
-            Some(Forward { topics, include: section.include, receiver })
-        });
-        forwards.collect()
+        Arc::clone(&self.edition().forwards)
     }
 
     /// The receiver of events with this id, if there is one.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::call::{Call, print_json, print_text};
 use super::exit::{Status, Stop};
+use crate::accounts::forwards::forwards;
 use crate::config::{KEYS, SecretName, find_secret, value_of};
 use crate::text_table::plain;
 
@@ -41,7 +42,8 @@ pub(super) fn show(call: &Call) -> Result<Status, Stop> {
 }
 
 pub(super) fn check(call: &Call) -> Result<Status, Stop> {
-    let (config, _) = call.secrets()?;
+    let (config, secrets) = call.secrets()?;
+    forwards(&config, &secrets.webhook_secret).map_err(Stop::usage)?;
     let reads_always = config.review.texts(None).map_err(Stop::usage)?.reads_when_parts_are_missing();
     if call.json {
         return print_json(&json!({"ok": true, "message_reads_when_parts_are_missing": reads_always}));

@@ -1,5 +1,7 @@
 //! Forwarding of Jobber's events: which go where, and what is sent. Pure.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -54,14 +56,43 @@ impl From<Topics> for String {
 }
 
 /// What is sent besides the ids.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Include {
     /// Nothing is read.
     Ids,
     /// The record as it is now.
     #[default]
     Record,
+    /// What a query of the operator's reads.
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("include is \"record\", \"ids\" or \"file:PATH\", not `{0}`")]
+pub struct UnknownInclude(String);
+
+impl TryFrom<String> for Include {
+    type Error = UnknownInclude;
+
+    fn try_from(text: String) -> Result<Self, UnknownInclude> {
+        match (text.as_str(), text.strip_prefix("file:")) {
+            ("ids", _) => Ok(Self::Ids),
+            ("record", _) => Ok(Self::Record),
+            (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            _ => Err(UnknownInclude(text)),
+        }
+    }
+}
+
+impl From<Include> for String {
+    fn from(include: Include) -> Self {
+        match include {
+            Include::Ids => "ids".to_owned(),
+            Include::Record => "record".to_owned(),
+            Include::File(path) => format!("file:{}", path.display()),
+        }
+    }
 }
 
 /// An event that waits to be forwarded.

@@ -12,14 +12,14 @@ use serde_json::Value;
 use super::backoff::Backoff;
 use super::parts::WorkerParts;
 use super::pool::{Entered, InFlight, Pool};
+use crate::accounts::forwards::{Forward, Reads};
 use crate::accounts::session::{SessionError, Trouble};
-use crate::accounts::settings::Forward;
-use crate::domain::forward::{Include, Pending, Seen, body, event_id};
+use crate::domain::forward::{Pending, Seen, body, event_id};
 use crate::domain::model::{
     Account, AccountId, EncodedId, EntryState, MessageId, OutboxEntry, Payload, WorkKind, WorkRef,
 };
 use crate::domain::webhook_event::Record;
-use crate::jobber::operations::{Query, record_of};
+use crate::jobber::operations::Query;
 use crate::store::{ReceiverId, StoreError};
 
 /// How long an event waits, so that one that happened earlier and comes later leaves first.
@@ -94,20 +94,16 @@ impl Forwarder {
                 self.parts.store.commit_forwards(id, events, vec![]).await?;
                 continue;
             };
-            let wants_record = |event: &Pending| {
-                let mut of_event = forwards.iter().filter(|forward| forward.takes(event.topic));
-                !event.topic.ends_it() && of_event.any(|forward| forward.include == Include::Record)
-            };
-            if is_piled_up {
-                let unread = events.iter().filter(|event| wants_record(event)).count();
+            let seen = if is_piled_up {
+                let wants_record =
+                    |event: &&Pending| forwards.iter().any(|forward| reads_for(forward, event).is_some());
+                let unread = events.iter().filter(wants_record).count();
                 if unread > 0 {
                     self.parts.piles.note(id, now, unread);
                 }
-            }
-            let wanted = events.iter().find(|event| wants_record(event)).filter(|_| !is_piled_up);
-            let seen = match wanted {
-                None => Seen::NotRead,
-                Some(event) => match self.read(account, event.topic.record(), &event.item).await {
+                BTreeMap::new()
+            } else {
+                match self.read_all(account, &events, &forwards).await {
                     Ok(seen) => seen,
                     Err(SessionError::Store(error)) => return Err(error),
                     Err(error) => {
@@ -122,12 +118,9 @@ impl Forwarder {
                         self.backoff.hold(id, now, rest);
                         return Ok(made);
                     }
-                },
+                }
             };
-            let messages = events
-                .iter()
-                .flat_map(|event| forwards.iter().map(move |forward| (event, forward)))
-                .filter(|(event, forward)| forward.takes(event.topic))
+            let messages = pairs(&events, &forwards)
                 .map(|(event, forward)| message(account, event, forward, &seen, now))
                 .collect::<Vec<_>>();
             made += messages.len();
@@ -136,8 +129,33 @@ impl Forwarder {
         Ok(made)
     }
 
-    async fn read(&self, account: &Account, record: Record, item: &EncodedId) -> Result<Seen, SessionError> {
-        let request = record_of(record, item).map_err(SessionError::settings)?;
+    /// Reads the record of `events` once for each way in which it is wanted.
+    async fn read_all<'f>(
+        &self,
+        account: &Account,
+        events: &[Pending],
+        forwards: &'f [Forward],
+    ) -> Result<BTreeMap<&'f str, Seen>, SessionError> {
+        let mut seen = BTreeMap::new();
+        for (event, forward) in pairs(events, forwards) {
+            let Some(name) = reads_for(forward, event) else { continue };
+            if !seen.contains_key(name) {
+                let record = event.topic.record();
+                seen.insert(name, self.read(account, &forward.reads, record, &event.item).await?);
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn read(
+        &self,
+        account: &Account,
+        reads: &Reads,
+        record: Record,
+        item: &EncodedId,
+    ) -> Result<Seen, SessionError> {
+        let request = reads.request(record, item).map_err(SessionError::settings)?;
+        let Some(request) = request else { return Ok(Seen::NotRead) };
         let root = request.document.roots().into_iter().next().unwrap_or_default();
         let at = self.parts.clock.now();
         match self.parts.session.run(&account.id, &Query(request)).await {
@@ -153,20 +171,35 @@ impl Forwarder {
     }
 }
 
+/// The events with those who want them.
+fn pairs<'e, 'f>(
+    events: &'e [Pending],
+    forwards: &'f [Forward],
+) -> impl Iterator<Item = (&'e Pending, &'f Forward)> {
+    let pair = move |event| forwards.iter().map(move |forward| (event, forward));
+    events.iter().flat_map(pair).filter(|(event, forward)| forward.takes(event.topic))
+}
+
+/// What `forward` reads for `event`, if it wants it and there is something to read.
+fn reads_for<'f>(forward: &'f Forward, event: &Pending) -> Option<&'f str> {
+    let is_wanted = forward.takes(event.topic) && !event.topic.ends_it();
+    forward.reads.name().filter(|_| is_wanted)
+}
+
 fn message(
     account: &Account,
     event: &Pending,
     forward: &Forward,
-    seen: &Seen,
+    seen: &BTreeMap<&str, Seen>,
     now: Timestamp,
 ) -> OutboxEntry {
     let of_event = event_id(account.id.as_str(), event.topic, event.item.as_str(), event.occurred_at);
     let to = ReceiverId::of(forward.receiver.url.as_str()).as_str().to_owned();
     let id = MessageId::of_change(&[&of_event, &to]);
-    let seen = match (event.topic.ends_it(), forward.include) {
-        (_, Include::Ids) => &Seen::NotRead,
-        (true, Include::Record) => &Seen::Gone,
-        (false, Include::Record) => seen,
+    let seen = match forward.reads.name() {
+        None => &Seen::NotRead,
+        Some(_) if event.topic.ends_it() => &Seen::Gone,
+        Some(name) => seen.get(name).unwrap_or(&Seen::NotRead),
     };
     let body = body(id.as_str(), account, event, seen, now).to_string();
     let kind = match event.topic.record() {

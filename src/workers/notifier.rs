@@ -16,7 +16,8 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::parts::WorkerParts;
 use crate::accounts::onboarding::{ConnectError, NewLink, Onboarding};
-use crate::accounts::settings::{Receiver, ReceiverError};
+use crate::accounts::receiver::Receiver;
+use crate::accounts::settings::ReceiverError;
 use crate::clock::{is_over, minus};
 use crate::config::{SecretName, env_name};
 use crate::digest;

@@ -46,6 +46,13 @@ fn bodies(crm: &Receiver) -> Vec<Value> {
     crm.got().iter().map(Got::json).collect()
 }
 
+fn quote(app: &TestApp, ace: &Contractor) -> String {
+    let customer = ace.customer(app);
+    let mutation = "mutation ($c: EncodedId!, $p: EncodedId!) { quoteCreate(attributes: {clientId: $c, propertyId: $p, title: \"Roof\", lineItems: [{name: \"Tiles\", unitPrice: 4, quantity: 100, saveToProductsAndServices: false}]}) { quote { id } userErrors { message } } }";
+    let made = app.sandbox.graphql(ace.number, mutation, json!({"c": customer.id, "p": customer.property}));
+    made["data"]["quoteCreate"]["quote"]["id"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn every_topic_of_the_schema_is_forwarded() {
     let schema = Schema::parse_and_validate(jobber_sandbox::SCHEMA, "schema.graphql").unwrap();
@@ -175,6 +182,31 @@ async fn events_of_a_record_arrive_in_order_through_failures_and_restarts() {
 }
 
 /// From Jobber's change to the receiver, with its own webhooks.
+/// Two who want to know different things of one quote.
+#[tokio::test]
+async fn a_query_of_the_operator_says_what_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quote.graphql");
+    let query = "query Mine($id: EncodedId!) { quote(id: $id) { client { name } } }";
+    std::fs::write(&path, query).unwrap();
+    let elsewhere = Receiver::start().await;
+    let (app, ace, crm) = forwarding(json!([
+        {"topics": ["QUOTE_*"]},
+        {"topics": ["QUOTE_*"], "url": elsewhere.url(), "include": format!("file:{}", path.display())},
+    ]))
+    .await;
+    let quote = quote(&app, &ace);
+    for seconds in 1..=3 {
+        let at = app.clock_now() - SignedDuration::from_secs(seconds);
+        happens(&app, &ace.id, Topic::QuoteUpdate, &quote, at).await;
+    }
+    assert_eq!(forward(&app).await, 6);
+    assert_eq!(bodies(&elsewhere)[0]["record"], json!({"client": {"name": "John Smith"}}));
+    assert!(bodies(&crm)[0]["record"]["quoteNumber"].is_string());
+    let stats = app.sandbox.stats(ace.number).operations;
+    assert_eq!((stats["Mine"], stats["RecordQuote"]), (1, 1), "each is read once");
+}
+
 /// With too many waiting, ids leave without their records, in order, and the operator is told.
 #[tokio::test]
 async fn a_pile_of_events_is_forwarded_without_records_and_told() {
@@ -225,10 +257,7 @@ async fn an_approved_quote_reaches_whoever_waits_for_it() {
     let _stop = stop.drop_guard();
     let rows = app.run(EventsTurn { account: None, on: true }).await.unwrap();
     assert!(rows[0].error.is_none() && rows[0].topics.contains(&"QUOTE_APPROVED".to_owned()), "{rows:?}");
-    let customer = ace.customer(&app);
-    let mutation = "mutation ($c: EncodedId!, $p: EncodedId!) { quoteCreate(attributes: {clientId: $c, propertyId: $p, title: \"Roof\", lineItems: [{name: \"Tiles\", unitPrice: 4, quantity: 100, saveToProductsAndServices: false}]}) { quote { id } userErrors { message } } }";
-    let made = app.sandbox.graphql(ace.number, mutation, json!({"c": customer.id, "p": customer.property}));
-    let quote = made["data"]["quoteCreate"]["quote"]["id"].as_str().unwrap().to_owned();
+    let quote = quote(&app, &ace);
     let approve = Op::SetField {
         account: ace.number,
         id: quote.clone(),
