@@ -34,10 +34,11 @@ macro_rules! series {
 series! {
     SWEEPS = Counter "jobber_reviewd_sweeps_total" "Sweeps of accounts, by `result`: polled, failed, lost, resting, busy or idle.";
     DECISIONS = Counter "jobber_reviewd_decisions_total" "Decisions about finished work, by `outcome` (asked, skipped, deferred, superseded, failed) and `reason`.";
-    DELIVERIES = Counter "jobber_reviewd_deliveries_total" "Attempts to deliver an ask, by `result`: delivered, again, dead or gone.";
+    DELIVERIES = Counter "jobber_reviewd_deliveries_total" "Attempts to deliver an ask, a change or an event, by `result`: delivered, again, dead or gone.";
     REFRESHES = Counter "jobber_reviewd_token_refreshes_total" "Refreshes of tokens, by `result`: refreshed, refused, app_refused or unanswered.";
     REQUESTS = Seconds "jobber_reviewd_request_seconds" "How long requests took, in seconds, by `to`: jobber or receiver.";
-    EVENTS = Counter "jobber_reviewd_events_total" "Webhooks of Jobber's, by `result`: new, known, swept, unknown, other_topic, nonsense or refused.";
+    EVENTS = Counter "jobber_reviewd_events_total" "Webhooks of Jobber's, by `result`: new, known, swept, forwarded, unknown, other_topic, nonsense or refused.";
+    ACTIONS = Counter "jobber_reviewd_actions_total" "Writes in Jobber, by `action` and `outcome`: done, refused, partly, unknown or not_sent.";
     LAST_SUCCESS = Gauge "jobber_reviewd_account_last_success_seconds" "Seconds since an account was last read completely, by `account` and `name`; only for active accounts.";
     ACCOUNTS = Gauge "jobber_reviewd_accounts" "Accounts, by `state`.";
     CLOCK_AHEAD = Gauge "jobber_reviewd_clock_ahead_seconds" "Seconds by which the machine's clock was ahead of Jobber's at its last answer; negative if it was behind.";
@@ -79,6 +80,10 @@ pub fn refreshed(result: &'static str) {
 
 pub fn heard(result: &'static str) {
     counter!(EVENTS, "result" => result).increment(1);
+}
+
+pub fn acted(action: &str, outcome: &'static str) {
+    counter!(ACTIONS, "action" => action.to_owned(), "outcome" => outcome).increment(1);
 }
 
 pub fn asked_jobber(took: Duration) {

@@ -18,6 +18,7 @@ use crate::domain::model::{AccountId, ActionOutcome, ActionRecord, Objection};
 use crate::jobber::UserError;
 use crate::jobber::operations::{Mutation, Request, Verdict};
 use crate::store::{Begun, StoreError};
+use crate::telemetry;
 
 /// How long writes that are under way may take at the end: a request takes 30 s at most.
 const SETTLES: Duration = Duration::from_secs(32);
@@ -136,11 +137,13 @@ impl Writer {
         let outcome = match self.send(write).await {
             Ok(outcome) => outcome,
             Err(error) => {
+                telemetry::acted(&write.action, "not_sent");
                 self.parts.store.free_action(&write.account, &write.key).await?;
                 return Err(error.into());
             }
         };
         CrashPoint::ActionAnswered.pass();
+        telemetry::acted(&write.action, outcome.as_str());
         let ended = self.parts.store.end_action(&write.account, &write.key, kept(outcome.clone())).await;
         if let Err(error) = ended {
             // What became of it is known here, whatever becomes of the store.

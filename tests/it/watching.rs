@@ -70,7 +70,13 @@ async fn everything_that_is_counted_is_shown() {
     let mut command = machine.command(&[]);
     command.env("JOBBER_REVIEWD__METRICS__LISTEN", port.to_string());
     let daemon = machine.begin(command).await.unwrap();
+    let set = serde_json::json!({"scopes": ["read_clients", "write_clients", "read_jobs", "read_scheduled_items", "read_invoices", "read_users"]});
+    machine.sandbox.control(jobber_sandbox::Op::Switches { account: Some(machine.account), set }).unwrap();
     machine.connect().await;
+    let make = "mutation { clientCreate(input: {firstName: \"Ann\"}) { client { id } } }";
+    let made = machine.sandbox.graphql(machine.account, make, serde_json::json!({}));
+    let client = made["data"]["clientCreate"]["client"]["id"].as_str().unwrap();
+    assert_eq!(machine.run(&["jobber", "clients", "note", client, "--message", "x"]).await.status, 0);
     machine.receiver.answers(&[503]);
     machine.close_a_job();
     machine.receiver.wait_for(1).await;
@@ -89,6 +95,7 @@ async fn everything_that_is_counted_is_shown() {
         "jobber_reviewd_decisions_total{outcome=\"asked\",reason=\"\"} 1",
         "jobber_reviewd_deliveries_total{result=\"again\"} 1",
         "jobber_reviewd_token_refreshes_total{result=\"refreshed\"} 1",
+        "jobber_reviewd_actions_total{action=\"clients.note\",outcome=\"done\"} 1",
         "jobber_reviewd_outbox{state=\"due\"} 1",
     ] {
         assert!(text.contains(line), "{line}: {text}");
