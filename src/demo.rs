@@ -138,6 +138,7 @@ impl Play<'_> {
         self.tidy_up(account, &id, &john).await?;
         self.ask_nobody_twice(account, &id, &john).await?;
         self.hear_at_once(account, &peter).await?;
+        self.forward_a_quote(account, &grace).await?;
         let stats = self.stage.sandbox.stats(account);
         tell(&format!(
             "Jobber answered {} requests for {} points of the account’s budget.",
@@ -261,6 +262,31 @@ impl Play<'_> {
             peter.name,
             peter.title,
             paid.elapsed().as_millis()
+        ))?;
+        tell("")
+    }
+
+    /// Any of Jobber's events goes on, with the record.
+    async fn forward_a_quote(&self, account: u64, grace: &Customer) -> anyhow::Result<()> {
+        let quote = self.quote(account, grace)?;
+        let (field, value) = ("quoteStatus".to_owned(), json!("approved"));
+        let approve = Op::SetField { account, id: quote, field, value, touch: true };
+        self.stage.sandbox.control(approve).map_err(|error| anyhow!(error))?;
+        let event = self
+            .until("the quote", async || Ok(self.stage.platform().events.values().next().cloned()))
+            .await?;
+        tell(&format!(
+            "{} approves a quote, and the event goes on to the platform with the record:",
+            grace.name
+        ))?;
+        let record = &event["record"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        tell(&format!(
+            "  {} of quote #{} \"{}\" over {}",
+            text(&event["topic"]),
+            text(&record["quoteNumber"]),
+            text(&record["title"]),
+            record["amounts"]["total"]
         ))?;
         tell("")
     }
@@ -441,6 +467,16 @@ impl Play<'_> {
         };
         self.close(account, &card)?;
         Ok(card)
+    }
+
+    fn quote(&self, account: u64, of: &Customer) -> anyhow::Result<String> {
+        let property =
+            "query ($id: EncodedId!) { client(id: $id) { clientProperties(first: 1) { nodes { id } } } }";
+        let data = self.jobber(account, property, json!({"id": of.client}))?;
+        let property = &data["client"]["clientProperties"]["nodes"][0]["id"];
+        let document = "mutation ($c: EncodedId!, $p: EncodedId!) { quoteCreate(attributes: {clientId: $c, propertyId: $p, title: \"New gutters\", lineItems: [{name: \"Gutter\", unitPrice: 12, quantity: 40, saveToProductsAndServices: false}]}) { quote { id } userErrors { message } } }";
+        let made = self.jobber(account, document, json!({"c": of.client, "p": property}))?;
+        Ok(made["quoteCreate"]["quote"]["id"].as_str().context("no quote")?.to_owned())
     }
 
     fn pay(&self, account: u64, customer: &Customer) -> anyhow::Result<WorkRef> {

@@ -63,6 +63,7 @@ pub(super) struct Platform {
     failures: u32,
     pub(super) requests: u32,
     pub(super) asks: BTreeMap<MessageId, Value>,
+    pub(super) events: BTreeMap<MessageId, Value>,
 }
 
 async fn receive(
@@ -85,8 +86,9 @@ async fn receive(
         platform.failures -= 1;
         return StatusCode::SERVICE_UNAVAILABLE;
     }
-    let Ok(ask) = serde_json::from_str(text) else { return StatusCode::BAD_REQUEST };
-    platform.asks.insert(id, ask);
+    let Ok(body) = serde_json::from_str::<Value>(text) else { return StatusCode::BAD_REQUEST };
+    let is_event = body["type"].as_str().is_some_and(|kind| kind.starts_with("jobber."));
+    if is_event { &mut platform.events } else { &mut platform.asks }.insert(id, body);
     StatusCode::OK
 }
 
@@ -126,7 +128,7 @@ impl Stage {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = Folder::make()?;
         let sandbox = Sandbox::start(anywhere, Seed::Demo).await?;
-        let areas = ["clients", "jobs", "scheduled_items", "invoices", "users"];
+        let areas = ["clients", "jobs", "scheduled_items", "invoices", "users", "quotes"];
         let scopes = areas.map(|area| [format!("read_{area}"), format!("write_{area}")]).concat();
         let switches = Op::Switches { account: None, set: json!({ "scopes": scopes }) };
         sandbox.control(switches).map_err(anyhow::Error::msg)?;
@@ -137,6 +139,7 @@ impl Stage {
             failures: 2,
             requests: 0,
             asks: BTreeMap::new(),
+            events: BTreeMap::new(),
         }));
         let receiver = TcpListener::bind(anywhere).await?;
         let receiver_url = format!("http://{}/api/webhooks/trigger-review", receiver.local_addr()?);
@@ -154,7 +157,10 @@ impl Stage {
             "poll": {"schedule": "* * * * * *", "concurrency": 4},
             "outgoing": {"private_addresses": false, "proxy": null},
             "alerts": {"webhook_url": null, "command": []},
-        "events": {"webhook_url": null, "topics": ["client.updated"], "forward": []},
+        "events": {
+                "webhook_url": null, "topics": ["client.updated"],
+                "forward": [{"topics": ["QUOTE_APPROVED"], "url": receiver_url}],
+            },
         "rules": [
             {
                 "on": "ask.delivered", "do": "clients.note",

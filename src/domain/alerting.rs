@@ -233,12 +233,13 @@ fn of_account(view: &AccountView, now: Timestamp) -> Vec<Alert> {
 
 fn burst_held(account: &Account, burst: &Burst, now: Timestamp) -> Alert {
     let Burst { noticed_at, begun_at, ended_at, works, usual, examples } = burst;
-    let minutes = ended_at.duration_since(*begun_at).as_mins().max(1);
+    let took = ended_at.duration_since(*begun_at).max(SignedDuration::from_mins(1));
     let works = usize::try_from(*works).unwrap_or(usize::MAX);
     let summary = format!(
-        "{} of {} finished within {minutes} minutes, and a usual day has {usual}: they are held. Examples: {}",
+        "{} of {} finished within {}, and a usual day has {usual}: they are held. Examples: {}",
         counted(works, "work"),
         account.name,
+        in_words(took),
         examples.join(", ")
     );
     let id = &account.id;

@@ -319,6 +319,8 @@ async fn the_demo_tells_its_story_to_the_end() {
         "already_asked",
         "asked_recently",
         "before_connection",
+        "on the job:    5 stars: Hot water again, thank you!",
+        "QUOTE_APPROVED of quote",
     ] {
         assert!(said.out.contains(words), "{words}\n{}", said.out);
     }
