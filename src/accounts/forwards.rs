@@ -136,7 +136,7 @@ mod tests {
                 &quote,
                 "must read",
             ),
-            ("query ($id: EncodedId!) { quote(id: $id) { id nomber } }", &quote, "nomber"),
+            ("query ($id: EncodedId!) { quote(id: $id) { nomber } }", &quote, "nomber"),
             ("nonsense", &quote, "line 1"),
         ] {
             let error = read(text, topics).unwrap_err();

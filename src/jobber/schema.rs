@@ -26,6 +26,9 @@ static SCHEMA: LazyLock<Result<Valid<Schema>, String>> = LazyLock::new(|| {
     Schema::parse_and_validate(TEXT, "schema.graphql").map_err(|error| error.errors.to_string())
 });
 
+/// Errors of a document that are told at once.
+const TOLD: usize = 3;
+
 /// Why a document cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -57,16 +60,19 @@ impl Document {
         let schema = schema()?;
         let valid =
             ExecutableDocument::parse_and_validate(schema, text, "query.graphql").map_err(|error| {
-                let first = error.errors.iter().next();
                 let place = |error: &apollo_compiler::diagnostic::Diagnostic<'_, _>| {
                     error.line_column_range().map_or_else(String::new, |range| {
                         format!(" (line {}, column {})", range.start.line, range.start.column)
                     })
                 };
-                DocumentError(first.map_or_else(
-                    || "it is not a valid document".to_owned(),
-                    |error| format!("{}{}", error.error, place(&error)),
-                ))
+                // An unknown field alone in a selection is two errors, and the second one says what is wrong.
+                let told: Vec<String> = error
+                    .errors
+                    .iter()
+                    .take(TOLD)
+                    .map(|error| format!("{}{}", error.error, place(&error)))
+                    .collect();
+                DocumentError(told.join("; "))
             })?;
         if let Err(error) = valid.operations.get(operation) {
             let names: Vec<_> = valid.operations.named.keys().map(Name::as_str).collect();
