@@ -1,4 +1,4 @@
-//! Everything about one connected account: onboarding, tokens, session, settings.
+//! Everything about one connected account: onboarding, tokens, session, settings, and where its messages go.
 
 pub mod budget;
 mod doubt;

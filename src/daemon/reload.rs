@@ -1,5 +1,5 @@
-//! Handles SIGHUP: reads the settings again. `[review]`, the schedule, rules, and what may be written and forwarded apply at once, other changes are
-//! reported as needing a restart. Invalid settings change nothing.
+//! Handles SIGHUP: reads the settings again. `[review]`, the schedule, rules, and what may be written and forwarded apply
+//! at once, other changes are reported as needing a restart. Invalid settings change nothing.
 
 use sd_notify::NotifyState;
 use tokio_cron_scheduler::{Job, JobScheduler};
