@@ -137,6 +137,7 @@ pub struct AlertsSection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventsSection {
+    pub enabled: bool,
     pub webhook_url: Option<HttpsUrl>,
     pub topics: Vec<WatchTopic>,
     #[serde(default)]

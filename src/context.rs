@@ -31,6 +31,7 @@ use crate::workers::notifier::{Channels, Notifier};
 use crate::workers::parts::WorkerParts;
 use crate::workers::poller::Poller;
 use crate::workers::recheck::Rechecker;
+use crate::workers::subscriptions::Subscriber;
 use crate::workers::watch::{RuleTroubles, SweepWatch};
 
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,7 @@ pub struct Bells {
     pub prune: Notify,
     pub inbox: Notify,
     pub rules: Notify,
+    pub subscriptions: Notify,
     pub forwarding: Notify,
     pub notifier: Notify,
 }
@@ -88,6 +90,8 @@ pub struct Context {
     pub watcher: Arc<ChangeWatcher>,
     /// Forwards Jobber's events.
     pub forwarder: Arc<Forwarder>,
+    /// Keeps Jobber's webhooks as they are needed.
+    pub subscriber: Arc<Subscriber>,
     /// Follows up Jobber's events.
     pub inbox: Arc<Inbox>,
     /// The settings of every account.
@@ -165,6 +169,7 @@ impl Context {
             reacting: tokio::sync::Mutex::default(),
             deliverer: Arc::new(Deliverer::new(parts.clone(), sender.clone())),
             forwarder: Arc::new(Forwarder::new(parts.clone())),
+            subscriber: Arc::new(Subscriber::new(parts.clone(), config.events_url())),
             inbox: Arc::new(Inbox::new(parts.clone(), Arc::clone(&watcher))),
             notifier: Arc::new(Notifier::new(
                 parts.clone(),

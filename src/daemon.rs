@@ -204,6 +204,7 @@ impl Daemon {
         parts.spawn(loops.clone().sweep());
         parts.spawn(loops.clone().tidy());
         parts.spawn(loops.clone().alert());
+        parts.spawn(loops.clone().subscribe());
         parts.spawn(loops.clone().listen());
         parts.spawn(loops.clone().react());
         parts.spawn(loops.clone().forward());
@@ -382,8 +383,20 @@ impl Loops {
                 }
                 context.bells.recheck.notify_one();
                 context.bells.notifier.notify_one();
+                context.bells.subscriptions.notify_one();
                 Ok(())
             });
+        }
+    }
+
+    /// Keeps Jobber's webhooks as they are needed. Only changes cost requests.
+    async fn subscribe(self) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = self.context.bells.subscriptions.notified() => {}
+            }
+            self.start(|context| async move { context.subscriber.subscribe_once().await.map(drop) });
         }
     }
 

@@ -44,7 +44,7 @@ pub mod testing {
     pub use crate::domain::actions;
     pub use crate::domain::plan::Plan;
     pub use crate::domain::retry::SCHEDULE;
-    pub use crate::domain::webhook_event::{Event, Topic};
+    pub use crate::domain::webhook_event::{Event, Topic, Uses};
     pub use crate::domain::window::Window;
     pub use crate::domain::{import, model};
     pub use crate::jobber::API_VERSION;

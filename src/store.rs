@@ -59,6 +59,7 @@ mod prune;
 mod reviews;
 mod seal;
 mod sled;
+mod subscriptions;
 mod tokens;
 mod txn;
 mod waiting;

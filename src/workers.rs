@@ -13,4 +13,5 @@ pub mod parts;
 pub mod poller;
 pub mod pool;
 pub mod recheck;
+pub mod subscriptions;
 pub mod watch;

@@ -14,10 +14,10 @@ use super::forwards::{Forward, forwards};
 use super::receiver::Receiver;
 use crate::config::{Config, ConfigError, ReviewSection};
 use crate::domain::message::Texts;
-use crate::domain::model::{Account, AccountId, MessageKind, Overrides};
+use crate::domain::model::{Account, AccountId, MessageKind, Overrides, WatchTopic};
 use crate::domain::reaction::Reaction;
 use crate::domain::rules::{Rules, SharedRules};
-use crate::domain::webhook_event::Topic;
+use crate::domain::webhook_event::{Topic, Uses};
 use crate::outbound::secret::WebhookSecret;
 use crate::store::{Store, StoreError};
 
@@ -78,6 +78,12 @@ impl Edition {
         let reactions = config.reactions()?.into();
         let forwards = forwards(config, secret)?.into();
         Ok(Self { config: config.clone(), reactions, forwards, defaults, own: Mutex::default() })
+    }
+
+    /// What is watched. Without a receiver that is nothing.
+    fn watched(&self) -> impl Iterator<Item = WatchTopic> {
+        let events = &self.config.events;
+        events.topics.iter().copied().filter(|_| events.webhook_url.is_some())
     }
 
     /// The names of what rules wait for.
@@ -189,10 +195,27 @@ impl Settings {
         found.map(|forward| forward.receiver.clone())
     }
 
-    /// The topics that events are forwarded of.
-    pub fn forwarded_topics(&self) -> Vec<Topic> {
+    /// Whether the events of every account begin by themselves.
+    pub fn begins_events(&self) -> bool {
+        self.edition().config.events.enabled
+    }
+
+    /// What is done with events of a topic, besides what triggers make of them.
+    pub fn uses_of(&self, topic: Topic) -> Uses {
+        let edition = self.edition();
+        Uses {
+            is_forwarded: edition.forwards.iter().any(|forward| forward.takes(topic)),
+            is_watched: edition.watched().any(|watched| Topic::of_watched(watched).contains(&topic)),
+        }
+    }
+
+    /// The topics that an account needs: for its trigger, and for what is watched and forwarded.
+    pub fn topics_of(&self, account: &Account) -> Vec<Topic> {
+        let edition = self.edition();
+        let forwarded = edition.forwards.iter().flat_map(|forward| forward.topics.iter().copied());
+        let watched = edition.watched().flat_map(Topic::of_watched).copied();
         let mut topics: Vec<Topic> =
-            self.forwards().iter().flat_map(|forward| forward.topics.clone()).collect();
+            Topic::of(account.trigger).into_iter().chain(forwarded).chain(watched).collect();
         topics.sort_unstable();
         topics.dedup();
         topics

@@ -1,6 +1,7 @@
 //! Replies as text for people.
 
 mod actions;
+mod events;
 
 use std::fmt::Write as _;
 
@@ -14,7 +15,6 @@ use crate::domain::shadow::ShadowReport;
 use crate::ops::Done;
 use crate::ops::accounts::{AccountShown, Setting};
 use crate::ops::doctor::{Check, CheckState};
-use crate::ops::events::EventsOf;
 use crate::ops::explain::Explained;
 use crate::ops::links::{LinkShown, NewLinkReply};
 use crate::ops::once::OnceReport;
@@ -99,22 +99,6 @@ impl Show for Vec<Account> {
 impl Show for AccountShown {
     fn text(&self) -> String {
         account_shown(self)
-    }
-}
-
-impl Show for Vec<EventsOf> {
-    fn text(&self) -> String {
-        let header = ["account", "Jobber sends", "last event", "error"];
-        table(&header, NO_ACCOUNTS, self.iter().map(events))
-    }
-
-    fn status(&self) -> Status {
-        let failed = self.iter().filter(|row| row.error.is_some()).count();
-        match failed {
-            0 => Status::Fine,
-            _ if failed == self.len() => Status::Failed,
-            _ => Status::Partly,
-        }
     }
 }
 
@@ -277,11 +261,6 @@ fn account(account: &Account) -> [String; 6] {
         state,
         instant(account.connected_at),
     ]
-}
-
-fn events(row: &EventsOf) -> [String; 4] {
-    let topics = if row.topics.is_empty() { "-".to_owned() } else { row.topics.join(" ") };
-    [row.name.clone(), topics, maybe(row.last), row.error.clone().unwrap_or_else(|| "-".to_owned())]
 }
 
 fn checked(checks: &[Check]) -> String {

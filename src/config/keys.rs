@@ -109,6 +109,11 @@ pub const KEYS: &[Key] = &[
         "Program with its arguments that gets the same message on its standard input: `[\"/usr/local/bin/tell\", \"ops\"]`.",
     ),
     key(
+        "events.enabled",
+        Some("false"),
+        "Whether Jobber sends its events for every account, without `events enable`: the daemon creates and deletes the app's webhooks as they are needed.",
+    ),
+    key(
         "events.webhook_url",
         None,
         "URL that gets the changes named in `events.topics`, signed and retried like asks; without it, no changes are watched.",

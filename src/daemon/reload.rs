@@ -38,7 +38,11 @@ async fn take(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, config: &C
     let ringer = std::sync::Arc::clone(context);
     let job = Job::new(schedule, move |_, _| ringer.bells.sweep.notify_one())?;
     // All other settings stay as they were at the start.
-    let events = EventsSection { forward: config.events.forward.clone(), ..context.config.events.clone() };
+    let events = EventsSection {
+        enabled: config.events.enabled,
+        forward: config.events.forward.clone(),
+        ..context.config.events.clone()
+    };
     context.settings.replace(&Config {
         review: config.review.clone(),
         actions: config.actions.clone(),
@@ -51,13 +55,14 @@ async fn take(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, config: &C
         sweeps.scheduler.remove(&std::mem::replace(&mut sweeps.job, job)).await?;
         schedule.clone_into(&mut sweeps.schedule);
     }
+    context.bells.subscriptions.notify_one();
     context.bells.recheck.notify_one();
     context.bells.delivery.notify_one();
     Ok(())
 }
 
 /// Settings that apply at once, besides those of `[review]`.
-const AT_ONCE: [&str; 4] = ["poll.schedule", "actions.write", "rules", "events.forward"];
+const AT_ONCE: [&str; 5] = ["poll.schedule", "actions.write", "rules", "events.enabled", "events.forward"];
 
 fn waiting_for_a_restart(running: &Config, read: &Config) -> serde_json::Result<Vec<&'static str>> {
     let (running, read) = (serde_json::to_value(running)?, serde_json::to_value(read)?);

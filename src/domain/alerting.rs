@@ -4,6 +4,8 @@
 //! makes one alert and one recovery, however many attempts fail meanwhile. Trouble that heals itself gets a
 //! grace period; trouble that needs a human is reported at once.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{minus, plus};
@@ -13,6 +15,7 @@ use crate::domain::model::{
     SkipReason,
 };
 use crate::domain::rules::Rules;
+use crate::domain::webhook_event::Topic;
 use crate::text_table::counted;
 
 /// How long Jobber or a receiver may fail before the operator is told. Most outages end earlier.
@@ -55,6 +58,8 @@ pub struct View {
     pub rules: Vec<(AccountId, usize, String)>,
     /// Accounts with events that were forwarded without their records in the last hour, and how many.
     pub piles: Vec<(AccountId, usize)>,
+    /// Topics that Jobber refuses to send: of which accounts, and why.
+    pub refused: BTreeMap<Topic, (Vec<AccountId>, String)>,
     /// Records on which the program fails: what they are, and what it said.
     pub faults: Vec<(AccountId, String, String)>,
 }
@@ -133,6 +138,7 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
         let alert = alert(AlertKind::EventsPileUp, account.as_str(), now, now, summary, action);
         found.push(Alert { account: Some(account.clone()), accounts: vec![account.clone()], ..alert });
     }
+    found.extend(view.refused.iter().map(|(topic, refused)| events_refused(*topic, refused, now)));
     if let Some(ahead) = view.ahead.filter(|ahead| ahead.abs() > CLOCK_OFF) {
         let way = if ahead.is_positive() { "ahead of" } else { "behind" };
         let words = format!("the machine's clock is {} {way} Jobber's", in_words(ahead.abs()));
@@ -146,6 +152,14 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
         found.push(alert(AlertKind::ApiVersion, "", now, now, words, action));
     }
     found
+}
+
+fn events_refused(topic: Topic, (accounts, why): &(Vec<AccountId>, String), now: Timestamp) -> Alert {
+    let topic = topic.as_str();
+    let summary = format!("Jobber refuses to send {topic} of {}: {why}", counted(accounts.len(), "account"));
+    let action = "give the app the scope that reads such records in Jobber's developer centre and let the contractors open a new link, or take the topic out of the settings; the other topics go on".to_owned();
+    let alert = alert(AlertKind::EventsRefused, topic, now, now, summary, action);
+    Alert { accounts: accounts.clone(), ..alert }
 }
 
 fn in_words(time: SignedDuration) -> String {

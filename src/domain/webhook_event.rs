@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::model::{AccountId, EncodedId, Stream, Trigger, WorkKind, WorkRef};
+use crate::domain::model::{AccountId, EncodedId, Stream, Trigger, WatchTopic, WorkKind, WorkRef};
 
 macro_rules! topics {
     ($($variant:ident = $name:literal of $record:ident,)+) => {
@@ -118,6 +118,26 @@ impl Topic {
         self.as_str().ends_with("_DESTROY") || self == Self::AppDisconnect
     }
 
+    /// Whether polls find what it tells of too: holes are filled then.
+    pub fn is_polled(self) -> bool {
+        match self.record() {
+            Record::Client
+            | Record::Expense
+            | Record::Invoice
+            | Record::Job
+            | Record::Payout
+            | Record::Quote
+            | Record::Request
+            | Record::Timesheet => {
+                self.as_str().ends_with("_CREATE")
+                    || self.as_str().ends_with("_UPDATE")
+                    || self == Self::JobClosed
+            }
+            Record::Visit => self == Self::VisitComplete,
+            _ => false,
+        }
+    }
+
     /// The topics that an account with this trigger needs.
     pub fn of(trigger: Trigger) -> Vec<Self> {
         let own: &[Self] = match trigger.stream() {
@@ -126,6 +146,16 @@ impl Topic {
             Stream::Invoices => &[Self::InvoiceCreate, Self::InvoiceUpdate],
         };
         own.iter().copied().chain([Self::ClientUpdate, Self::AppDisconnect]).collect()
+    }
+
+    /// The topics that tell of a watched change.
+    pub fn of_watched(watched: WatchTopic) -> &'static [Self] {
+        match watched {
+            WatchTopic::ClientUpdated => &[Self::ClientUpdate],
+            WatchTopic::JobUpdated => &[Self::JobUpdate],
+            WatchTopic::VisitCompleted => &[Self::VisitComplete],
+            WatchTopic::InvoiceUpdated => &[Self::InvoiceCreate, Self::InvoiceUpdate],
+        }
     }
 
     fn work(self) -> Option<WorkKind> {
@@ -203,10 +233,19 @@ pub enum FollowUp {
     Client { id: EncodedId },
     /// Too many clients changed to be kept one by one: the whole outbox is checked again.
     Outbox,
+    /// Something that is watched changed: look at what is watched.
+    Watched,
     /// Jobber may have revoked or restored the connection.
     Connection,
     /// Too much happened to read one by one.
     Sweep,
+}
+
+/// What the settings make of an event, besides what its account's trigger makes of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Uses {
+    pub is_forwarded: bool,
+    pub is_watched: bool,
 }
 
 /// A follow-up in the inbox. An event that arrives while it is carried out raises `again`, so it runs once

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Done, OpError, events, find_account};
+use super::{Done, OpError, find_account};
 use crate::accounts::session::SessionError;
 use crate::config::{KEYS, Key, value_of};
 use crate::context::Context;
@@ -207,7 +207,8 @@ pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> 
         Connection::Connected => {
             // It is unknown whether endpoints end with the authorisation. What cannot be deleted refers to an
             // account that is gone.
-            let _ended = events::off(context, &account, false).await;
+            context.store.note_events(&account.id, false, false).await?;
+            let _ended = context.subscriber.end(&account.id, false).await;
             context.session.run(&account.id, &DisconnectApp).await.map(|_| ())
         }
         _ => Ok(()),

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::accounts::{AccountChange, AccountShown, Handed};
 use super::actions::{ActionCall, ActionReply, Caller, RawCall, RawReply};
 use super::doctor::Check;
-use super::events::EventsOf;
+use super::events::{EventsOf, EventsReport};
 use super::explain::Explained;
 use super::links::{LinkShown, NewLinkReply};
 use super::once::{OnceReport, once};
@@ -288,7 +288,7 @@ verbs! {
     };
 
     /// Shows the webhooks and whether events arrive.
-    "events_status": EventsStatus {} -> Vec<EventsOf> = |scene| events::status(scene.context).await;
+    "events_status": EventsStatus {} -> EventsReport = |scene| events::status(scene.context).await;
 
     /// Sends a marked sample to a receiver.
     "test_event": TestEvent {

@@ -45,8 +45,8 @@ pub(super) async fn event(
             return StatusCode::OK;
         }
     };
-    let is_forwarded = context.settings.forwards().iter().any(|forward| forward.takes(event.topic));
-    match context.store.note_event(event, is_forwarded, context.clock.now()).await {
+    let uses = context.settings.uses_of(event.topic);
+    match context.store.note_event(event, uses, context.clock.now()).await {
         Ok(noted) => {
             telemetry::heard(match noted {
                 Noted::New => "new",
@@ -58,7 +58,7 @@ pub(super) async fn event(
             if noted != Noted::Unknown {
                 context.bells.inbox.notify_one();
             }
-            if is_forwarded {
+            if uses.is_forwarded {
                 context.bells.forwarding.notify_one();
             }
             StatusCode::OK

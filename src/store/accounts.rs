@@ -121,7 +121,7 @@ impl Store {
             account.connection = Connection::Disconnected { at: now };
             account.events = false;
             txn.put(&key::account(&id), &account);
-            for key in [key::token(&id), key::refreshing(&id)] {
+            for key in [key::token(&id), key::refreshing(&id), key::asked(&id)] {
                 txn.remove(&key);
             }
             end_waiting(txn, &id, now)?;
@@ -199,6 +199,7 @@ impl Store {
                 key::webhook_secret(&id),
                 key::health(&id),
                 key::pace(&id),
+                key::asked(&id),
                 key,
             ] {
                 txn.remove(&key);

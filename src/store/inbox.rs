@@ -5,14 +5,13 @@ use std::ops::Bound;
 
 use jiff::Timestamp;
 
-use super::forwards;
 use super::sled::Bytes;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
+use super::{forwards, subscriptions};
 use crate::digest;
-use crate::domain::endpoints::Endpoints;
 use crate::domain::model::{Account, AccountId, Health};
-use crate::domain::webhook_event::{Event, FollowUp, InboxEntry};
+use crate::domain::webhook_event::{Event, FollowUp, InboxEntry, Topic, Uses};
 
 /// At most this many follow-ups per account are queued. Beyond that the account is swept.
 const KEPT: usize = 256;
@@ -28,21 +27,27 @@ pub enum Noted {
 }
 
 impl Store {
-    /// Puts an event's follow-up into the account's inbox, and the event among those that are forwarded if that is
+    /// Puts an event's follow-ups into the account's inbox, and the event among those that are forwarded if that is
     /// wanted. It is durable when this returns.
-    pub async fn note_event(
-        &self,
-        event: Event,
-        is_forwarded: bool,
-        now: Timestamp,
-    ) -> Result<Noted, StoreError> {
+    pub async fn note_event(&self, event: Event, uses: Uses, now: Timestamp) -> Result<Noted, StoreError> {
         self.write(move |txn| {
             let Some(account) = txn.get::<Account>(&key::account(&event.account))? else {
                 return Ok(Noted::Unknown);
             };
-            let is_new = is_forwarded && forwards::note(txn, &event, now)?;
+            subscriptions::note_heard(txn, event.topic, now)?;
+            let is_new = uses.is_forwarded && forwards::note(txn, &event, now)?;
+            // A changed card looks at what is watched too.
+            if uses.is_watched && event.topic != Topic::ClientUpdate {
+                note_follow_up(txn, &account.id, FollowUp::Watched)?;
+            }
             let Some(follow_up) = event.follow_up(account.trigger) else {
-                return Ok(if is_new { Noted::Forwarded } else { Noted::Unknown });
+                return Ok(if uses.is_watched {
+                    Noted::New
+                } else if is_new {
+                    Noted::Forwarded
+                } else {
+                    Noted::Unknown
+                });
             };
             let health_key = key::health(&account.id);
             let mut health: Health = txn.get(&health_key)?.unwrap_or_default();
@@ -66,9 +71,7 @@ impl Store {
             // A sweep reads works but no cards.
             let follow_up =
                 if let FollowUp::Client { .. } = follow_up { FollowUp::Outbox } else { FollowUp::Sweep };
-            let follow_up_key = self::follow_up_key(&account.id, &follow_up);
-            let again = txn.get::<InboxEntry>(&follow_up_key)?.map_or(0, |known| known.again + 1);
-            txn.put(&follow_up_key, &InboxEntry { follow_up, again });
+            note_follow_up(txn, &account.id, follow_up)?;
             Ok(Noted::Swept)
         })
         .await
@@ -136,37 +139,13 @@ impl Store {
         })
         .await
     }
+}
 
-    /// The webhook endpoints of the app at Jobber.
-    pub async fn endpoints(&self) -> Result<Endpoints, StoreError> {
-        Ok(self.get(&key::endpoints()).await?.unwrap_or_default())
-    }
-
-    /// Changes what is known about the app's webhook endpoints.
-    pub async fn note_endpoints(
-        &self,
-        change: impl Fn(&mut Endpoints) + Send + 'static,
-    ) -> Result<(), StoreError> {
-        self.write(move |txn| {
-            let mut endpoints: Endpoints = txn.get(&key::endpoints())?.unwrap_or_default();
-            change(&mut endpoints);
-            txn.put(&key::endpoints(), &endpoints);
-            Ok(())
-        })
-        .await
-    }
-
-    /// Stores whether Jobber is to send an account's events.
-    pub async fn note_events(&self, id: &AccountId, are_on: bool) -> Result<(), StoreError> {
-        let key = key::account(id);
-        self.write(move |txn| {
-            let Some(mut account) = txn.get::<Account>(&key)? else { return Ok(()) };
-            account.events = are_on;
-            txn.put(&key, &account);
-            Ok(())
-        })
-        .await
-    }
+fn note_follow_up(txn: &mut Txn<'_>, id: &AccountId, follow_up: FollowUp) -> Result<(), StoreError> {
+    let key = follow_up_key(id, &follow_up);
+    let again = txn.get::<InboxEntry>(&key)?.map_or(0, |known| known.again + 1);
+    txn.put(&key, &InboxEntry { follow_up, again });
+    Ok(())
 }
 
 fn follow_up_key(account: &AccountId, follow_up: &FollowUp) -> Vec<u8> {
@@ -174,6 +153,7 @@ fn follow_up_key(account: &AccountId, follow_up: &FollowUp) -> Vec<u8> {
         FollowUp::Read { work } => digest::short(&[work.kind.as_str(), work.id.as_str()]),
         FollowUp::Client { id } => digest::short(&["client", id.as_str()]),
         FollowUp::Outbox => "outbox".to_owned(),
+        FollowUp::Watched => "watched".to_owned(),
         FollowUp::Connection => "connection".to_owned(),
         FollowUp::Sweep => "sweep".to_owned(),
     };

@@ -57,6 +57,16 @@ pub(super) fn endpoints() -> Vec<u8> {
     b"meta\0endpoints".to_vec()
 }
 
+/// What an account asked Jobber to send.
+pub(super) fn asked(id: &AccountId) -> Vec<u8> {
+    join(b"asked\0", &[id.as_str().as_bytes()])
+}
+
+/// When each topic was last heard of.
+pub(super) fn topics_heard() -> Vec<u8> {
+    b"meta\0topics_heard".to_vec()
+}
+
 pub(super) fn probe() -> Vec<u8> {
     b"meta\0probe".to_vec()
 }

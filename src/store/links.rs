@@ -193,6 +193,8 @@ impl Store {
                     }
                     // After a deliberate disconnect the account starts from scratch.
                     let goes_on = !matches!(known.connection, Connection::Disconnected { .. });
+                    // The new authorisation may have scopes that the old one lacked.
+                    txn.remove(&key::asked(&new.account));
                     // The endpoints ended with an authorisation that was revoked in Jobber.
                     let ended = matches!(
                         known.connection,

@@ -118,7 +118,7 @@ fn share_endpoints(txn: &mut Txn<'_>) -> Result<(), StoreError> {
         }
         for (topic, endpoint) in endpoints {
             if let Some(topic) = Topic::named(&topic) {
-                shared.created(topic, endpoint, id.clone());
+                shared.created(topic, endpoint, id.clone(), None);
             }
         }
         let account: Account = decode(&bytes)?;

@@ -115,7 +115,7 @@ impl Inbox {
             self.parts.store.take_from_inbox(id, rest).await?;
             return Ok(followed);
         };
-        if follow_ups.iter().any(about_cards) {
+        if follow_ups.iter().any(|wanted| about_cards(wanted) || wanted.follow_up == FollowUp::Watched) {
             followed.told += self.watcher.watch_once(vec![account.clone()]).await?;
         }
         let sweeps = follow_ups.iter().any(|wanted| wanted.follow_up == FollowUp::Sweep);
@@ -134,7 +134,7 @@ impl Inbox {
             let asks = asks.as_deref().unwrap_or_default();
             let outcome = match &wanted.follow_up {
                 // The sweep reads this and more.
-                FollowUp::Sweep => Ok(true),
+                FollowUp::Sweep | FollowUp::Watched => Ok(true),
                 FollowUp::Read { .. } if sweeps => Ok(true),
                 FollowUp::Read { work } => match guarded(self.read(&account, work, &mut followed)).await {
                     Ok(read) => read.map(|()| true),

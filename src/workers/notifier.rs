@@ -29,6 +29,7 @@ use crate::domain::model::{
     ReceiverState,
 };
 use crate::domain::retry::Reply;
+use crate::domain::webhook_event::Topic;
 use crate::jobber::supported_until;
 use crate::outbound::sender::Sender;
 use crate::store::{ReceiverId, StoreError};
@@ -224,6 +225,7 @@ impl Notifier {
     async fn view(&self, now: Timestamp) -> Result<View, StoreError> {
         let counts = self.parts.store.outbox_counts().await?;
         let (mut accounts, mut receivers) = (Vec::new(), Receivers::default());
+        let mut refused: BTreeMap<Topic, (Vec<AccountId>, String)> = BTreeMap::new();
         for account in self.parts.store.accounts().await? {
             let health = self.parts.store.health(&account.id).await?;
             let dead = counts.by_account.get(&account.id).map_or(0, |count| count.dead);
@@ -241,6 +243,11 @@ impl Notifier {
                 Err(ReceiverError::Store(error)) => return Err(error),
                 // The account's sweeps report unusable settings.
                 Ok(_) | Err(ReceiverError::Settings(_)) => {}
+            }
+            if account.is_active() && account.events {
+                for (topic, why) in self.parts.store.asked(&account.id).await?.refused {
+                    refused.entry(topic).or_insert((vec![], why.why)).0.push(account.id.clone());
+                }
             }
             let burst = self.parts.store.burst(&account.id).await?;
             accounts.push(AccountView { account, health, dead, weekly, burst });
@@ -265,6 +272,7 @@ impl Notifier {
             is_stalled: self.parts.sweeps.is_stalled(),
             rules: self.parts.rule_troubles.standing(now),
             piles: self.parts.piles.standing(now),
+            refused,
             faults: faults.into_iter().map(|fault| (fault.account, fault.what, fault.words)).collect(),
         })
     }

@@ -7,7 +7,7 @@ use apollo_compiler::schema::ExtendedType;
 use jiff::{SignedDuration, Timestamp};
 use jobber_reviewd::testing::model::{AccountId, EncodedId, Trigger};
 use jobber_reviewd::testing::protocol::{EventsTurn, QueueList};
-use jobber_reviewd::testing::{Event, Http, Topic};
+use jobber_reviewd::testing::{Event, Http, Topic, Uses};
 use jobber_sandbox::{FaultKind, Op};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ async fn forwarding(forward: Value) -> (TestApp, Contractor, Receiver) {
 async fn happens(app: &TestApp, account: &AccountId, topic: Topic, item: &str, at: Timestamp) {
     let event = Event { account: account.clone(), topic, item: EncodedId::new(item), occurred_at: Some(at) };
     let now = app.clock_now();
-    app.context.store.note_event(event, true, now).await.unwrap();
+    app.context.store.note_event(event, Uses { is_forwarded: true, ..Uses::default() }, now).await.unwrap();
 }
 
 /// Everything that can move, moves.

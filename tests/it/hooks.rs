@@ -11,7 +11,7 @@ use jobber_reviewd::testing::model::{
 use jobber_reviewd::testing::protocol::{
     AccountDisconnect, AccountPause, AccountResume, AccountSet, EventsStatus, EventsTurn, Replay,
 };
-use jobber_reviewd::testing::{EventsOf, Followed, Http, Topic};
+use jobber_reviewd::testing::{EventsOf, Followed, Http, Topic, Uses};
 use jobber_sandbox::{CLIENT_SECRET, FaultKind, Op};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -243,7 +243,7 @@ async fn a_flood_becomes_one_sweep_and_nothing_is_lost() {
             item: jobber_reviewd::testing::model::EncodedId::new(format!("job {number}")),
             occurred_at: None,
         };
-        heard.app.context.store.note_event(event, false, now).await.unwrap();
+        heard.app.context.store.note_event(event, Uses::default(), now).await.unwrap();
     }
     heard.follow_ups(257).await;
     let followed = heard.listen().await;
@@ -332,7 +332,7 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
     let gone = jobber_reviewd::testing::model::EncodedId::new("Z29uZQ==");
     let ace = heard.ace.id.clone();
     store
-        .note_endpoints(move |known| known.created(Topic::JobClosed, gone.clone(), ace.clone()))
+        .note_endpoints(move |known| known.created(Topic::JobClosed, gone.clone(), ace.clone(), None))
         .await
         .unwrap();
     let set = AccountSet {
@@ -347,8 +347,8 @@ async fn jobber_is_told_what_to_send_and_what_no_more() {
         topics(&heard.turn(true).await),
         ["APP_DISCONNECT", "CLIENT_UPDATE", "VISIT_COMPLETE", "VISIT_UPDATE"]
     );
-    let rows = app.run(EventsStatus {}).await.unwrap();
-    assert!(rows[0].last.is_some());
+    let report = app.run(EventsStatus {}).await.unwrap();
+    assert!(report.accounts[0].last.is_some());
     assert_eq!(topics(&heard.turn(false).await), [""; 0]);
     let customer = heard.ace.customer(app);
     let job = heard.ace.job(app, &customer, "Drain Cleaning", &[]);

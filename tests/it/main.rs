@@ -43,6 +43,7 @@ mod policy;
 mod probing;
 mod seconds;
 mod service;
+mod subscribing;
 mod support;
 mod tokens;
 mod trouble;

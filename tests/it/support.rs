@@ -179,7 +179,7 @@ pub fn config(sandbox: &Sandbox, receiver_url: &str, folder: &std::path::Path) -
         "poll": {"schedule": "0 */5 * * * *", "concurrency": 16},
         "outgoing": {"private_addresses": false, "proxy": null},
         "alerts": {"webhook_url": null, "command": []},
-        "events": {"webhook_url": null, "topics": ["client.updated"], "forward": []},
+        "events": {"enabled": false, "webhook_url": null, "topics": ["client.updated"], "forward": []},
         "rules": [],
         "actions": {"write": []},
         "api": {"listen": null},

@@ -49,6 +49,7 @@ fn view(accounts: Vec<AccountView>) -> View {
         faults: vec![],
         rules: vec![],
         piles: vec![],
+        refused: BTreeMap::new(),
     }
 }
 

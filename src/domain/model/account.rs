@@ -53,6 +53,9 @@ pub struct Account {
     /// Whether Jobber is to send its events.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub events: bool,
+    /// Whether the operator ended its events: then `events.enabled` does not begin them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub events_ended: bool,
 }
 
 impl Account {
@@ -75,6 +78,7 @@ impl Account {
             clients_watermark: None,
             watched: BTreeMap::new(),
             events: false,
+            events_ended: false,
         }
     }
 

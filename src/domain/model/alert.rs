@@ -29,6 +29,8 @@ pub enum AlertKind {
     NoWork,
     /// Jobber should send events and sends none.
     EventsStopped,
+    /// Jobber refuses to send events of a topic.
+    EventsRefused,
     /// A draft app is near the number of accounts at which Jobber cuts it off.
     DraftApp,
     /// No account is read although sweeps are due.
@@ -47,7 +49,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ConnectionLost,
         Self::JobberUnreachable,
         Self::NeedsOperator,
@@ -57,6 +59,7 @@ impl AlertKind {
         Self::BurstHeld,
         Self::NoWork,
         Self::EventsStopped,
+        Self::EventsRefused,
         Self::DraftApp,
         Self::SweepsStalled,
         Self::ProgramFault,
@@ -78,6 +81,7 @@ impl AlertKind {
             Self::BurstHeld => "burst_held",
             Self::NoWork => "no_work",
             Self::EventsStopped => "events_stopped",
+            Self::EventsRefused => "events_refused",
             Self::DraftApp => "draft_app",
             Self::SweepsStalled => "sweeps_stalled",
             Self::ProgramFault => "program_fault",

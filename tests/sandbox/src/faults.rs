@@ -51,6 +51,8 @@ pub struct Switches {
     pub partial_errors: bool,
     /// Whether webhook endpoints belong to the account that creates them, and not to the app.
     pub webhooks_per_account: bool,
+    /// Topics of which a webhook is refused, as if their scope were missing.
+    pub refused_topics: Vec<String>,
     /// Number of copies of every webhook.
     pub webhook_copies: u32,
     /// Delay of webhooks in milliseconds.
@@ -101,6 +103,7 @@ impl Default for Switches {
             extra_fields: false,
             partial_errors: false,
             webhooks_per_account: false,
+            refused_topics: vec![],
             webhook_copies: 1,
             webhook_delay_ms: 0,
             webhook_reorder: false,

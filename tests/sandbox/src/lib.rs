@@ -29,6 +29,7 @@ mod serve;
 mod time;
 mod world;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -41,7 +42,7 @@ pub use faults::{Fault, FaultKind, Switches};
 pub use seed::Seed;
 pub use world::Stats;
 
-use world::World;
+use world::{Kind, Row, World};
 
 /// The served API version. The schema file has the same date.
 pub const VERSION: &str = "2026-07-27";
@@ -117,6 +118,16 @@ impl Sandbox {
     /// The statistics of an account.
     pub fn stats(&self, account: u64) -> Stats {
         self.shared.world().accounts.get(&account).map(|account| account.stats.clone()).unwrap_or_default()
+    }
+
+    /// The topics of the app's webhooks, with their addresses.
+    pub fn webhooks(&self) -> BTreeSet<(String, String)> {
+        let world = self.shared.world();
+        let tables = world.accounts.values().flat_map(|account| account.data.table(Kind::WebhookEndpoint));
+        let text = |row: &Row, name: &str| {
+            row.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+        };
+        tables.map(|(_, row)| (text(row, "topic"), text(row, "url"))).collect()
     }
 
     /// Runs a query or mutation as the first user of `account`, without tokens, cost or failures.

@@ -19,6 +19,11 @@ pub(super) fn create(world: &mut World, account: u64, arguments: &Map<String, Va
     if world.endpoints_of(account).iter().any(|(of, number)| is_about(world, *of, *number, &topic)) {
         return refused(THERE_IS_ONE, &["input", "topic"]);
     }
+    let is_refused = |known: &crate::world::Account| known.switches.refused_topics.contains(&topic);
+    if world.accounts.get(&account).is_some_and(is_refused) {
+        // Jobber's words are not known.
+        return refused("Your app does not have the scope of this topic", &["input", "topic"]);
+    }
     let (number, now) = (world.number(), instant(world.now()));
     if let Some(account) = world.accounts.get_mut(&account) {
         let row = json!({"topic": topic, "url": url, "createdAt": now, "updatedAt": now});

@@ -1,0 +1,57 @@
+//! Replies about Jobber's events as text.
+
+use super::{NO_ACCOUNTS, Show, maybe};
+use crate::cli::exit::Status;
+use crate::ops::events::{EventsOf, EventsReport, TopicOf};
+use crate::text_table::{counted, table};
+
+impl Show for EventsReport {
+    fn text(&self) -> String {
+        let accounts = self.accounts.text();
+        if self.accounts.is_empty() {
+            return accounts;
+        }
+        let header = ["topic", "needed by", "there", "last heard", "found by"];
+        let topics = table(&header, "No topic is needed, and none was heard.", self.topics.iter().map(topic));
+        format!("{accounts}\n\n{topics}")
+    }
+
+    fn status(&self) -> Status {
+        self.accounts.status()
+    }
+}
+
+impl Show for Vec<EventsOf> {
+    fn text(&self) -> String {
+        let header = ["account", "Jobber sends", "last event", "error"];
+        table(&header, NO_ACCOUNTS, self.iter().map(events))
+    }
+
+    fn status(&self) -> Status {
+        let failed = self.iter().filter(|row| row.error.is_some()).count();
+        match failed {
+            0 => Status::Fine,
+            _ if failed == self.len() => Status::Failed,
+            _ => Status::Partly,
+        }
+    }
+}
+
+fn events(row: &EventsOf) -> [String; 4] {
+    let topics = if row.topics.is_empty() { "-".to_owned() } else { row.topics.join(" ") };
+    [row.name.clone(), topics, maybe(row.last), row.error.clone().unwrap_or_else(|| "-".to_owned())]
+}
+
+fn topic(row: &TopicOf) -> [String; 5] {
+    let needed = match row.wanted_by {
+        0 => "nobody".to_owned(),
+        accounts => counted(accounts, "account"),
+    };
+    let there = match (&row.refused, row.is_there) {
+        (Some(_), _) => "refused",
+        (None, true) => "yes",
+        (None, false) => "no",
+    };
+    let found = if row.is_polled { "poll and events" } else { "events only" };
+    [row.topic.clone(), needed, there.to_owned(), maybe(row.heard_at), found.to_owned()]
+}
