@@ -16,7 +16,8 @@ use crate::accounts::tokens::TokenSource;
 use crate::clock::STEP_BACK;
 use crate::clock::SharedClock;
 use crate::config::{Config, ConfigError, Secrets};
-use crate::domain::model::AccountId;
+use crate::domain::model::{AccountId, EncodedId};
+use crate::domain::webhook_event::{Event, Topic};
 use crate::jobber::Client;
 use crate::jobber::token_endpoint::{App, BadEndpoint, TokenEndpoint};
 use crate::outbound::resolver::Resolver;
@@ -26,8 +27,10 @@ use crate::workers::actions::Writer;
 use crate::workers::changes::ChangeWatcher;
 use crate::workers::delivery::Deliverer;
 use crate::workers::forwarding::Forwarder;
+use crate::workers::gaps::GapFiller;
 use crate::workers::inbox::Inbox;
 use crate::workers::notifier::{Channels, Notifier};
+use crate::workers::own_writes::OwnWrites;
 use crate::workers::parts::WorkerParts;
 use crate::workers::poller::Poller;
 use crate::workers::recheck::Rechecker;
@@ -88,6 +91,10 @@ pub struct Context {
     pub sender: Sender,
     /// Watches changes of clients.
     pub watcher: Arc<ChangeWatcher>,
+    /// Finds what Jobber's events did not tell.
+    pub gaps: Arc<GapFiller>,
+    /// What was written in Jobber a moment ago.
+    pub own_writes: Arc<OwnWrites>,
     /// Forwards Jobber's events.
     pub forwarder: Arc<Forwarder>,
     /// Keeps Jobber's webhooks as they are needed.
@@ -142,6 +149,7 @@ impl Context {
             faults: Arc::default(),
             rule_troubles: Arc::default(),
             piles: Arc::default(),
+            own_writes: Arc::default(),
         };
         let sender = Sender::new(http, TIMEOUT);
         let onboarding = Arc::new(Onboarding::new(
@@ -168,6 +176,7 @@ impl Context {
             writer: Arc::new(Writer::new(parts.clone())),
             reacting: tokio::sync::Mutex::default(),
             deliverer: Arc::new(Deliverer::new(parts.clone(), sender.clone())),
+            gaps: Arc::new(GapFiller::new(parts.clone())),
             forwarder: Arc::new(Forwarder::new(parts.clone())),
             subscriber: Arc::new(Subscriber::new(parts.clone(), config.events_url())),
             inbox: Arc::new(Inbox::new(parts.clone(), Arc::clone(&watcher))),
@@ -191,8 +200,21 @@ impl Context {
             settings: parts.settings,
             sweeps: parts.sweeps,
             rule_troubles: parts.rule_troubles,
+            own_writes: parts.own_writes,
             stop: parts.stop,
         })
+    }
+
+    /// Tells those who wait for it that an account was connected or disconnected here.
+    pub async fn note_connection(&self, account: &AccountId, topic: Topic) -> Result<(), StoreError> {
+        let item = EncodedId::new(account.as_str());
+        let now = self.clock.now();
+        let event = Event { account: account.clone(), topic, item, occurred_at: Some(now) };
+        if self.store.note_own_event(event, self.settings.uses_of(topic), now).await? {
+            self.bells.forwarding.notify_one();
+            self.bells.rules.notify_one();
+        }
+        Ok(())
     }
 
     /// Notes the store's tally, and deletes what is older than the retention. Returns the number of deleted entries.

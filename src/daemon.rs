@@ -381,6 +381,10 @@ impl Loops {
                 if context.watcher.watch_once(context.store.accounts().await?).await? > 0 {
                     context.bells.delivery.notify_one();
                 }
+                if context.gaps.fill_once(context.store.accounts().await?).await? > 0 {
+                    context.bells.forwarding.notify_one();
+                    context.bells.rules.notify_one();
+                }
                 context.bells.recheck.notify_one();
                 context.bells.notifier.notify_one();
                 context.bells.subscriptions.notify_one();
@@ -460,6 +464,8 @@ impl Loops {
             self.start(|context| async move {
                 if context.forwarder.forward_once().await? > 0 {
                     context.bells.delivery.notify_one();
+                    // Each step takes only some events per account, so there may be more.
+                    context.bells.forwarding.notify_one();
                 }
                 Ok(())
             });

@@ -77,6 +77,7 @@ pub use backup::{Copied, RestoreError};
 pub use changes::{Changed, ClientsCommit, RecordsCommit};
 pub use decisions::{AskCommit, PlanCommit};
 pub use error::{StoreError, is_full};
+pub use forwards::GapsCommit;
 pub use inbox::Noted;
 pub use links::{LinkRefusal, NewConnection, Start};
 pub use open::IfMissing;

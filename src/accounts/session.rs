@@ -59,6 +59,12 @@ pub enum Trouble {
     Operator,
 }
 
+impl Trouble {
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Outage { .. })
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Session {
     client: Client,

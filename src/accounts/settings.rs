@@ -86,6 +86,12 @@ impl Edition {
         events.topics.iter().copied().filter(|_| events.webhook_url.is_some())
     }
 
+    /// The topics that are forwarded or that rules wait for.
+    fn told(&self) -> Vec<Topic> {
+        let forwarded = self.forwards.iter().flat_map(|forward| forward.topics.iter().copied());
+        forwarded.chain(self.reactions.iter().filter_map(|rule| Topic::named(&rule.on))).collect()
+    }
+
     /// The names of what rules wait for.
     fn awaited(&self) -> BTreeSet<String> {
         self.reactions.iter().map(|rule| rule.on.clone()).collect()
@@ -209,13 +215,20 @@ impl Settings {
         }
     }
 
-    /// The topics that an account needs: for its trigger, and for what is watched and forwarded.
+    /// The topics that are forwarded or that rules wait for.
+    pub fn told_topics(&self) -> Vec<Topic> {
+        let mut topics = self.edition().told();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+
+    /// The topics that an account needs: for its trigger, for what is watched and forwarded, and for rules.
     pub fn topics_of(&self, account: &Account) -> Vec<Topic> {
         let edition = self.edition();
-        let forwarded = edition.forwards.iter().flat_map(|forward| forward.topics.iter().copied());
         let watched = edition.watched().flat_map(Topic::of_watched).copied();
-        let mut topics: Vec<Topic> =
-            Topic::of(account.trigger).into_iter().chain(forwarded).chain(watched).collect();
+        let own = Topic::of(account.trigger);
+        let mut topics: Vec<Topic> = own.into_iter().chain(edition.told()).chain(watched).collect();
         topics.sort_unstable();
         topics.dedup();
         topics

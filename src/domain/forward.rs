@@ -1,5 +1,6 @@
 //! Forwarding of Jobber's events: which go where, and what is sent. Pure.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::actions::nearest;
 use super::model::{Account, EncodedId};
-use super::webhook_event::Topic;
+use super::webhook_event::{FoundBy, Topic};
 use crate::digest;
 
 /// Names of topics: one of Jobber's, or with a `*` at the end.
@@ -104,13 +105,48 @@ pub struct Pending {
     pub received_at: Timestamp,
     /// Counts the events of the record.
     pub sequence: u64,
+    #[serde(default)]
+    pub found_by: FoundBy,
 }
 
-/// How many events a record had, and when the last one came.
+/// How many events a record had, and when the last one of each topic happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequence {
     pub count: u64,
     pub at: Timestamp,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub heard: BTreeMap<Topic, Timestamp>,
+}
+
+/// A write of this program's that an event tells of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CausedBy {
+    /// `jobs.close`, or `api`.
+    pub action: String,
+    /// Who asked for it.
+    pub by: String,
+    pub key: String,
+}
+
+/// Whether a record is still as the answer to a write shows it. Where the answer has the instant of the last change, that
+/// decides; otherwise at least two fields must be known from both, and all of them must be equal.
+pub fn is_as_written(answer: &Value, item: &str, record: &Value) -> bool {
+    match answer {
+        Value::Object(fields) if fields.get("id").and_then(Value::as_str) == Some(item) => {
+            if let Some(written) = fields.get("updatedAt") {
+                return record.get("updatedAt") == Some(written);
+            }
+            let known: Vec<bool> = fields
+                .iter()
+                .filter(|(name, value)| *name != "id" && !value.is_object() && !value.is_array())
+                .filter_map(|(name, value)| Some(record.get(name)? == value))
+                .collect();
+            known.len() >= 2 && known.iter().all(|same| *same)
+        }
+        Value::Object(fields) => fields.values().any(|inner| is_as_written(inner, item, record)),
+        Value::Array(items) => items.iter().any(|inner| is_as_written(inner, item, record)),
+        _ => false,
+    }
 }
 
 /// The id under which an event is sent: the same event has the same id, however often Jobber repeats it.
@@ -133,7 +169,14 @@ pub enum Seen {
 }
 
 /// The body of a forwarded event.
-pub fn body(id: &str, account: &Account, event: &Pending, seen: &Seen, now: Timestamp) -> Value {
+pub fn body(
+    id: &str,
+    account: &Account,
+    event: &Pending,
+    seen: &Seen,
+    caused_by: Option<&CausedBy>,
+    now: Timestamp,
+) -> Value {
     let mut body = json!({
         "type": format!("jobber.{}", event.topic.as_str().to_lowercase()),
         "id": id,
@@ -143,7 +186,8 @@ pub fn body(id: &str, account: &Account, event: &Pending, seen: &Seen, now: Time
         "account": {"id": account.id, "name": account.name},
         "topic": event.topic.as_str(),
         "item": event.item,
-        "found_by": "event",
+        "found_by": event.found_by,
+        "caused_by": caused_by,
         "record": null,
         "missing": null,
     });
@@ -174,5 +218,22 @@ mod tests {
             "`JOB_CLOSE` is not a topic of Jobber's; did you mean `JOB_CLOSED`?"
         );
         assert!(topics("").is_err());
+    }
+
+    #[test]
+    fn an_own_write_is_known_by_what_it_left_behind() {
+        let answer = json!({"jobClose": {"job": {"id": "J", "title": "Sink", "updatedAt": "2026-03-10T12:00:00Z"}, "userErrors": []}});
+        let job = |at: &str, title: &str| json!({"id": "J", "title": title, "updatedAt": at});
+        assert!(is_as_written(&answer, "J", &job("2026-03-10T12:00:00Z", "Sink")));
+        assert!(
+            !is_as_written(&answer, "J", &job("2026-03-10T12:00:09Z", "Sink")),
+            "somebody changed it since"
+        );
+        assert!(!is_as_written(&answer, "K", &job("2026-03-10T12:00:00Z", "Sink")));
+        assert!(!is_as_written(&answer, "J", &json!({"id": "J", "title": "Sink"})), "that cannot be known");
+        let visit = json!({"visitEdit": {"visit": {"id": "V", "title": "Sink", "isComplete": true, "job": {"id": "J"}}}});
+        let of = |title: &str| json!({"id": "V", "title": title, "isComplete": true});
+        assert!(is_as_written(&visit, "V", &of("Sink")) && !is_as_written(&visit, "V", &of("Tap")));
+        assert!(!is_as_written(&visit, "V", &json!({"title": "Sink"})), "one field is too little");
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::actions::{self, Action, Kind, Permission, nearest};
 use super::message::{Phrase, TemplateError};
 use super::model::SkipReason;
+use super::webhook_event::{Record, Topic};
 
 /// Actions that rules may do: none of them takes anything away.
 const ALLOWED: [&str; 6] =
@@ -53,9 +54,9 @@ impl fmt::Display for Reaction {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     #[error(
-        "on = \"{0}\" is not something that happens; write ask.delivered, ask.dead, ask.skipped.REASON, review.received or client.updated"
+        "on = \"{0}\" is not something that happens{1}; write ask.delivered, ask.dead, ask.skipped.REASON, review.received, client.updated or a topic of Jobber's, such as QUOTE_APPROVED"
     )]
-    Cause(String),
+    Cause(String, String),
     #[error("do = \"{action}\" cannot be done by a rule{nearest}; write one of {}", ALLOWED.join(", "))]
     Action { action: String, nearest: String },
     #[error("do = \"{0}\" is not allowed: add it to actions.write")]
@@ -83,8 +84,13 @@ impl Reaction {
     pub fn new(section: &RuleSection, allowed: &[Permission]) -> Result<Self, RuleError> {
         let on = section.on.clone();
         let is_skip = |on: &str| on.strip_prefix(SKIPPED).is_some_and(is_reason);
-        if ![DELIVERED, DEAD, REVIEWED, CLIENT_UPDATED].contains(&on.as_str()) && !is_skip(&on) {
-            return Err(RuleError::Cause(on));
+        let topic = Topic::named(&on);
+        if ![DELIVERED, DEAD, REVIEWED, CLIENT_UPDATED].contains(&on.as_str())
+            && !is_skip(&on)
+            && topic.is_none()
+        {
+            let nearest = did_you_mean(&on, Topic::ALL.iter().map(|topic| topic.as_str().to_owned()));
+            return Err(RuleError::Cause(on, nearest));
         }
         let name = section.action.clone();
         let action = name.split_once('.').and_then(|(noun, verb)| actions::find(noun, verb));
@@ -95,9 +101,10 @@ impl Reaction {
         if !allowed.iter().any(|permission| permission.allows(&name)) {
             return Err(RuleError::NotAllowed(name));
         }
-        let has = match action.target {
-            Some((Kind::Client, _)) | None => true,
-            _ => on != CLIENT_UPDATED,
+        let has = match (action.target, topic) {
+            (None, _) | (Some((Kind::Client, _)), None) => true,
+            (Some((kind, _)), Some(topic)) => !topic.ends_it() && leads_to(topic.record(), kind),
+            (Some(_), None) => on != CLIENT_UPDATED,
         };
         if !has {
             let kind = action.target.map_or("", |(kind, _)| kind.as_str());
@@ -115,7 +122,10 @@ impl Reaction {
             for text in texts(value).ok_or_else(|| RuleError::Value(flag.clone()))? {
                 let failed = |error| RuleError::Template { flag: flag.clone(), error };
                 let phrase = Phrase::parse(&text).map_err(failed)?;
-                phrase.render(&sample(&on)).map_err(failed)?;
+                // What a record of Jobber's holds is known when it is read.
+                if topic.is_none() {
+                    phrase.render(&sample(&on)).map_err(failed)?;
+                }
                 with.push((known.name, phrase));
             }
         }
@@ -142,6 +152,27 @@ impl Reaction {
     pub fn flags(&self, facts: &Value) -> Result<Vec<(String, String)>, TemplateError> {
         let rendered = self.with.iter().map(|(flag, phrase)| Ok(((*flag).to_owned(), phrase.render(facts)?)));
         rendered.collect()
+    }
+}
+
+/// Whether a record names one of this kind: itself, its client or its job.
+fn leads_to(record: Record, kind: Kind) -> bool {
+    match kind {
+        Kind::Client => matches!(
+            record,
+            Record::Client
+                | Record::Invoice
+                | Record::Job
+                | Record::Payment
+                | Record::Property
+                | Record::Quote
+                | Record::Request
+                | Record::Visit
+        ),
+        Kind::Job => matches!(record, Record::Job | Record::Visit),
+        Kind::Visit => record == Record::Visit,
+        Kind::Invoice => matches!(record, Record::Invoice | Record::Payment),
+        _ => false,
     }
 }
 
@@ -244,5 +275,17 @@ mod tests {
         assert!(
             refused(CLIENT_UPDATED, "jobs.note", json!({"message": "x"})).contains("there is no job then")
         );
+    }
+
+    #[test]
+    fn a_rule_may_wait_for_any_topic_that_leads_to_its_record() {
+        let note = json!({"message": "Quote {{ record.quoteNumber }} is approved"});
+        assert!(rule("QUOTE_APPROVED", "clients.note", note.clone()).is_ok());
+        assert!(rule("VISIT_COMPLETE", "jobs.note", note.clone()).is_ok());
+        assert!(rule("PAYOUT_CREATE", "tasks.create", json!({"title": "book it"})).is_ok());
+        let refused = |on: &str, action: &str| rule(on, action, note.clone()).unwrap_err();
+        assert!(refused("QUOTE_APPROVED", "jobs.note").contains("there is no job then"));
+        assert!(refused("CLIENT_DESTROY", "clients.note").contains("there is no client then"));
+        assert!(refused("QUOTE_APROVED", "clients.note").contains("did you mean `QUOTE_APPROVED`?"));
     }
 }

@@ -88,7 +88,8 @@ topics! {
 }
 
 /// A kind of record that topics are about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Record {
     Account,
     Client,
@@ -239,6 +240,19 @@ pub enum FollowUp {
     Connection,
     /// Too much happened to read one by one.
     Sweep,
+}
+
+/// How it was found that something happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FoundBy {
+    /// Jobber sent an event.
+    #[default]
+    Event,
+    /// No event came, and a sweep found it.
+    Sweep,
+    /// This program did it or noticed it.
+    Daemon,
 }
 
 /// What the settings make of an event, besides what its account's trigger makes of it.

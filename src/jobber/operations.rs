@@ -3,6 +3,7 @@
 
 mod account;
 mod actions;
+mod changes;
 mod clients;
 mod details;
 mod lists;
@@ -12,6 +13,7 @@ mod webhooks;
 
 pub use account::{DisconnectApp, TimezoneOfViewer, WhoAmI};
 pub use actions::{Mutation, Query, Request, Verdict};
+pub use changes::ChangedRecords;
 pub use clients::ChangedClients;
 pub use details::{WorkDetails, WorkExtras};
 pub use lists::{List, PageRequest};

@@ -11,6 +11,7 @@ use crate::accounts::session::SessionError;
 use crate::config::{KEYS, Key, value_of};
 use crate::context::Context;
 use crate::domain::model::{Account, Connection, Trigger};
+use crate::domain::webhook_event::Topic;
 use crate::jobber::operations::DisconnectApp;
 use crate::outbound::secret::WebhookSecret;
 use crate::store::{Belongings, Change, Own};
@@ -229,6 +230,7 @@ pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> 
         "here; Jobber had already ended the connection"
     };
     let dropped = context.store.disconnect(&account.id, context.clock.now()).await?;
+    context.note_connection(&account.id, Topic::AppDisconnect).await?;
     tracing::info!(account.id = %account.id, asks = dropped, "disconnected by an operator");
     Ok(Done::new(format!(
         "{} is disconnected {where_to}. Waiting work is not asked about. Queued asks that were dropped: {dropped}. `account remove` deletes the account",

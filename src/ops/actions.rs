@@ -256,7 +256,7 @@ fn failed(error: impl std::fmt::Display) -> OpError {
     OpError::Failed(error.to_string())
 }
 
-fn from_session(error: SessionError) -> OpError {
+pub(super) fn from_session(error: SessionError) -> OpError {
     match error {
         SessionError::Store(error) => error.into(),
         error @ (SessionError::NeedsAuthorization(_)

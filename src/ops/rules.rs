@@ -10,14 +10,19 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::OpError;
-use super::actions::{ActionCall, ActionStatus, Caller, act};
+use super::actions::{ActionCall, ActionStatus, Caller, act, from_session};
+use crate::accounts::forwards::Reads;
+use crate::accounts::session::{SessionError, Trouble};
 use crate::clock::{minus, plus};
 use crate::context::Context;
 use crate::domain::actions::{Kind, Takes};
+use crate::domain::forward::{CausedBy, Seen};
 use crate::domain::model::{
-    Account, AccountId, ActionOutcome, ActionRecord, Cause, Decision, Objection, Subject, WorkKind, WorkRef,
+    Account, AccountId, ActionOutcome, ActionRecord, Cause, Decision, EncodedId, Objection, Subject,
+    WorkKind, WorkRef,
 };
 use crate::domain::reaction::Reaction;
+use crate::domain::webhook_event::{Record, Topic};
 use crate::store::StoreError;
 
 /// Writes of rules on one record in a day. More would be a loop.
@@ -99,11 +104,17 @@ async fn react(context: &Context, account: &Account, cause: &Cause) -> Result<()
     let rules = context.settings.reactions();
     let mut facts: Option<Facts> = None;
     for rule in rules.iter().filter(|rule| rule.on == cause.what) {
+        if let Some(Facts { caused_by: Some(by), .. }) = &facts {
+            tracing::debug!(account.id = %account.id, %rule, ?by, "not done: this program caused it itself");
+            continue;
+        }
         let facts = match &facts {
             Some(facts) => facts,
             None => facts.insert(Facts::of(context, account, cause).await?),
         };
-        carry_out(context, account, cause, rule, facts).await?;
+        if facts.caused_by.is_none() {
+            carry_out(context, account, cause, rule, facts).await?;
+        }
     }
     Ok(())
 }
@@ -113,6 +124,8 @@ struct Facts {
     shown: Value,
     subject: Subject,
     work: Option<WorkRef>,
+    /// The own write that an event of Jobber's tells of.
+    caused_by: Option<CausedBy>,
 }
 
 impl Facts {
@@ -136,7 +149,25 @@ impl Facts {
             "account": {"id": account.id, "name": account.name},
             "client": {"id": subject.client_id, "name": subject.client_name},
         });
-        if let Some(work) = &cause.work {
+        let (mut work, mut caused_by) = (cause.work.clone(), None);
+        if let (Some(topic), Some(item)) = (Topic::named(&cause.what), &cause.item) {
+            let record = record_of(context, account, topic, item).await?;
+            caused_by = context.own_writes.cause_of(&account.id, item, &record, cause.at);
+            let id = |path: &str| record.pointer(path).and_then(Value::as_str).map(EncodedId::new);
+            subject.client_id =
+                if topic.record() == Record::Client { Some(item.clone()) } else { id("/client/id") };
+            subject.job_id = if topic.record() == Record::Job { Some(item.clone()) } else { id("/job/id") };
+            let (kind, of) = match topic.record() {
+                Record::Visit => (WorkKind::Visit, Some(item.clone())),
+                Record::Invoice => (WorkKind::Invoice, Some(item.clone())),
+                _ => (WorkKind::Invoice, id("/invoice/id")),
+            };
+            work = of.map(|id| WorkRef { kind, id });
+            let name = record.get("name").filter(|_| topic.record() == Record::Client);
+            let name = name.or_else(|| record.pointer("/client/name")).cloned();
+            shown["client"] = json!({"id": subject.client_id, "name": name});
+            shown["record"] = record;
+        } else if let Some(work) = &cause.work {
             shown["work"] = json!({"kind": work.kind.as_str(), "id": work.id});
             shown["job"] =
                 json!({"id": subject.job_id, "number": subject.job_number, "title": subject.job_title});
@@ -148,7 +179,7 @@ impl Facts {
                 shown["review"] = json!({"rating": review.rating, "text": review.text, "url": review.url});
             }
         }
-        Ok(Self { shown, subject, work: cause.work.clone() })
+        Ok(Self { shown, subject, work, caused_by })
     }
 
     /// The id of the record that an action of this kind is about.
@@ -165,6 +196,25 @@ impl Facts {
             Kind::Invoice => of_work(WorkKind::Invoice),
             _ => None,
         }
+    }
+}
+
+/// The record of an event as it is now. `Null` if it is gone or cannot be seen.
+async fn record_of(
+    context: &Context,
+    account: &Account,
+    topic: Topic,
+    item: &EncodedId,
+) -> Result<Value, OpError> {
+    if topic.ends_it() {
+        return Ok(Value::Null);
+    }
+    match context.forwarder.read(account, &Reads::Record, topic.record(), item).await {
+        Ok(Seen::Read { record, .. }) => Ok(record),
+        // Where there is no usable answer, no later read would be better.
+        Ok(Seen::NotRead | Seen::Gone | Seen::Hidden)
+        | Err(SessionError::Failed { trouble: Trouble::Answer | Trouble::Refused(_), .. }) => Ok(Value::Null),
+        Err(error) => Err(from_session(error)),
     }
 }
 

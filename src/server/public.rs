@@ -36,6 +36,7 @@ use crate::config::EVENTS_PATH;
 use crate::context::Context;
 use crate::digest;
 use crate::domain::model::{Link, Trigger};
+use crate::domain::webhook_event::Topic;
 use crate::store::LinkRefusal;
 
 /// The cookie over http on this machine.
@@ -229,6 +230,9 @@ async fn callback(
     let Ok(finished) = finish.await else { return notice(Notice::BROKEN) };
     match finished {
         Ok(account) => {
+            if let Err(error) = site.context.note_connection(&account.id, Topic::AppConnect).await {
+                tracing::error!(%error, "a new connection could not be told");
+            }
             site.context.bells.sweep.notify_one();
             let review = site.context.settings.review(&account.overrides);
             let review = review.unwrap_or_else(|_| site.context.settings.defaults());

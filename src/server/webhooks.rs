@@ -61,6 +61,7 @@ pub(super) async fn event(
             if uses.is_forwarded {
                 context.bells.forwarding.notify_one();
             }
+            context.bells.rules.notify_one();
             StatusCode::OK
         }
         Err(error) => {

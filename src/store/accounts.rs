@@ -200,6 +200,7 @@ impl Store {
                 key::health(&id),
                 key::pace(&id),
                 key::asked(&id),
+                key::gaps(&id),
                 key,
             ] {
                 txn.remove(&key);

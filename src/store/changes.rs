@@ -62,6 +62,7 @@ impl Store {
                         work: None,
                         ask: None,
                         client: Some(card.id.clone()),
+                        item: None,
                     };
                     causes::note(txn, &awaited, &cause);
                 }

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::StoreError;
 use crate::domain::endpoints::{Asked, Endpoints, LastHeard};
 use crate::domain::forward::{Pending as Forwarded, Sequence};
+use crate::domain::gaps::GapMarks;
 use crate::domain::model::{
     Account, ActionRecord, Alert, ApiKey, AskOf, Burst, Cause, ClientSnapshot, Contacted, Decision, Health,
     Link, Marker, OutboxEntry, Pending, ReceiverState, Review, Seen, Suppression,
@@ -58,6 +59,7 @@ stored! {
     Decision = "decision",
     Endpoints = "webhook endpoints",
     Asked = "requested events",
+    GapMarks = "known lists",
     LastHeard = "heard topics",
     Health = "health note",
     Link = "link",
@@ -111,6 +113,7 @@ mod tests {
 
     samples! {
         asked_of_jobber: Asked = r#"{"url":"https://a.example.com/webhooks/jobber","there":["JOB_CLOSED"],"refused":{"PAYMENT_CREATE":{"at":"2026-03-10T12:00:00Z","why":"no scope"}}}"#,
+        gap_marks: GapMarks = r#"{"looked_at":"2026-03-10T12:00:00Z","known_to":{"quote":"2026-03-10T11:58:00Z"}}"#,
         last_heard: LastHeard = r#"{"JOB_CLOSED":"2026-03-10T12:00:00Z"}"#,
         account: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{"jobs":"2026-03-10T09:00:00Z"},"reconciled_at":null}"#,
         lost_account: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"invoice_paid","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"needs_authorization","reason":"refresh_token_refused","since":"2026-03-02T00:00:00Z"},"watermarks":{},"reconciled_at":"2026-03-02T00:00:00Z"}"#,

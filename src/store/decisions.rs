@@ -333,6 +333,7 @@ impl Store {
                     work: Some(work.clone()),
                     ask: None,
                     client: None,
+                    item: None,
                 };
                 causes::note(txn, &awaited, &cause);
             }

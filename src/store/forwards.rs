@@ -4,16 +4,19 @@
 //! commit that removes it, so none is lost and none is made twice.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::causes::{self, Awaited};
 use super::outbox::put_entry;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::clock::minus;
 use crate::domain::forward::{Pending, Sequence, event_id};
-use crate::domain::model::{AccountId, OutboxEntry};
-use crate::domain::webhook_event::Event;
+use crate::domain::gaps::{GapMarks, was_heard};
+use crate::domain::model::{AccountId, Cause, EncodedId, OutboxEntry};
+use crate::domain::webhook_event::{Event, FoundBy, Record, Topic, Uses};
 
 /// How long a repeat of an event is known as one.
 const REPEATS: SignedDuration = SignedDuration::from_hours(24);
@@ -21,36 +24,148 @@ const REPEATS: SignedDuration = SignedDuration::from_hours(24);
 /// How long a record that is silent keeps its count.
 const COUNTED: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// Stores an event to forward. `false` if it is a repeat.
-pub(super) fn note(txn: &mut Txn<'_>, event: &Event, now: Timestamp) -> Result<bool, StoreError> {
+/// Jobber's own event of a connection or its end, when this program has told of it within this time, is the same one.
+const SAME_CONNECTION: SignedDuration = SignedDuration::from_hours(1);
+
+/// Stores an event for those who wait for it: receivers, and rules. `false` if it is a repeat, or nobody waits.
+pub(super) fn note(
+    txn: &mut Txn<'_>,
+    awaited: &Awaited,
+    event: &Event,
+    (is_forwarded, found_by): (bool, FoundBy),
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let Event { account, topic, item, occurred_at } = event;
+    let is_awaited = awaited.contains(topic.as_str());
+    if !is_forwarded && !is_awaited {
+        return Ok(false);
+    }
+    let is_connection = topic.record() == Record::Account;
+    let item = if is_connection { EncodedId::new(account.as_str()) } else { item.clone() };
     let occurred_at = occurred_at.unwrap_or(now);
     let id = event_id(account.as_str(), *topic, item.as_str(), occurred_at);
     let heard = key::heard(&id);
     if txn.get::<Timestamp>(&heard)?.is_some() {
         return Ok(false);
     }
+    let sequence_key = key::sequence(account, &item);
+    let known: Option<Sequence> = txn.get(&sequence_key)?;
+    let mut sequence = known.unwrap_or_else(|| Sequence { count: 0, at: now, heard: BTreeMap::new() });
+    let last = sequence.heard.get(topic).copied();
+    if is_connection && last.is_some_and(|last| occurred_at.duration_since(last).abs() < SAME_CONNECTION) {
+        return Ok(false);
+    }
+    sequence.count += 1;
+    sequence.at = now;
+    if is_connection {
+        // After a disconnection a connection is another one.
+        sequence.heard.retain(|other, _| other == topic);
+    }
+    // One from the future hides nothing.
+    let newest = last.max(Some(occurred_at.min(now)));
+    sequence.heard.extend(newest.map(|newest| (*topic, newest)));
     txn.put(&heard, &now);
-    let sequence_key = key::sequence(account, item);
-    let count = txn.get::<Sequence>(&sequence_key)?.map_or(0, |sequence| sequence.count) + 1;
-    txn.put(&sequence_key, &Sequence { count, at: now });
-    let pending =
-        Pending { topic: *topic, item: item.clone(), occurred_at, received_at: now, sequence: count };
-    txn.put(&key::forward(account, &pending, &id), &pending);
+    txn.put(&sequence_key, &sequence);
+    if is_forwarded {
+        let pending = Pending {
+            topic: *topic,
+            item: item.clone(),
+            occurred_at,
+            received_at: now,
+            sequence: sequence.count,
+            found_by,
+        };
+        txn.put(&key::forward(account, &pending, &id), &pending);
+    }
+    let cause = Cause {
+        id,
+        what: topic.as_str().to_owned(),
+        account: account.clone(),
+        at: occurred_at,
+        work: None,
+        ask: None,
+        client: None,
+        item: Some(item),
+    };
+    causes::note(txn, awaited, &cause);
     Ok(true)
 }
 
+/// What a look at the lists of an account found.
+#[derive(Debug, Clone)]
+pub struct GapsCommit {
+    pub account: AccountId,
+    pub marks: GapMarks,
+    /// What happened, to which record, and when.
+    pub happened: Vec<(Topic, EncodedId, Timestamp)>,
+    /// The topics that are forwarded.
+    pub forwarded: Vec<Topic>,
+    pub now: Timestamp,
+}
+
 impl Store {
-    /// The events that wait, by account; of one record in the order in which they happened.
-    pub async fn pending_forwards(&self) -> Result<BTreeMap<AccountId, Vec<Pending>>, StoreError> {
+    /// The accounts with events that wait.
+    pub async fn accounts_with_forwards(&self) -> Result<Vec<AccountId>, StoreError> {
         self.scan(|txn| {
-            let mut found: BTreeMap<AccountId, Vec<Pending>> = BTreeMap::new();
-            for entry in txn.scan(key::FORWARD) {
-                let (name, _) = entry?;
-                let account = key::account_of_forward(&name).ok_or_else(key::broken)?;
-                found.entry(account).or_default().extend(txn.get::<Pending>(&name)?);
+            let (mut accounts, mut from) = (Vec::new(), key::FORWARD.to_vec());
+            // Jumps from account to account, because a queue can be long.
+            while let Some((name, _)) = txn.first(Bound::Included(from))? {
+                let Some(account) = key::account_of_forward(&name) else { break };
+                from = key::after_account(key::FORWARD, &account);
+                accounts.push(account);
             }
-            Ok(found)
+            Ok(accounts)
+        })
+        .await
+    }
+
+    /// The first events of an account that wait: record by record, in the order in which they happened.
+    pub async fn pending_forwards(&self, id: &AccountId, most: usize) -> Result<Vec<Pending>, StoreError> {
+        let family = key::of_account(key::FORWARD, id);
+        self.scan(move |txn| txn.values(&family).take(most).collect()).await
+    }
+
+    /// Whether more than `number` events of an account wait.
+    pub async fn has_more_forwards(&self, id: &AccountId, number: usize) -> Result<bool, StoreError> {
+        let family = key::of_account(key::FORWARD, id);
+        self.scan(move |txn| Ok(txn.scan(&family).nth(number).transpose()?.is_some())).await
+    }
+
+    /// Stores something that this program did or noticed.
+    pub async fn note_own_event(&self, event: Event, uses: Uses, now: Timestamp) -> Result<bool, StoreError> {
+        let awaited = self.awaited();
+        self.write(move |txn| note(txn, &awaited, &event, (uses.is_forwarded, FoundBy::Daemon), now)).await
+    }
+
+    /// How far the lists of an account are known.
+    pub async fn gap_marks(&self, id: &AccountId) -> Result<GapMarks, StoreError> {
+        Ok(self.get(&key::gaps(id)).await?.unwrap_or_default())
+    }
+
+    /// Stores what happened without an event, and how far the lists are known. Returns the number of events that were
+    /// missing.
+    pub async fn commit_gaps(&self, commit: GapsCommit) -> Result<usize, StoreError> {
+        let awaited = self.awaited();
+        self.write(move |txn| {
+            let GapsCommit { account, marks, happened, forwarded, now } = &commit;
+            let mut missing = 0;
+            for (topic, item, at) in happened {
+                let sequence: Option<Sequence> = txn.get(&key::sequence(account, item))?;
+                let heard = sequence.and_then(|sequence| sequence.heard.get(topic).copied());
+                if was_heard(heard, *at) {
+                    continue;
+                }
+                let event = Event {
+                    account: account.clone(),
+                    topic: *topic,
+                    item: item.clone(),
+                    occurred_at: Some(*at),
+                };
+                let is_new = note(txn, &awaited, &event, (forwarded.contains(topic), FoundBy::Sweep), *now)?;
+                missing += usize::from(is_new);
+            }
+            txn.put(&key::gaps(account), marks);
+            Ok(missing)
         })
         .await
     }
@@ -66,6 +181,9 @@ impl Store {
         events: Vec<Pending>,
         messages: Vec<OutboxEntry>,
     ) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
         let account = account.clone();
         self.write(move |txn| {
             for event in &events {

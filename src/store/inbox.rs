@@ -11,7 +11,7 @@ use super::{Store, StoreError, key};
 use super::{forwards, subscriptions};
 use crate::digest;
 use crate::domain::model::{Account, AccountId, Health};
-use crate::domain::webhook_event::{Event, FollowUp, InboxEntry, Topic, Uses};
+use crate::domain::webhook_event::{Event, FollowUp, FoundBy, InboxEntry, Topic, Uses};
 
 /// At most this many follow-ups per account are queued. Beyond that the account is swept.
 const KEPT: usize = 256;
@@ -30,12 +30,13 @@ impl Store {
     /// Puts an event's follow-ups into the account's inbox, and the event among those that are forwarded if that is
     /// wanted. It is durable when this returns.
     pub async fn note_event(&self, event: Event, uses: Uses, now: Timestamp) -> Result<Noted, StoreError> {
+        let awaited = self.awaited();
         self.write(move |txn| {
             let Some(account) = txn.get::<Account>(&key::account(&event.account))? else {
                 return Ok(Noted::Unknown);
             };
             subscriptions::note_heard(txn, event.topic, now)?;
-            let is_new = uses.is_forwarded && forwards::note(txn, &event, now)?;
+            let is_new = forwards::note(txn, &awaited, &event, (uses.is_forwarded, FoundBy::Event), now)?;
             // A changed card looks at what is watched too.
             if uses.is_watched && event.topic != Topic::ClientUpdate {
                 note_follow_up(txn, &account.id, FollowUp::Watched)?;

@@ -62,6 +62,11 @@ pub(super) fn asked(id: &AccountId) -> Vec<u8> {
     join(b"asked\0", &[id.as_str().as_bytes()])
 }
 
+/// How far the lists of an account are known.
+pub(super) fn gaps(id: &AccountId) -> Vec<u8> {
+    join(b"gaps\0", &[id.as_str().as_bytes()])
+}
+
 /// When each topic was last heard of.
 pub(super) fn topics_heard() -> Vec<u8> {
     b"meta\0topics_heard".to_vec()

@@ -435,6 +435,7 @@ fn note_cause(txn: &mut Txn<'_>, awaited: &Awaited, entry: &OutboxEntry, what: &
             work: Some(work.clone()),
             ask: Some(ask),
             client: None,
+            item: None,
         };
         causes::note(txn, awaited, &cause);
     }

@@ -54,6 +54,7 @@ impl Store {
                     work: Some(review.of.work.clone()),
                     ask: Some(ask.clone()),
                     client: None,
+                    item: None,
                 };
                 causes::note(txn, &awaited, &cause);
             }

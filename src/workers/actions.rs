@@ -150,7 +150,9 @@ impl Writer {
             tracing::error!(%error, action = write.action, "the outcome of a write was not stored");
         }
         CrashPoint::ActionEnded.pass();
-        Ok(ActionRecord { outcome, ..record })
+        let record = ActionRecord { outcome, ..record };
+        self.parts.own_writes.note(&record, self.parts.clock.now());
+        Ok(record)
     }
 
     /// The first outcome under a key that was used before.

@@ -189,7 +189,8 @@ impl Deliverer {
     ) -> Result<Option<Route>, StoreError> {
         let Some(account) = self.parts.store.account(id).await? else { return Ok(None) };
         let is_over = matches!(account.connection, Connection::Disconnected { .. });
-        if account.paused_at.is_some() || is_over {
+        // Of a connection's end receivers are told after it.
+        if account.paused_at.is_some() || is_over && kind != MessageKind::Event {
             return Ok(None);
         }
         let Ok(rules) = self.parts.settings.rules_of(&account) else { return Ok(None) };

@@ -3,8 +3,8 @@
 //! It has a step of its own, so that asks never wait for it. Events of one record are frozen in the order in which they
 //! happened, and the outbox lets them leave in that order.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -31,6 +31,9 @@ const PILE: usize = 10_000;
 /// How long an account rests when its records cannot be read.
 const REST: SignedDuration = SignedDuration::from_secs(30);
 
+/// Events of one account that are taken in one step.
+const TOGETHER: usize = 1000;
+
 /// Records of one account that are read in one step.
 const AT_ONCE: usize = 64;
 
@@ -40,28 +43,49 @@ pub struct Forwarder {
     pool: Pool,
     in_flight: InFlight<AccountId>,
     backoff: Backoff<AccountId>,
+    /// Accounts with too many events to read records, until nearly none are left.
+    piled_up: Mutex<HashSet<AccountId>>,
 }
 
 impl Forwarder {
     pub fn new(parts: WorkerParts) -> Self {
-        Self { pool: parts.pool(), parts, in_flight: InFlight::new(), backoff: Backoff::default() }
+        Self {
+            pool: parts.pool(),
+            parts,
+            in_flight: InFlight::new(),
+            backoff: Backoff::default(),
+            piled_up: Mutex::default(),
+        }
+    }
+
+    fn is_piled_up(&self, id: &AccountId) -> bool {
+        self.piled_up.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    fn note_pile(&self, id: &AccountId, is_piled_up: bool) {
+        let mut piled_up = self.piled_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_piled_up {
+            piled_up.insert(id.clone());
+        } else {
+            piled_up.remove(id);
+        }
     }
 
     /// Makes messages of the events that wait. Returns their number.
     pub async fn forward_once(self: &Arc<Self>) -> Result<usize, StoreError> {
         let mut queue = Vec::new();
-        for (id, pending) in self.parts.store.pending_forwards().await? {
+        for id in self.parts.store.accounts_with_forwards().await? {
             if self.backoff.until(&id, self.parts.clock.now()).is_some() {
                 continue;
             }
             if let Some(entered) = self.in_flight.enter(&id) {
-                queue.push((entered, id, pending));
+                queue.push((entered, id));
             }
         }
-        let work = |(entered, id, pending): (Entered<AccountId>, AccountId, Vec<Pending>)| {
+        let work = |(entered, id): (Entered<AccountId>, AccountId)| {
             let forwarder = Arc::clone(self);
             async move {
-                let made = forwarder.forward(&id, pending).await;
+                let made = forwarder.forward(&id).await;
                 drop(entered);
                 made
             }
@@ -74,37 +98,39 @@ impl Forwarder {
         Ok(all)
     }
 
-    async fn forward(&self, id: &AccountId, pending: Vec<Pending>) -> Result<usize, StoreError> {
-        let is_piled_up = pending.len() > PILE;
+    async fn forward(&self, id: &AccountId) -> Result<usize, StoreError> {
+        let pending = self.parts.store.pending_forwards(id, TOGETHER).await?;
+        // Counted only if it can be a pile.
+        let is_long = pending.len() == TOGETHER;
+        let is_piled_up =
+            is_long && (self.is_piled_up(id) || self.parts.store.has_more_forwards(id, PILE).await?);
+        self.note_pile(id, is_piled_up);
         let forwards = self.parts.settings.forwards();
         let account = self.parts.store.account(id).await?;
         let now = self.parts.clock.now();
-        let mut records: BTreeMap<EncodedId, Vec<Pending>> = BTreeMap::new();
-        for event in pending {
-            records.entry(event.item.clone()).or_default().push(event);
-        }
-        let has_settled = |events: &Vec<Pending>| {
-            // A clock that was set back does not hold them up.
-            events.iter().all(|event| now.duration_since(event.received_at).abs() >= SETTLES)
-        };
-        let mut made = 0;
-        let settled = records.into_values().filter(has_settled);
-        for events in settled.take(if is_piled_up { usize::MAX } else { AT_ONCE }) {
+        let (mut ready, mut reads) = (Ready::default(), 0);
+        for events in settled(pending, now) {
+            if self.pool.is_stopped() {
+                break;
+            }
             let Some(account) = &account else {
-                self.parts.store.commit_forwards(id, events, vec![]).await?;
+                ready.events.extend(events);
                 continue;
             };
-            let seen = if is_piled_up {
-                let wants_record =
-                    |event: &&Pending| forwards.iter().any(|forward| reads_for(forward, event).is_some());
-                let unread = events.iter().filter(wants_record).count();
-                if unread > 0 {
-                    self.parts.piles.note(id, now, unread);
+            let wants_record =
+                |event: &&Pending| forwards.iter().any(|forward| reads_for(forward, event).is_some());
+            let wanted = events.iter().filter(wants_record).count();
+            let mut seen = BTreeMap::new();
+            if wanted > 0 && is_piled_up {
+                self.parts.piles.note(id, now, wanted);
+            } else if wanted > 0 {
+                if reads == AT_ONCE {
+                    // The other accounts get their turn.
+                    break;
                 }
-                BTreeMap::new()
-            } else {
+                reads += 1;
                 match self.read_all(account, &events, &forwards).await {
-                    Ok(seen) => seen,
+                    Ok(read) => seen = read,
                     Err(SessionError::Store(error)) => return Err(error),
                     Err(error) => {
                         tracing::debug!(account.id = %id, %error, "events wait to be forwarded");
@@ -116,16 +142,17 @@ impl Forwarder {
                             _ => REST,
                         };
                         self.backoff.hold(id, now, rest);
-                        return Ok(made);
+                        break;
                     }
                 }
-            };
-            let messages = pairs(&events, &forwards)
-                .map(|(event, forward)| message(account, event, forward, &seen, now))
-                .collect::<Vec<_>>();
-            made += messages.len();
-            self.parts.store.commit_forwards(id, events, messages).await?;
+            }
+            for (event, forward) in pairs(&events, &forwards) {
+                ready.messages.push(self.message(account, event, forward, &seen, now));
+            }
+            ready.events.extend(events);
         }
+        let made = ready.messages.len();
+        self.parts.store.commit_forwards(id, ready.events, ready.messages).await?;
         Ok(made)
     }
 
@@ -147,7 +174,8 @@ impl Forwarder {
         Ok(seen)
     }
 
-    async fn read(
+    /// Reads the record of an event.
+    pub async fn read(
         &self,
         account: &Account,
         reads: &Reads,
@@ -169,6 +197,80 @@ impl Forwarder {
             Err(error) => Err(error),
         }
     }
+
+    fn message(
+        &self,
+        account: &Account,
+        event: &Pending,
+        forward: &Forward,
+        seen: &BTreeMap<&str, Seen>,
+        now: Timestamp,
+    ) -> OutboxEntry {
+        let of_event = event_id(account.id.as_str(), event.topic, event.item.as_str(), event.occurred_at);
+        let to = ReceiverId::of(forward.receiver.url.as_str()).as_str().to_owned();
+        let id = MessageId::of_change(&[&of_event, &to]);
+        let seen = match forward.reads.name() {
+            None => &Seen::NotRead,
+            Some(_) if event.topic.ends_it() => &Seen::Gone,
+            Some(name) => seen.get(name).unwrap_or(&Seen::NotRead),
+        };
+        let caused_by = match seen {
+            Seen::Read { record, .. } => {
+                self.parts.own_writes.cause_of(&account.id, &event.item, record, event.received_at)
+            }
+            _ => None,
+        };
+        let body = body(id.as_str(), account, event, seen, caused_by.as_ref(), now).to_string();
+        let kind = match event.topic.record() {
+            Record::Client => WorkKind::Client,
+            Record::Job => WorkKind::Job,
+            Record::Visit => WorkKind::Visit,
+            Record::Invoice => WorkKind::Invoice,
+            _ => WorkKind::Record,
+        };
+        let work = WorkRef { kind, id: event.item.clone() };
+        let topic = event.topic.as_str().to_owned();
+        OutboxEntry {
+            id,
+            account: account.id.clone(),
+            payload: Payload::Event {
+                topic,
+                work,
+                to,
+                occurred_at: event.occurred_at,
+                sequence: event.sequence,
+            },
+            body,
+            created_at: now,
+            attempt: 0,
+            failures: 0,
+            state: EntryState::Due { at: now },
+            last: None,
+        }
+    }
+}
+
+/// Events whose messages are made.
+#[derive(Default)]
+struct Ready {
+    events: Vec<Pending>,
+    messages: Vec<OutboxEntry>,
+}
+
+/// The events of each record that have settled, in the order in which they happened, up to one that has not.
+fn settled(pending: Vec<Pending>, now: Timestamp) -> Vec<Vec<Pending>> {
+    let mut records: BTreeMap<EncodedId, Vec<Pending>> = BTreeMap::new();
+    for event in pending {
+        records.entry(event.item.clone()).or_default().push(event);
+    }
+    // A clock that was set back does not hold them up.
+    let has_settled = |event: &Pending| now.duration_since(event.received_at).abs() >= SETTLES;
+    let mut all: Vec<Vec<Pending>> = records.into_values().collect();
+    for events in &mut all {
+        events.truncate(events.iter().take_while(|event| has_settled(event)).count());
+    }
+    all.retain(|events| !events.is_empty());
+    all
 }
 
 /// The events with those who want them.
@@ -184,42 +286,4 @@ fn pairs<'e, 'f>(
 fn reads_for<'f>(forward: &'f Forward, event: &Pending) -> Option<&'f str> {
     let is_wanted = forward.takes(event.topic) && !event.topic.ends_it();
     forward.reads.name().filter(|_| is_wanted)
-}
-
-fn message(
-    account: &Account,
-    event: &Pending,
-    forward: &Forward,
-    seen: &BTreeMap<&str, Seen>,
-    now: Timestamp,
-) -> OutboxEntry {
-    let of_event = event_id(account.id.as_str(), event.topic, event.item.as_str(), event.occurred_at);
-    let to = ReceiverId::of(forward.receiver.url.as_str()).as_str().to_owned();
-    let id = MessageId::of_change(&[&of_event, &to]);
-    let seen = match forward.reads.name() {
-        None => &Seen::NotRead,
-        Some(_) if event.topic.ends_it() => &Seen::Gone,
-        Some(name) => seen.get(name).unwrap_or(&Seen::NotRead),
-    };
-    let body = body(id.as_str(), account, event, seen, now).to_string();
-    let kind = match event.topic.record() {
-        Record::Client => WorkKind::Client,
-        Record::Job => WorkKind::Job,
-        Record::Visit => WorkKind::Visit,
-        Record::Invoice => WorkKind::Invoice,
-        _ => WorkKind::Record,
-    };
-    let work = WorkRef { kind, id: event.item.clone() };
-    let topic = event.topic.as_str().to_owned();
-    OutboxEntry {
-        id,
-        account: account.id.clone(),
-        payload: Payload::Event { topic, work, to, occurred_at: event.occurred_at, sequence: event.sequence },
-        body,
-        created_at: now,
-        attempt: 0,
-        failures: 0,
-        state: EntryState::Due { at: now },
-        last: None,
-    }
 }

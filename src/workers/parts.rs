@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::own_writes::OwnWrites;
 use super::pool::Pool;
 use super::watch::{Faults, Piles, RuleTroubles, SweepWatch};
 use crate::accounts::session::Session;
@@ -24,6 +25,7 @@ pub struct WorkerParts {
     pub faults: Arc<Faults>,
     pub rule_troubles: Arc<RuleTroubles>,
     pub piles: Arc<Piles>,
+    pub own_writes: Arc<OwnWrites>,
 }
 
 impl WorkerParts {

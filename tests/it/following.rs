@@ -1,8 +1,9 @@
 //! Rules: what is done in Jobber after something happened here.
 
-use jobber_reviewd::testing::model::{ActionOutcome, AskId, Trigger};
+use jiff::SignedDuration;
+use jobber_reviewd::testing::model::{ActionOutcome, AskId, EncodedId, Trigger};
 use jobber_reviewd::testing::protocol::{AuditActions, Explain};
-use jobber_reviewd::testing::{Caller, Config, Told, react_once, recall_troubles, review};
+use jobber_reviewd::testing::{Caller, Config, Event, Told, Topic, react_once, recall_troubles, review};
 use jobber_sandbox::FaultKind;
 use serde_json::{Value, json};
 
@@ -216,4 +217,37 @@ async fn a_loop_ends_by_itself() {
     let history = app.run(AuditActions { account: None, since_seconds: 3600 * 24 }).await.unwrap();
     let done = history.iter().filter(|record| matches!(record.outcome, ActionOutcome::Done { .. })).count();
     assert_eq!((done, history.len()), (10, 15));
+}
+
+/// A rule waits for any topic of Jobber's, sees the record, and does not follow its own write.
+#[tokio::test]
+async fn a_topic_of_jobbers_is_followed_and_an_own_write_is_not() {
+    let (app, ace) = started(json!([
+        {"on": "JOB_CREATE", "do": "clients.note", "with": {"message": "{{ client.name }}: {{ record.title }}"}},
+        {"on": "CLIENT_UPDATE", "do": "clients.update", "with": {"add-tag": "seen {{ record.updatedAt }}"}},
+    ]))
+    .await;
+    let customer = ace.customer(&app);
+    let job = ace.job(&app, &customer, "Water Heater", &[]);
+    let happens = async |topic: Topic, item: &str| {
+        let event = Event {
+            account: ace.id.clone(),
+            topic,
+            item: EncodedId::new(item),
+            occurred_at: Some(app.clock_now()),
+        };
+        let uses = app.context.settings.uses_of(topic);
+        app.context.store.note_event(event, uses, app.clock_now()).await.unwrap();
+        app.pass(SignedDuration::from_secs(1));
+        react_once(&app.context, None).await.unwrap();
+    };
+    happens(Topic::JobCreate, job.id.as_str()).await;
+    assert_eq!(written(&app, &ace).0, ["John Smith: Water Heater"]);
+    happens(Topic::JobCreate, "Z29uZQ==").await;
+    assert_eq!(written(&app, &ace).0.len(), 1, "there is no client of a job that is gone");
+    for _ in 0..5 {
+        app.pass(SignedDuration::from_secs(8));
+        happens(Topic::ClientUpdate, &customer.id).await;
+    }
+    assert_eq!(written(&app, &ace).1.len(), 1, "its own writes make no loop");
 }

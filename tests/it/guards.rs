@@ -63,6 +63,15 @@ fn documents_cost_what_they_did() {
     }
     let expected = [
         ("account", 3),
+        ("changes/clients", 63),
+        ("changes/expenses", 63),
+        ("changes/invoices", 63),
+        ("changes/jobs", 83),
+        ("changes/payouts", 63),
+        ("changes/quotes", 63),
+        ("changes/requests", 63),
+        ("changes/timesheets", 63),
+        ("changes/visits", 43),
         ("client_edit", 4),
         ("clients", 323),
         ("details", 68),

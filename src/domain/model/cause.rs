@@ -20,4 +20,7 @@ pub struct Cause {
     pub ask: Option<AskId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<EncodedId>,
+    /// The record of an event of Jobber's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<EncodedId>,
 }

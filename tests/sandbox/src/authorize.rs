@@ -58,6 +58,7 @@ pub(super) fn token(world: &mut World, form: &TokenForm) -> TokenAnswer {
             }
             let access = new_access(world, &grant);
             let refresh = new_refresh(world, &grant);
+            hooks::emit(world, grant.account, "APP_CONNECT", &encode_id("Account", grant.account));
             // Jobber's answer has only these two: no token_type, no expires_in.
             TokenAnswer::Pair(json!({"access_token": access, "refresh_token": refresh}))
         }

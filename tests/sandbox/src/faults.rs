@@ -59,6 +59,10 @@ pub struct Switches {
     pub webhook_delay_ms: u64,
     /// Whether the second of two webhooks is sent first.
     pub webhook_reorder: bool,
+    /// So many webhooks are held and then sent at once, the last one first.
+    pub webhook_burst: usize,
+    /// Every so many webhooks one is lost. 0 loses none.
+    pub webhook_drop_every: u64,
     /// Whether webhooks are signed with a wrong secret.
     pub webhook_bad_signature: bool,
     /// Whether webhooks spell `occuredAt`, as for apps from before December 2023.
@@ -107,6 +111,8 @@ impl Default for Switches {
             webhook_copies: 1,
             webhook_delay_ms: 0,
             webhook_reorder: false,
+            webhook_burst: 1,
+            webhook_drop_every: 0,
             webhook_bad_signature: false,
             webhook_old_spelling: false,
             webhook_form: false,

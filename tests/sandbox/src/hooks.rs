@@ -1,10 +1,11 @@
 //! Jobber's webhooks (`api-behaviour.md` §4): sent for every change of a record, no matter who made it.
 //!
 //! Changes are found by comparing an account before and after, but only if there is a receiver. Requests are
-//! sent one after the other, signed with the app's client secret. Switches duplicate, delay, reorder and
+//! sent one after the other, signed with the app's client secret. Switches duplicate, delay, reorder, hold back, lose and
 //! corrupt them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -122,26 +123,28 @@ pub(super) fn emit(world: &mut World, account: u64, topic: &str, item: &str) {
     let secret = if switches.webhook_bad_signature { "another secret" } else { CLIENT_SECRET };
     let signature = sign(secret, &body);
     let delay = Duration::from_millis(switches.webhook_delay_ms);
-    let (copies, reorder) = (switches.webhook_copies, switches.webhook_reorder);
+    let (copies, drop_every) = (switches.webhook_copies, switches.webhook_drop_every);
+    let together = if switches.webhook_reorder { 2 } else { switches.webhook_burst.max(1) };
     let Some(outgoing) = &world.outgoing else { return };
-    let mut held = world.held_webhook.take();
     for url in urls {
+        world.webhooks += 1;
+        if drop_every > 0 && world.webhooks.is_multiple_of(drop_every) {
+            continue;
+        }
         for _ in 0..copies {
             let request =
                 Outgoing { url: url.clone(), kind, body: body.clone(), signature: signature.clone(), delay };
-            if reorder && held.is_none() {
-                // It is sent after the next one.
-                held = Some(request);
-                continue;
-            }
-            // A stopped sandbox sends nothing.
-            let _ended = outgoing.send(request);
-            if let Some(held) = held.take() {
-                let _ended = outgoing.send(held);
+            world.held_webhooks.push(request);
+            if world.held_webhooks.len() >= together {
+                for request in world.held_webhooks.drain(..).rev() {
+                    // A stopped sandbox sends nothing.
+                    if outgoing.send(request).is_ok() {
+                        world.under_way.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
             }
         }
     }
-    world.held_webhook = held;
 }
 
 fn sign(secret: &str, body: &str) -> String {
@@ -152,7 +155,11 @@ fn sign(secret: &str, body: &str) -> String {
 }
 
 /// Sends the queued webhooks in order, until `stop`.
-pub(super) async fn send(mut requests: mpsc::UnboundedReceiver<Outgoing>, stop: CancellationToken) {
+pub(super) async fn send(
+    mut requests: mpsc::UnboundedReceiver<Outgoing>,
+    under_way: Arc<AtomicUsize>,
+    stop: CancellationToken,
+) {
     // reqwest has no TLS provider of its own.
     let _already = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::new();
@@ -164,7 +171,7 @@ pub(super) async fn send(mut requests: mpsc::UnboundedReceiver<Outgoing>, stop: 
                 None => return,
             },
         };
-        let client = client.clone();
+        let (client, under_way) = (client.clone(), Arc::clone(&under_way));
         tokio::spawn(async move {
             if !request.delay.is_zero() {
                 tokio::time::sleep(request.delay).await;
@@ -181,6 +188,7 @@ pub(super) async fn send(mut requests: mpsc::UnboundedReceiver<Outgoing>, stop: 
             if let Err(error) = sent {
                 tracing::debug!(%error, "a webhook was not taken");
             }
+            under_way.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }

@@ -31,6 +31,7 @@ mod world;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -85,9 +86,10 @@ impl Sandbox {
         let executor = execute::Executor::new().map_err(std::io::Error::other)?;
         let (outgoing, requests) = tokio::sync::mpsc::unbounded_channel();
         world.outgoing = Some(outgoing);
+        let under_way = Arc::clone(&world.under_way);
         let shared = Arc::new(Shared { world: Mutex::new(world), executor });
         let stop = CancellationToken::new();
-        tokio::spawn(hooks::send(requests, stop.clone()));
+        tokio::spawn(hooks::send(requests, under_way, stop.clone()));
         let router = serve::router(Arc::clone(&shared));
         let stopped = stop.clone();
         tokio::spawn(async move {
@@ -128,6 +130,11 @@ impl Sandbox {
             row.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
         };
         tables.map(|(_, row)| (text(row, "topic"), text(row, "url"))).collect()
+    }
+
+    /// Whether no webhook is on its way.
+    pub fn is_quiet(&self) -> bool {
+        self.shared.world().under_way.load(Ordering::Relaxed) == 0
     }
 
     /// Runs a query or mutation as the first user of `account`, without tokens, cost or failures.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -252,8 +253,12 @@ pub(super) struct World {
     pub(super) app_webhooks: Option<String>,
     /// The queue of webhooks to send.
     pub(super) outgoing: Option<mpsc::UnboundedSender<Outgoing>>,
-    /// A webhook that is sent after the next one.
-    pub(super) held_webhook: Option<Outgoing>,
+    /// Webhooks that are sent with later ones.
+    pub(super) held_webhooks: Vec<Outgoing>,
+    /// Webhooks that are on their way.
+    pub(super) under_way: Arc<AtomicUsize>,
+    /// How many webhooks there were to send.
+    pub(super) webhooks: u64,
     next_number: u64,
 }
 
@@ -267,7 +272,9 @@ impl World {
             refresh: HashMap::new(),
             app_webhooks: None,
             outgoing: None,
-            held_webhook: None,
+            held_webhooks: vec![],
+            under_way: Arc::default(),
+            webhooks: 0,
             next_number: 1000,
         }
     }
