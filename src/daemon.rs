@@ -36,6 +36,7 @@ use crate::server::control::Control;
 use crate::server::{Api, Http, Metrics};
 use crate::store::{DueTimes, IfMissing, Store, StoreError};
 use crate::text_table::counted;
+use crate::workers::forwarding::SETTLES;
 use crate::workers::pool::{Effect, no_progress};
 use clock_watch::ClockWatch;
 use reload::Sweeps;
@@ -450,17 +451,21 @@ impl Loops {
         }
     }
 
-    /// Forwards events, in a step of its own: asks never wait for it.
+    /// Forwards events, in a step of its own: asks never wait for it. New events ring no bell, because each waits a moment
+    /// anyway.
     async fn forward(self) -> anyhow::Result<()> {
+        let mut wait = SETTLES.unsigned_abs();
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 () = self.context.bells.forwarding.notified() => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = tokio::time::sleep(wait) => {}
             }
             if !self.context.store.has_forwards().await? {
+                wait = SETTLES.unsigned_abs();
                 continue;
             }
+            wait = SETTLES.unsigned_abs() / 4;
             self.start(|context| async move {
                 if context.forwarder.forward_once().await? > 0 {
                     context.bells.delivery.notify_one();

@@ -105,7 +105,7 @@ pub struct Pending {
     pub received_at: Timestamp,
     /// Counts the events of the record.
     pub sequence: u64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "FoundBy::is_event")]
     pub found_by: FoundBy,
 }
 

@@ -255,6 +255,13 @@ pub enum FoundBy {
     Daemon,
 }
 
+impl FoundBy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    pub fn is_event(&self) -> bool {
+        *self == Self::Event
+    }
+}
+
 /// What the settings make of an event, besides what its account's trigger makes of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Uses {

@@ -58,9 +58,6 @@ pub(super) async fn event(
             if noted != Noted::Unknown {
                 context.bells.inbox.notify_one();
             }
-            if uses.is_forwarded {
-                context.bells.forwarding.notify_one();
-            }
             context.bells.rules.notify_one();
             StatusCode::OK
         }

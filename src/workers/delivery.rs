@@ -119,6 +119,7 @@ impl Deliverer {
             };
             if is_unheard {
                 // There is no receiver any more.
+                tracing::warn!(account.id = %account, messages = messages.len(), "dropped: the settings no longer say where these go");
                 for message in messages {
                     let _dropped = self.parts.store.drop_entry(&message, self.parts.clock.now()).await?;
                 }

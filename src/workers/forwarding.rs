@@ -23,7 +23,7 @@ use crate::jobber::operations::Query;
 use crate::store::{ReceiverId, StoreError};
 
 /// How long an event waits, so that one that happened earlier and comes later leaves first.
-const SETTLES: SignedDuration = SignedDuration::from_secs(2);
+pub const SETTLES: SignedDuration = SignedDuration::from_secs(2);
 
 /// Events of one account that wait at most. With more, records are not read any more.
 const PILE: usize = 10_000;

@@ -13,6 +13,8 @@
 )]
 
 mod daemon;
+mod events;
+mod forwarding;
 mod peer;
 
 use std::collections::BTreeMap;
@@ -25,7 +27,6 @@ use axum::Router;
 use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use jobber_reviewd::testing::model::{
     AccountId, Candidate, EncodedId, Link, LinkId, LinkState, Stream, Subject, Trigger, WorkRef,
@@ -37,8 +38,8 @@ use jobber_reviewd::testing::{
 use serde_json::json;
 
 use daemon::Daemon;
+use events::Events;
 use peer::{Server, serve};
-use sha2::Sha256;
 
 const RUNS: usize = 7;
 
@@ -52,17 +53,36 @@ fn main() {
     }
     println!("{:<46} {:>14}", "figure", "median");
     let bench = Bench::start();
-    bench.cold_start();
-    bench.commits();
-    bench.idle_sweep(1_000);
-    bench.points();
-    bench.asks(1_000);
-    bench.events();
-    bench.pile_of_events(400, 250);
-    for accounts in [0, 1_000, 10_000] {
-        bench.memory(accounts);
+    // `cargo bench -- forwarding` measures one part.
+    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    for (name, measure) in PARTS {
+        if only.is_empty() || only.iter().any(|only| only == name) {
+            measure(&bench);
+        }
     }
 }
+
+const PARTS: [(&str, fn(&Bench)); 8] = [
+    ("start", Bench::cold_start),
+    ("commits", Bench::commits),
+    ("sweep", |bench| bench.idle_sweep(1_000)),
+    ("points", Bench::points),
+    ("asks", |bench| bench.asks(1_000)),
+    ("events", |bench| {
+        bench.events();
+        bench.pile_of_events(400, 250);
+    }),
+    ("forwarding", |bench| {
+        forwarding::speed(bench, "ids");
+        forwarding::speed(bench, "record");
+        forwarding::pile(bench, 400, 250);
+    }),
+    ("memory", |bench| {
+        for accounts in [0, 1_000, 10_000] {
+            bench.memory(accounts);
+        }
+    }),
+];
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
@@ -305,7 +325,7 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
                 ("REVIEW__DELAY", "0s"),
             ],
         );
-        let sender = Events::new(port);
+        let sender = Events::new(port, "JOB_CLOSED");
         let times = self.runtime.block_on(async {
             let mut times = Vec::new();
             for number in 0..ASKS {
@@ -367,7 +387,7 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
             ],
         );
         let before = daemon.resident();
-        let sender = Events::new(port);
+        let sender = Events::new(port, "JOB_CLOSED");
         self.runtime.block_on(async {
             let mut tasks = tokio::task::JoinSet::new();
             for lane in 0..32 {
@@ -525,34 +545,6 @@ fn percentile(times: &[f64], share: f64) -> f64 {
     let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
     times[((times.len() - 1) as f64 * share) as usize]
-}
-
-/// Jobber, as far as it sends events.
-#[derive(Clone)]
-struct Events {
-    client: reqwest::Client,
-    url: String,
-}
-
-impl Events {
-    fn new(port: u16) -> Self {
-        Self { client: reqwest::Client::new(), url: format!("http://127.0.0.1:{port}/webhooks/jobber") }
-    }
-
-    /// Tells that a job was closed; milliseconds until the answer.
-    async fn send(&self, account: usize, job: &str) -> f64 {
-        let item = STANDARD.encode(format!("gid://Jobber/Job/{job}"));
-        let body = json!({"data": {"webHookEvent": {"topic": "JOB_CLOSED", "appId": "bench", "accountId": self::account(account),
-            "itemId": item, "occurredAt": "2026-03-10T12:00:00Z"}}})
-        .to_string();
-        let mut mac = Hmac::<Sha256>::new_from_slice(b"secret").unwrap();
-        mac.update(body.as_bytes());
-        let proof = STANDARD.encode(mac.finalize().into_bytes());
-        let begun = Instant::now();
-        let sent = self.client.post(&self.url).header("x-jobber-hmac-sha256", proof).body(body).send().await;
-        assert_eq!(sent.unwrap().status(), 200);
-        begun.elapsed().as_secs_f64() * 1000.0
-    }
 }
 
 /// CPU time of this process so far. The kernel counts in hundredths of a second.

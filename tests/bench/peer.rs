@@ -51,7 +51,12 @@ async fn answer(
 ) -> ([(&'static str, &'static str); 1], String) {
     served.graphql.fetch_add(1, Ordering::Relaxed);
     let request: Value = serde_json::from_slice(&body).unwrap();
-    let data = match request["operationName"].as_str().unwrap() {
+    // Single documents do not name theirs beside the query.
+    let name = request["operationName"].as_str().unwrap_or_else(|| {
+        let query = request["query"].as_str().unwrap();
+        query.split("query ").nth(1).unwrap().split('(').next().unwrap()
+    });
+    let data = match name {
         "Jobs" => {
             let old: Vec<Value> = (0..20)
                 .map(|number| {
@@ -80,6 +85,16 @@ async fn answer(
                 "property": {"address": {"street": "1 Main St", "city": "Springfield", "province": "IL", "postalCode": "62704"}},
             }})
         }
+        "ChangedQuotes" => {
+            json!({"quotes": {"nodes": [], "pageInfo": {"hasNextPage": false, "endCursor": null}}})
+        }
+        "RecordQuote" => json!({"quote": {
+            "id": request["variables"]["id"], "quoteNumber": "12", "title": "Roof", "quoteStatus": "approved",
+            "sentAt": null, "createdAt": "2026-03-01T10:00:00Z", "updatedAt": "2026-03-10T10:00:00Z",
+            "transitionedAt": null, "jobberWebUri": "https://secure.example.com/1",
+            "amounts": {"subtotal": 400.0, "total": 400.0},
+            "client": {"id": "Z2lkOi8vSm9iYmVyL0NsaWVudC8x", "name": "John Smith"}, "property": null,
+        }}),
         _ => json!({"job": {"invoices": {"nodes": []}, "visits": {"nodes": [{"assignedUsers": {"nodes": [
             {"id": "Z2lkOi8vSm9iYmVyL1VzZXIvMQ==", "name": {"first": "Mike", "full": "Mike Torres"}}]}}]}}}),
     };

@@ -206,7 +206,7 @@ async fn jobs_visits_and_invoices_are_told_too_where_that_is_wanted() {
     let url = crm.url();
     let app = TestApp::start_with(|config| {
         config.events = serde_json::from_value(json!({
-            "webhook_url": url, "topics": ["job.updated", "visit.completed", "invoice.updated"],
+            "enabled": false, "webhook_url": url, "topics": ["job.updated", "visit.completed", "invoice.updated"],
         }))
         .unwrap();
     })
