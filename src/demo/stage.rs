@@ -158,6 +158,7 @@ impl Stage {
             "outgoing": {"private_addresses": false, "proxy": null},
             "alerts": {"webhook_url": null, "command": []},
         "events": {
+            "enabled": false,
                 "webhook_url": null, "topics": ["client.updated"],
                 "forward": [{"topics": ["QUOTE_APPROVED"], "url": receiver_url}],
             },

@@ -62,7 +62,9 @@ fn main() {
     }
 }
 
-const PARTS: [(&str, fn(&Bench)); 8] = [
+type Part = (&'static str, fn(&Bench));
+
+const PARTS: [Part; 8] = [
     ("start", Bench::cold_start),
     ("commits", Bench::commits),
     ("sweep", |bench| bench.idle_sweep(1_000)),

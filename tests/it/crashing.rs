@@ -98,7 +98,7 @@ async fn whenever_it_is_killed_every_customer_is_asked_under_one_id() {
         lost_to_the_window: 0,
     };
     let mut life = 0;
-    while life < kills || !run.died_everywhere() && life < 3 * kills {
+    while life < kills || !run.died_everywhere() && life < 5 * kills {
         run.live(life).await;
         life += 1;
     }
