@@ -1,6 +1,7 @@
 //! The command line: runs verbs through the daemon or in this process, and prints the replies.
 
 mod args;
+mod audit;
 mod call;
 mod doctor;
 mod exit;
@@ -33,7 +34,7 @@ use self::args::{
 use self::call::print_json;
 use self::call::{Call, print_text};
 use self::exit::{Status, Stop, status_of_store};
-use self::reach::{ask, reach};
+use self::reach::reach;
 use self::show::Show as _;
 use crate::clock::SystemClock;
 use crate::config::{Config, parse_value};
@@ -150,11 +151,7 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         }
         Verb::Audit { account, since, actions: false } => {
             let audit = protocol::Audit { account, since_seconds: since.0.as_secs() };
-            let rows = ask(call.config.as_deref(), &audit).await?;
-            if call.json {
-                return call::print_json(&rows);
-            }
-            print_text(&show::audit(&rows).map_err(Stop::failed)?)
+            audit::audit(call.config.as_deref(), &audit, call.json).await
         }
         Verb::Completions { shell } => {
             let mut text = Vec::new();

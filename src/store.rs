@@ -144,16 +144,9 @@ impl Store {
         &self.0.path
     }
 
-    /// Size on disk in bytes.
+    /// Size on disk in bytes, with the blobs in folders of their own.
     pub fn size_on_disk(&self) -> u64 {
-        std::fs::read_dir(&self.0.path)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.metadata().ok())
-            .filter(std::fs::Metadata::is_file)
-            .map(|meta| meta.len())
-            .sum()
+        size_of(&self.0.path)
     }
 
     /// Writes, flushes and reads back, like a real write.
@@ -257,6 +250,16 @@ pub(crate) fn fuzzed(bytes: &[u8]) {
     if let Some((at, id)) = key::parse_outbox_due(bytes) {
         assert!(key::outbox_due(at, &id) == bytes, "a key that does not read back");
     }
+}
+
+fn size_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let meta = entry.metadata().ok()?;
+            Some(if meta.is_dir() { size_of(&entry.path()) } else { meta.len() })
+        })
+        .sum()
 }
 
 #[cfg(test)]

@@ -5,15 +5,27 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
-use super::{OpError, named};
+use super::{OpError, Told, named};
 use crate::accounts::session::SessionError;
 use crate::clock::minus;
 use crate::context::Context;
-use crate::domain::model::{Account, AccountId, ActionRecord, Decision, EncodedId, Outcome, Review, Subject};
+use crate::domain::model::{
+    Account, AccountId, ActionRecord, Decision, EncodedId, Outcome, Review, Subject, WorkRef,
+};
 
 /// Maximum works that one call reads fresh.
 const RENDERED_AT_MOST: usize = 20;
+
+/// Decisions of an audit that are read together.
+const TOGETHER: usize = 256;
+
+/// What an audit listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audited {
+    pub decisions: usize,
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
@@ -109,24 +121,37 @@ pub async fn audit(
     context: &Context,
     account: Option<String>,
     within: SignedDuration,
-) -> Result<Vec<Explained>, OpError> {
+    tell: &mpsc::Sender<Told>,
+) -> Result<Audited, OpError> {
     let only = named(context, account).await?.map(|account| account.id);
     let since = minus(context.clock.now(), within);
-    let mut rows = Vec::new();
+    let mut decisions = 0;
     for account in context.store.accounts().await? {
         if only.as_ref().is_some_and(|only| *only != account.id) {
             continue;
         }
-        let pick = move |picked: &mut Vec<Decision>, decision: Decision| {
+        // Only times and ids of a whole account are in memory.
+        let pick = move |picked: &mut Vec<(Timestamp, WorkRef)>, decision: Decision| {
             if decision.at >= since {
-                picked.push(decision);
+                picked.push((decision.at, decision.work));
             }
         };
-        let picked = context.store.fold_decisions(&account.id, vec![], pick).await?;
-        rows.extend(picked.into_iter().map(|decision| explained_of(context, &account, decision)));
+        let mut picked = context.store.fold_decisions(&account.id, vec![], pick).await?;
+        picked.sort();
+        for some in picked.chunks(TOGETHER) {
+            let works: Vec<WorkRef> = some.iter().map(|(_, work)| work.clone()).collect();
+            let mut known = context.store.known(&account.id, works.clone()).await?.decisions;
+            for decision in works.iter().filter_map(|work| known.remove(work)) {
+                let row = serde_json::to_string(&explained_of(context, &account, decision));
+                let row = row.map_err(|error| OpError::Failed(error.to_string()))?;
+                if tell.send(Told::Part(row)).await.is_err() {
+                    return Err(OpError::Refused("nobody took the audit".to_owned()));
+                }
+                decisions += 1;
+            }
+        }
     }
-    rows.sort_by_key(|row| row.decision.at);
-    Ok(rows)
+    Ok(Audited { decisions })
 }
 
 pub(super) async fn find(context: &Context, what: &str) -> Result<Vec<Explained>, OpError> {

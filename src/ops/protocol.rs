@@ -15,7 +15,7 @@ use super::accounts::{AccountChange, AccountShown, Handed};
 use super::actions::{ActionCall, ActionReply, Caller, RawCall, RawReply};
 use super::doctor::Check;
 use super::events::{EventsOf, EventsReport};
-use super::explain::Explained;
+use super::explain::{Audited, Explained};
 use super::links::{LinkShown, NewLinkReply};
 use super::once::{OnceReport, once};
 use super::probe::{Finding, Probing};
@@ -322,14 +322,15 @@ verbs! {
         render: bool,
     } -> Vec<Explained> = |scene| explain::explain(scene.context, &what, render).await;
 
-    /// Lists all decisions, for example for a customer's complaint.
+    /// Lists all decisions, for example for a customer's complaint: account by account, each decision a part as JSON.
     "audit": Audit {
         /// Id or name. If absent, all accounts.
         account: Option<String>,
         /// How far back, in seconds.
         since_seconds: i64,
-    } -> Vec<Explained> = |scene| {
-        explain::audit(scene.context, account, SignedDuration::from_secs(since_seconds)).await
+    } -> Audited = |scene| {
+        let within = SignedDuration::from_secs(since_seconds);
+        explain::audit(scene.context, account, within, &scene.tell).await
     };
 
     /// Asks a live account what is not known about Jobber.

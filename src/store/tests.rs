@@ -543,3 +543,13 @@ async fn an_entry_is_put_off_unless_an_attempt_is_under_way() {
     fixture.store.postpone(&ask, at(61), at(90)).await.unwrap();
     assert_eq!(due().await, at(90), "nobody is any more");
 }
+
+#[tokio::test]
+async fn the_size_counts_folders_too() {
+    let store = Fixture::connected().await.store;
+    let before = store.size_on_disk();
+    let blobs = store.path().join("blobs");
+    std::fs::create_dir_all(&blobs).unwrap();
+    std::fs::write(blobs.join("blob"), [0; 4096]).unwrap();
+    assert!(store.size_on_disk() >= before + 4096);
+}
