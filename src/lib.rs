@@ -68,4 +68,5 @@ pub mod testing {
     pub use crate::workers::inbox::Followed;
     pub use crate::workers::poller::{SweepOutcome, Swept};
     pub use crate::workers::pool::{Effect, no_progress};
+    pub use crate::workers::recheck::AskOutcome;
 }

@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod forwarding;
 pub mod gaps;
 pub mod inbox;
+pub(crate) mod limit;
 pub mod notifier;
 pub mod own_writes;
 mod paging;

@@ -39,6 +39,8 @@ pub struct Budget {
     /// The percentage of the bucket that we may use.
     share: u64,
     level: Option<(Level, Timestamp)>,
+    /// What requests without an answer yet are expected to cost: what an answer says may not count them.
+    under_way: u64,
     /// The last estimated cost of each kind of operation.
     costs: BTreeMap<&'static str, u64>,
     /// When requests began, and how many at about that time.
@@ -51,7 +53,15 @@ pub struct Budget {
 
 impl Budget {
     pub fn new(share: u64) -> Self {
-        Self { share, level: None, costs: BTreeMap::new(), begun: VecDeque::new(), refused: 0, rest: None }
+        Self {
+            share,
+            level: None,
+            under_way: 0,
+            costs: BTreeMap::new(),
+            begun: VecDeque::new(),
+            refused: 0,
+            rest: None,
+        }
     }
 
     /// How long the account is left alone from `now`: Jobber wants fewer requests, or there were [`REQUESTS`] in [`WINDOW`].
@@ -91,9 +101,24 @@ impl Budget {
         rest
     }
 
+    /// What an operation of this kind is expected to cost.
+    pub fn expected(&self, kind: &'static str, cost: Option<u64>) -> u64 {
+        cost.or_else(|| self.costs.get(kind).copied()).unwrap_or_default()
+    }
+
+    /// Notes that a request for `cost` points leaves.
+    pub fn leaves(&mut self, cost: u64) {
+        self.under_way = self.under_way.saturating_add(cost);
+    }
+
+    /// Notes that it has ended, with or without an answer.
+    pub fn ended(&mut self, cost: u64) {
+        self.under_way = self.under_way.saturating_sub(cost);
+    }
+
     /// How long an operation of this kind must wait from `now` for points. It counts as sent after that wait.
     pub fn wait(&mut self, kind: &'static str, cost: Option<u64>, now: Timestamp) -> SignedDuration {
-        let cost = cost.or_else(|| self.costs.get(kind).copied()).unwrap_or_default();
+        let cost = self.expected(kind, cost);
         let Some((level, at)) = self.level else { return SignedDuration::ZERO };
         // Nothing waits that long: the clock was set back.
         let at = if at > plus(now, WINDOW) { now } else { at };
@@ -126,7 +151,8 @@ impl Budget {
     pub fn note(&mut self, kind: &'static str, cost: u64, level: Level, now: Timestamp) {
         self.refused = 0;
         self.costs.insert(kind, cost);
-        self.level = Some((level, now));
+        let available = level.available.saturating_sub(self.under_way);
+        self.level = Some((Level { available, ..level }, now));
     }
 }
 

@@ -110,9 +110,10 @@ impl Session {
         let mut renewed = false;
         let mut waits = 0;
         loop {
-            self.wait_for_a_turn(account, operation.kind(), operation.cost()).await?;
+            let sent = self.wait_for_a_turn(account, operation.kind(), operation.cost()).await?;
             let begun = std::time::Instant::now();
             let answered = self.client.run(&access.token, operation).await;
+            drop(sent);
             telemetry::asked_jobber(begun.elapsed());
             let error = match answered {
                 Ok(answer) => {
@@ -173,9 +174,10 @@ impl Session {
         let mut access = self.tokens.access_token(account).await.map_err(from_token)?;
         let mut renewed = false;
         loop {
-            self.wait_for_a_turn(account, "any", None).await?;
-            let sent = self.client.exchange(&access.token, version, body.to_string().into_bytes()).await;
-            match sent {
+            let sent = self.wait_for_a_turn(account, "any", None).await?;
+            let answered = self.client.exchange(&access.token, version, body.to_string().into_bytes()).await;
+            drop(sent);
+            match answered {
                 Ok(answer) if answer.status == 401 && !renewed => {
                     access = self.tokens.renew(account, &access.pair).await.map_err(from_token)?;
                     renewed = true;
@@ -206,7 +208,7 @@ impl Session {
         account: &AccountId,
         kind: &'static str,
         cost: Option<u64>,
-    ) -> Result<(), SessionError> {
+    ) -> Result<Sent, SessionError> {
         let now = self.clock.now();
         if let Some(rest) = self.with_budget(account, |budget| budget.rest(now)) {
             let detail = "Jobber allows no more requests for this account for a few minutes".to_owned();
@@ -223,12 +225,18 @@ impl Session {
                 trouble: Trouble::Outage { retry_after: Some(wait), may_have_run: false },
             });
         }
-        self.with_budget(account, |budget| budget.begin(plus(now, wait)));
+        let cost = self.with_budget(account, |budget| {
+            budget.begin(plus(now, wait));
+            let cost = budget.expected(kind, cost);
+            budget.leaves(cost);
+            cost
+        });
+        let sent = Sent { budgets: Arc::clone(&self.budgets), account: account.clone(), cost };
         if !wait.is_zero() {
             tracing::debug!(account.id = %account, wait_ms = wait.as_millis(), "leaving points to others");
             tokio::time::sleep(self.clock.sleep_until(plus(now, wait))).await;
         }
-        Ok(())
+        Ok(sent)
     }
 
     fn note_cost(&self, account: &AccountId, kind: &'static str, cost: Option<Cost>) {
@@ -246,6 +254,22 @@ impl Session {
     fn with_budget<T>(&self, account: &AccountId, act: impl FnOnce(&mut Budget) -> T) -> T {
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
         act(budgets.entry(account.clone()).or_insert_with(|| Budget::new(self.budget_share)))
+    }
+}
+
+/// A request that was not answered yet. Its points count as spent until this is dropped.
+struct Sent {
+    budgets: Arc<Mutex<HashMap<AccountId, Budget>>>,
+    account: AccountId,
+    cost: u64,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(budget) = budgets.get_mut(&self.account) {
+            budget.ended(self.cost);
+        }
     }
 }
 

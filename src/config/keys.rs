@@ -87,7 +87,11 @@ pub const KEYS: &[Key] = &[
         Some("\"0 */5 * * * *\""),
         "When to sweep: cron in UTC with six fields, seconds first.",
     ),
-    key("poll.concurrency", Some("16"), "How many accounts are swept or rechecked at the same time."),
+    key(
+        "poll.concurrency",
+        Some("256"),
+        "How many accounts are swept or rechecked at the same time; fewer while Jobber fails.",
+    ),
     key(
         "outgoing.private_addresses",
         Some("false"),

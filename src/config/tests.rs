@@ -33,7 +33,7 @@ fn changed(from: &str, to: &str) -> String {
 fn the_least_that_is_needed() {
     let config = load(GOOD).unwrap();
     assert_eq!(config.redirect_uri(), "https://reviews.example.com/oauth/callback");
-    assert_eq!(config.poll.concurrency, Concurrency(16));
+    assert_eq!(config.poll.concurrency, Concurrency(256));
     assert_eq!(config.review.delay, Period(SignedDuration::from_hours(2)));
     assert_eq!(config.review.max_age, Period(SignedDuration::from_hours(168)));
     assert_eq!(config.jobber.api_base.0.as_str(), "https://api.getjobber.com/api");
@@ -152,7 +152,7 @@ fn every_error_names_its_key_and_the_remedy() {
             "poll.schedule: `*/5 * * * *` has 5 fields; write six, seconds first, such as `0 */5 * * * *` for every five minutes",
         ),
         (with("[poll]\nschedule = \"0 99 * * * *\""), "poll.schedule: `0 99 * * * *` is not a schedule; "),
-        (with("[poll]\nconcurrency = 0"), "poll.concurrency: 0 is out of range; write 1 to 256"),
+        (with("[poll]\nconcurrency = 0"), "poll.concurrency: 0 is out of range; write 1 to 1024"),
         (
             changed(review, "webhook_url = \"http://platform.example.com/hook\""),
             "review.webhook_url: `http://platform.example.com/hook` is not https; use https (http is allowed only for this machine itself)",

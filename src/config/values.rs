@@ -137,8 +137,8 @@ pub struct Concurrency(pub usize);
 impl<'de> Deserialize<'de> for Concurrency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match i64::deserialize(deserializer)? {
-            number @ 1..=256 => Ok(Self(usize::try_from(number).unwrap_or(1))),
-            number => Err(serde::de::Error::custom(format!("{number} is out of range; write 1 to 256"))),
+            number @ 1..=1024 => Ok(Self(usize::try_from(number).unwrap_or(1))),
+            number => Err(serde::de::Error::custom(format!("{number} is out of range; write 1 to 1024"))),
         }
     }
 }

@@ -54,7 +54,9 @@ const UNREAD: SignedDuration = SignedDuration::from_mins(5);
 /// How long a message waits on which the program failed.
 const AFTER_A_FAULT: SignedDuration = SignedDuration::from_mins(15);
 
+/// Posts to one receiver at once: so many at first, and more while it takes them.
 const POSTS: usize = 8;
+const POSTS_AT_MOST: usize = 64;
 
 const POSTS_IN_ALL: usize = 1024;
 
@@ -156,8 +158,12 @@ impl Deliverer {
     ) -> Result<Vec<Attempt>, StoreError> {
         let lane = {
             let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-            lanes.entry(receiver).or_insert_with(|| Pool::new(POSTS, self.parts.stop.clone())).clone()
+            lanes
+                .entry(receiver)
+                .or_insert_with(|| Pool::on_one(POSTS, POSTS_AT_MOST, self.parts.stop.clone()))
+                .clone()
         };
+        let noted = lane.clone();
         let mut posting = lane.start(queue, |taken: Taken| {
             let deliverer = Arc::clone(&self);
             async move {
@@ -174,7 +180,13 @@ impl Deliverer {
         });
         let mut all = Vec::new();
         while let Some(attempt) = posting.next().await {
-            all.extend(attempt?);
+            let attempt = attempt?;
+            match attempt.as_ref().and_then(|attempt| attempt.next.as_ref()) {
+                Some(Next::Delivered) => noted.note(true),
+                Some(Next::DueAgain { .. }) => noted.note(false),
+                _ => {}
+            }
+            all.extend(attempt);
         }
         Ok(all)
     }

@@ -130,6 +130,11 @@ impl Poller {
                     Some(_) => {
                         let outcome = poller.poll_account(&account, effect).await?;
                         poller.parts.sweeps.looked();
+                        match &outcome {
+                            SweepOutcome::Polled(_) => poller.pool.note(true),
+                            SweepOutcome::Failed(_) => poller.pool.note(false),
+                            _ => {}
+                        }
                         outcome
                     }
                     None => SweepOutcome::Busy,

@@ -5,10 +5,15 @@ use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use super::limit::{Limit, Turn};
+
+/// Work that takes longer than this gives its place to another.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// What a step may do besides reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,19 +77,31 @@ impl<K: Eq + Hash> Drop for Entered<K> {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
-    turns: Arc<Semaphore>,
-    at_once: usize,
+    limit: Arc<Limit>,
+    at_most: usize,
+    /// How long work keeps its place.
+    patience: Duration,
     stop: CancellationToken,
 }
 
 impl Pool {
-    pub(crate) fn new(at_once: usize, stop: CancellationToken) -> Self {
-        let at_once = at_once.max(1);
-        Self { turns: Arc::new(Semaphore::new(at_once)), at_once, stop }
+    /// For work that shares nothing: what hangs gives its place to another.
+    pub(crate) fn new(most: usize, stop: CancellationToken) -> Self {
+        Self { limit: Limit::new(most, most), at_most: most.max(1).saturating_mul(2), patience: SLOW, stop }
+    }
+
+    /// For work on one neighbour: begins with `begin` at once, and grows to `most` while that goes well.
+    pub(crate) fn on_one(begin: usize, most: usize, stop: CancellationToken) -> Self {
+        Self { limit: Limit::new(begin, most), at_most: most.max(1), patience: Duration::MAX, stop }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.is_cancelled()
+    }
+
+    /// Notes whether the other side did what it was asked.
+    pub(crate) fn note(&self, went_well: bool) {
+        if went_well { self.limit.went_well() } else { self.limit.failed() }
     }
 
     /// Works on `items`, each in its own task. After the stop nothing new is begun.
@@ -115,22 +132,32 @@ where
     /// The next finished result. `None` when all are done. A task that panicked is logged and left out.
     pub(crate) async fn next(&mut self) -> Option<F::Output> {
         loop {
-            while self.tasks.len() < self.pool.at_once
-                && !self.pool.stop.is_cancelled()
-                && let Some(item) = self.items.next()
-            {
-                let (turns, work) = (Arc::clone(&self.pool.turns), (self.work)(item));
-                self.tasks.spawn(async move {
-                    // The semaphore is never closed.
-                    let _turn = turns.acquire().await;
-                    work.await
-                });
-            }
-            match self.tasks.join_next().await? {
-                Ok(output) => return Some(output),
-                Err(error) => tracing::error!(%error, "a task failed"),
+            let has_more = !self.items.as_slice().is_empty() && !self.pool.stop.is_cancelled();
+            let limit = Arc::clone(&self.pool.limit);
+            tokio::select! {
+                turn = limit.turn(), if has_more && self.tasks.len() < self.pool.at_most => self.begin(turn),
+                Some(done) = self.tasks.join_next() => match done {
+                    Ok(output) => return Some(output),
+                    Err(error) => tracing::error!(%error, "a task failed"),
+                },
+                else => return None,
             }
         }
+    }
+
+    fn begin(&mut self, turn: Turn) {
+        let Some(item) = self.items.next() else { return };
+        let (work, patience) = ((self.work)(item), self.pool.patience);
+        self.tasks.spawn(async move {
+            let mut work = std::pin::pin!(work);
+            tokio::select! {
+                output = &mut work => output,
+                () = tokio::time::sleep(patience) => {
+                    drop(turn);
+                    work.await
+                }
+            }
+        });
     }
 }
 
@@ -231,5 +258,23 @@ mod tests {
         while let (Some(a), Some(b)) = tokio::join!(one.next(), two.next()) {
             assert!(a && b);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_delays_nobody() {
+        let pool = Pool::new(4, CancellationToken::new());
+        let begun = tokio::time::Instant::now();
+        let mut running = pool.start((0..40).collect(), |number| async move {
+            // Three hang, and the others take a second.
+            let takes = if number < 3 { 300 } else { 1 };
+            tokio::time::sleep(Duration::from_secs(takes)).await;
+            number
+        });
+        for _ in 0..37 {
+            assert!(running.next().await.unwrap() >= 3);
+        }
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(13), "{took:?}");
+        assert!(running.next().await.unwrap() < 3);
     }
 }

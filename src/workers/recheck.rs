@@ -17,6 +17,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 
 use super::absent::Absent;
@@ -78,6 +79,20 @@ impl AskOutcome {
         }
     }
 }
+
+/// What is known before a decision.
+enum Prepared {
+    /// The account's settings cannot be used.
+    Unusable(SessionError),
+    /// Nobody is asked before this.
+    Early(Timestamp),
+    Unread(Box<Rules>, SessionError),
+    /// The rules, the facts if the work is still there, and Jobber's clock.
+    Read(Box<(Rules, Option<Facts>, Option<Timestamp>)>),
+}
+
+/// Works of one account that are read at once. Its budget bounds them too.
+const SIDE_BY_SIDE: usize = 4;
 
 #[derive(Debug)]
 pub struct Rechecker {
@@ -144,12 +159,28 @@ impl Rechecker {
         works: Vec<WorkRef>,
     ) -> Result<Vec<Considered>, StoreError> {
         let mut considered = Vec::new();
-        for work in works {
+        let read = |work: WorkRef| async move {
+            if self.rests(&account.id) || self.pool.is_stopped() {
+                return Ok(None);
+            }
+            let Some(candidate) = self.parts.store.candidate(&account.id, &work).await? else {
+                return Ok(None);
+            };
+            let prepared = guarded(self.prepare(account, &candidate)).await;
+            Ok::<_, StoreError>(Some((work, candidate, prepared)))
+        };
+        // Read side by side, decided and stored one after the other: the longest due leaves first.
+        let mut reading = stream::iter(works).map(read).buffered(SIDE_BY_SIDE);
+        while let Some(prepared) = reading.next().await {
             if self.rests(&account.id) || self.pool.is_stopped() {
                 break;
             }
-            let Some(candidate) = self.parts.store.candidate(&account.id, &work).await? else { continue };
-            let outcome = match guarded(self.consider(account, &candidate, Effect::Apply)).await {
+            let Some((work, candidate, prepared)) = prepared? else { continue };
+            let concluded = match prepared {
+                Ok(prepared) => guarded(self.conclude(account, &candidate, prepared?, Effect::Apply)).await,
+                Err(panic) => Err(panic),
+            };
+            let outcome = match concluded {
                 Ok(outcome) => {
                     self.parts.faults.clear(&account.id, &work.to_string());
                     outcome?
@@ -159,6 +190,7 @@ impl Rechecker {
             let (of, reason) = outcome.names();
             telemetry::decided(of, reason);
             let works = !matches!(outcome, AskOutcome::Failed { outage: true, .. });
+            self.pool.note(works);
             self.parts.store.note_asking(&account.id, works, self.parts.clock.now()).await?;
             considered.push(Considered { account: account.id.clone(), work, outcome });
         }
@@ -171,21 +203,46 @@ impl Rechecker {
         candidate: &Candidate,
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
+        let prepared = self.prepare(account, candidate).await?;
+        self.conclude(account, candidate, prepared, effect).await
+    }
+
+    /// Reads what decides about a candidate. Nothing is stored.
+    async fn prepare(&self, account: &Account, candidate: &Candidate) -> Result<Prepared, StoreError> {
         let rules = match self.parts.settings.rules_of(account) {
             Ok(rules) => rules,
-            Err(error) => {
-                return self.put_off(account, candidate, &SessionError::settings(error), effect).await;
-            }
+            Err(error) => return Ok(Prepared::Unusable(SessionError::settings(error))),
         };
-        let until = rules.hours.leaves(self.parts.clock.now());
-        if until > self.parts.clock.now() {
+        let now = self.parts.clock.now();
+        let until = rules.hours.leaves(now);
+        if until > now {
             // A read now would only be repeated when the window opens.
-            return self.defer(account, candidate, candidate.finished_at, until, effect).await;
+            return Ok(Prepared::Early(until));
         }
-        let (facts, date) = match self.read(account, &candidate.work).await {
-            Ok(read) => read,
+        Ok(match self.read(account, &candidate.work).await {
+            Ok((facts, date)) => Prepared::Read(Box::new((rules, facts, date))),
             Err(SessionError::Store(error)) => return Err(error),
-            Err(error) => return self.unread(account, candidate, &rules, &error, effect).await,
+            Err(error) => Prepared::Unread(Box::new(rules), error),
+        })
+    }
+
+    /// Decides about a candidate by what was read, and stores the decision.
+    async fn conclude(
+        &self,
+        account: &Account,
+        candidate: &Candidate,
+        prepared: Prepared,
+        effect: Effect,
+    ) -> Result<AskOutcome, StoreError> {
+        let (rules, facts, date) = match prepared {
+            Prepared::Read(read) => *read,
+            Prepared::Unusable(error) => return self.put_off(account, candidate, &error, effect).await,
+            Prepared::Early(until) => {
+                return self.defer(account, candidate, candidate.finished_at, until, effect).await;
+            }
+            Prepared::Unread(rules, error) => {
+                return self.unread(account, candidate, &rules, &error, effect).await;
+            }
         };
         let now = self.parts.clock.now();
         if effect == Effect::Apply {

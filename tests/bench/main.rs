@@ -15,6 +15,7 @@
 mod daemon;
 mod events;
 mod forwarding;
+mod latency;
 mod peer;
 
 use std::collections::BTreeMap;
@@ -32,8 +33,8 @@ use jobber_reviewd::testing::model::{
     AccountId, Candidate, EncodedId, Link, LinkId, LinkState, Stream, Subject, Trigger, WorkRef,
 };
 use jobber_reviewd::testing::{
-    Clock, Config, Context, Effect, IfMissing, NewConnection, Plan, PlanCommit, Secrets, Start, Store,
-    StoreKey, SystemClock, Tokens, WebhookSecret, no_progress, once,
+    AskOutcome, Clock, Config, Context, Effect, IfMissing, NewConnection, Plan, PlanCommit, Secrets, Start,
+    Store, StoreKey, SystemClock, Tokens, WebhookSecret, no_progress, once,
 };
 use serde_json::json;
 
@@ -64,7 +65,7 @@ fn main() {
 
 type Part = (&'static str, fn(&Bench));
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("start", Bench::cold_start),
     ("commits", Bench::commits),
     ("sweep", |bench| bench.idle_sweep(1_000)),
@@ -74,6 +75,7 @@ const PARTS: [Part; 8] = [
         bench.events();
         bench.pile_of_events(400, 250);
     }),
+    ("latency", latency::measure),
     ("forwarding", |bench| {
         forwarding::speed(bench, "ids");
         forwarding::speed(bench, "record");
@@ -161,7 +163,6 @@ control.socket = "{}"
 store.path = "{}"
 store.key_file = "{}"
 poll.schedule = "0 0 0 1 1 *"
-poll.concurrency = 64
 review.webhook_url = "http://{server}/hook"
 review.webhook_secret_file = "{}"
 review.cooldown = "0s"
@@ -279,12 +280,13 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
             .map(|_| {
                 let installation = self.install(100);
                 let context = context(&installation, &secrets());
-                self.runtime.block_on(make_due(&context.store, asks));
+                self.runtime.block_on(make_due(&context.store, asks, 100));
                 let (_, before) = self.count();
                 let begun = Instant::now();
                 self.runtime.block_on(async {
                     let considered = context.rechecker.recheck_once(None).await.unwrap();
                     assert_eq!(considered.len(), asks);
+                    assert!(matches!(considered[0].outcome, AskOutcome::Asked(_)), "{:?}", considered[0]);
                     while !context.deliverer.deliver_once(None).await.unwrap().is_empty() {}
                 });
                 let rate = asks as f64 / begun.elapsed().as_secs_f64();
@@ -506,12 +508,12 @@ async fn connect(path: &Path, accounts: usize) {
 }
 
 /// Candidates that are due now, spread over a hundred accounts.
-async fn make_due(store: &Store, asks: usize) {
+async fn make_due(store: &Store, asks: usize, accounts: usize) {
     let now = SystemClock.now();
     let mut plans: BTreeMap<AccountId, Plan> = BTreeMap::new();
     for number in 0..asks {
         let id = EncodedId::new(STANDARD.encode(format!("gid://Jobber/Job/{number}")));
-        plans.entry(account(number % 100)).or_default().candidates.push(Candidate {
+        plans.entry(account(number % accounts)).or_default().candidates.push(Candidate {
             work: WorkRef::job(id),
             released_at: None,
             held_for: SignedDuration::ZERO,

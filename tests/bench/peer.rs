@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +22,10 @@ use serde_json::{Value, json};
 struct Served {
     graphql: AtomicU64,
     asks: AtomicU64,
+    /// Milliseconds before each answer of Jobber's.
+    latency: AtomicU64,
+    /// One account in so many is answered only after half a minute. 0 for none.
+    hangs: AtomicU64,
 }
 
 pub(crate) async fn serve() {
@@ -30,6 +36,13 @@ pub(crate) async fn serve() {
             "/hook",
             post(async |State(served): State<Arc<Served>>| {
                 served.asks.fetch_add(1, Ordering::Relaxed);
+            }),
+        )
+        .route(
+            "/slow/{latency}/{hangs}",
+            post(async |State(served): State<Arc<Served>>, Path((latency, hangs)): Path<(u64, u64)>| {
+                served.latency.store(latency, Ordering::Relaxed);
+                served.hangs.store(hangs, Ordering::Relaxed);
             }),
         )
         .route(
@@ -47,9 +60,17 @@ pub(crate) async fn serve() {
 /// Old jobs for a sweep, and one job's details: the shapes of the real schema.
 async fn answer(
     State(served): State<Arc<Served>>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> ([(&'static str, &'static str); 1], String) {
     served.graphql.fetch_add(1, Ordering::Relaxed);
+    let hangs = served.hangs.load(Ordering::Relaxed);
+    let token = headers["authorization"].to_str().unwrap().rsplit('.').next().unwrap();
+    let is_hanging = hangs > 0 && token.parse::<u64>().is_ok_and(|account| account.is_multiple_of(hangs));
+    let latency = if is_hanging { 30_000 } else { served.latency.load(Ordering::Relaxed) };
+    if latency > 0 {
+        tokio::time::sleep(Duration::from_millis(latency)).await;
+    }
     let request: Value = serde_json::from_slice(&body).unwrap();
     // Single documents do not name theirs beside the query.
     let name = request["operationName"].as_str().unwrap_or_else(|| {
@@ -73,10 +94,11 @@ async fn answer(
             let id = STANDARD.decode(request["variables"]["id"].as_str().unwrap()).unwrap();
             let is_new = String::from_utf8_lossy(&id).contains("/Job/new");
             let completed = if is_new { now } else { now - SignedDuration::from_hours(3) };
-            json!({"job": {
+            json!({"account": {"countryCode": "US"}, "job": {
                 "id": request["variables"]["id"], "jobNumber": 1, "title": "Drain Cleaning", "updatedAt": now,
                 "completedAt": completed, "jobStatus": "requires_invoicing",
                 "jobberWebUri": "https://secure.example.com/1", "allowReviewRequest": true, "total": 250.0,
+                "lineItems": {"nodes": []},
                 "client": {"id": "Z2lkOi8vSm9iYmVyL0NsaWVudC8x", "name": "John Smith", "firstName": "John",
                     "isCompany": false, "isArchived": false, "sampleData": false, "receivesReviewRequests": true,
                     "isLead": false, "tags": {"nodes": []},
@@ -95,8 +117,12 @@ async fn answer(
             "amounts": {"subtotal": 400.0, "total": 400.0},
             "client": {"id": "Z2lkOi8vSm9iYmVyL0NsaWVudC8x", "name": "John Smith"}, "property": null,
         }}),
-        _ => json!({"job": {"invoices": {"nodes": []}, "visits": {"nodes": [{"assignedUsers": {"nodes": [
-            {"id": "Z2lkOi8vSm9iYmVyL1VzZXIvMQ==", "name": {"first": "Mike", "full": "Mike Torres"}}]}}]}}}),
+        _ => json!({"job": {
+            "invoices": {"nodes": []},
+            "completed": {"nodes": [{"completedAt": SystemClock.now(), "endAt": SystemClock.now(), "assignedUsers": {"nodes": [
+                {"id": "Z2lkOi8vSm9iYmVyL1VzZXIvMQ==", "name": {"first": "Mike", "full": "Mike Torres"}}]}}]},
+            "any": {"nodes": [{"id": "Z2lkOi8vSm9iYmVyL1Zpc2l0LzE="}]},
+        }}),
     };
     let answer = json!({"data": data, "extensions": {
         "cost": {"requestedQueryCost": 143, "actualQueryCost": 143, "throttleStatus":
