@@ -60,6 +60,7 @@ mod reviews;
 mod seal;
 mod sled;
 mod subscriptions;
+mod tallies;
 mod tokens;
 mod txn;
 mod waiting;
@@ -91,7 +92,7 @@ use seal::Sealer;
 use txn::Txn;
 
 /// The schema that this program writes. It reads every earlier one.
-const SCHEMA: u32 = 6;
+const SCHEMA: u32 = 7;
 
 struct Inner {
     table: Table,

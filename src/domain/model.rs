@@ -18,6 +18,7 @@ mod outbox;
 mod record;
 mod review;
 mod switches;
+mod tally;
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,6 +48,7 @@ pub use outbox::{DeadReason, EntryState, LastAttempt, MessageKind, OutboxEntry, 
 pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};
 pub use review::{ApiKey, AskOf, Review};
 pub use switches::{Share, Switches};
+pub use tally::{DayTally, OpenTally};
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {

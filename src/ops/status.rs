@@ -11,7 +11,7 @@ use crate::clock::minus;
 use crate::context::Context;
 use crate::domain::alerting::DRAFT_LIMIT;
 use crate::domain::model::{
-    Account, AccountId, Alert, Connection, Decision, Health, Outcome, SkipReason, Trigger,
+    Account, AccountId, Alert, Connection, DayTally, Health, OpenTally, SkipReason, Trigger,
 };
 use crate::domain::rules::remarks;
 use crate::jobber::{API_VERSION, supported_until};
@@ -78,28 +78,6 @@ pub(super) fn remarks_on(context: &Context, account: &Account) -> Vec<String> {
     }
 }
 
-#[derive(Debug, Default)]
-struct Counted {
-    asked: usize,
-    waiting: usize,
-    held: usize,
-    skipped: BTreeMap<SkipReason, usize>,
-}
-
-impl Counted {
-    fn count(&mut self, decision: &Decision, since: Timestamp) {
-        match decision.outcome {
-            Outcome::Waiting { .. } => self.waiting += 1,
-            Outcome::Held { .. } => self.held += 1,
-            Outcome::Asked { .. } if decision.at >= since => self.asked += 1,
-            Outcome::Skipped { reason } if decision.at >= since => {
-                *self.skipped.entry(reason).or_default() += 1;
-            }
-            Outcome::Asked { .. } | Outcome::Skipped { .. } => {}
-        }
-    }
-}
-
 pub async fn status(context: &Context, running: bool) -> Result<StatusReport, OpError> {
     let (store, now) = (&context.store, context.clock.now());
     let counts = store.outbox_counts().await?;
@@ -107,9 +85,8 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
     let reviews = store.reviews_since(since).await?;
     let mut accounts = Vec::new();
     for account in store.accounts().await? {
-        let count = move |counted: &mut Counted, decision| counted.count(&decision, since);
-        let counted = store.fold_decisions(&account.id, Counted::default(), count).await?;
-        let Counted { asked, waiting, held, skipped } = counted;
+        let (DayTally { asked, skipped }, OpenTally { waiting, held }) =
+            store.tally(&account.id, since).await?;
         let health = store.health(&account.id).await?;
         let count = counts.by_account.get(&account.id).copied().unwrap_or_default();
         let stopped_at = match context.settings.receiver_of(&account).await {

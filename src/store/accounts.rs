@@ -201,6 +201,7 @@ impl Store {
                 key::pace(&id),
                 key::asked(&id),
                 key::gaps(&id),
+                key::standing(&id),
                 key,
             ] {
                 txn.remove(&key);
@@ -214,6 +215,7 @@ impl Store {
 fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
     let mut keys = super::inbox::keys_of(txn, id)?;
     for family in [
+        key::DAY,
         key::DECISION,
         key::MARKER,
         key::CONTACT,

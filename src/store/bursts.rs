@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::tallies::put_decision;
 use super::txn::Txn;
 use super::waiting::{due_index, put_waiting, update_waiting};
 use super::{Store, StoreError, key};
@@ -55,7 +56,7 @@ impl Store {
                 let due_at = due_at.max(now);
                 let candidate =
                     Candidate { work, trigger, finished_at, due_at, released_at, held_for, subject };
-                put_waiting(txn, &id, candidate, now);
+                put_waiting(txn, &id, candidate, now)?;
             }
             clear(txn, &id)?;
             // What follows is judged anew.
@@ -145,7 +146,7 @@ pub(super) fn end(
         let mut decision = decision.clone();
         decision.outcome = Outcome::Skipped { reason };
         decision.at = now;
-        txn.put(&key::decision(account, &decision.work), &decision);
+        put_decision(txn, account, &decision)?;
     }
     clear(txn, account)?;
     Ok(held.len())

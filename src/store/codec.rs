@@ -10,8 +10,8 @@ use crate::domain::endpoints::{Asked, Endpoints, LastHeard};
 use crate::domain::forward::{Pending as Forwarded, Sequence};
 use crate::domain::gaps::GapMarks;
 use crate::domain::model::{
-    Account, ActionRecord, Alert, ApiKey, AskOf, Burst, Cause, ClientSnapshot, Contacted, Decision, Health,
-    Link, Marker, OutboxEntry, Pending, ReceiverState, Review, Seen, Suppression,
+    Account, ActionRecord, Alert, ApiKey, AskOf, Burst, Cause, ClientSnapshot, Contacted, DayTally, Decision,
+    Health, Link, Marker, OpenTally, OutboxEntry, Pending, ReceiverState, Review, Seen, Suppression,
 };
 use crate::domain::pace::Pace;
 use crate::domain::webhook_event::InboxEntry;
@@ -60,6 +60,8 @@ stored! {
     Endpoints = "webhook endpoints",
     Asked = "requested events",
     GapMarks = "known lists",
+    DayTally = "tally of a day",
+    OpenTally = "tally of what waits",
     LastHeard = "heard topics",
     Health = "health note",
     Link = "link",
@@ -113,6 +115,8 @@ mod tests {
 
     samples! {
         asked_of_jobber: Asked = r#"{"url":"https://a.example.com/webhooks/jobber","there":["JOB_CLOSED"],"refused":{"PAYMENT_CREATE":{"at":"2026-03-10T12:00:00Z","why":"no scope"}}}"#,
+        day_tally: DayTally = r#"{"asked":3,"skipped":{"too_old":1}}"#,
+        standing: OpenTally = r#"{"waiting":3,"held":0}"#,
         gap_marks: GapMarks = r#"{"looked_at":"2026-03-10T12:00:00Z","known_to":{"quote":"2026-03-10T11:58:00Z"}}"#,
         last_heard: LastHeard = r#"{"JOB_CLOSED":"2026-03-10T12:00:00Z"}"#,
         account: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{"jobs":"2026-03-10T09:00:00Z"},"reconciled_at":null}"#,

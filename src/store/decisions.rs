@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::causes;
 use super::markers::{marked_by, markers};
 use super::outbox::put_entry;
+use super::tallies::put_decision;
 use super::txn::Txn;
 use super::waiting::{DueTimes, due_index, due_times, put_waiting, update_waiting, waiting};
 use super::{Store, StoreError, bursts, key, people};
@@ -139,7 +140,7 @@ impl Store {
                 if was_due && health.last_webhook_at.is_some_and(|heard| candidate.finished_at > heard) {
                     health.unheard += 1;
                 }
-                put_waiting(txn, id, candidate.clone(), *now);
+                put_waiting(txn, id, candidate.clone(), *now)?;
                 finished.push((candidate.work.clone(), candidate.finished_at));
                 new += 1;
             }
@@ -147,7 +148,7 @@ impl Store {
                 if is_settled(txn, id, &decision.work)? {
                     continue;
                 }
-                txn.put(&key::decision(id, &decision.work), decision);
+                put_decision(txn, id, decision)?;
                 new += 1;
             }
             if *burst_above > 0 && !finished.is_empty() {
@@ -276,7 +277,7 @@ impl Store {
             decision.subject = ask.subject.clone();
             // The payload is deleted after delivery. This digest proves what it was.
             decision.saw = BTreeMap::from([("payload_sha256".to_owned(), digest::of_bytes(body.as_bytes()))]);
-            txn.put(&key::decision(&id, &ask.work), &decision);
+            put_decision(txn, &id, &decision)?;
             txn.remove(&key::due(due_at, &id, &ask.work));
             if policy.shadow {
                 return Ok(AskCommit::Shadowed);
@@ -364,7 +365,7 @@ impl Store {
                 held_for: SignedDuration::ZERO,
                 subject: decision.subject,
             };
-            put_waiting(txn, &id, released, now);
+            put_waiting(txn, &id, released, now)?;
             Ok(true)
         })
         .await

@@ -22,6 +22,7 @@ pub(super) const HEARD: &[u8] = b"heard\0";
 pub(super) const SEQUENCE: &[u8] = b"sequence\0";
 pub(super) const CARD: &[u8] = b"card\0";
 pub(super) const CONTACT: &[u8] = b"contact\0";
+pub(super) const DAY: &[u8] = b"day\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
 pub(super) const DUE: &[u8] = b"due\0";
 pub(super) const EVENT: &[u8] = b"event\0";
@@ -60,6 +61,18 @@ pub(super) fn endpoints() -> Vec<u8> {
 /// What an account asked Jobber to send.
 pub(super) fn asked(id: &AccountId) -> Vec<u8> {
     join(b"asked\0", &[id.as_str().as_bytes()])
+}
+
+/// How many works of an account are not decided yet.
+pub(super) fn standing(id: &AccountId) -> Vec<u8> {
+    join(b"standing\0", &[id.as_str().as_bytes()])
+}
+
+/// How many works of an account were decided on the day of an instant (UTC).
+pub(super) fn day_tally(account: &AccountId, at: Timestamp) -> Vec<u8> {
+    let day = at.as_second().div_euclid(24 * 60 * 60).wrapping_add(1 << 31);
+    let day = u32::try_from(day).unwrap_or_default();
+    [of_account(DAY, account).as_slice(), &day.to_be_bytes()].concat()
 }
 
 /// How far the lists of an account are known.

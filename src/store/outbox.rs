@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::causes::{self, Awaited};
+use super::tallies::put_decision;
 use super::txn::Txn;
 use super::waiting::{DueTimes, due_times};
 use super::{Store, StoreError, key};
@@ -291,7 +292,7 @@ impl Store {
                     }
                 }
                 decision.at = now;
-                txn.put(&decision_key, &decision);
+                put_decision(txn, &entry.account, &decision)?;
             }
             take_from_index(txn, &entry);
             remove_entry(txn, &entry);
@@ -517,7 +518,7 @@ fn note_delivery(txn: &mut Txn<'_>, entry: &OutboxEntry, delivery: Delivery) -> 
         && MessageId::from(&*ask_id) == entry.id
     {
         *stands = delivery;
-        txn.put(&key, &decision);
+        put_decision(txn, &entry.account, &decision)?;
     }
     Ok(())
 }

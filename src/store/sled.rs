@@ -70,6 +70,22 @@ impl Table {
         })
     }
 
+    /// Every entry at or after `from` with a key that begins with `prefix`.
+    pub(super) fn scan_from(
+        &self,
+        from: &[u8],
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
+        let prefix = prefix.to_vec();
+        let entries = self.tree.range(from.to_vec()..).map(|entry| {
+            let (key, value) = entry?;
+            Ok((Bytes(key), Bytes(value)))
+        });
+        entries.take_while(move |entry: &Result<(Bytes, Bytes), StoreError>| {
+            entry.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix))
+        })
+    }
+
     /// The first entry at or after `from`.
     pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<(Bytes, Bytes)>, StoreError> {
         let first = self.tree.range((from, Bound::Unbounded)).next().transpose()?;

@@ -47,6 +47,15 @@ impl<'t> Txn<'t> {
         self.scan(prefix).map(|entry| codec::decode(&entry?.1))
     }
 
+    /// The values of keys at or after `from` that begin with `prefix`.
+    pub(super) fn values_from<V: Stored>(
+        &self,
+        from: &[u8],
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<V, StoreError>> + use<V> {
+        self.table.scan_from(from, prefix).map(|entry| codec::decode(&entry?.1))
+    }
+
     pub(super) fn keys(&self, prefix: &[u8]) -> Result<Vec<Bytes>, StoreError> {
         self.scan(prefix).map(|entry| Ok(entry?.0)).collect()
     }

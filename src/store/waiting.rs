@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use jiff::Timestamp;
 
+use super::tallies::put_decision;
 use super::txn::Txn;
 use super::{StoreError, key};
 use crate::domain::model::{AccountId, Candidate, Decision, Outcome, WorkRef};
@@ -47,14 +48,20 @@ pub(super) fn update_waiting(
     if let Outcome::Waiting { due_at } = decision.outcome {
         txn.put_raw(key::due(due_at, account, work), vec![]);
     }
-    txn.put(&key::decision(account, work), &decision);
+    put_decision(txn, account, &decision)?;
     Ok(true)
 }
 
-pub(super) fn put_waiting(txn: &mut Txn<'_>, account: &AccountId, candidate: Candidate, now: Timestamp) {
+pub(super) fn put_waiting(
+    txn: &mut Txn<'_>,
+    account: &AccountId,
+    candidate: Candidate,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     txn.put_raw(key::due(candidate.due_at, account, &candidate.work), vec![]);
-    txn.put(
-        &key::decision(account, &candidate.work),
+    put_decision(
+        txn,
+        account,
         &Decision {
             work: candidate.work.clone(),
             released_at: candidate.released_at,
@@ -66,7 +73,7 @@ pub(super) fn put_waiting(txn: &mut Txn<'_>, account: &AccountId, candidate: Can
             saw: BTreeMap::new(),
             subject: candidate.subject,
         },
-    );
+    )
 }
 
 pub(super) fn waiting(decision: Decision) -> Option<Candidate> {

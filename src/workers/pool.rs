@@ -238,7 +238,7 @@ mod tests {
         while running.next().await.is_some() {
             more += 1;
         }
-        assert!(more < 3, "{more}");
+        assert!(more < 4, "four are begun at most, and one was taken: {more}");
     }
 
     #[tokio::test]

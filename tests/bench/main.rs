@@ -15,6 +15,7 @@
 mod daemon;
 mod events;
 mod forwarding;
+mod history;
 mod latency;
 mod peer;
 
@@ -65,7 +66,7 @@ fn main() {
 
 type Part = (&'static str, fn(&Bench));
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("start", Bench::cold_start),
     ("commits", Bench::commits),
     ("sweep", |bench| bench.idle_sweep(1_000)),
@@ -76,6 +77,7 @@ const PARTS: [Part; 9] = [
         bench.pile_of_events(400, 250);
     }),
     ("latency", latency::measure),
+    ("history", history::measure),
     ("forwarding", |bench| {
         forwarding::speed(bench, "ids");
         forwarding::speed(bench, "record");

@@ -99,7 +99,8 @@ async fn whenever_it_is_killed_every_customer_is_asked_under_one_id() {
     };
     let mut life = 0;
     while life < kills || !run.died_everywhere() && life < 5 * kills {
-        run.live(life).await;
+        let point = if life < kills { CrashPoint::ALL.get(life % WAYS).copied() } else { run.missing() };
+        run.live(point).await;
         life += 1;
     }
     run.come_to_rest().await;
@@ -120,14 +121,22 @@ impl Run {
         CrashPoint::ALL.iter().all(|point| self.kills.contains_key(point.name()))
     }
 
+    /// A point at which it did not die yet.
+    fn missing(&mut self) -> Option<CrashPoint> {
+        let missing: Vec<_> =
+            CrashPoint::ALL.iter().filter(|point| !self.kills.contains_key(point.name())).collect();
+        self.random.choice(missing).copied()
+    }
+
     /// One life of the daemon: something happens in the world, it starts, works, and is killed.
-    async fn live(&mut self, life: usize) {
-        let death = match CrashPoint::ALL.get(life % WAYS) {
-            Some(point) => Death::At(*point, if self.random.u8(..4) == 0 { 2 } else { 1 }),
+    async fn live(&mut self, point: Option<CrashPoint>) {
+        let death = match point {
+            Some(point) => Death::At(point, if self.random.u8(..4) == 0 { 2 } else { 1 }),
             None => Death::Anytime(Duration::from_millis(self.random.u64(1..ANY_INSTANT))),
         };
         let at = |prefix: &str| matches!(death, Death::At(point, _) if point.name().starts_with(prefix));
-        let somebody_connects = at("connect.") || self.contractors.is_empty() || self.random.u8(..8) == 0;
+        let is_nobody_there = !self.contractors.iter().any(Contractor::is_connected);
+        let somebody_connects = at("connect.") || is_nobody_there || self.random.u8(..8) == 0;
         let candidate = somebody_connects.then(|| self.somebody_to_connect());
         self.work(if at("outbox.") || at("ask.") { 3 } else { 2 });
         if at("refresh.") || self.random.u8(..4) == 0 {

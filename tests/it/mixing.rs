@@ -455,6 +455,7 @@ impl Story {
     }
 
     async fn check(&self) {
+        self.app.assert_counted().await;
         let (window, zone) = (self.window(), Self::zone());
         for got in self.app.receiver.got() {
             let sent: i64 = got.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();

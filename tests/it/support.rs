@@ -11,7 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
-use jobber_reviewd::testing::model::{AccountId, Decision, Outcome, SkipReason, Trigger, WorkRef};
+use jobber_reviewd::testing::model::{
+    AccountId, DayTally, Decision, OpenTally, Outcome, SkipReason, Trigger, WorkRef,
+};
 use jobber_reviewd::testing::protocol::{Scene, Verb};
 use jobber_reviewd::testing::{
     Clock, Config, Context, Effect, IfMissing, ManualClock, NewLink, OnceReport, OpError, Secrets,
@@ -298,6 +300,20 @@ impl TestApp {
         once(&self.context, None, Effect::Apply, &no_progress).await.unwrap()
     }
 
+    /// What is counted with each decision is what the decisions are.
+    pub async fn assert_counted(&self) {
+        let store = &self.context.store;
+        for account in store.accounts().await.unwrap() {
+            let (mut days, mut open) = (DayTally::default(), OpenTally::default());
+            for decision in store.decisions(&account.id).await.unwrap() {
+                days.add(&decision);
+                open.add(&decision);
+            }
+            let counted = store.tally(&account.id, Timestamp::UNIX_EPOCH).await.unwrap();
+            assert_eq!(counted, (days, open), "{}", account.name);
+        }
+    }
+
     /// What an operator asks for, without a daemon.
     pub async fn run<V: Verb>(&self, verb: V) -> Result<V::Reply, OpError> {
         // Nobody listens to what is told on the way.
@@ -390,6 +406,7 @@ impl TestApp {
     /// As [`TestApp::finish`], where the receiver itself asked for repeats.
     pub async fn finish_with_repeats(self) {
         let store = &self.context.store;
+        self.assert_counted().await;
         assert_eq!(store.entries().await.unwrap().len(), 0, "something is left in the outbox");
         assert_eq!(store.due_works(self.clock.now()).await.unwrap().len(), 0, "a candidate is left behind");
     }
