@@ -29,6 +29,9 @@ const NO_ACCOUNTS: &str = "There are no accounts. `link create NAME` creates a l
 /// What keeps people from connecting, as far as is known (`api-behaviour.md` §2).
 const NO_ANSWER: &str = "\n\nNo answer from Jobber: the page closes without a word when somebody who is no account admin allows access, when a draft app has\nfive accounts, or when the plan has no API. Ask the contractor to open the link again as an account admin.";
 
+const NOT_RUNNING: &str =
+    "No daemon is running: nobody is asked. Start it: sudo systemctl start jobber-reviewd";
+
 const NO_WORK: &str = "No finished work matches.";
 
 pub(super) trait Show: serde::Serialize {
@@ -146,7 +149,7 @@ impl Show for StatusReport {
 
     fn status(&self) -> Status {
         let needs_human = self.accounts.iter().any(AccountStatus::needs_human);
-        if needs_human { Status::NeedsHuman } else { Status::Fine }
+        if needs_human || !self.running { Status::NeedsHuman } else { Status::Fine }
     }
 }
 
@@ -237,6 +240,7 @@ fn once(report: &OnceReport) -> String {
 fn link(shown: &LinkShown) -> [String; 5] {
     let link = &shown.link;
     let state = match &link.state {
+        LinkState::Open | LinkState::Started { .. } if shown.is_expired => "expired".to_owned(),
         LinkState::Open => "open".to_owned(),
         LinkState::Started { .. } => match shown.no_answer_since {
             Some(since) => format!("no answer from Jobber since {}", instant(since)),
@@ -333,7 +337,7 @@ fn status(report: &StatusReport) -> String {
     });
     let header =
         ["account", "state", "last success", "last event", "asked 7d", "skipped 7d", "queue", "next action"];
-    let mut text = if report.running { "The daemon is running." } else { "No daemon is running." }.to_owned();
+    let mut text = if report.running { "The daemon is running." } else { NOT_RUNNING }.to_owned();
     let _ok = write!(text, "\n\n{}", table(&header, NO_ACCOUNTS, rows));
     for account in &report.accounts {
         for remark in &account.remarks {

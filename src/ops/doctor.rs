@@ -84,9 +84,15 @@ impl Check {
 }
 
 /// All checks in order. Changes nothing, except that an expired token is refreshed.
-pub async fn doctor(context: &Context) -> Result<Vec<Check>, OpError> {
+pub async fn doctor(context: &Context, running: bool) -> Result<Vec<Check>, OpError> {
     let now = context.clock.now();
-    let mut checks = vec![store(context, now).await];
+    let daemon = if running {
+        Check::fine("daemon", "it is running")
+    } else {
+        let start = "start it: sudo systemctl start jobber-reviewd";
+        Check::unsure("daemon", "none is running: nobody is asked", start)
+    };
+    let mut checks = vec![daemon, store(context, now).await];
     let jobber = jobber(context, now).await;
     let reached = jobber.first().is_some_and(|check| check.state != CheckState::Failed);
     checks.extend(jobber);

@@ -25,6 +25,14 @@ pub async fn create(
     account: Option<String>,
     lives: SignedDuration,
 ) -> Result<NewLinkReply, OpError> {
+    if label.trim().is_empty() {
+        return Err(OpError::Refused("a link needs a name: that of the contractor".to_owned()));
+    }
+    if lives.is_zero() {
+        return Err(OpError::Refused(
+            "a link that expires at once cannot be used: write --expires 7d".to_owned(),
+        ));
+    }
     let account = named(context, account).await?;
     // A link for a reconnect proposes the account's current trigger.
     let present = account.as_ref().map(|account| account.trigger);
@@ -49,6 +57,9 @@ pub struct LinkShown {
     /// Since when Jobber has not sent the browser back: nothing comes when somebody may not connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_answer_since: Option<Timestamp>,
+    /// Whether it was not used in time.
+    #[serde(default)]
+    pub is_expired: bool,
 }
 
 pub async fn list(context: &Context) -> Result<Vec<LinkShown>, OpError> {
@@ -58,8 +69,10 @@ pub async fn list(context: &Context) -> Result<Vec<LinkShown>, OpError> {
             LinkState::Started { at, .. } if link.expires_at > now => at,
             _ => None,
         };
+        let is_unused = matches!(link.state, LinkState::Open | LinkState::Started { .. });
+        let is_expired = is_unused && link.expires_at <= now;
         let no_answer_since = pressed.filter(|at| now.duration_since(*at) >= CALLBACK);
-        LinkShown { link, no_answer_since }
+        LinkShown { link, no_answer_since, is_expired }
     };
     Ok(context.store.links().await?.into_iter().map(shown).collect())
 }

@@ -271,7 +271,7 @@ verbs! {
     } -> Done = |scene| accounts::remove(scene.context, &account, write).await;
 
     /// Checks everything.
-    "doctor": Doctor {} -> Vec<Check> = |scene| doctor::doctor(scene.context).await;
+    "doctor": Doctor {} -> Vec<Check> = |scene| doctor::doctor(scene.context, scene.is_daemon).await;
 
     /// Switches Jobber's webhooks on or off.
     "events_turn": EventsTurn {

@@ -34,7 +34,7 @@ async fn a_contractor_connects_a_job_is_closed_and_the_platform_is_asked() {
 
     // And without it, on the store itself.
     let status = machine.run(&["status", "--json"]).await;
-    assert_eq!(status.json()["running"], false);
+    assert_eq!((status.status, &status.json()["running"]), (3, &json!(false)), "a dead daemon is not fine");
     assert_eq!(status.json()["accounts"][0]["asked_7d"], 1);
     let explained = machine.run(&["explain", "john@example.com", "--json"]).await.json();
     assert_eq!(explained[0]["outcome"], "asked");

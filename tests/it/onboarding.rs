@@ -61,6 +61,23 @@ async fn a_link_whose_consent_page_just_closed_shows_as_waiting() {
 }
 
 #[tokio::test]
+async fn a_link_that_nobody_can_use_is_refused_and_an_expired_one_says_so() {
+    let app = TestApp::start().await;
+    let create = LinkCreate { name: "Ace".into(), trigger: None, account: None, expires_seconds: 3600 };
+    for (wrong, said) in [
+        (LinkCreate { name: " ".into(), ..create.clone() }, "a link needs a name"),
+        (LinkCreate { expires_seconds: 0, ..create.clone() }, "expires at once"),
+    ] {
+        let refused = app.run(wrong).await.unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+    app.run(create).await.unwrap();
+    assert!(!app.run(LinkList {}).await.unwrap()[0].is_expired);
+    app.pass(hours(2));
+    assert!(app.run(LinkList {}).await.unwrap()[0].is_expired);
+}
+
+#[tokio::test]
 async fn the_connect_page_says_who_can_connect() {
     let app = TestApp::start().await;
     let create = LinkCreate { name: "Ace".into(), trigger: None, account: None, expires_seconds: 3600 };
