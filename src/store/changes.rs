@@ -42,6 +42,10 @@ impl Store {
                     continue;
                 }
                 txn.put(&key, card);
+                // A look begins a little earlier than the one before ended.
+                if before.is_none() && account.clients_since.is_some_and(|since| card.updated_at < since) {
+                    continue;
+                }
                 let content = serde_json::to_string(card).unwrap_or_default();
                 let parts = [id.as_str(), card.id.as_str(), &card.updated_at.to_string(), &content];
                 let message = MessageId::of_change(&parts);
@@ -70,6 +74,9 @@ impl Store {
                 let payload = Payload::Change { topic: WatchTopic::ClientUpdated, work };
                 put_change(txn, id, message, payload, &body, now);
                 events += 1;
+            }
+            if account.clients_watermark.is_none() {
+                account.clients_since = Some(watermark);
             }
             account.clients_watermark =
                 Some(account.clients_watermark.map_or(watermark, |at| at.max(watermark)));
@@ -104,6 +111,9 @@ impl Store {
                     continue;
                 }
                 txn.put(&key, &Seen::Content { at: *at, digest: digest.clone() });
+                if account.watched_since.get(stream).is_some_and(|since| at < since) {
+                    continue;
+                }
                 let kind = work.kind.as_str();
                 let parts = [id.as_str(), topic.as_str(), work.id.as_str(), &at.to_string(), &digest];
                 let message = MessageId::of_change(&parts);
@@ -116,6 +126,9 @@ impl Store {
                 let payload = Payload::Change { topic: *topic, work: work.clone() };
                 put_change(txn, id, message, payload, &body, now);
                 events += 1;
+            }
+            if !account.watched.contains_key(stream) {
+                account.watched_since.insert(*stream, watermark);
             }
             let at = account.watched.entry(*stream).or_insert(watermark);
             *at = watermark.max(*at);

@@ -33,6 +33,24 @@ fn bodies(crm: &Receiver) -> Vec<Value> {
     crm.got().iter().map(Got::json).collect()
 }
 
+/// A look begins two minutes before the last one ended: what changed before the first one is no news all the same.
+#[tokio::test]
+async fn what_changed_just_before_clients_were_watched_is_no_news() {
+    let (app, ace, crm) = watched().await;
+    let old = ace.customer(&app);
+    app.pass(jiff::SignedDuration::from_secs(20));
+    assert_eq!(look(&app).await, 0);
+    app.pass(jiff::SignedDuration::from_secs(20));
+    assert_eq!(look(&app).await, 0, "it was there before");
+    ace.set(&app, &old.id, "firstName", json!("Johnny"));
+    let new = ace.customer(&app);
+    assert_eq!(look(&app).await, 2);
+    let told = bodies(&crm);
+    let of = |id: &str| told.iter().find(|event| event["after"]["id"] == id).unwrap();
+    assert_eq!(of(&old.id)["before"]["first_name"], "John");
+    assert_eq!(of(&new.id)["before"], Value::Null);
+}
+
 #[tokio::test]
 async fn a_changed_card_is_told_with_before_and_after() {
     let (app, ace, crm) = watched().await;

@@ -7,10 +7,11 @@ use crate::text_table::{counted, table};
 
 impl Show for EventsReport {
     fn text(&self) -> String {
-        let accounts = self.accounts.text();
         if self.accounts.is_empty() {
-            return accounts;
+            return self.accounts.text();
         }
+        let header = ["account", "events", "last event", "error"];
+        let accounts = table(&header, NO_ACCOUNTS, self.accounts.iter().map(in_short));
         let header = ["topic", "needed by", "there", "last heard", "found by"];
         let topics = table(&header, "No topic is needed, and none was heard.", self.topics.iter().map(topic));
         format!("{accounts}\n\n{topics}")
@@ -42,6 +43,12 @@ fn events(row: &EventsOf) -> [String; 4] {
     [row.name.clone(), topics, maybe(row.last), row.error.clone().unwrap_or_else(|| "-".to_owned())]
 }
 
+fn in_short(row: &EventsOf) -> [String; 4] {
+    let [name, _, last, error] = events(row);
+    let topics = if row.topics.is_empty() { "none".to_owned() } else { counted(row.topics.len(), "topic") };
+    [name, topics, last, error]
+}
+
 fn topic(row: &TopicOf) -> [String; 5] {
     let needed = match row.wanted_by {
         0 => "nobody".to_owned(),
@@ -52,6 +59,10 @@ fn topic(row: &TopicOf) -> [String; 5] {
         (None, true) => "yes",
         (None, false) => "no",
     };
-    let found = if row.is_polled { "poll and events" } else { "events only" };
+    let found = match row.topic.as_str() {
+        "APP_CONNECT" | "APP_DISCONNECT" => "events and the daemon",
+        _ if row.is_polled => "poll and events",
+        _ => "events only",
+    };
     [row.topic.clone(), needed, there.to_owned(), maybe(row.heard_at), found.to_owned()]
 }

@@ -47,6 +47,12 @@ pub struct Account {
     /// Where the next look at its clients begins, if clients are watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients_watermark: Option<Timestamp>,
+    /// When clients began to be watched. What changed before is no news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients_since: Option<Timestamp>,
+    /// When each watched stream began to be watched.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub watched_since: BTreeMap<Stream, Timestamp>,
     /// Where the next look at each watched stream begins.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub watched: BTreeMap<Stream, Timestamp>,
@@ -76,6 +82,8 @@ impl Account {
             paused_at: None,
             overrides: Overrides::default(),
             clients_watermark: None,
+            clients_since: None,
+            watched_since: BTreeMap::new(),
             watched: BTreeMap::new(),
             events: false,
             events_ended: false,
