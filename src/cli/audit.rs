@@ -37,54 +37,61 @@ const AUDIT_COLUMNS: [&str; 20] = [
 /// Prints an audit. However long it is, only one decision is in memory.
 pub(super) async fn audit(config: Option<&Path>, audit: &Audit, is_json: bool) -> Result<Status, Stop> {
     let config = Config::load(config).map_err(Stop::usage)?;
-    let mut printed = Printed { out: io::BufWriter::new(io::stdout()), is_json, rows: 0 };
-    printed.begin().or_else(closed).map_err(Stop::failed)?;
-    reach(&config, audit, &mut |told| match told {
-        Told::Part(row) => printed.row(&row),
+    let (out, csv) = (io::BufWriter::new(io::stdout()), csv::Writer::from_writer(io::stdout()));
+    let (mut printed, mut is_closed) = (Printed { out, csv, is_json, rows: 0 }, false);
+    let reached = reach(&config, audit, &mut |told| match told {
+        Told::Part(row) => printed.row(&row).inspect_err(|error| is_closed = has_closed(error)),
         Told::Progress { .. } => Ok(()),
     })
-    .await?;
-    printed.end().or_else(closed).map_err(Stop::failed)?;
-    Ok(Status::Fine)
+    .await;
+    match reached {
+        Err(_) if is_closed => return Ok(Status::Fine),
+        reached => reached?,
+    };
+    match printed.end() {
+        Err(error) if !has_closed(&error) => Err(Stop::failed(error)),
+        _ => Ok(Status::Fine),
+    }
 }
 
-/// The reader may close the pipe.
-fn closed(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+/// Whether the reader has closed the pipe.
+fn has_closed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
-struct Printed<W> {
-    out: W,
+struct Printed {
+    /// For JSON.
+    out: io::BufWriter<io::Stdout>,
+    csv: csv::Writer<io::Stdout>,
     is_json: bool,
     rows: usize,
 }
 
-impl<W: Write> Printed<W> {
-    fn begin(&mut self) -> io::Result<()> {
-        if self.is_json { self.out.write_all(b"[") } else { self.record(AUDIT_COLUMNS.map(str::to_owned)) }
-    }
-
+impl Printed {
     fn row(&mut self, row: &str) -> io::Result<()> {
         let explained: Explained = serde_json::from_str(row)?;
-        if !self.is_json {
-            return self.record(columns(&explained));
-        }
-        let between = if self.rows == 0 { "\n" } else { ",\n" };
+        let is_first = self.rows == 0;
         self.rows += 1;
-        write!(self.out, "{between}{row}")
+        if self.is_json {
+            let between = if is_first { "[\n" } else { ",\n" };
+            return write!(self.out, "{between}{row}");
+        }
+        if is_first {
+            self.csv.write_record(AUDIT_COLUMNS)?;
+        }
+        Ok(self.csv.write_record(columns(&explained))?)
     }
 
     fn end(&mut self) -> io::Result<()> {
+        let is_empty = self.rows == 0;
         if self.is_json {
-            self.out.write_all(if self.rows == 0 { b"]\n" } else { b"\n]\n" })?;
+            self.out.write_all(if is_empty { b"[]\n" } else { b"\n]\n" })?;
+            return self.out.flush();
         }
-        self.out.flush()
-    }
-
-    fn record(&mut self, columns: [String; 20]) -> io::Result<()> {
-        let mut csv = csv::Writer::from_writer(&mut self.out);
-        csv.write_record(columns)?;
-        csv.flush()
+        if is_empty {
+            self.csv.write_record(AUDIT_COLUMNS)?;
+        }
+        self.csv.flush()
     }
 }
 

@@ -77,7 +77,8 @@ impl Endpoints {
 
     /// Notes an endpoint that an account created.
     pub fn created(&mut self, topic: Topic, id: EncodedId, by: AccountId, url: Option<String>) {
-        self.0.retain(|known| known.topic != topic || known.id.is_some() && known.by.as_ref() != Some(&by));
+        // One that nobody here created, or whose creator has left, was none then.
+        self.0.retain(|known| known.topic != topic || known.by.as_ref().is_some_and(|other| *other != by));
         self.0.push(Endpoint { topic, id: Some(id), by: Some(by), url });
     }
 
@@ -85,6 +86,13 @@ impl Endpoints {
     pub fn held_by_app(&mut self, topic: Topic) {
         if !self.has(topic) {
             self.0.push(Endpoint { topic, id: None, by: None, url: None });
+        }
+    }
+
+    /// Notes that only these accounts are still there: what others created may have ended with them.
+    pub fn left_by_others(&mut self, there: &BTreeSet<AccountId>) {
+        for endpoint in &mut self.0 {
+            endpoint.by = endpoint.by.take().filter(|by| there.contains(by));
         }
     }
 

@@ -116,6 +116,15 @@ pub struct Sequence {
     pub at: Timestamp,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub heard: BTreeMap<Topic, Timestamp>,
+    /// When that happened which a sweep told last.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub swept: BTreeMap<Topic, Timestamp>,
+}
+
+impl Sequence {
+    pub fn new(at: Timestamp) -> Self {
+        Self { count: 0, at, heard: BTreeMap::new(), swept: BTreeMap::new() }
+    }
 }
 
 /// A write of this program's that an event tells of.

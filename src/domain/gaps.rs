@@ -1,12 +1,12 @@
 //! Events that Jobber never sent: what a list of changed records proves to have happened. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::webhook_event::{Record, Topic};
-use crate::clock::minus;
+use crate::clock::{minus, plus};
 use crate::domain::model::EncodedId;
 
 /// How long an event may be on its way before it counts as lost (`api-behaviour.md` §4: 4 to 20 s were seen).
@@ -31,6 +31,9 @@ pub struct GapMarks {
     pub looked_at: Option<Timestamp>,
     #[serde(default)]
     pub known_to: BTreeMap<Record, Timestamp>,
+    /// The topics that were wanted then.
+    #[serde(default)]
+    pub topics: BTreeSet<Topic>,
 }
 
 /// What happened to a record between two instants, of the topics that are wanted.
@@ -47,7 +50,9 @@ pub fn happened(
     };
     let is_in = |at: &Timestamp| (since..=until).contains(at);
     let created = changed.created_at.filter(is_in);
-    let updated = changed.updated_at.filter(|_| created.is_none()).filter(is_in);
+    // A record is changed by being created, and that is one event.
+    let is_later = |at: &Timestamp| created.is_none_or(|created| *at > plus(created, NEAR));
+    let updated = changed.updated_at.filter(is_in).filter(is_later);
     let completed = changed.completed_at.filter(is_in);
     let ended = of("_CLOSED").or_else(|| of("_COMPLETE"));
     [(of("_CREATE"), created), (ended, completed), (of("_UPDATE"), updated)]
@@ -55,6 +60,11 @@ pub fn happened(
         .filter_map(|(topic, at)| Some((topic?, at?)))
         .filter(|(topic, _)| wanted.contains(topic))
         .collect()
+}
+
+/// Whether two instants can be those of one change.
+pub fn are_near(one: Timestamp, other: Timestamp) -> bool {
+    one.duration_since(other).abs() <= NEAR
 }
 
 /// Whether an event that happened at `heard`, as it says, can be the one about a change at `at`.
@@ -80,7 +90,8 @@ mod tests {
         };
         let of = |changed: &Changed| happened(Record::Job, changed, Topic::ALL, at(100), at(200));
         assert_eq!(of(&job(50, None, 150)), [(Topic::JobUpdate, at(150))]);
-        assert_eq!(of(&job(150, None, 160)), [(Topic::JobCreate, at(150))], "it was created as it is");
+        assert_eq!(of(&job(150, None, 152)), [(Topic::JobCreate, at(150))], "it was created as it is");
+        assert_eq!(of(&job(150, None, 160)), [(Topic::JobCreate, at(150)), (Topic::JobUpdate, at(160))]);
         let closed = [(Topic::JobClosed, at(150)), (Topic::JobUpdate, at(150))];
         assert_eq!(of(&job(50, Some(at(150)), 150)), closed);
         assert_eq!(of(&job(50, Some(at(90)), 99)), []);

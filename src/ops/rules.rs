@@ -152,7 +152,8 @@ impl Facts {
         let (mut work, mut caused_by) = (cause.work.clone(), None);
         if let (Some(topic), Some(item)) = (Topic::named(&cause.what), &cause.item) {
             let record = record_of(context, account, topic, item).await?;
-            caused_by = context.own_writes.cause_of(&account.id, item, &record, cause.at);
+            caused_by =
+                context.own_writes.cause_of(&account.id, item, &record, cause.heard_at.unwrap_or(cause.at));
             let id = |path: &str| record.pointer(path).and_then(Value::as_str).map(EncodedId::new);
             subject.client_id =
                 if topic.record() == Record::Client { Some(item.clone()) } else { id("/client/id") };

@@ -121,7 +121,7 @@ impl Store {
             account.connection = Connection::Disconnected { at: now };
             account.events = false;
             txn.put(&key::account(&id), &account);
-            for key in [key::token(&id), key::refreshing(&id), key::asked(&id)] {
+            for key in [key::token(&id), key::refreshing(&id), key::asked(&id), key::gaps(&id)] {
                 txn.remove(&key);
             }
             end_waiting(txn, &id, now)?;

@@ -67,6 +67,7 @@ impl Store {
                         ask: None,
                         client: Some(card.id.clone()),
                         item: None,
+                        heard_at: None,
                     };
                     causes::note(txn, &awaited, &cause);
                 }

@@ -117,7 +117,7 @@ mod tests {
         asked_of_jobber: Asked = r#"{"url":"https://a.example.com/webhooks/jobber","there":["JOB_CLOSED"],"refused":{"PAYMENT_CREATE":{"at":"2026-03-10T12:00:00Z","why":"no scope"}}}"#,
         day_tally: DayTally = r#"{"asked":3,"skipped":{"too_old":1}}"#,
         standing: OpenTally = r#"{"waiting":3,"held":0}"#,
-        gap_marks: GapMarks = r#"{"looked_at":"2026-03-10T12:00:00Z","known_to":{"quote":"2026-03-10T11:58:00Z"}}"#,
+        gap_marks: GapMarks = r#"{"looked_at":"2026-03-10T12:00:00Z","known_to":{"quote":"2026-03-10T11:58:00Z"},"topics":["QUOTE_CREATE"]}"#,
         last_heard: LastHeard = r#"{"JOB_CLOSED":"2026-03-10T12:00:00Z"}"#,
         account: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{"jobs":"2026-03-10T09:00:00Z"},"reconciled_at":null}"#,
         lost_account: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"invoice_paid","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"needs_authorization","reason":"refresh_token_refused","since":"2026-03-02T00:00:00Z"},"watermarks":{},"reconciled_at":"2026-03-02T00:00:00Z"}"#,

@@ -335,6 +335,7 @@ impl Store {
                     ask: None,
                     client: None,
                     item: None,
+                    heard_at: None,
                 };
                 causes::note(txn, &awaited, &cause);
             }

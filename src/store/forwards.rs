@@ -3,7 +3,7 @@
 //! An event is stored under its record and the time it happened, in the commit that takes it. Its message is made in the
 //! commit that removes it, so none is lost and none is made twice.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,10 +12,10 @@ use super::causes::{self, Awaited};
 use super::outbox::put_entry;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
-use crate::clock::minus;
+use crate::clock::{minus, plus};
 use crate::domain::forward::{Pending, Sequence, event_id};
-use crate::domain::gaps::{GapMarks, was_heard};
-use crate::domain::model::{AccountId, Cause, EncodedId, OutboxEntry};
+use crate::domain::gaps::{GapMarks, are_near, was_heard};
+use crate::domain::model::{AccountId, Cause, EncodedId, OutboxEntry, Payload};
 use crate::domain::webhook_event::{Event, FoundBy, Record, Topic, Uses};
 
 /// How long a repeat of an event is known as one.
@@ -27,6 +27,9 @@ const COUNTED: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Jobber's own event of a connection or its end, when this program has told of it within this time, is the same one.
 const SAME_CONNECTION: SignedDuration = SignedDuration::from_hours(1);
 
+/// Our clock and Jobber's may differ by this.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(15);
+
 /// Stores an event for those who wait for it: receivers, and rules. `false` if it is a repeat, or nobody waits.
 pub(super) fn note(
     txn: &mut Txn<'_>,
@@ -36,11 +39,11 @@ pub(super) fn note(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Event { account, topic, item, occurred_at } = event;
-    let is_awaited = awaited.contains(topic.as_str());
-    if !is_forwarded && !is_awaited {
+    let is_wanted = is_forwarded || awaited.contains(topic.as_str());
+    let is_connection = topic.record() == Record::Account;
+    if !is_wanted && !is_connection {
         return Ok(false);
     }
-    let is_connection = topic.record() == Record::Account;
     let item = if is_connection { EncodedId::new(account.as_str()) } else { item.clone() };
     let occurred_at = occurred_at.unwrap_or(now);
     let id = event_id(account.as_str(), *topic, item.as_str(), occurred_at);
@@ -50,22 +53,34 @@ pub(super) fn note(
     }
     let sequence_key = key::sequence(account, &item);
     let known: Option<Sequence> = txn.get(&sequence_key)?;
-    let mut sequence = known.unwrap_or_else(|| Sequence { count: 0, at: now, heard: BTreeMap::new() });
+    let mut sequence = known.unwrap_or_else(|| Sequence::new(now));
     let last = sequence.heard.get(topic).copied();
     if is_connection && last.is_some_and(|last| occurred_at.duration_since(last).abs() < SAME_CONNECTION) {
         return Ok(false);
     }
-    sequence.count += 1;
+    let told = sequence.swept.get(topic);
+    if found_by == FoundBy::Event && told.is_some_and(|told| are_near(*told, occurred_at)) {
+        // It is late, and a sweep has told of it.
+        return Ok(false);
+    }
+    if found_by == FoundBy::Sweep {
+        sequence.swept.insert(*topic, occurred_at);
+    }
+    sequence.count += u64::from(is_wanted);
     sequence.at = now;
     if is_connection {
         // After a disconnection a connection is another one.
         sequence.heard.retain(|other, _| other == topic);
     }
-    // One from the future hides nothing.
-    let newest = last.max(Some(occurred_at.min(now)));
+    // One from the future hides nothing; clocks may differ a little.
+    let newest = last.max(Some(occurred_at.min(plus(now, CLOCKS_DIFFER))));
     sequence.heard.extend(newest.map(|newest| (*topic, newest)));
-    txn.put(&heard, &now);
     txn.put(&sequence_key, &sequence);
+    if !is_wanted {
+        // It is noted only so that the next connection is another one.
+        return Ok(false);
+    }
+    txn.put(&heard, &now);
     if is_forwarded {
         let pending = Pending {
             topic: *topic,
@@ -86,6 +101,7 @@ pub(super) fn note(
         ask: None,
         client: None,
         item: Some(item),
+        heard_at: Some(now),
     };
     causes::note(txn, awaited, &cause);
     Ok(true)
@@ -142,14 +158,33 @@ impl Store {
         Ok(self.get(&key::gaps(id)).await?.unwrap_or_default())
     }
 
+    /// Forgets how far lists are known.
+    pub async fn forget_gap_marks(&self) -> Result<(), StoreError> {
+        let keys = self.read(|txn| txn.keys(key::GAPS)).await?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.write(move |txn| {
+            for key in &keys {
+                txn.remove(key);
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Stores what happened without an event, and how far the lists are known. Returns the number of events that were
     /// missing.
     pub async fn commit_gaps(&self, commit: GapsCommit) -> Result<usize, StoreError> {
         let awaited = self.awaited();
         self.write(move |txn| {
             let GapsCommit { account, marks, happened, forwarded, now } = &commit;
-            let mut missing = 0;
+            let (mut missing, mut created) = (0, BTreeSet::new());
             for (topic, item, at) in happened {
+                if created.contains(item) && topic.as_str().ends_with("_UPDATE") {
+                    // Whoever hears of a new record only now gets it as it is.
+                    continue;
+                }
                 let sequence: Option<Sequence> = txn.get(&key::sequence(account, item))?;
                 let heard = sequence.and_then(|sequence| sequence.heard.get(topic).copied());
                 if was_heard(heard, *at) {
@@ -163,6 +198,9 @@ impl Store {
                 };
                 let is_new = note(txn, &awaited, &event, (forwarded.contains(topic), FoundBy::Sweep), *now)?;
                 missing += usize::from(is_new);
+                if is_new && topic.as_str().ends_with("_CREATE") {
+                    created.insert(item.clone());
+                }
             }
             txn.put(&key::gaps(account), marks);
             Ok(missing)
@@ -186,12 +224,21 @@ impl Store {
         }
         let account = account.clone();
         self.write(move |txn| {
+            // An account that was disconnected or removed meanwhile has none any more.
+            let mut present = BTreeSet::new();
             for event in &events {
                 let id = event_id(account.as_str(), event.topic, event.item.as_str(), event.occurred_at);
-                txn.remove(&key::forward(&account, event, &id));
+                let key = key::forward(&account, event, &id);
+                if txn.get::<Pending>(&key)?.is_some() {
+                    present.insert((event.item.clone(), event.sequence));
+                    txn.remove(&key);
+                }
             }
             for message in &messages {
-                put_entry(txn, message);
+                let Payload::Event { work, sequence, .. } = &message.payload else { continue };
+                if present.contains(&(work.id.clone(), *sequence)) {
+                    put_entry(txn, message);
+                }
             }
             Ok(())
         })

@@ -10,8 +10,8 @@ use super::txn::Txn;
 use super::{Store, StoreError, key};
 use super::{forwards, subscriptions};
 use crate::digest;
-use crate::domain::model::{Account, AccountId, Health};
-use crate::domain::webhook_event::{Event, FollowUp, FoundBy, InboxEntry, Topic, Uses};
+use crate::domain::model::{Account, AccountId, Connection, Health};
+use crate::domain::webhook_event::{Event, FollowUp, FoundBy, InboxEntry, Record, Topic, Uses};
 
 /// At most this many follow-ups per account are queued. Beyond that the account is swept.
 const KEPT: usize = 256;
@@ -35,6 +35,11 @@ impl Store {
             let Some(account) = txn.get::<Account>(&key::account(&event.account))? else {
                 return Ok(Noted::Unknown);
             };
+            let is_over = matches!(account.connection, Connection::Disconnected { .. });
+            if is_over && event.topic.record() != Record::Account {
+                // Nothing can be read of it any more.
+                return Ok(Noted::Unknown);
+            }
             subscriptions::note_heard(txn, event.topic, now)?;
             let is_new = forwards::note(txn, &awaited, &event, (uses.is_forwarded, FoundBy::Event), now)?;
             // A changed card looks at what is watched too.

@@ -22,6 +22,7 @@ pub(super) const HEARD: &[u8] = b"heard\0";
 pub(super) const SEQUENCE: &[u8] = b"sequence\0";
 pub(super) const CARD: &[u8] = b"card\0";
 pub(super) const CONTACT: &[u8] = b"contact\0";
+pub(super) const GAPS: &[u8] = b"gaps\0";
 pub(super) const DAY: &[u8] = b"day\0";
 pub(super) const DECISION: &[u8] = b"decision\0";
 pub(super) const DUE: &[u8] = b"due\0";
@@ -75,9 +76,15 @@ pub(super) fn day_tally(account: &AccountId, at: Timestamp) -> Vec<u8> {
     [of_account(DAY, account).as_slice(), &day.to_be_bytes()].concat()
 }
 
+/// When the day of a tally ends.
+pub(super) fn end_of_day(key: &[u8]) -> Option<Timestamp> {
+    let day = i64::from(u32::from_be_bytes(*key.last_chunk::<4>()?)) - (1 << 31);
+    Timestamp::from_second((day + 1).checked_mul(24 * 60 * 60)?).ok()
+}
+
 /// How far the lists of an account are known.
 pub(super) fn gaps(id: &AccountId) -> Vec<u8> {
-    join(b"gaps\0", &[id.as_str().as_bytes()])
+    join(GAPS, &[id.as_str().as_bytes()])
 }
 
 /// When each topic was last heard of.
@@ -412,6 +419,18 @@ mod tests {
         let key = due(Timestamp::UNIX_EPOCH, &AccountId::new("acc"), &WorkRef::job(EncodedId::new("j1")));
         assert_eq!(parse_due(&[&key[..], b"\0more"].concat()), None);
         assert_eq!(parse_due(&key[..key.len() - 3]), None);
+    }
+
+    #[test]
+    fn days_sort_and_read_back() {
+        let account = AccountId::new("acc");
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let days =
+            ["1969-12-30T01:00:00Z", "1970-01-01T00:00:00Z", "2026-03-10T23:59:59Z", "2026-03-11T00:00:00Z"];
+        let keys: Vec<Vec<u8>> = days.iter().map(|day| day_tally(&account, at(day))).collect();
+        assert!(keys.is_sorted());
+        assert_eq!(end_of_day(&keys[2]), Some(at("2026-03-11T00:00:00Z")));
+        assert_eq!(end_of_day(&keys[0]), Some(at("1969-12-31T00:00:00Z")));
     }
 
     #[test]

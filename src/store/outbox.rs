@@ -437,6 +437,7 @@ fn note_cause(txn: &mut Txn<'_>, awaited: &Awaited, entry: &OutboxEntry, what: &
             ask: Some(ask),
             client: None,
             item: None,
+            heard_at: None,
         };
         causes::note(txn, awaited, &cause);
     }

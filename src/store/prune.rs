@@ -42,7 +42,7 @@ impl Store {
 
 fn old_keys(txn: &Txn<'_>, before: Timestamp) -> Result<Vec<Bytes>, StoreError> {
     let mut old = Vec::new();
-    for family in [key::DECISION, key::MARKER, key::CONTACT, key::SEEN, key::ACTION, key::LINK] {
+    for family in [key::DECISION, key::MARKER, key::CONTACT, key::SEEN, key::ACTION, key::LINK, key::DAY] {
         for entry in txn.scan(family) {
             let (key, _) = entry?;
             if is_old(txn, &key, before)? {
@@ -101,6 +101,9 @@ fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreErr
     }
     if key.starts_with(key::ACTION) {
         return Ok(txn.get::<ActionRecord>(key)?.is_some_and(|record| record.at < before));
+    }
+    if key.starts_with(key::DAY) {
+        return Ok(key::end_of_day(key).is_some_and(|end| end < before));
     }
     let Some(link) = txn.get::<Link>(key)? else { return Ok(false) };
     Ok(link.created_at < before && link.expires_at < before)

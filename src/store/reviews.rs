@@ -55,6 +55,7 @@ impl Store {
                     ask: Some(ask.clone()),
                     client: None,
                     item: None,
+                    heard_at: None,
                 };
                 causes::note(txn, &awaited, &cause);
             }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -31,6 +32,12 @@ const PILE: usize = 10_000;
 /// How long an account rests when its records cannot be read.
 const REST: SignedDuration = SignedDuration::from_secs(30);
 
+/// How long the events of a record wait that cannot be read.
+const UNREADABLE: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long messages of records that were read wait for others.
+const COMMITTED_EVERY: Duration = Duration::from_secs(1);
+
 /// Events of one account that are taken in one step.
 const TOGETHER: usize = 1000;
 
@@ -43,6 +50,8 @@ pub struct Forwarder {
     pool: Pool,
     in_flight: InFlight<AccountId>,
     backoff: Backoff<AccountId>,
+    /// Records that cannot be read for a reason of their own.
+    unreadable: Backoff<(AccountId, EncodedId)>,
     /// Accounts with too many events to read records, until nearly none are left.
     piled_up: Mutex<HashSet<AccountId>>,
 }
@@ -55,6 +64,7 @@ impl Forwarder {
             in_flight: InFlight::new(),
             backoff: Backoff::default(),
             piled_up: Mutex::default(),
+            unreadable: Backoff::default(),
         }
     }
 
@@ -108,7 +118,8 @@ impl Forwarder {
         let forwards = self.parts.settings.forwards();
         let account = self.parts.store.account(id).await?;
         let now = self.parts.clock.now();
-        let (mut ready, mut reads) = (Ready::default(), 0);
+        let (mut ready, mut reads, mut made) = (Ready::default(), 0, 0);
+        let mut begun = Instant::now();
         for events in settled(pending, now) {
             if self.pool.is_stopped() {
                 break;
@@ -129,9 +140,19 @@ impl Forwarder {
                     break;
                 }
                 reads += 1;
+                let record = (id.clone(), events[0].item.clone());
+                if self.unreadable.until(&record, now).is_some() {
+                    continue;
+                }
                 match self.read_all(account, &events, &forwards).await {
                     Ok(read) => seen = read,
                     Err(SessionError::Store(error)) => return Err(error),
+                    Err(SessionError::Failed { detail, trouble }) if !trouble.is_outage() => {
+                        // Only this record waits.
+                        tracing::warn!(account.id = %id, item = %record.1, detail, "a record cannot be read: its events wait");
+                        self.unreadable.hold(&record, now, UNREADABLE);
+                        continue;
+                    }
                     Err(error) => {
                         tracing::debug!(account.id = %id, %error, "events wait to be forwarded");
                         let rest = match error {
@@ -150,7 +171,16 @@ impl Forwarder {
                 ready.messages.push(self.message(account, event, forward, &seen, now));
             }
             ready.events.extend(events);
+            if begun.elapsed() >= COMMITTED_EVERY {
+                // What was read leaves before the rest is.
+                made += self.commit(id, std::mem::take(&mut ready)).await?;
+                begun = Instant::now();
+            }
         }
+        Ok(made + self.commit(id, ready).await?)
+    }
+
+    async fn commit(&self, id: &AccountId, ready: Ready) -> Result<usize, StoreError> {
         let made = ready.messages.len();
         self.parts.store.commit_forwards(id, ready.events, ready.messages).await?;
         Ok(made)

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::paging::Paging;
+use super::paging::{Known, Paging};
 use super::parts::WorkerParts;
 use super::pool::{Entered, InFlight, Pool};
 use crate::accounts::session::SessionError;
@@ -27,6 +27,9 @@ use crate::store::{GapsCommit, StoreError};
 
 /// How often the lists are read.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_hours(1);
+
+/// What happened longer ago than this is told no more.
+const LONGEST: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 #[derive(Debug)]
 pub struct GapFiller {
@@ -46,6 +49,8 @@ impl GapFiller {
     pub async fn fill_once(self: &Arc<Self>, accounts: Vec<Account>) -> Result<usize, StoreError> {
         let wanted = self.parts.settings.told_topics();
         if wanted.is_empty() {
+            // Whoever wants events later begins then.
+            self.parts.store.forget_gap_marks().await?;
             return Ok(0);
         }
         let (now, mut found) = (self.parts.clock.now(), 0);
@@ -106,46 +111,58 @@ impl GapFiller {
     async fn look(&self, account: &Account, wanted: &[Topic]) -> Result<usize, SessionError> {
         let now = self.parts.clock.now();
         let mut marks = self.parts.store.gap_marks(&account.id).await?;
+        // A topic that is wanted since the last look begins now.
+        let told: Vec<Topic> = wanted.iter().copied().filter(|topic| marks.topics.contains(topic)).collect();
         let polled = wanted.iter().filter(|topic| topic.is_polled());
         let kinds: BTreeSet<Record> = polled.map(|topic| topic.record()).collect();
         marks.known_to.retain(|kind, _| kinds.contains(kind));
         let mut all = Vec::new();
         let mut places = Vec::new();
+        let mut is_whole = true;
         for kind in kinds {
             let since = marks.known_to.get(&kind).copied();
             let Some(list) = ChangedRecords::new(kind, since.unwrap_or(now)) else { continue };
             let Some(since) = since else {
                 // What was before is nobody's loss.
-                let date = self.parts.session.run(&account.id, &list).await?.date;
+                let date = match self.parts.session.run(&account.id, &list).await {
+                    Ok(answer) => answer.date,
+                    Err(error) if is_about(&error, kind, account) => continue,
+                    Err(error) => return Err(error),
+                };
                 marks.known_to.insert(kind, minus(date.unwrap_or(now), ON_ITS_WAY));
                 continue;
             };
+            let since = since.max(minus(now, LONGEST));
             let until = list.is_endless().then_some(since);
-            let read = match self
-                .paging
-                .read(&self.parts.session, &account.id, name(kind), &list, until)
-                .await
-            {
-                Ok(read) => read,
-                // A scope may be missing for this kind only.
-                Err(SessionError::Failed { detail, trouble }) if !trouble.is_outage() => {
-                    tracing::debug!(account.id = %account.id, ?kind, detail, "a list of changes cannot be read");
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            let read =
+                match self.paging.read(&self.parts.session, &account.id, name(kind), &list, until).await {
+                    Ok(read) => read,
+                    Err(error) if is_about(&error, kind, account) => continue,
+                    Err(error) => return Err(error),
+                };
             let known_to = minus(read.observed_at.unwrap_or(now), ON_ITS_WAY);
             for row in &read.rows {
-                let told = happened(kind, row, wanted, since, known_to);
-                all.extend(told.into_iter().map(|(topic, at)| (topic, row.id.clone(), at)));
+                let of_row = happened(kind, row, &told, since, known_to);
+                all.extend(of_row.into_iter().map(|(topic, at)| (topic, row.id.clone(), at)));
             }
-            if read.until.is_some() {
-                marks.known_to.insert(kind, known_to.max(since));
+            let until = match read.until {
+                Some(Known::All) => Some(known_to),
+                // What changed while the parts were read is left to the next look.
+                Some(Known::To(newest)) => newest.map(|newest| newest.min(known_to)),
+                None => {
+                    is_whole = false;
+                    None
+                }
+            };
+            if let Some(until) = until {
+                marks.known_to.insert(kind, until.max(since));
             }
             places.push(read.place);
         }
         all.sort_by_key(|(_, _, at)| *at);
-        marks.looked_at = Some(now);
+        marks.topics = wanted.iter().copied().collect();
+        // The next part of a long list is read with the next sweep.
+        marks.looked_at = is_whole.then_some(now);
         let forwarded =
             wanted.iter().copied().filter(|topic| self.parts.settings.uses_of(*topic).is_forwarded);
         let commit = GapsCommit {
@@ -164,6 +181,15 @@ impl GapFiller {
         }
         Ok(missing)
     }
+}
+
+/// Whether only this kind of record cannot be read: a scope may be missing.
+fn is_about(error: &SessionError, kind: Record, account: &Account) -> bool {
+    let SessionError::Failed { detail, trouble } = error else { return false };
+    if !trouble.is_outage() {
+        tracing::debug!(account.id = %account.id, ?kind, detail, "a list of changes cannot be read");
+    }
+    !trouble.is_outage()
 }
 
 /// Tells the lists of an account apart.

@@ -79,6 +79,11 @@ impl Limit {
         }
     }
 
+    /// Whether many failed lately.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.lock().failing > 0.25
+    }
+
     #[cfg(test)]
     fn allowed(&self) -> usize {
         #[expect(

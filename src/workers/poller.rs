@@ -132,7 +132,9 @@ impl Poller {
                         poller.parts.sweeps.looked();
                         match &outcome {
                             SweepOutcome::Polled(_) => poller.pool.note(true),
-                            SweepOutcome::Failed(_) => poller.pool.note(false),
+                            SweepOutcome::Failed(failure) if !failure.needs_operator => {
+                                poller.pool.note(false)
+                            }
                             _ => {}
                         }
                         outcome

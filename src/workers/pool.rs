@@ -148,12 +148,14 @@ where
     fn begin(&mut self, turn: Turn) {
         let Some(item) = self.items.next() else { return };
         let (work, patience) = ((self.work)(item), self.pool.patience);
+        let limit = Arc::clone(&self.pool.limit);
         self.tasks.spawn(async move {
             let mut work = std::pin::pin!(work);
             tokio::select! {
                 output = &mut work => output,
                 () = tokio::time::sleep(patience) => {
-                    drop(turn);
+                    // Unless everything hangs.
+                    let _kept = limit.is_failing().then_some(turn);
                     work.await
                 }
             }

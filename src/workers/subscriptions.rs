@@ -6,6 +6,8 @@
 //! - *After Jobber created an endpoint, before its id was stored*: Jobber refuses a second one, and the endpoint counts as
 //!   one that the app has. Nobody knows its id then, so it stays when it is not needed any more.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::Backoff;
@@ -13,7 +15,7 @@ use super::parts::WorkerParts;
 use crate::accounts::session::{SessionError, Trouble};
 use crate::clock::plus;
 use crate::domain::endpoints::{Asked, Endpoint, Endpoints, Needs};
-use crate::domain::model::{Account, AccountId};
+use crate::domain::model::{Account, AccountId, Connection, LostReason};
 use crate::domain::webhook_event::Topic;
 use crate::jobber::operations::{Subscribe, Unsubscribe};
 use crate::store::StoreError;
@@ -56,6 +58,7 @@ impl Subscriber {
                 }
             }
         }
+        self.doubt_those_of_leavers(&accounts).await?;
         let active: Vec<&Account> = accounts.iter().filter(|account| account.is_active()).collect();
         let Some(first) = active.first() else { return Ok(0) };
         let endpoints = self.parts.store.endpoints().await?;
@@ -91,6 +94,42 @@ impl Subscriber {
             tracing::info!(changes, "Jobber's webhooks were changed to what is needed");
         }
         Ok(changes)
+    }
+
+    /// It is not known whether endpoints end with the authorisation of the account that created them. So the others ask
+    /// again for what a leaver created: that there is one already is as good.
+    async fn doubt_those_of_leavers(&self, accounts: &[Account]) -> Result<(), StoreError> {
+        let has_left = |by: &AccountId| match accounts.iter().find(|account| account.id == *by) {
+            None => true,
+            Some(account) => matches!(
+                account.connection,
+                Connection::Disconnected { .. }
+                    | Connection::NeedsAuthorization { reason: LostReason::DisconnectedInJobber, .. }
+            ),
+        };
+        let endpoints = self.parts.store.endpoints().await?;
+        let doubtful: BTreeSet<Topic> = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.by.as_ref().is_some_and(has_left))
+            .map(|endpoint| endpoint.topic)
+            .collect();
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        for account in accounts {
+            let mut asked = self.parts.store.asked(&account.id).await?;
+            let before = asked.there.len();
+            asked.there.retain(|topic| !doubtful.contains(topic));
+            if asked.there.len() != before {
+                self.parts.store.note_asked(&account.id, asked).await?;
+            }
+        }
+        let known: BTreeSet<AccountId> = accounts
+            .iter()
+            .filter(|account| !has_left(&account.id))
+            .map(|account| account.id.clone())
+            .collect();
+        self.parts.store.note_endpoints(move |endpoints| endpoints.left_by_others(&known)).await
     }
 
     /// Asks Jobber for everything that an account needs, also for what was refused before. `waits` gives events that are
@@ -143,8 +182,12 @@ impl Subscriber {
             match self.ask_for(account, topic, &mut asked, now).await {
                 Ok(is_new) => created += usize::from(is_new),
                 Err(error) => {
+                    // An answer that means nothing may be about this topic only.
+                    let goes_on = matches!(error, SessionError::Failed { trouble: Trouble::Answer, .. });
                     outcome = Err(error);
-                    break;
+                    if !goes_on {
+                        break;
+                    }
                 }
             }
         }
@@ -182,10 +225,7 @@ impl Subscriber {
                 asked.is_there(topic);
                 Ok(false)
             }
-            Err(SessionError::Failed {
-                trouble: Trouble::Answer | Trouble::Refused(_) | Trouble::Operator,
-                detail,
-            }) => {
+            Err(SessionError::Failed { trouble: Trouble::Refused(_) | Trouble::Operator, detail }) => {
                 tracing::warn!(account.id = %account.id, topic = topic.as_str(), detail, "Jobber refuses to send events of a topic");
                 asked.was_refused(topic, detail, now);
                 Ok(false)

@@ -470,3 +470,77 @@ async fn what_the_daemon_did_itself_is_marked() {
     app.pass(SignedDuration::from_secs(90));
     assert_eq!(told().await, Value::Null, "that is too long ago");
 }
+
+/// A scope that is missing for one kind of record, a topic that is wanted only now, and an account that comes back months
+/// later: what is told is what happened since it was wanted, of what can be read.
+#[tokio::test]
+async fn holes_are_filled_from_where_somebody_wanted_to_know() {
+    let (app, ace, crm) =
+        forwarding(json!([{"topics": ["CLIENT_CREATE", "EXPENSE_*"], "include": "ids"}])).await;
+    app.switch(&ace, json!({"hidden_fields": ["Query.expenses"]}));
+    let fill = async |app: &TestApp| {
+        let found = app.context.gaps.fill_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+        forward(app).await;
+        found
+    };
+    fill(&app).await;
+    app.pass(hours(1));
+    ace.customer(&app);
+    app.pass(hours(1));
+    assert_eq!(fill(&app).await, 1, "a kind that is hidden hides no other one");
+    let app = app
+        .restart_with_change(|config| {
+            config.events.forward = serde_json::from_value(
+                json!([{"topics": ["CLIENT_CREATE", "JOB_CREATE"], "include": "ids"}]),
+            )
+            .unwrap();
+        })
+        .await;
+    let customer = ace.customer(&app);
+    ace.job(&app, &customer, "Sink", &[]);
+    app.pass(hours(1));
+    assert_eq!(fill(&app).await, 1, "the job was before anybody wanted to know of jobs");
+    let job = ace.job(&app, &customer, "Tap", &[]);
+    app.pass(hours(1));
+    assert_eq!(fill(&app).await, 1);
+    assert_eq!(bodies(&crm).last().unwrap()["item"], job.id.as_str());
+
+    app.run(AccountDisconnect { account: ace.id.to_string() }).await.unwrap();
+    ace.customer(&app);
+    app.pass(hours(2));
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.pass(hours(1));
+    assert_eq!(fill(&app).await, 0, "what happened in between is nobody's loss");
+}
+
+/// A webhook that comes after a sweep has told of the change is no other change.
+#[tokio::test]
+async fn a_late_event_is_not_told_again() {
+    let (app, ace, crm) = forwarding(json!([{"topics": ["CLIENT_CREATE"], "include": "ids"}])).await;
+    let fill =
+        async || app.context.gaps.fill_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+    fill().await;
+    app.pass(minutes(30));
+    let (customer, created) = (ace.customer(&app), app.clock_now());
+    app.pass(hours(1));
+    assert_eq!(fill().await, 1);
+    let late = created + SignedDuration::from_secs(2);
+    happens(&app, &ace.id, Topic::ClientCreate, &customer.id, late).await;
+    assert_eq!(forward(&app).await, 1);
+    assert_eq!(bodies(&crm).len(), 1);
+}
+
+/// One record that cannot be read waits alone.
+#[tokio::test]
+async fn a_record_that_cannot_be_read_holds_up_no_other_one() {
+    let (app, ace, crm) = forwarding(json!([{"topics": ["CLIENT_UPDATE"]}])).await;
+    let customers: Vec<Customer> = (0..4).map(|_| ace.customer(&app)).collect();
+    for customer in &customers {
+        happens(&app, &ace.id, Topic::ClientUpdate, &customer.id, app.clock_now()).await;
+    }
+    app.fault(&ace, FaultKind::Nonsense, 1, Some("RecordClient"));
+    assert_eq!(forward(&app).await, 3);
+    app.pass(minutes(16));
+    assert_eq!(forward(&app).await, 1);
+    assert_eq!(bodies(&crm).len(), 4);
+}

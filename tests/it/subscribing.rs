@@ -176,3 +176,25 @@ async fn what_is_watched_is_looked_at_when_jobber_tells_of_it() {
     assert_eq!(app.context.inbox.follow_up_once().await.unwrap().told, 1);
     assert!(!app.context.store.has_follow_ups().await.unwrap());
 }
+
+/// It is not known whether webhooks end with the account that created them: when it leaves, the others ask again.
+#[tokio::test]
+async fn what_a_leaver_created_is_asked_for_again() {
+    let (app, ace) = enabled(json!([])).await;
+    subscribe(&app).await;
+    let blue = app.contractor("Blue Cleaning");
+    app.connect(&blue, Trigger::JobCompleted).await;
+    subscribe(&app).await;
+    app.sandbox.control(jobber_sandbox::Op::Disconnect { account: ace.number }).unwrap();
+    for _ in 0..2 {
+        app.once().await;
+        app.pass(minutes(10));
+    }
+    let before = requests(&app, &blue);
+    subscribe(&app).await;
+    assert_eq!(requests(&app, &blue) - before, 4);
+    assert_eq!(at_jobber(&app).len(), 4);
+    let before = requests(&app, &blue);
+    assert_eq!(subscribe(&app).await, 0);
+    assert_eq!(requests(&app, &blue), before, "once is enough");
+}

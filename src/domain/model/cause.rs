@@ -23,4 +23,7 @@ pub struct Cause {
     /// The record of an event of Jobber's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<EncodedId>,
+    /// When that event came, by our clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<Timestamp>,
 }
