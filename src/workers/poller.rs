@@ -133,7 +133,7 @@ impl Poller {
                         match &outcome {
                             SweepOutcome::Polled(_) => poller.pool.note(true),
                             SweepOutcome::Failed(failure) if !failure.needs_operator => {
-                                poller.pool.note(false)
+                                poller.pool.note(false);
                             }
                             _ => {}
                         }
