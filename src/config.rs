@@ -70,6 +70,9 @@ pub struct Config {
     /// The HTTP API.
     #[serde(default)]
     pub api: ApiSection,
+    /// Who the contractors deal with.
+    #[serde(default)]
+    pub brand: BrandSection,
     /// What is done in Jobber after something happened.
     pub rules: Vec<RuleSection>,
     /// Whom to ask, when and how.
@@ -158,6 +161,14 @@ pub struct ForwardSection {
 #[serde(deny_unknown_fields)]
 pub struct ActionsSection {
     pub write: Vec<Permission>,
+}
+
+/// Who the pages speak for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrandSection {
+    pub name: Option<String>,
+    pub contact: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use super::forwards::{Forward, forwards};
 use super::receiver::Receiver;
 use crate::config::{Config, ConfigError, ReviewSection};
+use crate::domain::actions::Permission;
 use crate::domain::message::Texts;
 use crate::domain::model::{Account, AccountId, MessageKind, Overrides, WatchTopic};
 use crate::domain::reaction::Reaction;
@@ -34,6 +35,16 @@ pub struct Settings {
     store: Store,
     secret: WebhookSecret,
     edition: RwLock<Arc<Edition>>,
+}
+
+/// What leaves for whom, besides asks, and what may be written in Jobber.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disclosure {
+    pub watched: Vec<WatchTopic>,
+    /// The kinds of records whose events are forwarded.
+    pub events: Vec<&'static str>,
+    /// The kinds of records that actions may write; `api` for anything.
+    pub writes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -199,6 +210,21 @@ impl Settings {
         let forwards = self.forwards();
         let found = forwards.iter().find(|forward| Some(forward.receiver.id().as_str()) == to);
         found.map(|forward| forward.receiver.clone())
+    }
+
+    /// What leaves for whom, and what is written in Jobber, as contractors are told before they connect.
+    pub fn disclosure(&self) -> Disclosure {
+        let edition = self.edition();
+        let forwarded = edition.forwards.iter().flat_map(|forward| forward.topics.iter());
+        let mut events: Vec<&'static str> = forwarded.map(|topic| topic.record().in_words()).collect();
+        events.sort_unstable();
+        events.dedup();
+        let allowed = edition.config.actions.write.iter().map(Permission::as_str);
+        let mut writes: Vec<String> =
+            allowed.map(|name| name.split('.').next().unwrap_or(name).to_owned()).collect();
+        writes.sort();
+        writes.dedup();
+        Disclosure { watched: edition.watched().collect(), events, writes }
     }
 
     /// Whether the events of every account begin by themselves.

@@ -143,6 +143,16 @@ pub const KEYS: &[Key] = &[
         "Address and port of the HTTP API, such as `127.0.0.1:8788`; without it there is none. Never the public listener: put it behind your web server with https, or keep it on this machine.",
     ),
     key(
+        "brand.name",
+        None,
+        "Your name on the pages that contractors see; without it, the host of `http.public_url` stands there.",
+    ),
+    key(
+        "brand.contact",
+        None,
+        "Whom contractors can ask: an e-mail address or a phone number, shown on the pages.",
+    ),
+    key(
         "review.trigger",
         Some("\"job_completed\""),
         "What fires an ask: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`. A link can choose another.",

@@ -108,6 +108,29 @@ pub enum Record {
     Visit,
 }
 
+impl Record {
+    /// What people call many of them.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Account => "the connection",
+            Self::Client => "clients",
+            Self::Expense => "expenses",
+            Self::Invoice => "invoices",
+            Self::Job => "jobs",
+            Self::MarketingItem => "marketing",
+            Self::Payment => "payments",
+            Self::Payout => "payouts",
+            Self::Product => "products and services",
+            Self::Property => "properties",
+            Self::Quote => "quotes",
+            Self::Request => "requests",
+            Self::Timesheet => "timesheets",
+            Self::User => "users",
+            Self::Visit => "visits",
+        }
+    }
+}
+
 impl Topic {
     /// The topic with a name of Jobber's.
     pub fn named(name: &str) -> Option<Self> {

@@ -6,14 +6,15 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-use crate::config::Period;
-use crate::domain::model::{Account, Link, Trigger};
+use crate::accounts::settings::Disclosure;
+use crate::config::{Period, ReviewSection};
+use crate::domain::model::{Account, Link, Trigger, WatchTopic};
 use crate::store::LinkRefusal;
 
 /// The only style. Its hash is in the policy.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#17242b;--soft:#5b6b73;--line:#d9e1e5;--paper:#fff;--back:#f3f6f7;--go:#12715b}\
-@media(prefers-color-scheme:dark){:root{--ink:#e8eef0;--soft:#9fb0b8;--line:#33434b;--paper:#1b262c;--back:#12191d;--go:#2fa384}}\
+@media(prefers-color-scheme:dark){:root{--ink:#e8eef0;--soft:#9fb0b8;--line:#33434b;--paper:#1b262c;--back:#12191d;--go:#1c7f66}}\
 *{box-sizing:border-box}body{margin:0;background:var(--back);color:var(--ink);font:17px/1.55 system-ui,sans-serif}\
 main{max-width:36rem;margin:0 auto;padding:1.5rem 1.1rem 3rem}\
 .card{background:var(--paper);border:1px solid var(--line);border-radius:14px;padding:1.4rem 1.3rem}\
@@ -46,31 +47,41 @@ fn page(title: &str, body: &Markup) -> String {
     .into_string()
 }
 
+/// Who the pages speak for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Brand<'a> {
+    pub(super) name: &'a str,
+    pub(super) contact: Option<&'a str>,
+}
+
 pub(super) struct Connecting<'a> {
-    pub(super) host: &'a str,
+    pub(super) brand: Brand<'a>,
     pub(super) link: &'a Link,
-    pub(super) delay: Period,
+    pub(super) review: &'a ReviewSection,
+    pub(super) disclosure: &'a Disclosure,
     pub(super) csrf: &'a str,
     pub(super) action: &'a str,
 }
 
 /// The connect page: who asks, what will be read, what will happen, and one button.
 pub(super) fn connect(connecting: &Connecting<'_>) -> String {
-    let Connecting { host, link, delay, csrf, action } = connecting;
+    let Connecting { brand, link, review, disclosure, csrf, action } = connecting;
+    let Brand { name, contact } = brand;
     let body = html! {
-        h1 { "Connect Jobber to " (host) }
+        h1 { "Connect Jobber to " (name) }
         p { "This link was made for " strong { (link.label) } ". It connects your Jobber account, so that your \
              customers are asked for a review when their work is done." }
         h2 { "What will be read" }
         ul {
-            li { "jobs, visits and invoices: whether they are finished" }
-            li { "the customer’s name, phone and e-mail, and whether they want review requests" }
+            li { "jobs, visits and invoices: number, title, address, total, and whether they are finished" }
+            li { "the customer’s name, phones, e-mails and tags, and whether they want review requests" }
             li { "the first names of the people who did the work" }
         }
-        p { "Nothing is changed in Jobber." }
+        p { (name) " gets this for each request that is sent, with the address of the work in Jobber." (also(disclosure)) }
+        p { (changed(disclosure)) }
         h2 { "What will happen" }
         ul {
-            li { "About " (in_words(*delay)) " after the work is done, the customer gets one request." }
+            li { "The customer gets one request, " (when(review)) "." }
             li { "Customers who opted out in Jobber are never asked." }
             li { "Work that was finished before you connect is never asked about." }
         }
@@ -87,12 +98,60 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> String {
             }
             button type="submit" id="connect" { "Connect my Jobber account" }
         }
-        p.soft { strong { "Nothing happened in Jobber?" } " Only an account admin can connect an app. If you are one, tell the people who sent \
-                  this link: their app may be full, or your Jobber plan may not allow apps." }
+        p.soft { strong { "Nothing happened in Jobber?" } " Only an account admin can connect an app. If you are one, ask " (name)
+                  @if let Some(contact) = contact { " (" (contact) ")" }
+                  ": their app may be full, or your Jobber plan may not allow apps." }
         p.soft { "The button takes you to Jobber, where you sign in and allow access. You can end the connection \
                   in Jobber at any time, under Apps." }
     };
-    page(&format!("Connect Jobber to {host}"), &body)
+    page(&format!("Connect Jobber to {name}"), &body)
+}
+
+/// What else is told to whoever runs this.
+fn also(disclosure: &Disclosure) -> String {
+    let watched = disclosure.watched.iter().map(|topic| match topic {
+        WatchTopic::ClientUpdated => "changed names and contacts of clients",
+        WatchTopic::JobUpdated => "changes of jobs",
+        WatchTopic::VisitCompleted => "completed visits",
+        WatchTopic::InvoiceUpdated => "changes of invoices",
+    });
+    let mut told: Vec<String> = watched.map(str::to_owned).collect();
+    if !disclosure.events.is_empty() {
+        told.push(format!("what happens to {}, with the records", listed(&disclosure.events)));
+    }
+    if told.is_empty() { String::new() } else { format!(" It is also told of {}.", told.join("; ")) }
+}
+
+/// What is changed in Jobber.
+fn changed(disclosure: &Disclosure) -> String {
+    if disclosure.writes.is_empty() {
+        return "Nothing is changed in Jobber.".to_owned();
+    }
+    if disclosure.writes.iter().any(|kind| kind == "api") {
+        return "It may also write in Jobber for you: anything that its permissions there allow.".to_owned();
+    }
+    let kinds: Vec<&str> = disclosure.writes.iter().map(String::as_str).collect();
+    format!("It may also write in Jobber for you, on {}.", listed(&kinds))
+}
+
+fn listed(words: &[&str]) -> String {
+    match words {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        words => words.concat(),
+    }
+}
+
+/// "about 2 hours after the work is done, between 9:00 and 20:00"
+fn when(review: &ReviewSection) -> String {
+    let after = match review.delay.0.as_mins() {
+        0 => "right after the work is done".to_owned(),
+        _ => format!("about {} after the work is done", in_words(review.delay)),
+    };
+    let hours = review.window.weekdays.0.map(|hours| hours.to_string());
+    match hours.as_deref().and_then(|hours| hours.split_once('-')) {
+        Some(("00:00", "24:00")) | None => after,
+        Some((from, to)) => format!("{after}, on weekdays between {from} and {to}"),
+    }
 }
 
 fn title(trigger: Trigger) -> &'static str {
@@ -117,20 +176,22 @@ fn in_words(delay: Period) -> String {
     let minutes = delay.0.as_mins();
     let count = |number: i64, unit: &str| format!("{number} {unit}{}", if number == 1 { "" } else { "s" });
     match minutes {
-        0 => "a moment".to_owned(),
-        1..60 => count(minutes, "minute"),
+        ..60 => count(minutes, "minute"),
         _ if minutes % 1440 == 0 => count(minutes / 1440, "day"),
         _ if minutes % 60 == 0 => count(minutes / 60, "hour"),
         _ => count(minutes, "minute"),
     }
 }
 
-pub(super) fn connected(account: &Account, delay: Period) -> String {
+pub(super) fn connected(account: &Account, review: &ReviewSection, brand: Brand<'_>) -> String {
     let body = html! {
         h1 { (account.name) " is connected" }
         p { "From now on: " strong { (title(account.trigger).trim_end_matches(" (recommended)").to_lowercase()) }
-            ", the customer is asked for a review about " (in_words(delay)) " later." }
-        p { "You can close this page." }
+            ", the customer is asked for a review, " (when(review)) "." }
+        p { "You can close this page. You can end the connection in Jobber at any time, under Apps." }
+        @if let Some(contact) = brand.contact {
+            p.soft { "Questions? Ask " (brand.name) ": " (contact) }
+        }
     };
     page("Connected", &body)
 }
@@ -273,37 +334,10 @@ pub(super) fn notice(notice: &Notice) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::model::{LinkId, LinkState};
-
-    #[test]
-    fn names_are_escaped_and_the_proposed_trigger_is_chosen() {
-        let link = Link {
-            id: LinkId::new("lnk_1"),
-            label: "<script>alert(1)</script>".into(),
-            trigger: Trigger::InvoicePaid,
-            account: None,
-            created_at: jiff::Timestamp::UNIX_EPOCH,
-            expires_at: jiff::Timestamp::UNIX_EPOCH,
-            state: LinkState::Open,
-        };
-        let delay = Period::parse("2h").unwrap();
-        let page = connect(&Connecting { host: "example.com", link: &link, delay, csrf: "c", action: "t" });
-        assert!(!page.contains("<script"));
-        assert!(page.contains("&lt;script&gt;"));
-        assert!(page.contains(r#"value="invoice_paid" checked"#));
-        assert_eq!(page.matches("checked").count(), 1);
-        assert!(page.contains("(recommended)") && page.contains("About 2 hours after"));
-    }
 
     #[test]
     fn delays_read_like_a_person_says_them() {
-        let cases = [
-            ("0s", "a moment"),
-            ("1m", "1 minute"),
-            ("90m", "90 minutes"),
-            ("1h", "1 hour"),
-            ("2d", "2 days"),
-        ];
+        let cases = [("1m", "1 minute"), ("90m", "90 minutes"), ("1h", "1 hour"), ("2d", "2 days")];
         for (text, words) in cases {
             assert_eq!(in_words(Period::parse(text).unwrap()), words);
         }

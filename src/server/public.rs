@@ -32,6 +32,7 @@ use super::webhooks;
 use crate::accounts::onboarding::{ConnectError, random};
 use crate::accounts::tokens::TokenError;
 use crate::clock::plus;
+use crate::config::Config;
 use crate::config::EVENTS_PATH;
 use crate::context::Context;
 use crate::digest;
@@ -110,12 +111,23 @@ fn router(context: Arc<Context>, limits: Limits) -> Router {
         .route("/connect/{token}", get(connect_page).post(connect_button))
         .route("/oauth/callback", get(callback))
         .route("/healthz", get(health))
+        .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
+        .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
         .fallback(async || notice(Notice::NO_SUCH_PAGE))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), harden))
         .with_state(site)
         // Jobber sends bursts from few addresses. Its signature is checked instead of the rate.
         .merge(events)
+}
+
+/// Who the pages speak for.
+fn brand(config: &Config) -> pages::Brand<'_> {
+    let host = || config.http.public_url.0.host_str().unwrap_or("this site");
+    pages::Brand {
+        name: config.brand.name.as_deref().unwrap_or_else(host),
+        contact: config.brand.contact.as_deref(),
+    }
 }
 
 /// The content policy. The redirects of a form count as its target: the button leads to Jobber, and Jobber's
@@ -165,9 +177,10 @@ async fn connect_page(
     };
     let config = &site.context.config;
     let page = pages::connect(&Connecting {
-        host: config.http.public_url.0.host_str().unwrap_or("this site"),
+        brand: brand(config),
         link: &link,
-        delay: site.context.settings.defaults().delay,
+        review: &site.context.settings.defaults(),
+        disclosure: &site.context.settings.disclosure(),
         csrf: &csrf(&browser, &token),
         action: token.expose_secret(),
     });
@@ -236,7 +249,7 @@ async fn callback(
             site.context.bells.sweep.notify_one();
             let review = site.context.settings.review(&account.overrides);
             let review = review.unwrap_or_else(|_| site.context.settings.defaults());
-            Html(pages::connected(&account, review.delay)).into_response()
+            Html(pages::connected(&account, &review, brand(&site.context.config))).into_response()
         }
         Err(error) => failed(&error),
     }

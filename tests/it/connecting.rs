@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jobber_reviewd::testing::model::{AccountId, LinkId, Trigger};
-use jobber_reviewd::testing::{Context, Http, NewLink};
+use jobber_reviewd::testing::{Config, Context, Http, NewLink};
 use jobber_sandbox::{CLIENT_ID, Op};
 use reqwest::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE,
 };
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::*;
@@ -37,12 +38,17 @@ struct Browser(Option<String>);
 
 impl Site {
     async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let listener = tokio::net::TcpListener::bind(local()).await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         let base = format!("http://{address}");
         let public_url = base.clone();
         let app = TestApp::start_with(move |config| {
             config.http.public_url = serde_json::from_value(public_url.into()).unwrap();
+            change(config);
         })
         .await;
         let context = app.context();
@@ -365,4 +371,47 @@ async fn health_says_when_no_account_is_read() {
     app.connect(&ace, jobber_reviewd::testing::model::Trigger::JobCompleted).await;
     app.sweep().await;
     assert_eq!(health().await, 200);
+}
+
+/// What a contractor reads before pressing the button is what the settings really do.
+#[tokio::test]
+async fn the_connect_page_says_who_gets_what_and_what_is_written() {
+    let site = Site::start_with(|config| {
+        config.review.window.weekdays = serde_json::from_value(json!("09:00-20:00")).unwrap();
+    })
+    .await;
+    let (_, url) = site.link(None).await;
+    let page = site.get(&mut Browser::default(), &url).await;
+    page.says(200, "Connect Jobber to 127.0.0.1");
+    page.says(200, "Nothing is changed in Jobber.");
+    page.says(200, "about 2 hours after the work is done, on weekdays between 09:00 and 20:00");
+    assert!(!page.text.contains("It is also told"), "{}", page.text);
+    assert!(page.text.contains("Ace &lt;b&gt;&amp;") && !page.text.contains("<b>&"));
+    assert_eq!(page.text.matches(" checked").count(), 1);
+    page.says(200, r#"value="job_completed" checked"#);
+
+    let site = Site::start_with(|config| {
+        config.brand.name = Some("Stars & Co".to_owned());
+        config.brand.contact = Some("help@example.com".to_owned());
+        config.actions.write =
+            serde_json::from_value(json!(["clients.note", "clients.update", "jobs.note"])).unwrap();
+        config.events.webhook_url = Some(serde_json::from_value(json!("https://crm.example.com/")).unwrap());
+        config.events.forward =
+            serde_json::from_value(json!([{"topics": ["QUOTE_*", "PAYMENT_CREATE"]}])).unwrap();
+        config.review.delay = serde_json::from_value(json!("0s")).unwrap();
+    })
+    .await;
+    let (_, url) = site.link(None).await;
+    let page = site.get(&mut Browser::default(), &url).await;
+    for said in [
+        "Connect Jobber to Stars &amp; Co",
+        "ask Stars &amp; Co (help@example.com)",
+        "It is also told of changed names and contacts of clients; what happens to payments and quotes, with the records.",
+        "It may also write in Jobber for you, on clients and jobs.",
+        "right after the work is done",
+    ] {
+        page.says(200, said);
+    }
+    assert!(!page.text.contains("Nothing is changed"), "{}", page.text);
+    site.get(&mut Browser::default(), &format!("{}/robots.txt", site.base)).await.says(200, "Disallow: /");
 }
