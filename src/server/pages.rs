@@ -70,7 +70,20 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> String {
     let body = html! {
         h1 { "Connect Jobber to " (name) }
         p { "This link was made for " strong { (link.label) } ". It connects your Jobber account, so that your \
-             customers are asked for a review when their work is done." }
+             customers are asked for a review when their work is done. What is read, and who gets it, stands below." }
+        form method="post" action={ "/connect/" (action) } {
+            input type="hidden" name="csrf" value=(csrf);
+            fieldset {
+                legend { "When should customers be asked?" }
+                @for trigger in Trigger::ALL {
+                    label {
+                        input type="radio" name="trigger" value=(trigger.as_str()) checked[trigger == link.trigger];
+                        span { (title(trigger)) small { (explanation(trigger)) } }
+                    }
+                }
+            }
+            button type="submit" id="connect" { "Connect my Jobber account" }
+        }
         h2 { "What will be read" }
         ul {
             li { "jobs, visits and invoices: number, title, address, total, and whether they are finished" }
@@ -84,19 +97,6 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> String {
             li { "The customer gets one request, " (when(review)) "." }
             li { "Customers who opted out in Jobber are never asked." }
             li { "Work that was finished before you connect is never asked about." }
-        }
-        form method="post" action={ "/connect/" (action) } {
-            input type="hidden" name="csrf" value=(csrf);
-            fieldset {
-                legend { "When should customers be asked?" }
-                @for trigger in Trigger::ALL {
-                    label {
-                        input type="radio" name="trigger" value=(trigger.as_str()) checked[trigger == link.trigger];
-                        span { (title(trigger)) small { (explanation(trigger)) } }
-                    }
-                }
-            }
-            button type="submit" id="connect" { "Connect my Jobber account" }
         }
         p.soft { strong { "Nothing happened in Jobber?" } " Only an account admin can connect an app. If you are one, ask " (name)
                   @if let Some(contact) = contact { " (" (contact) ")" }

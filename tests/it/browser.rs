@@ -119,7 +119,8 @@ async fn walk(client: Client) {
     let chosen = client.find(Locator::Css("input[name=trigger]:checked")).await.unwrap();
     assert_eq!(chosen.attr("value").await.unwrap().as_deref(), Some("job_completed"));
     let button = client.find(Locator::Id("connect")).await.unwrap();
-    let (x, _, width, height) = button.rectangle().await.unwrap();
+    let (x, y, width, height) = button.rectangle().await.unwrap();
+    assert!(y + height <= 844.0, "it is on the first screen of a phone: {y} {height}");
     assert!(x >= 0.0 && x + width <= 390.0 && height >= 44.0, "a thumb can hit it: {x} {width} {height}");
     shoot(&client, "connect.png").await;
     client.find(Locator::Css("input[value=visit_completed]")).await.unwrap().click().await.unwrap();
