@@ -43,6 +43,8 @@ pub struct Disclosure {
     pub watched: Vec<WatchTopic>,
     /// The kinds of records whose events are forwarded.
     pub events: Vec<&'static str>,
+    /// Whether the records go with them.
+    pub with_records: bool,
     /// The kinds of records that actions may write; `api` for anything.
     pub writes: Vec<String>,
 }
@@ -224,7 +226,8 @@ impl Settings {
             allowed.map(|name| name.split('.').next().unwrap_or(name).to_owned()).collect();
         writes.sort();
         writes.dedup();
-        Disclosure { watched: edition.watched().collect(), events, writes }
+        let with_records = edition.forwards.iter().any(|forward| forward.reads.name().is_some());
+        Disclosure { watched: edition.watched().collect(), events, with_records, writes }
     }
 
     /// Whether the events of every account begin by themselves.

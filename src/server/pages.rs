@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
 use crate::accounts::settings::Disclosure;
-use crate::config::{Period, ReviewSection};
+use crate::config::{DayHours, Period, ReviewSection};
 use crate::domain::model::{Account, Link, Trigger, WatchTopic};
 use crate::store::LinkRefusal;
 
@@ -90,7 +90,8 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> String {
             li { "the customer’s name, phones, e-mails and tags, and whether they want review requests" }
             li { "the first names of the people who did the work" }
         }
-        p { (name) " gets this for each request that is sent, with the address of the work in Jobber." (also(disclosure)) }
+        p { "For each request, " (name) " gets the customer’s name, phone and e-mail, the number, title, address and total of the \
+             work, who did it, and its address in Jobber." (also(disclosure)) }
         p { (changed(disclosure)) }
         h2 { "What will happen" }
         ul {
@@ -117,7 +118,8 @@ fn also(disclosure: &Disclosure) -> String {
     });
     let mut told: Vec<String> = watched.map(str::to_owned).collect();
     if !disclosure.events.is_empty() {
-        told.push(format!("what happens to {}, with the records", listed(&disclosure.events)));
+        let records = if disclosure.with_records { ", with the records" } else { "" };
+        told.push(format!("what happens to {}{records}", listed(&disclosure.events)));
     }
     if told.is_empty() { String::new() } else { format!(" It is also told of {}.", told.join("; ")) }
 }
@@ -141,17 +143,29 @@ fn listed(words: &[&str]) -> String {
     }
 }
 
-/// "about 2 hours after the work is done, between 9:00 and 20:00"
+/// "about 2 hours after the work is done, between 09:00 and 20:00 (Sundays 12:00-20:00)"
 fn when(review: &ReviewSection) -> String {
     let after = match review.delay.0.as_mins() {
         0 => "right after the work is done".to_owned(),
         _ => format!("about {} after the work is done", in_words(review.delay)),
     };
-    let hours = review.window.weekdays.0.map(|hours| hours.to_string());
-    match hours.as_deref().and_then(|hours| hours.split_once('-')) {
-        Some(("00:00", "24:00")) | None => after,
-        Some((from, to)) => format!("{after}, on weekdays between {from} and {to}"),
-    }
+    let window = &review.window;
+    let in_short = |day: DayHours| day.0.map_or_else(|| "never".to_owned(), |hours| hours.to_string());
+    let usual = in_short(window.weekdays);
+    let others = [("Saturdays", window.saturday), ("Sundays", window.sunday)]
+        .map(|(day, hours)| (day, in_short(hours)));
+    let others: Vec<String> = others
+        .iter()
+        .filter(|(_, hours)| *hours != usual)
+        .map(|(day, hours)| format!("{day} {hours}"))
+        .collect();
+    let usual = match usual.split_once('-') {
+        Some(("00:00", "24:00")) if others.is_empty() => return after,
+        Some((from, to)) => format!("between {from} and {to}"),
+        None => "not on weekdays".to_owned(),
+    };
+    let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
+    format!("{after}, {usual}{others}")
 }
 
 fn title(trigger: Trigger) -> &'static str {

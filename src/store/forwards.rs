@@ -135,10 +135,22 @@ impl Store {
         .await
     }
 
-    /// The first events of an account that wait: record by record, in the order in which they happened.
-    pub async fn pending_forwards(&self, id: &AccountId, most: usize) -> Result<Vec<Pending>, StoreError> {
+    /// The first events of an account that wait, without those that `is_left_out`: record by record, in the order in
+    /// which they happened.
+    pub async fn pending_forwards(
+        &self,
+        id: &AccountId,
+        most: usize,
+        is_left_out: impl Fn(&Pending) -> bool + Send + 'static,
+    ) -> Result<Vec<Pending>, StoreError> {
         let family = key::of_account(key::FORWARD, id);
-        self.scan(move |txn| txn.values(&family).take(most).collect()).await
+        self.scan(move |txn| {
+            let is_taken = |event: &Result<Pending, StoreError>| {
+                event.as_ref().map_or(true, |event| !is_left_out(event))
+            };
+            txn.values(&family).filter(is_taken).take(most).collect()
+        })
+        .await
     }
 
     /// Whether more than `number` events of an account wait.

@@ -51,7 +51,7 @@ pub struct Forwarder {
     in_flight: InFlight<AccountId>,
     backoff: Backoff<AccountId>,
     /// Records that cannot be read for a reason of their own.
-    unreadable: Backoff<(AccountId, EncodedId)>,
+    unreadable: Arc<Backoff<(AccountId, EncodedId)>>,
     /// Accounts with too many events to read records, until nearly none are left.
     piled_up: Mutex<HashSet<AccountId>>,
 }
@@ -64,7 +64,7 @@ impl Forwarder {
             in_flight: InFlight::new(),
             backoff: Backoff::default(),
             piled_up: Mutex::default(),
-            unreadable: Backoff::default(),
+            unreadable: Arc::default(),
         }
     }
 
@@ -109,7 +109,11 @@ impl Forwarder {
     }
 
     async fn forward(&self, id: &AccountId) -> Result<usize, StoreError> {
-        let pending = self.parts.store.pending_forwards(id, TOGETHER).await?;
+        let (unreadable, account, begun) = (Arc::clone(&self.unreadable), id.clone(), self.parts.clock.now());
+        // What cannot be read takes no room from the others.
+        let waits =
+            move |event: &Pending| unreadable.until(&(account.clone(), event.item.clone()), begun).is_some();
+        let pending = self.parts.store.pending_forwards(id, TOGETHER, waits).await?;
         // Counted only if it can be a pile.
         let is_long = pending.len() == TOGETHER;
         let is_piled_up =
@@ -141,9 +145,6 @@ impl Forwarder {
                 }
                 reads += 1;
                 let record = (id.clone(), events[0].item.clone());
-                if self.unreadable.until(&record, now).is_some() {
-                    continue;
-                }
                 match self.read_all(account, &events, &forwards).await {
                     Ok(read) => seen = read,
                     Err(SessionError::Store(error)) => return Err(error),

@@ -132,7 +132,6 @@ impl GapFiller {
                 marks.known_to.insert(kind, minus(date.unwrap_or(now), ON_ITS_WAY));
                 continue;
             };
-            let since = since.max(minus(now, LONGEST));
             let until = list.is_endless().then_some(since);
             let read =
                 match self.paging.read(&self.parts.session, &account.id, name(kind), &list, until).await {
@@ -140,9 +139,11 @@ impl GapFiller {
                     Err(error) if is_about(&error, kind, account) => continue,
                     Err(error) => return Err(error),
                 };
+            // By Jobber's clock: ours may have jumped.
             let known_to = minus(read.observed_at.unwrap_or(now), ON_ITS_WAY);
+            let from = since.max(minus(known_to, LONGEST));
             for row in &read.rows {
-                let of_row = happened(kind, row, &told, since, known_to);
+                let of_row = happened(kind, row, &told, from, known_to);
                 all.extend(of_row.into_iter().map(|(topic, at)| (topic, row.id.clone(), at)));
             }
             let until = match read.until {
@@ -155,7 +156,7 @@ impl GapFiller {
                 }
             };
             if let Some(until) = until {
-                marks.known_to.insert(kind, until.max(since));
+                marks.known_to.insert(kind, until.max(since.min(known_to)));
             }
             places.push(read.place);
         }

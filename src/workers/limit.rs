@@ -81,7 +81,7 @@ impl Limit {
 
     /// Whether many failed lately.
     pub(crate) fn is_failing(&self) -> bool {
-        self.lock().failing > 0.25
+        self.lock().failing >= 0.25
     }
 
     #[cfg(test)]

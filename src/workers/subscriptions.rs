@@ -68,10 +68,8 @@ impl Subscriber {
         match self.delete(&first.id, gone).await {
             Ok(()) => {}
             Err(SessionError::Store(error)) => return Err(error),
-            Err(error) => {
-                tracing::debug!(%error, "webhooks that are not needed could not be deleted");
-                return Ok(0);
-            }
+            // They are tried again, and what is missing does not wait for them.
+            Err(error) => tracing::debug!(%error, "webhooks that are not needed could not be deleted"),
         }
         let mut is_shared = false;
         for account in active.into_iter().filter(|account| account.events) {
@@ -252,6 +250,7 @@ impl Subscriber {
 
     /// Deletes endpoints one by one, so that one unknown to Jobber does not stop the others.
     async fn delete(&self, account: &AccountId, endpoints: Vec<Endpoint>) -> Result<(), SessionError> {
+        let mut outcome = Ok(());
         for endpoint in endpoints {
             if let Some(id) = endpoint.id.clone() {
                 // If endpoints belong to accounts after all, only the one that created it can delete it.
@@ -263,11 +262,16 @@ impl Subscriber {
                 match self.parts.session.run(&by, &Unsubscribe { endpoints: vec![id] }).await {
                     Ok(_)
                     | Err(SessionError::Failed { trouble: Trouble::Answer | Trouble::Refused(_), .. }) => {}
-                    Err(error) => return Err(error),
+                    Err(SessionError::Store(error)) => return Err(error.into()),
+                    Err(error) => {
+                        // Another one may belong to an account that can be reached.
+                        outcome = Err(error);
+                        continue;
+                    }
                 }
             }
             self.parts.store.note_endpoints(move |known| known.forget(&endpoint)).await?;
         }
-        Ok(())
+        outcome
     }
 }

@@ -377,14 +377,17 @@ async fn health_says_when_no_account_is_read() {
 #[tokio::test]
 async fn the_connect_page_says_who_gets_what_and_what_is_written() {
     let site = Site::start_with(|config| {
-        config.review.window.weekdays = serde_json::from_value(json!("09:00-20:00")).unwrap();
+        let hours = |text: &str| serde_json::from_value(json!(text)).unwrap();
+        (config.review.window.weekdays, config.review.window.saturday) =
+            (hours("09:00-20:00"), hours("09:00-20:00"));
+        config.review.window.sunday = hours("12:00-20:00");
     })
     .await;
     let (_, url) = site.link(None).await;
     let page = site.get(&mut Browser::default(), &url).await;
     page.says(200, "Connect Jobber to 127.0.0.1");
     page.says(200, "Nothing is changed in Jobber.");
-    page.says(200, "about 2 hours after the work is done, on weekdays between 09:00 and 20:00");
+    page.says(200, "about 2 hours after the work is done, between 09:00 and 20:00 (Sundays 12:00-20:00)");
     assert!(!page.text.contains("It is also told"), "{}", page.text);
     assert!(page.text.contains("Ace &lt;b&gt;&amp;") && !page.text.contains("<b>&"));
     assert_eq!(page.text.matches(" checked").count(), 1);

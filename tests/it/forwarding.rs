@@ -544,3 +544,29 @@ async fn a_record_that_cannot_be_read_holds_up_no_other_one() {
     assert_eq!(forward(&app).await, 1);
     assert_eq!(bodies(&crm).len(), 4);
 }
+
+/// A clock that is years ahead for one look loses no hole, and hides none afterwards.
+#[tokio::test]
+async fn a_clock_that_jumps_hides_no_hole() {
+    let (app, ace, crm) = forwarding(json!([{"topics": ["CLIENT_CREATE"], "include": "ids"}])).await;
+    let fill =
+        async || app.context.gaps.fill_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+    fill().await;
+    app.pass(minutes(10));
+    let lost = ace.customer(&app);
+    app.pass(hours(1));
+    // Only our clock goes ahead, and comes back.
+    let years = hours(3 * 365 * 24);
+    app.skew(-years);
+    app.pass(years);
+    assert_eq!(fill().await, 1, "by Jobber's clock it was an hour ago");
+    app.pass(-years);
+    app.skew(hours(0));
+    let other = ace.customer(&app);
+    app.pass(hours(2));
+    assert_eq!(fill().await, 1, "it is looked at again");
+    forward(&app).await;
+    let told: BTreeSet<String> =
+        bodies(&crm).iter().map(|body| body["item"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(told, [lost.id, other.id].into());
+}
