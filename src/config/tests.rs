@@ -3,6 +3,7 @@ use std::io::Write as _;
 use jiff::SignedDuration;
 
 use super::secret::SecretSource;
+use super::values::HttpsUrl;
 use super::*;
 
 const GOOD: &str = r#"

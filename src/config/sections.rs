@@ -1,0 +1,211 @@
+//! The sections of the settings file, as they are read.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::error::ConfigError;
+use super::values::{Amount, Concurrency, DayHours, HttpsUrl, Percent, Period, Schedule, Zone};
+use crate::domain::actions::Permission;
+use crate::domain::forward::{Include, Topics};
+use crate::domain::message::{Greet, Texts, TextsError};
+use crate::domain::model::{Trigger, WatchTopic};
+use crate::domain::rules::{JobberSwitch, KindOfClients, Phones, Policy};
+use crate::domain::window::Window;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobberSection {
+    pub client_id: String,
+    pub client_secret_file: Option<PathBuf>,
+    pub api_base: HttpsUrl,
+    pub draft_app: bool,
+    pub budget_share: Percent,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSection {
+    pub listen: SocketAddr,
+    pub public_url: HttpsUrl,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsSection {
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlSection {
+    pub socket: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSection {
+    pub path: PathBuf,
+    pub key_file: Option<PathBuf>,
+    pub retention: Period,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PollSection {
+    pub schedule: Schedule,
+    pub concurrency: Concurrency,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutgoingSection {
+    pub private_addresses: bool,
+    pub proxy: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertsSection {
+    pub webhook_url: Option<HttpsUrl>,
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsSection {
+    pub enabled: bool,
+    pub webhook_url: Option<HttpsUrl>,
+    pub topics: Vec<WatchTopic>,
+    #[serde(default)]
+    pub forward: Vec<ForwardSection>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardSection {
+    pub topics: Vec<Topics>,
+    #[serde(default)]
+    pub url: Option<HttpsUrl>,
+    #[serde(default)]
+    pub include: Include,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionsSection {
+    pub write: Vec<Permission>,
+}
+
+/// Who the pages speak for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrandSection {
+    pub name: Option<String>,
+    pub contact: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiSection {
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewSection {
+    pub trigger: Trigger,
+    pub include_drafts: bool,
+    pub webhook_url: HttpsUrl,
+    pub webhook_secret_file: Option<PathBuf>,
+    pub delay: Period,
+    pub max_age: Period,
+    pub last_visit_within: Period,
+    pub burst_above: u32,
+    pub cooldown: Period,
+    pub cooldown_across_accounts: bool,
+    pub shadow: bool,
+    pub never_tag: String,
+    pub hold_tag: String,
+    pub min_total: Option<Amount>,
+    pub only_named: Vec<String>,
+    pub not_named: Vec<String>,
+    /// The old name of `only_named`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_titles: Option<Vec<String>>,
+    /// The old name of `not_named`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_titles: Option<Vec<String>>,
+    pub greet: Greet,
+    pub phones: Phones,
+    pub clients: KindOfClients,
+    pub jobber_switch: JobberSwitch,
+    pub message: Option<String>,
+    pub body_file: Option<PathBuf>,
+    pub window: WindowSection,
+}
+
+impl ReviewSection {
+    /// Parses and tries the templates. `body` replaces the file `body_file`.
+    pub fn texts(&self, body: Option<&str>) -> Result<Texts, ConfigError> {
+        let file = self.body_file.as_ref().filter(|_| body.is_none()).map(|path| {
+            std::fs::read_to_string(path).map_err(|error| {
+                let problem = format!("{} cannot be read ({})", path.display(), error.kind());
+                ConfigError::new("review.body_file", problem, "give the path of a readable file")
+            })
+        });
+        let file = file.transpose()?;
+        let body = body.or(file.as_deref());
+        Texts::new(self.message.as_deref(), body).map_err(|error| {
+            let key = match error {
+                TextsError::Message(_) => "review.message",
+                TextsError::Body(_) => "review.body_file",
+            };
+            ConfigError::new(
+                key,
+                error.to_string(),
+                "correct the template; the documentation lists the fields it can use",
+            )
+        })
+    }
+
+    pub fn policy(&self) -> Policy {
+        let tag = |tag: &String| Some(tag.clone()).filter(|tag| !tag.trim().is_empty());
+        Policy {
+            cooldown: self.cooldown.0,
+            across_accounts: self.cooldown_across_accounts,
+            shadow: self.shadow,
+            never_tag: tag(&self.never_tag),
+            hold_tag: tag(&self.hold_tag),
+            min_total: self.min_total.map(|amount| f64::from(amount.0)),
+            only_named: self.only_titles.as_ref().unwrap_or(&self.only_named).clone(),
+            not_named: self.not_titles.as_ref().unwrap_or(&self.not_named).clone(),
+            clients: self.clients,
+            jobber_switch: self.jobber_switch,
+            last_visit_within: self.last_visit_within.0,
+            burst_above: self.burst_above,
+            greet: self.greet,
+            phones: self.phones,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowSection {
+    pub weekdays: DayHours,
+    pub saturday: DayHours,
+    pub sunday: DayHours,
+    pub holidays: Vec<Date>,
+    pub timezone: Zone,
+}
+
+impl WindowSection {
+    pub fn window(&self) -> Window {
+        let DayHours(weekday) = self.weekdays;
+        let days = [weekday, weekday, weekday, weekday, weekday, self.saturday.0, self.sunday.0];
+        Window::new(days, self.holidays.clone())
+    }
+}
