@@ -37,7 +37,7 @@ use self::exit::{Status, Stop, status_of_store};
 use self::reach::reach;
 use self::show::Show as _;
 use crate::clock::SystemClock;
-use crate::config::{Config, parse_value};
+use crate::config::{Config, allow_trials, parse_value, try_templates};
 use crate::daemon::{Daemon, stop_on_signal};
 use crate::domain::model::{LinkId, MessageId};
 use crate::ops::accounts::Handed;
@@ -62,6 +62,10 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Status::Usage } else { Status::Fine }.into();
         }
     };
+    if matches!(cli.verb, Some(Verb::TryTemplates)) {
+        return try_templates();
+    }
+    allow_trials();
     start_logging(&cli);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -159,6 +163,7 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
             print_text(String::from_utf8_lossy(&text).trim_end())
         }
         Verb::Man { folder } => man::write(&folder),
+        Verb::TryTemplates => Ok(Status::Fine),
         #[cfg(feature = "demo")]
         Verb::Sandbox(args) => sandbox(args, &call).await,
         #[cfg(feature = "demo")]

@@ -8,6 +8,7 @@ mod error;
 mod keys;
 mod secret;
 mod sections;
+mod trial;
 mod values;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub use sections::{
     ActionsSection, AlertsSection, ApiSection, BrandSection, ControlSection, EventsSection, ForwardSection,
     HttpSection, JobberSection, MetricsSection, OutgoingSection, PollSection, ReviewSection, StoreSection,
 };
+use trial::Trial;
+pub use trial::{TRY_TEMPLATES, allow_trials, try_templates};
 pub use values::{Concurrency, DayHours, Percent, Period};
 
 pub const DEFAULT_PATH: &str = "/etc/jobber-reviewd/config.toml";
@@ -131,6 +134,8 @@ impl Config {
                 let problem = "on = \"client.updated\" needs events.webhook_url and client.updated in events.topics: without them clients are not watched";
                 return Err(wrong(problem.to_owned(), "set both, or remove the rule"));
             }
+            let trial = Trial::Rule(rule.clone(), self.actions.write.clone());
+            trial.run().map_err(|error| wrong(error.to_string(), "correct the templates in `with`"))?;
             let reaction = Reaction::new(rule, &self.actions.write);
             reactions.push(reaction.map_err(|error| wrong(error.to_string(), "correct the rule"))?);
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::jobber::JobberVerb;
-use crate::config::Period;
+use crate::config::{Period, TRY_TEMPLATES};
 use crate::domain::model::Trigger;
 
 /// How long a link works when nobody says otherwise.
@@ -160,6 +160,9 @@ pub(super) enum Verb {
         /// The folder; it is created if it does not exist
         folder: PathBuf,
     },
+    /// Render the templates that stand on the standard input, with little memory
+    #[command(name = TRY_TEMPLATES, hide = true)]
+    TryTemplates,
     /// Run a local imitation of Jobber for trials
     #[cfg(feature = "demo")]
     Sandbox(SandboxArgs),

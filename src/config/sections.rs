@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
+use super::trial::Trial;
 use super::values::{Amount, Concurrency, DayHours, HttpsUrl, Percent, Period, Schedule, Zone};
 use crate::domain::actions::Permission;
 use crate::domain::forward::{Include, Topics};
@@ -158,16 +159,20 @@ impl ReviewSection {
         });
         let file = file.transpose()?;
         let body = body.or(file.as_deref());
-        Texts::new(self.message.as_deref(), body).map_err(|error| {
-            let key = match error {
-                TextsError::Message(_) => "review.message",
-                TextsError::Body(_) => "review.body_file",
-            };
-            ConfigError::new(
-                key,
-                error.to_string(),
-                "correct the template; the documentation lists the fields it can use",
-            )
+        let wrong = |key: &str, problem: String| {
+            let remedy = "correct the template; the documentation lists the fields it can use";
+            ConfigError::new(key, problem, remedy)
+        };
+        let (of_message, of_body) = ("review.message", "review.body_file");
+        if let Some(message) = &self.message {
+            Trial::Message(message.clone()).run().map_err(|error| wrong(of_message, error.to_string()))?;
+        }
+        if let Some(body) = body {
+            Trial::Body(body.to_owned()).run().map_err(|error| wrong(of_body, error.to_string()))?;
+        }
+        Texts::new(self.message.as_deref(), body).map_err(|error| match error {
+            TextsError::Message(_) => wrong(of_message, error.to_string()),
+            TextsError::Body(_) => wrong(of_body, error.to_string()),
         })
     }
 

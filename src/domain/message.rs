@@ -13,13 +13,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::domain::model::{Account, AskBody, ClientFacts, JobFacts, Person};
-use crate::text::{NAME, SENTENCE, TITLE, capped, join, tidy};
+use crate::text::{NAME, ORIGINAL, SENTENCE, TITLE, capped, join, tidy};
 
 const FUEL: u64 = 20_000;
 
 /// Template names. The extension selects how values are escaped.
 const MESSAGE: &str = "message.txt";
 const BODY: &str = "body.json";
+
+/// Line items and people that are read of a work (`graphql/details.graphql`, `graphql/extras.graphql`).
+const LINE_ITEMS: usize = 3;
+const CREW: usize = 5;
 
 /// More names than this are too long to read: the rest become "the team".
 const NAMED_AT_MOST: usize = 3;
@@ -162,8 +166,9 @@ impl Texts {
         let texts =
             Self { message: message.map_err(TextsError::Message)?, body: body.map_err(TextsError::Body)? };
         let (full, bare) = (sample(true), sample(false));
-        let sparse = sparse(full.clone());
+        let (sparse, largest) = (sparse(full.clone()), largest(full.clone()));
         if let Some(message) = &texts.message {
+            message.render(&values(largest.clone())).map_err(TextsError::Message)?;
             let text = message.render(&values(full.clone())).map_err(TextsError::Message)?;
             if text.trim().is_empty() {
                 let detail = "its text is empty".to_owned();
@@ -171,7 +176,7 @@ impl Texts {
             }
         }
         if let Some(body) = &texts.body {
-            for ask in [full, sparse, bare] {
+            for ask in [full, sparse, bare, largest] {
                 in_json(body, ask).map_err(TextsError::Body)?;
             }
         }
@@ -282,6 +287,28 @@ fn sparse(mut ask: Value) -> Value {
     }
     ask["client"]["name"] = "".into();
     ask["client"]["first_name"] = "".into();
+    ask
+}
+
+/// The same with texts and lists as long as they can be.
+fn largest(mut ask: Value) -> Value {
+    let text = |longest: usize| Value::from("a ".repeat(longest / 2));
+    for (field, longest) in [
+        ("/account/name", NAME),
+        ("/client/name", NAME),
+        ("/client/first_name", NAME),
+        ("/job/title", TITLE),
+        ("/job/name", TITLE),
+        ("/visit/title", TITLE),
+        ("/property/address", ORIGINAL),
+        ("/message", SENTENCE),
+    ] {
+        if let Some(value) = ask.pointer_mut(field) {
+            *value = text(longest);
+        }
+    }
+    ask["job"]["line_items"] = vec![text(TITLE); LINE_ITEMS].into();
+    ask["assigned_users"] = vec![json!({"id": "Z2lk", "name": text(NAME)}); CREW].into();
     ask
 }
 

@@ -122,9 +122,10 @@ impl Reaction {
             for text in texts(value).ok_or_else(|| RuleError::Value(flag.clone()))? {
                 let failed = |error| RuleError::Template { flag: flag.clone(), error };
                 let phrase = Phrase::parse(&text).map_err(failed)?;
+                let tried = phrase.render(&sample(&on));
                 // What a record of Jobber's holds is known when it is read.
                 if topic.is_none() {
-                    phrase.render(&sample(&on)).map_err(failed)?;
+                    tried.map_err(failed)?;
                 }
                 with.push((known.name, phrase));
             }

@@ -271,6 +271,42 @@ async fn settings_are_shown_without_secrets_and_the_environment_wins() {
     assert!(text.out.contains("poll.schedule") && text.out.contains("secret store_key"), "{}", text.out);
 }
 
+/// The engine bounds the steps of a template, not what a step makes.
+#[tokio::test]
+async fn a_template_that_grows_without_end_is_refused_and_ends_nobody() {
+    let machine = Machine::set_up().await;
+    let config = std::fs::read_to_string(machine.path("config.toml")).unwrap();
+    let doubled = format!("{{% set a = 'review' %}}{}{{{{ a }}}}", "{% set a = a ~ a %}".repeat(60));
+    let in_a_loop = "{% set n = namespace(l=[1]) %}{% for i in range(60) %}{% set n.l = n.l + n.l %}{% endfor %}{{ n.l|list|length }}";
+    let by_name = "{% set n = namespace(t='') %}{% for c in client.name %}{% set n.t = n.t ~ n.t ~ c %}{% endfor %}{{ n.t }}";
+    for message in [doubled.as_str(), in_a_loop, by_name] {
+        let text =
+            config.replacen("delay = \"0s\"", &format!("delay = \"0s\"\nmessage = {}", json!(message)), 1);
+        std::fs::write(machine.path("config.toml"), text).unwrap();
+        let said = machine.run(&["config", "check"]).await;
+        assert_eq!(said.status, 2, "{message}: {}", said.err);
+        assert!(said.err.contains("review.message: its samples need more than 64 MiB"), "{}", said.err);
+    }
+    let rule = "\n[[rules]]\non = \"QUOTE_APPROVED\"\ndo = \"clients.note\"\n";
+    std::fs::write(
+        machine.path("config.toml"),
+        format!("{config}{rule}with = {{ message = {} }}\n", json!(doubled)),
+    )
+    .unwrap();
+    let said = machine.run(&["config", "check"]).await;
+    assert!(said.status == 2 && said.err.contains("rules (number 1): its samples need"), "{}", said.err);
+
+    std::fs::write(machine.path("config.toml"), &config).unwrap();
+    let daemon = machine.start().await;
+    machine.connect().await;
+    let said = machine.run(&["account", "set", "Ace Plumbing", &format!("message={doubled}")]).await;
+    assert_eq!(said.status, 2, "{}", said.err);
+    assert!(said.err.contains("its samples need more than 64 MiB"), "{}", said.err);
+    machine.close_a_job();
+    machine.receiver.wait_for(1).await;
+    assert_eq!(terminate(daemon).await, 0);
+}
+
 #[tokio::test]
 async fn without_a_file_the_environment_is_enough() {
     let machine = Machine::set_up().await;

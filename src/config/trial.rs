@@ -1,0 +1,102 @@
+//! Tries templates in a process of their own, before they are rendered in this one.
+//!
+//! The template engine bounds how many steps a template takes, not how much memory a step takes. A template that doubles a
+//! text again and again would end the process that renders it. So the program runs itself once for each new template, with
+//! little memory and time, and renders the samples there.
+
+use std::collections::HashSet;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::actions::Permission;
+use crate::domain::message::Texts;
+use crate::domain::reaction::{Reaction, RuleSection};
+
+/// The verb by which the program runs itself.
+pub const TRY_TEMPLATES: &str = "try-templates";
+
+/// What the samples of a template may take: bytes of memory, and seconds of one core.
+const MEMORY: u64 = 64 * 1024 * 1024;
+const SECONDS: u64 = 2;
+
+/// This process, under its name in `/proc`: it is the same program even after an upgrade replaced its file.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+static IS_PROGRAM: OnceLock<()> = OnceLock::new();
+static FINE: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("its samples need more than {} MiB of memory or {SECONDS} s to render", MEMORY / 1024 / 1024)]
+pub struct TooBig;
+
+/// The templates of one place in the settings.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trial {
+    Message(String),
+    Body(String),
+    Rule(RuleSection, Vec<Permission>),
+}
+
+/// Makes trials possible. Where this process is not the program, as in a test of the library, there are none.
+pub fn allow_trials() {
+    IS_PROGRAM.get_or_init(|| ());
+}
+
+impl Trial {
+    /// Renders the samples in another process. Whether the templates are right is not judged there.
+    pub fn run(&self) -> Result<(), TooBig> {
+        let Ok(text) = serde_json::to_string(self) else { return Ok(()) };
+        let digest = crate::digest::of(&[&text]);
+        let is_fine = |digest| FINE.lock().unwrap_or_else(PoisonError::into_inner).contains(digest);
+        if IS_PROGRAM.get().is_none() || is_fine(&digest) {
+            return Ok(());
+        }
+        let ended = || {
+            let mut child = Command::new(THIS_PROGRAM)
+                .arg(TRY_TEMPLATES)
+                .env_clear()
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()?;
+            if let Some(mut stdin) = child.stdin.take() {
+                // One that died early is known by its end.
+                let _written = stdin.write_all(text.as_bytes());
+            }
+            child.wait()
+        };
+        match ended() {
+            Ok(status) if !status.success() => return Err(TooBig),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "templates could not be tried in a process of their own"),
+        }
+        FINE.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+        Ok(())
+    }
+}
+
+/// What the other process does: limits itself, and renders what it reads from its standard input.
+pub fn try_templates() -> ExitCode {
+    for (resource, limit) in [(Resource::Data, MEMORY), (Resource::Cpu, SECONDS), (Resource::Core, 0)] {
+        let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+        if setrlimit(resource, limit).is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+    let mut text = String::new();
+    if std::io::stdin().read_to_string(&mut text).is_err() {
+        return ExitCode::FAILURE;
+    }
+    match serde_json::from_str(&text) {
+        Ok(Trial::Message(message)) => drop(Texts::new(Some(&message), None)),
+        Ok(Trial::Body(body)) => drop(Texts::new(None, Some(&body))),
+        Ok(Trial::Rule(rule, allowed)) => drop(Reaction::new(&rule, &allowed)),
+        Err(_) => return ExitCode::FAILURE,
+    }
+    ExitCode::SUCCESS
+}
