@@ -8,6 +8,7 @@ pub mod endpoints;
 pub mod forward;
 pub mod gaps;
 pub mod import;
+pub mod lookup;
 pub mod message;
 pub mod model;
 pub mod pace;

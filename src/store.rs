@@ -45,6 +45,7 @@ mod changes;
 mod codec;
 mod decisions;
 mod error;
+mod find;
 mod forwards;
 mod health;
 mod inbox;
@@ -92,7 +93,7 @@ use seal::Sealer;
 use txn::Txn;
 
 /// The schema that this program writes. It reads every earlier one.
-const SCHEMA: u32 = 7;
+const SCHEMA: u32 = 8;
 
 struct Inner {
     table: Table,

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::actions::Permission;
@@ -19,9 +19,11 @@ use crate::domain::reaction::{Reaction, RuleSection};
 /// The verb by which the program runs itself.
 pub const TRY_TEMPLATES: &str = "try-templates";
 
-/// What the samples of a template may take: bytes of memory, and seconds of one core.
+/// What the samples of a template may take. The unit forbids the calls by which the system would limit a process, so the
+/// other process watches itself.
 const MEMORY: u64 = 64 * 1024 * 1024;
-const SECONDS: u64 = 2;
+const TIME: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_micros(200);
 
 /// This process, under its name in `/proc`: it is the same program even after an upgrade replaced its file.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -30,7 +32,7 @@ static IS_PROGRAM: OnceLock<()> = OnceLock::new();
 static FINE: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("its samples need more than {} MiB of memory or {SECONDS} s to render", MEMORY / 1024 / 1024)]
+#[error("its samples need more than {} MiB of memory or {} s to render", MEMORY / 1024 / 1024, TIME.as_secs())]
 pub struct TooBig;
 
 /// The templates of one place in the settings.
@@ -80,18 +82,23 @@ impl Trial {
     }
 }
 
-/// What the other process does: limits itself, and renders what it reads from its standard input.
+/// What the other process does: renders what it reads from its standard input, and ends if that takes too much.
 pub fn try_templates() -> ExitCode {
-    for (resource, limit) in [(Resource::Data, MEMORY), (Resource::Cpu, SECONDS), (Resource::Core, 0)] {
-        let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
-        if setrlimit(resource, limit).is_err() {
-            return ExitCode::FAILURE;
-        }
-    }
     let mut text = String::new();
     if std::io::stdin().read_to_string(&mut text).is_err() {
         return ExitCode::FAILURE;
     }
+    let Some(before) = memory() else {
+        // Nothing is tried here, and so nothing is known against it.
+        return ExitCode::SUCCESS;
+    };
+    let began = Instant::now();
+    std::thread::spawn(move || {
+        while began.elapsed() < TIME && memory().is_some_and(|now| now < before + MEMORY) {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        std::process::exit(1);
+    });
     match serde_json::from_str(&text) {
         Ok(Trial::Message(message)) => drop(Texts::new(Some(&message), None)),
         Ok(Trial::Body(body)) => drop(Texts::new(None, Some(&body))),
@@ -99,4 +106,11 @@ pub fn try_templates() -> ExitCode {
         Err(_) => return ExitCode::FAILURE,
     }
     ExitCode::SUCCESS
+}
+
+/// Bytes that this process has in memory.
+fn memory() -> Option<u64> {
+    const PAGE: u64 = 4096;
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    text.split(' ').nth(1)?.parse::<u64>().ok()?.checked_mul(PAGE)
 }

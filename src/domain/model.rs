@@ -44,7 +44,9 @@ pub use facts::{
     ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts, VisitsOfJob,
 };
 pub use link::{Link, LinkState, Pending};
-pub use outbox::{DeadReason, EntryState, LastAttempt, MessageKind, OutboxEntry, Payload, ReceiverState};
+pub use outbox::{
+    DeadReason, EntryState, LastAttempt, MessageKind, Noted, OutboxEntry, Payload, ReceiverState,
+};
 pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};
 pub use review::{ApiKey, AskOf, Review};
 pub use switches::{Share, Switches};

@@ -1,6 +1,6 @@
 //! Explains why a customer was or was not asked: finds decisions by any name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,9 +11,8 @@ use super::{OpError, Told, named};
 use crate::accounts::session::SessionError;
 use crate::clock::minus;
 use crate::context::Context;
-use crate::domain::model::{
-    Account, AccountId, ActionRecord, Decision, EncodedId, Outcome, Review, Subject, WorkRef,
-};
+use crate::domain::lookup::Wanted;
+use crate::domain::model::{Account, AccountId, ActionRecord, Decision, Outcome, Review, Subject, WorkRef};
 
 /// Maximum works that one call reads fresh.
 const RENDERED_AT_MOST: usize = 20;
@@ -155,101 +154,19 @@ pub async fn audit(
 }
 
 pub(super) async fn find(context: &Context, what: &str) -> Result<Vec<Explained>, OpError> {
-    let wanted = Arc::new(Wanted::new(what));
+    let mut accounts: BTreeMap<AccountId, Option<Account>> = BTreeMap::new();
     let mut explained = Vec::new();
-    for account in context.store.accounts().await? {
-        // A sweep knows only a client's id. If one decision has the client's name, all decisions of that
-        // client match.
-        let person = Arc::clone(&wanted);
-        let note = move |clients: &mut BTreeSet<EncodedId>, decision: Decision| {
-            if person.is_person(&decision.subject) {
-                clients.extend(decision.subject.client_id);
-            }
-        };
-        let clients = context.store.fold_decisions(&account.id, BTreeSet::new(), note).await?;
-        let wanted = Arc::clone(&wanted);
-        let pick = move |picked: &mut Vec<Decision>, decision: Decision| {
-            let client = decision.subject.client_id.as_ref();
-            if client.is_some_and(|client| clients.contains(client)) || wanted.is_meant(&decision) {
-                picked.push(decision);
-            }
-        };
-        let picked = context.store.fold_decisions(&account.id, vec![], pick).await?;
-        explained.extend(picked.into_iter().map(|decision| explained_of(context, &account, decision)));
+    for (id, decision) in context.store.find(Arc::new(Wanted::new(what))).await? {
+        if !accounts.contains_key(&id) {
+            accounts.insert(id.clone(), context.store.account(&id).await?);
+        }
+        // Being removed.
+        let Some(Some(account)) = accounts.get(&id) else { continue };
+        explained.push(explained_of(context, account, decision));
     }
-    explained.sort_by_key(|explained| std::cmp::Reverse(explained.decision.finished_at));
+    explained.sort_by(|a, b| {
+        let newest = b.decision.finished_at.cmp(&a.decision.finished_at);
+        newest.then_with(|| (&a.account, &a.decision.work).cmp(&(&b.account, &b.decision.work)))
+    });
     Ok(explained)
-}
-
-struct Wanted {
-    text: String,
-    digits: String,
-    number: Option<i64>,
-}
-
-impl Wanted {
-    fn new(text: &str) -> Self {
-        let text = text.trim().to_lowercase();
-        let digits = text.chars().filter(char::is_ascii_digit).collect();
-        let number = text.trim_start_matches('#').parse().ok();
-        Self { text, digits, number }
-    }
-
-    fn is_person(&self, subject: &Subject) -> bool {
-        let is = |known: Option<&str>| known.is_some_and(|known| known.to_lowercase() == self.text);
-        let name = subject.client_name.as_ref().map(|name| name.to_lowercase());
-        let named = !self.text.is_empty()
-            && name.is_some_and(|name| {
-                name == self.text || name.split_whitespace().any(|word| word == self.text)
-            });
-        let phone = subject.phone.as_ref().is_some_and(|phone| {
-            let digits: String = phone.chars().filter(char::is_ascii_digit).collect();
-            self.digits.len() >= 7 && digits.ends_with(&self.digits)
-        });
-        named
-            || phone
-            || is(subject.email.as_deref())
-            || is(subject.client_id.as_ref().map(EncodedId::as_str))
-    }
-
-    fn is_meant(&self, decision: &Decision) -> bool {
-        let Decision { work, subject, outcome, .. } = decision;
-        let is_text = |known: &str| known.to_lowercase() == self.text;
-        is_text(work.id.as_str())
-            || subject.job_id.as_ref().is_some_and(|id| is_text(id.as_str()))
-            || (self.number.is_some() && subject.job_number == self.number)
-            || subject
-                .invoice_number
-                .as_deref()
-                .is_some_and(|number| number == self.text.trim_start_matches('#'))
-            || matches!(outcome, Outcome::Asked { ask_id, .. } if is_text(ask_id.as_str()))
-            || decision.saw.get("ask_not_sent").is_some_and(|ask| is_text(ask))
-            || self.is_person(subject)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn subject() -> Subject {
-        Subject {
-            client_name: Some("John Smith".into()),
-            phone: Some("+1 (555) 123-4567".into()),
-            email: Some("John@Example.com".into()),
-            ..Subject::default()
-        }
-    }
-
-    #[test]
-    fn a_person_is_found_by_name_phone_or_email() {
-        for meant in
-            ["John Smith", "smith", " JOHN ", "555-123-4567", "+15551234567", "1234567", "john@example.com"]
-        {
-            assert!(Wanted::new(meant).is_person(&subject()), "{meant}");
-        }
-        for other in ["", "Smit", "4567", "jane@example.com", "5551234568", "112"] {
-            assert!(!Wanted::new(other).is_person(&subject()), "{other}");
-        }
-    }
 }

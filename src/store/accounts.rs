@@ -9,7 +9,7 @@ use super::outbox::{drop_entries_of, forget_entries_of};
 use super::sled::Bytes;
 use super::txn::Txn;
 use super::waiting::update_waiting;
-use super::{Store, StoreError, key};
+use super::{Store, StoreError, find, key};
 use crate::domain::model::{
     Account, AccountId, ApiKey, AskOf, Connection, Contacted, Decision, Health, OutboxEntry, Outcome, Review,
     SkipReason, Trigger,
@@ -181,7 +181,11 @@ impl Store {
             let keys = keys.to_vec();
             self.write(move |txn| {
                 for key in &keys {
-                    txn.remove(key);
+                    if key.starts_with(key::DECISION) {
+                        find::remove_decision(txn, key)?;
+                    } else {
+                        txn.remove(key);
+                    }
                 }
                 Ok(())
             })

@@ -11,7 +11,7 @@ use crate::domain::forward::{Pending as Forwarded, Sequence};
 use crate::domain::gaps::GapMarks;
 use crate::domain::model::{
     Account, ActionRecord, Alert, ApiKey, AskOf, Burst, Cause, ClientSnapshot, Contacted, DayTally, Decision,
-    Health, Link, Marker, OpenTally, OutboxEntry, Pending, ReceiverState, Review, Seen, Suppression,
+    Health, Link, Marker, Noted, OpenTally, OutboxEntry, Pending, ReceiverState, Review, Seen, Suppression,
 };
 use crate::domain::pace::Pace;
 use crate::domain::webhook_event::InboxEntry;
@@ -66,6 +66,7 @@ stored! {
     Health = "health note",
     Link = "link",
     Marker = "marker",
+    Noted = "what was noted with an ask",
     OutboxEntry = "outbox entry" version 2,
     Pace = "pace",
     Pending = "pending authorisation",
@@ -146,6 +147,7 @@ mod tests {
         ask_leased: OutboxEntry = r#"{"id":"ask_1","account":"Z2lk","message":"ask","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":1,"failures":0,"state":"leased","until":"2026-03-10T11:01:00Z"}"#,
         ask_dead: OutboxEntry = r#"{"id":"ask_1","account":"Z2lk","message":"ask","work":{"kind":"job","id":"ajE="},"trigger":"job_completed","body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":10,"failures":10,"state":"dead","at":"2026-03-14T11:00:00Z","reason":"exhausted"}"#,
         change_due: OutboxEntry = r#"{"id":"evt_1","account":"Z2lk","message":"change","topic":"client.updated","work":{"kind":"client","id":"YzE="},"body":"{}","created_at":"2026-03-10T11:00:00Z","attempt":0,"failures":0,"state":"due","at":"2026-03-10T11:05:00Z"}"#,
+        noted: Noted = r#"{"contacts":["00ff"],"jobs":["ajE="]}"#,
         receiver: ReceiverState = r#"{"stopped_at":"2026-03-10T11:00:00Z"}"#,
         open_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"open"}"#,
         started_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":"Z2lk","created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"started","browser":"00ff"}"#,

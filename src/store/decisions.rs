@@ -16,7 +16,7 @@ use crate::digest;
 use crate::domain::decide::blocking;
 use crate::domain::model::{
     Account, AccountId, Ask, AskOf, Candidate, Cause, Connection, Decision, Delivery, EntryState, Health,
-    Marker, MessageId, OutboxEntry, Outcome, Payload, SkipReason, Stream, Subject, Trigger, WorkRef,
+    Marker, MessageId, Noted, OutboxEntry, Outcome, Payload, SkipReason, Stream, Subject, Trigger, WorkRef,
 };
 use crate::domain::plan::{Known, Plan};
 use crate::domain::reaction::SKIPPED;
@@ -287,6 +287,8 @@ impl Store {
                 txn.put(&key::marker(&id, &work), &marker);
             }
             txn.put(&key::ask(&ask.id), &AskOf { account: id.clone(), work: ask.work.clone() });
+            let noted = Noted { contacts: ask.contacts.clone(), jobs: ask.job_ids.clone() };
+            txn.put(&key::noted(&MessageId::from(&ask.id)), &noted);
             let trigger = decision.trigger;
             put_entry(
                 txn,

@@ -16,6 +16,7 @@ pub(super) const API_KEY: &[u8] = b"apikey\0";
 pub(super) const ASK: &[u8] = b"ask\0";
 pub(super) const REVIEW: &[u8] = b"review\0";
 pub(super) const CAUSE: &[u8] = b"cause\0";
+pub(super) const NOTED: &[u8] = b"noted\0";
 pub(super) const ORDER: &[u8] = b"order\0";
 pub(super) const FORWARD: &[u8] = b"forward\0";
 pub(super) const HEARD: &[u8] = b"heard\0";
@@ -145,6 +146,11 @@ pub(super) fn account_of_event(key: &[u8]) -> Option<AccountId> {
 /// Index of asks: the work that each is about.
 pub(super) fn ask(id: &AskId) -> Vec<u8> {
     join(ASK, &[id.as_str().as_bytes()])
+}
+
+/// What was noted with an ask that was not tried yet.
+pub(super) fn noted(id: &MessageId) -> Vec<u8> {
+    join(NOTED, &[id.as_str().as_bytes()])
 }
 
 pub(super) fn review(ask: &AskId) -> Vec<u8> {

@@ -13,7 +13,7 @@
 //! | has fewer commits than the tally | | refused: sled cut off a damaged end, or it is an old copy |
 //! | has as many or more | | opened |
 //!
-//! Older schemas are migrated in the commit that opens the store.
+//! Older schemas are migrated in the commit that opens the store. The index of decisions is built before it, in parts, and anew if it was cut off.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sled::{Writer, is_there};
 use super::txn::Txn;
-use super::{Inner, SCHEMA, Sealer, Store, StoreError, key, migrations, outbox, sled};
+use super::{Inner, SCHEMA, Sealer, Store, StoreError, find, key, migrations, outbox, sled};
 use crate::store_key::StoreKey;
 
 /// What to do if there is no store.
@@ -116,11 +116,14 @@ impl Store {
                         detail: "it is missing".to_owned(),
                     })?,
                 };
-                migrations::migrate(&mut txn, found)?;
                 if let Some(missing @ 1..) = tally.and_then(|tally| tally.checked_sub(commits)) {
                     let tally = tally_path(path);
                     return Err(StoreError::Stale { path: path.to_owned(), missing, tally });
                 }
+                if found < 8 {
+                    find::index_all(&database)?;
+                }
+                migrations::migrate(&mut txn, found)?;
                 txn.put(&key::commits(), &(commits + 1));
             }
             Some(found) => return Err(StoreError::Schema { path: path.to_owned(), found }),

@@ -8,11 +8,11 @@ use super::causes::{self, Awaited};
 use super::tallies::put_decision;
 use super::txn::Txn;
 use super::waiting::{DueTimes, due_times};
-use super::{Store, StoreError, key};
+use super::{Store, StoreError, key, people};
 use crate::digest;
 use crate::domain::model::{
-    AccountId, AskId, Cause, Contacted, Decision, Delivery, EntryState, LastAttempt, Marker, MessageId,
-    MessageKind, OutboxEntry, Outcome, Payload, ReceiverState, SkipReason,
+    AccountId, AskId, Cause, Decision, Delivery, EntryState, LastAttempt, MessageId, MessageKind,
+    OutboxEntry, Outcome, Payload, ReceiverState, SkipReason,
 };
 use crate::domain::reaction::{DEAD, DELIVERED, SKIPPED};
 use crate::domain::retry::Next;
@@ -124,6 +124,8 @@ impl Store {
                 _ => return Ok(None),
             }
             take_from_index(txn, &entry);
+            // From now on it may have reached the customer.
+            txn.remove(&key::noted(&id));
             entry.attempt += 1;
             entry.state = EntryState::Leased { until };
             put_entry(txn, &entry);
@@ -268,11 +270,6 @@ impl Store {
         saw: BTreeMap<String, String>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        // Whatever was noted with an ask that never left. It is looked for first: the writer must not wait for it.
-        let traces = match self.entry(id).await? {
-            Some(entry) if entry.attempt == 0 => self.traces_of(&entry).await?,
-            _ => vec![],
-        };
         let (id, awaited) = (id.clone(), self.awaited());
         self.write(move |txn| {
             let Some(entry) = txn.get::<OutboxEntry>(&key::outbox(&id))? else { return Ok(false) };
@@ -287,9 +284,7 @@ impl Store {
                 decision.saw.insert("attempts".to_owned(), entry.attempt.to_string());
                 decision.saw.insert("ask_not_sent".to_owned(), id.to_string());
                 if entry.attempt == 0 {
-                    for key in &traces {
-                        txn.remove(key);
-                    }
+                    people::take_back(txn, &entry)?;
                 }
                 decision.at = now;
                 put_decision(txn, &entry.account, &decision)?;
@@ -297,29 +292,6 @@ impl Store {
             take_from_index(txn, &entry);
             remove_entry(txn, &entry);
             Ok(true)
-        })
-        .await
-    }
-
-    /// The keys of the markers and contact notes of an ask.
-    async fn traces_of(&self, entry: &OutboxEntry) -> Result<Vec<Vec<u8>>, StoreError> {
-        let (account, ask) = (entry.account.clone(), entry.id.clone());
-        self.scan(move |txn| {
-            let mut traces = Vec::new();
-            for key in txn.keys(&key::of_account(key::MARKER, &account))? {
-                let marker = txn.get::<Marker>(&key)?;
-                if marker.is_some_and(|marker| marker.ask_id.as_str() == ask.as_str()) {
-                    traces.push(key.to_vec());
-                }
-            }
-            // The notes of the account, and those shared by all accounts.
-            for key in txn.keys(key::CONTACT)? {
-                let contacted = txn.get::<Contacted>(&key)?;
-                if contacted.is_some_and(|contacted| contacted.ask_id.as_str() == ask.as_str()) {
-                    traces.push(key.to_vec());
-                }
-            }
-            Ok(traces)
         })
         .await
     }
@@ -408,6 +380,7 @@ fn remove_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
     if let Some(record) = entry.payload.record() {
         txn.remove(&key::order(&entry.account, &record, entry.payload.place(entry.created_at), &entry.id));
     }
+    txn.remove(&key::noted(&entry.id));
     txn.remove(&key::outbox(&entry.id));
 }
 

@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::markers::markers;
+use super::markers::{marked_by, markers};
 use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::domain::decide::{Past, rests_until};
 use crate::domain::model::{
-    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, MessageId, OutboxEntry, Suppression,
-    WorkRef,
+    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Marker, MessageId, Noted, OutboxEntry,
+    Suppression, WorkRef,
 };
 use crate::domain::rules::Policy;
 
@@ -179,6 +179,28 @@ pub(super) fn note_contact(
             let key = key::contact(&scope, contact);
             if txn.get::<Contacted>(&key)?.is_none_or(|known| known.at < at) {
                 txn.put(&key, &contacted);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes back what was noted with an ask that was never tried: nobody was asked.
+pub(super) fn take_back(txn: &mut Txn<'_>, entry: &OutboxEntry) -> Result<(), StoreError> {
+    // Asks that an earlier version stored have none, and keep their notes: too few asks are better than two.
+    let Some(Noted { contacts, jobs }) = txn.get(&key::noted(&entry.id))? else { return Ok(()) };
+    for work in marked_by(entry.payload.work(), &jobs) {
+        let key = key::marker(&entry.account, &work);
+        if txn.get::<Marker>(&key)?.is_some_and(|marker| marker.ask_id.as_str() == entry.id.as_str()) {
+            txn.remove(&key);
+        }
+    }
+    for contact in &contacts {
+        for scope in [entry.account.as_str(), key::EVERYWHERE] {
+            let key = key::contact(scope, contact);
+            let noted = txn.get::<Contacted>(&key)?;
+            if noted.is_some_and(|noted| noted.ask_id.as_str() == entry.id.as_str()) {
+                txn.remove(&key);
             }
         }
     }

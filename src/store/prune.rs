@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::reviews::forget_ask;
 use super::sled::Bytes;
 use super::txn::Txn;
-use super::{Store, StoreError, key};
+use super::{Store, StoreError, find, key};
 use crate::clock::minus;
 use crate::domain::model::{ActionRecord, AskId, Contacted, Decision, Link, Marker, Outcome, Seen};
 
@@ -59,7 +59,7 @@ fn forget(txn: &mut Txn<'_>, keys: &[Bytes], before: Timestamp) -> Result<usize,
     for key in keys {
         if is_old(txn, key, before)? {
             if key.starts_with(key::DECISION)
-                && let Some(decision) = txn.get::<Decision>(key)?
+                && let Some(decision) = find::remove_decision(txn, key)?
             {
                 match decision.outcome {
                     Outcome::Asked { ask_id, .. } => forget_ask(txn, &ask_id),

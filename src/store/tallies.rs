@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::txn::Txn;
-use super::{Store, StoreError, key};
+use super::{Store, StoreError, find, key};
 use crate::clock::minus;
 use crate::domain::model::{AccountId, DayTally, Decision, OpenTally, Outcome};
 
 /// How many days an upgrade counts. Longer ago nobody looks.
 const COUNTED: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// Stores a decision, and counts it. Every write of a decision goes through here.
+/// Stores a decision, counts it and indexes it. Every write of a decision goes through here.
 pub(super) fn put_decision(
     txn: &mut Txn<'_>,
     account: &AccountId,
@@ -28,6 +28,7 @@ pub(super) fn put_decision(
     if !counts_alike {
         recount(txn, account, before.as_ref(), decision)?;
     }
+    find::index(txn, account, before.as_ref(), Some(decision));
     txn.put(&key, decision);
     Ok(())
 }

@@ -19,7 +19,9 @@ use super::changes::ChangeWatcher;
 use super::parts::WorkerParts;
 use super::pool::{Entered, InFlight, Pool, guarded};
 use crate::accounts::session::{SessionError, Trouble};
-use crate::domain::model::{Account, AccountId, EncodedId, MessageId, MessageKind, OutboxEntry, WorkRef};
+use crate::domain::model::{
+    Account, AccountId, Delivery, EncodedId, MessageId, MessageKind, OutboxEntry, Outcome, WorkRef,
+};
 use crate::domain::plan::{Plan, plan};
 use crate::domain::webhook_event::{FollowUp, InboxEntry};
 use crate::jobber::operations::{WhoAmI, WorkDetails};
@@ -46,13 +48,6 @@ pub struct Followed {
     pub sweep: Vec<AccountId>,
     /// Whether more came for an account while it was followed.
     pub again: bool,
-}
-
-/// An ask in the outbox.
-struct Queued {
-    message: MessageId,
-    work: WorkRef,
-    client: Option<EncodedId>,
 }
 
 #[derive(Debug)]
@@ -122,16 +117,10 @@ impl Inbox {
         if sweeps {
             followed.sweep.push(id.clone());
         }
-        let mut asks: Option<Vec<Queued>> = None;
         for wanted in follow_ups {
             if self.pool.is_stopped() {
                 break;
             }
-            if about_cards(&wanted) && asks.is_none() {
-                // Read once for all cards that changed, after the works.
-                asks = Some(self.asks_of(id).await?);
-            }
-            let asks = asks.as_deref().unwrap_or_default();
             let outcome = match &wanted.follow_up {
                 // The sweep reads this and more.
                 FollowUp::Sweep | FollowUp::Watched => Ok(true),
@@ -144,8 +133,8 @@ impl Inbox {
                         Ok(true)
                     }
                 },
-                FollowUp::Client { id } => self.cards(&account, Some(id), asks, &mut followed).await,
-                FollowUp::Outbox => self.cards(&account, None, asks, &mut followed).await,
+                FollowUp::Client { id } => self.cards(&account, Some(id), &mut followed).await,
+                FollowUp::Outbox => self.cards(&account, None, &mut followed).await,
                 // If Jobber refuses the tokens, this request notices it and stores the lost connection.
                 FollowUp::Connection => self.parts.session.run(id, &WhoAmI).await.map(|_| true),
             };
@@ -221,14 +210,14 @@ impl Inbox {
         &self,
         account: &Account,
         id: Option<&EncodedId>,
-        asks: &[Queued],
         followed: &mut Followed,
     ) -> Result<bool, SessionError> {
         let mut is_done = true;
-        for Queued { message, work, client } in asks {
-            if id.is_some() && client.as_ref() != id {
-                continue;
-            }
+        let asks = match id {
+            Some(client) => self.asks_for(&account.id, client).await?,
+            None => self.asks_of(&account.id).await?,
+        };
+        for (message, work) in &asks {
             let facts = self.parts.session.run(&account.id, &WorkDetails { work }).await?.data;
             let client = facts.and_then(|facts| facts.client);
             if client.is_none_or(|client| client.receives_review_requests && !client.is_archived) {
@@ -246,21 +235,31 @@ impl Inbox {
         Ok(is_done)
     }
 
-    /// The queued asks and dead letters of an account, with the clients they are for.
-    async fn asks_of(&self, account: &AccountId) -> Result<Vec<Queued>, StoreError> {
+    /// The queued asks and dead letters of an account.
+    async fn asks_of(&self, account: &AccountId) -> Result<Vec<(MessageId, WorkRef)>, StoreError> {
         let mine = account.clone();
         let pick = move |asks: &mut Vec<(MessageId, WorkRef)>, entry: OutboxEntry| {
             if entry.account == mine && entry.payload.kind() == MessageKind::Ask {
                 asks.push((entry.id, entry.payload.work().clone()));
             }
         };
-        let mut asks = Vec::new();
-        for (message, work) in self.parts.store.fold_entries(vec![], pick).await? {
-            let decision = self.parts.store.decision(account, &work).await?;
-            let client = decision.and_then(|decision| decision.subject.client_id);
-            asks.push(Queued { message, work, client });
-        }
-        Ok(asks)
+        self.parts.store.fold_entries(vec![], pick).await
+    }
+
+    /// Those for one client.
+    async fn asks_for(
+        &self,
+        account: &AccountId,
+        client: &EncodedId,
+    ) -> Result<Vec<(MessageId, WorkRef)>, StoreError> {
+        let decisions = self.parts.store.decisions_about(account, client).await?;
+        let asks = decisions.into_iter().filter_map(|decision| match decision.outcome {
+            Outcome::Asked { ask_id, delivery: Delivery::Queued | Delivery::Dead { .. } } => {
+                Some((MessageId::from(&ask_id), decision.work))
+            }
+            _ => None,
+        });
+        Ok(asks.collect())
     }
 
     fn rest(&self, account: &AccountId, time: SignedDuration) {

@@ -312,6 +312,8 @@ impl TestApp {
             let counted = store.tally(&account.id, Timestamp::UNIX_EPOCH).await.unwrap();
             assert_eq!(counted, (days, open), "{}", account.name);
         }
+        let (is, ought) = store.indexed().await.unwrap();
+        assert_eq!(is, ought, "entries by which decisions are found");
     }
 
     /// What an operator asks for, without a daemon.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest;
 
-use super::{AccountId, MessageId, Trigger, WatchTopic, WorkRef};
+use super::{AccountId, ContactKey, EncodedId, MessageId, Trigger, WatchTopic, WorkRef};
 
 /// A message in the outbox: its exact bytes and its delivery state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,15 @@ pub struct OutboxEntry {
     /// The result of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastAttempt>,
+}
+
+/// What was noted with an ask, so that it can be taken back as long as nothing was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {
+    /// All contacts of the customer.
+    pub contacts: Vec<ContactKey>,
+    /// The jobs behind the work.
+    pub jobs: Vec<EncodedId>,
 }
 
 /// The content of a message.
