@@ -13,7 +13,7 @@ use jobber_reviewd::testing::model::{AccountId, Connection, LostReason, Outcome,
 use jobber_reviewd::testing::{ActionReply, ActionStatus, CrashPoint};
 use jobber_sandbox::Op;
 use serde_json::{Value, json};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
 use crate::machine::{Machine, PATIENCE, open, terminate};
 
@@ -72,6 +72,7 @@ struct Run {
     notes: BTreeMap<String, Note>,
     kills: BTreeMap<&'static str, usize>,
     lost_to_the_window: usize,
+    suspended: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +97,7 @@ async fn whenever_it_is_killed_every_customer_is_asked_under_one_id() {
         notes: BTreeMap::new(),
         kills: BTreeMap::new(),
         lost_to_the_window: 0,
+        suspended: 0,
     };
     let mut life = 0;
     while life < kills || !run.died_everywhere() && life < 5 * kills {
@@ -112,6 +114,7 @@ async fn whenever_it_is_killed_every_customer_is_asked_under_one_id() {
         println!("{point:<22}{times:>6}");
     }
     println!("{:<22}{:>6}", "in all", run.kills.values().sum::<usize>());
+    println!("lives with a test sweep that was suspended: {}", run.suspended);
     println!("connections lost in the window that cannot be closed, and mended: {}", run.lost_to_the_window);
     assert!(run.died_everywhere(), "some points were never reached");
 }
@@ -151,6 +154,7 @@ impl Run {
             0 => self.somebody_to_note(false),
             _ => None,
         };
+        let suspends = self.random.u8(..4) == 0;
         let mut command = self.machine.command(&[]);
         command.stderr(Stdio::null());
         if let Death::At(point, times) = death {
@@ -161,6 +165,7 @@ impl Run {
         let (ended, by_itself) = match self.machine.begin(command).await {
             Err(status) => (status, true),
             Ok(daemon) => {
+                let suspended = if suspends { Some(self.suspended_sweep().await) } else { None };
                 let walk = async {
                     if let Some(number) = candidate {
                         // It may die under the contractor's hands: what it came to is read afterwards.
@@ -177,6 +182,10 @@ impl Run {
                 if let (Some(key), Some(told)) = (&note, told) {
                     self.tell(key, told);
                 }
+                if let Some(mut sweep) = suspended {
+                    sweep.kill().await.unwrap();
+                    self.suspended += 1;
+                }
                 ended
             }
         };
@@ -186,8 +195,18 @@ impl Run {
             _ => "any instant",
         };
         *self.kills.entry(place).or_default() += 1;
-        // The note is written by a process of its own if the daemon is dead by then.
-        self.look(if note.is_some() { 2 } else { 1 }).await;
+        // Notes and sweeps are done by processes of their own if the daemon is dead by then.
+        self.look(1 + u64::from(note.is_some()) + u64::from(suspends)).await;
+    }
+
+    /// A test sweep from a shell that is suspended: it reads nothing of what the daemon tells.
+    async fn suspended_sweep(&self) -> Child {
+        let mut command = self.machine.command(&["--once", "--json"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let sweep = command.spawn().unwrap();
+        let id = sweep.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-STOP", &id]).status().await.unwrap().success());
+        sweep
     }
 
     /// The key of a note that is to be written: a new one, or one of which nothing was told.
