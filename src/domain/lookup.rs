@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::model::{Decision, EncodedId, Outcome, Subject};
+use crate::domain::model::{Decision, EncodedId, Subject};
 
 /// Digits of a phone number by which it is found: a shorter end of it is no phone number.
 const DIGITS: usize = 7;
@@ -41,20 +41,12 @@ fn digits(text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).collect()
 }
 
-/// The ask of a decision, sent or not.
-fn ask_of(decision: &Decision) -> Option<&str> {
-    match &decision.outcome {
-        Outcome::Asked { ask_id, .. } => Some(ask_id.as_str()),
-        _ => decision.saw.get("ask_not_sent").map(String::as_str),
-    }
-}
-
 /// What a decision is found by.
 pub fn terms(decision: &Decision) -> BTreeSet<Term> {
     let Decision { work, subject, .. } = decision;
     let words = subject.client_name.as_deref().unwrap_or_default().split_whitespace();
     let mut terms: BTreeSet<Term> = words.map(|word| Term::new('w', word)).collect();
-    let ids = [Some(work.id.as_str()), ask_of(decision)].into_iter();
+    let ids = [Some(work.id.as_str()), decision.ask()].into_iter();
     let ids = ids.chain([&subject.client_id, &subject.job_id].map(|id| id.as_ref().map(EncodedId::as_str)));
     terms.extend(ids.flatten().map(Term::id));
     terms.extend(subject.email.as_deref().map(|email| Term::new('e', email)));
@@ -120,7 +112,7 @@ impl Wanted {
                 .invoice_number
                 .as_deref()
                 .is_some_and(|number| number.to_lowercase() == self.bare_number())
-            || ask_of(decision).is_some_and(is_text)
+            || decision.ask().is_some_and(is_text)
             || self.is_person(subject)
     }
 }
@@ -133,7 +125,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::model::{AskId, Delivery, SkipReason, Trigger, WorkKind, WorkRef};
+    use crate::domain::model::{AskId, Delivery, Outcome, SkipReason, Trigger, WorkKind, WorkRef};
 
     fn subject() -> Subject {
         Subject {

@@ -1,6 +1,7 @@
 //! Explains why a customer was or was not asked: finds decisions by any name.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +13,9 @@ use crate::accounts::session::SessionError;
 use crate::clock::minus;
 use crate::context::Context;
 use crate::domain::lookup::Wanted;
-use crate::domain::model::{Account, AccountId, ActionRecord, Decision, Outcome, Review, Subject, WorkRef};
+use crate::domain::model::{
+    Account, AccountId, ActionRecord, Decision, EncodedId, Outcome, Review, Subject, WorkRef,
+};
 
 /// Maximum works that one call reads fresh.
 const RENDERED_AT_MOST: usize = 20;
@@ -61,22 +64,30 @@ pub async fn explain(context: &Context, what: &str, render: bool) -> Result<Vec<
 
 /// Adds reviews and writes.
 async fn add_what_followed(context: &Context, explained: &mut [Explained]) -> Result<(), OpError> {
-    let mut writes: BTreeMap<AccountId, Vec<ActionRecord>> = BTreeMap::new();
+    // Customers with many works share their card's writes.
+    let mut known: BTreeMap<(AccountId, String), Vec<ActionRecord>> = BTreeMap::new();
     for row in explained {
         if let Outcome::Asked { ask_id, .. } = &row.decision.outcome {
             row.review = context.store.review(ask_id).await?;
         }
-        if !writes.contains_key(&row.account) {
-            let of_account = context.store.actions(Some(&row.account), Timestamp::MIN).await?;
-            writes.insert(row.account.clone(), of_account);
-        }
         let Subject { client_id, job_id, .. } = &row.decision.subject;
-        let records = [Some(&row.decision.work.id), client_id.as_ref(), job_id.as_ref()];
-        let is_of_it = |record: &&ActionRecord| {
-            let target = record.target.as_deref();
-            target.is_some_and(|target| records.iter().flatten().any(|id| id.as_str() == target))
-        };
-        row.writes = writes.get(&row.account).into_iter().flatten().filter(is_of_it).cloned().collect();
+        let records: BTreeSet<&EncodedId> =
+            [Some(&row.decision.work.id), client_id.as_ref(), job_id.as_ref()]
+                .into_iter()
+                .flatten()
+                .collect();
+        for record in records {
+            let target = (row.account.clone(), record.to_string());
+            let writes = match known.entry(target) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let writes = context.store.actions_on(&new.key().0, &new.key().1, Timestamp::MIN).await?;
+                    new.insert(writes)
+                }
+            };
+            row.writes.extend(writes.iter().cloned());
+        }
+        row.writes.sort_by_key(|write| std::cmp::Reverse(write.at));
     }
     Ok(())
 }

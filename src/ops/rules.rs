@@ -348,13 +348,14 @@ async fn is_too_often(
     key: &str,
     target: Option<&str>,
 ) -> Result<bool, StoreError> {
+    let Some(target) = target else { return Ok(false) };
     let since: Timestamp = minus(context.clock.now(), DAY);
-    let written = context.store.actions(Some(&account.id), since).await?;
+    let written = context.store.actions_on(&account.id, target, since).await?;
     let is_one = |record: &&ActionRecord| {
         let is_write = !matches!(record.outcome, ActionOutcome::Refused { .. });
-        is_write && record.key.starts_with("rule ") && record.key != key && record.target.as_deref() == target
+        is_write && record.key.starts_with("rule ") && record.key != key
     };
-    Ok(target.is_some() && written.iter().filter(is_one).count() >= MOST_A_DAY)
+    Ok(written.iter().filter(is_one).count() >= MOST_A_DAY)
 }
 
 /// Whether a client's card already is as the rule would make it. This ends the loop of a rule that hears of its own write.

@@ -227,6 +227,7 @@ fn keys_of(txn: &Txn<'_>, id: &AccountId) -> Result<Vec<Bytes>, StoreError> {
         key::CARD,
         key::SEEN,
         key::HELD,
+        key::ACTED_ON,
         key::ACTION,
         key::CAUSE,
         key::ORDER,

@@ -25,6 +25,7 @@ impl Store {
                 return Ok(Begun::Before(Box::new(before)));
             }
             txn.put(&key, &record);
+            index(txn, &record);
             Ok(Begun::Now)
         })
         .await
@@ -56,10 +57,32 @@ impl Store {
     pub async fn free_action(&self, account: &AccountId, name: &str) -> Result<(), StoreError> {
         let key = key::action(account, name);
         self.write(move |txn| {
-            txn.remove(&key);
+            forget(txn, &key)?;
             Ok(())
         })
         .await
+    }
+
+    /// The writes on one record since an instant, newest first.
+    pub async fn actions_on(
+        &self,
+        account: &AccountId,
+        target: &str,
+        since: Timestamp,
+    ) -> Result<Vec<ActionRecord>, StoreError> {
+        let (account, prefix) = (account.clone(), key::acted_on_of(account, target));
+        let mut found = self
+            .scan(move |txn| {
+                let mut found = Vec::new();
+                for entry in txn.scan_from(&key::acted_since(&prefix, since), &prefix) {
+                    let name = key::action_of(&account, &prefix, &entry?.0).ok_or_else(key::broken)?;
+                    found.extend(txn.get::<ActionRecord>(&name)?);
+                }
+                Ok(found)
+            })
+            .await?;
+        found.reverse();
+        Ok(found)
     }
 
     /// The writes of one account or of all since an instant, newest first.
@@ -73,6 +96,29 @@ impl Store {
         found.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.key.cmp(&b.key)));
         Ok(found)
     }
+}
+
+fn index(txn: &mut Txn<'_>, record: &ActionRecord) {
+    if let Some(key) = key::acted_on(record) {
+        txn.put_raw(key, vec![]);
+    }
+}
+
+/// Deletes the record under `key`.
+pub(super) fn forget(txn: &mut Txn<'_>, key: &[u8]) -> Result<(), StoreError> {
+    if let Some(entry) = txn.get::<ActionRecord>(key)?.as_ref().and_then(key::acted_on) {
+        txn.remove(&entry);
+    }
+    txn.remove(key);
+    Ok(())
+}
+
+/// Indexes what an earlier program stored.
+pub(super) fn index_all(txn: &mut Txn<'_>) -> Result<(), StoreError> {
+    for record in txn.values::<ActionRecord>(key::ACTION).collect::<Result<Vec<_>, _>>()? {
+        index(txn, &record);
+    }
+    Ok(())
 }
 
 fn actions_in(txn: &Txn<'_>, family: &[u8], since: Timestamp) -> Result<Vec<ActionRecord>, StoreError> {
@@ -125,5 +171,27 @@ mod tests {
         };
         assert_eq!(keys(at(0)).await, ["a", "b"]);
         assert_eq!(keys(at(2)).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn the_writes_on_a_record_are_found() {
+        let fixture = Fixture::connected().await;
+        let on = |key: &str, target: &str, minute| ActionRecord {
+            target: Some(target.to_owned()),
+            at: at(minute),
+            ..note(key)
+        };
+        for record in [on("a", "c1", 1), on("b", "c1", 3), on("c", "c", 2), on("d", "c1", 5), note("e")] {
+            fixture.store.begin_action(&record).await.unwrap();
+        }
+        fixture.store.free_action(&id(), "d").await.unwrap();
+        let found = async |target: &str, since| {
+            let found = fixture.store.actions_on(&id(), target, at(since)).await.unwrap();
+            found.into_iter().map(|record| record.key).collect::<Vec<_>>()
+        };
+        assert_eq!(found("c1", 0).await, ["b", "a"]);
+        assert_eq!(found("c1", 2).await, ["b"]);
+        assert_eq!(found("c", 0).await, ["c"]);
+        assert!(found("", 0).await.is_empty());
     }
 }

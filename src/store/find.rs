@@ -232,6 +232,24 @@ impl Store {
         self.scan(move |txn| of_client(txn, &account, &client)).await
     }
 
+    /// Leaves the store as a version without this index had it.
+    #[doc(hidden)]
+    pub async fn downgrade(&self) -> Result<(), StoreError> {
+        let keys = self.scan(|txn| txn.keys(FIND)).await?;
+        for keys in keys.chunks(TOGETHER) {
+            let keys = keys.to_vec();
+            self.write(move |txn| {
+                for key in &keys {
+                    txn.remove(key);
+                }
+                txn.put(&key::schema(), &7_u32);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// How many entries the index has, and how many it should have.
     #[doc(hidden)]
     pub async fn indexed(&self) -> Result<(usize, usize), StoreError> {
@@ -261,16 +279,13 @@ mod tests {
         let fixture = Fixture::connected().await;
         fixture.asked("j1").await;
         fixture.plan(candidates(&["j2", "j3"])).await;
-        // As schema 7 left it; and the upgrade was cut off once, so that one entry is there already.
+        fixture.store.downgrade().await.unwrap();
+        // The upgrade was cut off once: one entry is there already.
         fixture
             .store
             .write(|txn| {
-                for key in txn.keys(FIND)? {
-                    txn.remove(&key);
-                }
                 let decision = txn.get::<Decision>(&key::decision(&id(), &job("j2")))?;
                 index(txn, &id(), None, decision.as_ref());
-                txn.put(&key::schema(), &7_u32);
                 Ok(())
             })
             .await

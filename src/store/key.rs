@@ -6,11 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::StoreError;
 use crate::domain::forward::Pending;
 use crate::domain::model::{
-    AccountId, AskId, Cause, ContactKey, EncodedId, MessageId, MessageKind, WorkKind, WorkRef,
+    AccountId, ActionRecord, AskId, Cause, ContactKey, EncodedId, MessageId, MessageKind, WorkKind, WorkRef,
 };
 
 pub(super) const ACCOUNT: &[u8] = b"account\0";
 pub(super) const ACTION: &[u8] = b"action\0";
+pub(super) const ACTED_ON: &[u8] = b"acted\0";
 pub(super) const ALERT: &[u8] = b"alert\0";
 pub(super) const API_KEY: &[u8] = b"apikey\0";
 pub(super) const ASK: &[u8] = b"ask\0";
@@ -193,6 +194,27 @@ pub(super) fn sequence(account: &AccountId, item: &EncodedId) -> Vec<u8> {
 /// `name` is the key of the write.
 pub(super) fn action(account: &AccountId, name: &str) -> Vec<u8> {
     join(ACTION, &[account.as_str().as_bytes(), name.as_bytes()])
+}
+
+/// Index of the writes on a record, the oldest first.
+pub(super) fn acted_on(record: &ActionRecord) -> Option<Vec<u8>> {
+    let target = record.target.as_deref()?;
+    Some([&acted_on_of(&record.account, target), &instant(record.at)[..], record.key.as_bytes()].concat())
+}
+
+pub(super) fn acted_on_of(account: &AccountId, target: &str) -> Vec<u8> {
+    join(ACTED_ON, &[account.as_str().as_bytes(), target.as_bytes(), b""])
+}
+
+/// The write under a key of [`acted_on`], given what that begins with.
+pub(super) fn action_of(account: &AccountId, prefix: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+    let (_, name) = parse_instant(key.strip_prefix(prefix)?)?;
+    Some(action(account, text(name)?))
+}
+
+/// The first key of [`acted_on`] at or after an instant.
+pub(super) fn acted_since(prefix: &[u8], since: Timestamp) -> Vec<u8> {
+    [prefix, &instant(since)].concat()
 }
 
 /// `key` is the key of the alert.

@@ -9,7 +9,7 @@ use super::codec::{Stored, decode};
 use super::outbox::put_entry;
 use super::people::note_contact;
 use super::txn::Txn;
-use super::{SCHEMA, StoreError, key, tallies};
+use super::{SCHEMA, StoreError, actions, key, tallies};
 use crate::domain::endpoints::Endpoints;
 use crate::domain::model::{
     Account, AccountId, Decision, EncodedId, EntryState, LastAttempt, MessageId, OutboxEntry, Outcome,
@@ -30,6 +30,9 @@ pub(super) fn migrate(txn: &mut Txn<'_>, found: u32) -> Result<(), StoreError> {
     }
     if found < 7 {
         tallies::count_all(txn)?;
+    }
+    if found < 8 {
+        actions::index_all(txn)?;
     }
     if found != SCHEMA {
         tracing::info!(from = found, to = SCHEMA, "the store was upgraded to this program's schema");

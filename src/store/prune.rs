@@ -58,20 +58,16 @@ fn forget(txn: &mut Txn<'_>, keys: &[Bytes], before: Timestamp) -> Result<usize,
     let mut forgotten = 0;
     for key in keys {
         if is_old(txn, key, before)? {
-            if key.starts_with(key::DECISION)
-                && let Some(decision) = find::remove_decision(txn, key)?
-            {
-                match decision.outcome {
-                    Outcome::Asked { ask_id, .. } => forget_ask(txn, &ask_id),
-                    // It was tried, and not wanted any more.
-                    _ => {
-                        if let Some(ask) = decision.saw.get("ask_not_sent") {
-                            forget_ask(txn, &AskId::new(ask.clone()));
-                        }
-                    }
+            if key.starts_with(key::DECISION) {
+                let decision = find::remove_decision(txn, key)?;
+                if let Some(ask) = decision.as_ref().and_then(Decision::ask) {
+                    forget_ask(txn, &AskId::new(ask));
                 }
+            } else if key.starts_with(key::ACTION) {
+                super::actions::forget(txn, key)?;
+            } else {
+                txn.remove(key);
             }
-            txn.remove(key);
             forgotten += 1;
         }
     }

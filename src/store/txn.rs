@@ -47,6 +47,15 @@ impl<'t> Txn<'t> {
         self.scan(prefix).map(|entry| codec::decode(&entry?.1))
     }
 
+    /// Every entry at or after `from` with a key that begins with `prefix`.
+    pub(super) fn scan_from(
+        &self,
+        from: &[u8],
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
+        self.table.scan_from(from, prefix)
+    }
+
     /// The values of keys at or after `from` that begin with `prefix`.
     pub(super) fn values_from<V: Stored>(
         &self,

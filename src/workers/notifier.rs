@@ -25,8 +25,7 @@ use crate::domain::alerting::{
     AccountView, Change, HeldUp, ReceiverView, SILENCE, USUALLY, View, changes, over,
 };
 use crate::domain::model::{
-    Account, AccountId, Alert, AlertKind, Decision, EntryState, MessageId, MessageKind, OutboxEntry,
-    ReceiverState,
+    Account, AccountId, Alert, AlertKind, EntryState, MessageId, MessageKind, OutboxEntry, ReceiverState,
 };
 use crate::domain::retry::Reply;
 use crate::domain::webhook_event::Topic;
@@ -286,10 +285,11 @@ impl Notifier {
         let from = minus(until, USUALLY).max(account.connected_at);
         let weeks =
             until.duration_since(from).as_secs_f64() / SignedDuration::from_hours(7 * 24).as_secs_f64();
-        let count = move |works: &mut u32, decision: Decision| {
-            *works += u32::from((from..until).contains(&decision.finished_at));
+        let decided = async |since| {
+            let (days, _) = self.parts.store.tally(&account.id, since).await?;
+            Ok::<_, StoreError>(days.finished_since_connecting())
         };
-        let works = self.parts.store.fold_decisions(&account.id, 0, count).await?;
+        let works = decided(from).await?.saturating_sub(decided(until).await?);
         let weekly = (weeks >= WEEKS_AT_LEAST).then(|| f64::from(works) / weeks);
         self.weekly.lock().unwrap_or_else(PoisonError::into_inner).insert(account.id.clone(), (now, weekly));
         Ok(weekly)

@@ -2,54 +2,97 @@
 
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
 use jobber_reviewd::testing::model::{
     AskId, Decision, Delivery, EncodedId, Outcome, SkipReason, Stream, Subject, Trigger, WorkRef,
 };
-use jobber_reviewd::testing::protocol::{Scene, Status, Verb as _};
-use jobber_reviewd::testing::{Clock as _, Plan, PlanCommit, SystemClock};
+use jobber_reviewd::testing::protocol::{Explain, QueueList, Scene, Status, Verb};
+use jobber_reviewd::testing::{Clock as _, Context, Plan, PlanCommit, SystemClock};
 
-use crate::{Bench, RUNS, account, context, median, secrets, tell};
+use crate::{Bench, RUNS, account, context, median, open, secrets, tell};
 
-/// `status` over so many accounts, with so many decisions each.
+/// What people wait for over so many accounts, with so many decisions each.
 pub(crate) fn measure(bench: &Bench) {
     for (accounts, each) in [(1_000, 100), (1_000, 1_000)] {
+        let decisions = accounts * each;
         let installation = bench.install(accounts);
         let context = context(&installation, &secrets());
-        bench.runtime.block_on(async {
-            for number in 0..accounts {
-                let id = account(number);
-                let known = context.store.account(&id).await.unwrap().unwrap();
-                let now = SystemClock.now();
-                let commit = PlanCommit {
-                    planned_for: (known.trigger, known.asks_from),
-                    account: id,
-                    stream: Stream::Jobs,
-                    plan: Plan {
-                        skipped: (0..each).map(|work| past(number, work)).collect(),
-                        ..Plan::default()
-                    },
-                    reconciled_at: None,
-                    by_event: false,
-                    burst_above: 0,
-                    now,
-                };
-                context.store.commit_plan(commit).await.unwrap();
-            }
-        });
-        let times = (0..RUNS)
-            .map(|_| {
-                let begun = Instant::now();
-                let report = bench.runtime.block_on(async {
-                    let (tell, _deaf) = tokio::sync::mpsc::channel(1);
-                    Status {}.run(Scene { context: &context, is_daemon: false, tell }).await.unwrap()
-                });
-                assert_eq!(report.accounts.len(), accounts);
-                begun.elapsed().as_secs_f64() * 1000.0
-            })
-            .collect();
-        tell(&format!("status, {} decisions", accounts * each), median(times), "ms");
+        bench.runtime.block_on(fill(&context, accounts, each));
+        let figure = |what: &str| format!("{what}, {decisions} decisions");
+        let size = context.store.size_on_disk() as f64 / decisions as f64;
+        tell(&figure("disk for each"), size, "bytes");
+        tell(&figure("status"), time(|| bench.runtime.block_on(said(&context, Status {}))), "ms");
+        tell(&figure("queue list"), time(|| bench.runtime.block_on(said(&context, QueueList {}))), "ms");
+        let one = past(accounts / 2, each / 2);
+        let Subject { client_name, phone, email, client_id, job_number, .. } = one.subject.clone();
+        for (what, question) in [
+            ("name", client_name.clone().unwrap()),
+            ("first name", client_name.unwrap().split(' ').next().unwrap().to_owned()),
+            ("phone", phone.unwrap()),
+            ("e-mail", email.unwrap()),
+            ("client", client_id.unwrap().to_string()),
+            ("number", format!("#{}", job_number.unwrap())),
+            ("id", one.work.id.to_string()),
+            ("ask", one.ask().unwrap_or_default().to_owned()),
+        ] {
+            let explain = || Explain { what: question.clone(), render: false };
+            let found = bench.runtime.block_on(said(&context, explain())).len();
+            let took = time(|| bench.runtime.block_on(said(&context, explain())));
+            tell(&figure(&format!("explain by {what} ({found} found)")), took, "ms");
+        }
         bench.runtime.block_on(context.store.close());
+        drop(context);
+        let reopen = || {
+            let begun = Instant::now();
+            let store = open(&installation);
+            let took = begun.elapsed().as_secs_f64() * 1000.0;
+            (store, took)
+        };
+        let (store, took) = reopen();
+        tell(&figure("opened"), took, "ms");
+        bench.runtime.block_on(async {
+            store.downgrade().await.unwrap();
+            store.close().await;
+        });
+        drop(store);
+        let (store, took) = reopen();
+        tell(&figure("opened after an upgrade"), took, "ms");
+        bench.runtime.block_on(store.close());
+    }
+}
+
+fn time<T>(mut run: impl FnMut() -> T) -> f64 {
+    let times = (0..RUNS).map(|_| {
+        let begun = Instant::now();
+        run();
+        begun.elapsed().as_secs_f64() * 1000.0
+    });
+    median(times.collect())
+}
+
+async fn said<V: Verb>(context: &Context, verb: V) -> V::Reply {
+    let (tell, _deaf) = tokio::sync::mpsc::channel(1);
+    verb.run(Scene { context, is_daemon: false, tell }).await.unwrap()
+}
+
+async fn fill(context: &Context, accounts: usize, each: usize) {
+    for number in 0..accounts {
+        let id = account(number);
+        let known = context.store.account(&id).await.unwrap().unwrap();
+        let now = SystemClock.now();
+        let commit = PlanCommit {
+            planned_for: (known.trigger, known.asks_from),
+            account: id,
+            stream: Stream::Jobs,
+            plan: Plan { skipped: (0..each).map(|work| past(number, work)).collect(), ..Plan::default() },
+            reconciled_at: None,
+            by_event: false,
+            burst_above: 0,
+            now,
+        };
+        context.store.commit_plan(commit).await.unwrap();
     }
 }
 
@@ -65,8 +108,14 @@ fn past(account: usize, number: usize) -> Decision {
     } else {
         Outcome::Skipped { reason: SkipReason::AlreadyAsked }
     };
+    // Every client comes back once.
+    let (job, client) = (account * 100_000 + number, account * 100_000 + number / 2);
+    let id = |kind: &str, number: usize| {
+        EncodedId::new(STANDARD.encode(format!("gid://Jobber/{kind}/{}", 50_000_000 + number)))
+    };
+    let name = format!("First{} Last{}", client % 197, client % 4_999);
     Decision {
-        work: WorkRef::job(EncodedId::new(format!("Z2lkOi8vSm9iYmVyL0pvYi8{number}"))),
+        work: WorkRef::job(id("Job", job)),
         released_at: None,
         held_for: SignedDuration::ZERO,
         trigger: Trigger::JobCompleted,
@@ -74,6 +123,15 @@ fn past(account: usize, number: usize) -> Decision {
         at,
         outcome,
         saw: [("payload_sha256".to_owned(), "0".repeat(64))].into(),
-        subject: Subject::default(),
+        subject: Subject {
+            client_id: Some(id("Client", client)),
+            client_name: Some(name),
+            phone: Some(format!("+1555{:07}", client % 10_000_000)),
+            email: Some(format!("customer{client}@example.com")),
+            job_id: Some(id("Job", job)),
+            job_number: i64::try_from(number).ok(),
+            job_title: Some("Gutter Cleaning".to_owned()),
+            invoice_number: None,
+        },
     }
 }

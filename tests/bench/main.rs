@@ -35,7 +35,7 @@ use jobber_reviewd::testing::model::{
 };
 use jobber_reviewd::testing::{
     AskOutcome, Clock, Config, Context, Effect, IfMissing, NewConnection, Plan, PlanCommit, Secrets, Start,
-    Store, StoreKey, SystemClock, Tokens, WebhookSecret, no_progress, once,
+    Store, StoreError, StoreKey, SystemClock, Tokens, WebhookSecret, no_progress, once,
 };
 use serde_json::json;
 
@@ -128,8 +128,18 @@ fn secrets() -> Secrets {
     }
 }
 
+/// The threads of sled can hold its lock a moment longer after the store is closed.
+fn open(installation: &Installation) -> Store {
+    loop {
+        match Store::open(&installation.config.store.path, &key(), IfMissing::MakeFirst) {
+            Err(StoreError::Locked { .. }) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 fn context(installation: &Installation, secrets: &Secrets) -> Context {
-    let store = Store::open(&installation.config.store.path, &key(), IfMissing::MakeFirst).unwrap();
+    let store = open(installation);
     Context::new(installation.config.clone(), secrets, store, Arc::new(SystemClock)).unwrap()
 }
 

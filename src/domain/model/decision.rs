@@ -271,6 +271,17 @@ pub struct Decision {
     pub subject: Subject,
 }
 
+impl Decision {
+    /// The ask that was made about it, sent or not.
+    pub fn ask(&self) -> Option<&str> {
+        match &self.outcome {
+            Outcome::Asked { ask_id, .. } => Some(ask_id.as_str()),
+            // It was tried, or waited, and was not wanted any more.
+            _ => self.saw.get("ask_not_sent").map(String::as_str),
+        }
+    }
+}
+
 mod held_seconds {
     use jiff::SignedDuration;
     use serde::{Deserialize as _, Deserializer, Serializer};

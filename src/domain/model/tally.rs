@@ -48,6 +48,12 @@ impl DayTally {
         }
     }
 
+    /// Works that were finished while the account was connected.
+    pub fn finished_since_connecting(&self) -> u32 {
+        let skipped = self.skipped.iter().filter(|(reason, _)| **reason != SkipReason::BeforeConnection);
+        u32::try_from(self.asked + skipped.map(|(_, count)| count).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
     /// Both days together.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
