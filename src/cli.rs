@@ -8,9 +8,11 @@ mod exit;
 mod files;
 mod jobber;
 mod man;
+mod only;
 mod reach;
 mod settings;
 mod show;
+mod style;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -27,15 +29,15 @@ use tracing_subscriber::EnvFilter;
 #[cfg(feature = "demo")]
 use self::args::SandboxArgs;
 use self::args::{
-    AccountVerb, Cli, ConfigVerb, EventsVerb, KeyVerb, LinkVerb, ProbeArgs, QueueVerb, ShadowVerb,
+    AccountVerb, Cli, ConfigVerb, EventsVerb, KeyVerb, LinkVerb, Only, ProbeArgs, QueueVerb, ShadowVerb,
     SuppressVerb, Verb,
 };
 #[cfg(feature = "demo")]
 use self::call::print_json;
 use self::call::{Call, print_text};
 use self::exit::{Status, Stop, status_of_store};
-use self::reach::reach;
-use self::show::Show as _;
+use self::reach::{ask, reach};
+use self::show::{Paper, Show as _};
 use crate::clock::SystemClock;
 use crate::config::{Config, allow_trials, parse_value, try_templates};
 use crate::daemon::{Daemon, stop_on_signal};
@@ -137,8 +139,12 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Verb::Restore { file } => files::restore(&call, &file).await,
         Verb::Config(ConfigVerb::Show) => settings::show(&call),
         Verb::Config(ConfigVerb::Check) => settings::check(&call),
-        Verb::Status { watch: true } => watch(&call).await,
-        Verb::Status { watch: false } => call.run(protocol::Status {}).await,
+        Verb::Status { watch: true, only } => watch(&call, &only).await,
+        Verb::Status { watch: false, only } => {
+            let mut report = ask(call.config.as_deref(), &protocol::Status {}).await?;
+            only.of_accounts(&mut report.accounts)?;
+            call.print(&report)
+        }
         Verb::Doctor => doctor::doctor(&call).await,
         Verb::Probe(args) => {
             let ProbeArgs { account, yes: ask, api_version, job, client } = args;
@@ -249,7 +255,11 @@ async fn suppress(call: &Call, verb: SuppressVerb) -> Result<Status, Stop> {
 
 async fn queue(call: &Call, verb: QueueVerb) -> Result<Status, Stop> {
     match verb {
-        QueueVerb::List => call.run(protocol::QueueList {}).await,
+        QueueVerb::List { only } => {
+            let mut rows = ask(call.config.as_deref(), &protocol::QueueList {}).await?;
+            only.of_queue(&mut rows)?;
+            call.print(&rows)
+        }
         QueueVerb::Release { what } => call.run(protocol::QueueRelease { what }).await,
         QueueVerb::ReleaseBurst { account } => call.run(protocol::QueueReleaseBurst { account }).await,
         QueueVerb::DropBurst { account } => call.run(protocol::QueueDropBurst { account }).await,
@@ -286,12 +296,13 @@ fn handed_over() -> std::io::Result<Option<tokio::net::TcpListener>> {
     tokio::net::TcpListener::from_std(listener).map(Some)
 }
 
-async fn watch(call: &Call) -> Result<Status, Stop> {
+async fn watch(call: &Call, only: &Only) -> Result<Status, Stop> {
     let config = call.config()?;
     let begin = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
     loop {
-        let report = reach(&config, &protocol::Status {}, &mut |_| Ok(())).await?;
-        if writeln!(std::io::stdout(), "{begin}{}", report.text()).is_err() {
+        let mut report = reach(&config, &protocol::Status {}, &mut |_| Ok(())).await?;
+        only.of_accounts(&mut report.accounts)?;
+        if writeln!(std::io::stdout(), "{begin}{}", report.text(&Paper::of_terminal())).is_err() {
             // The reader has closed the pipe.
             return Ok(Status::Fine);
         }

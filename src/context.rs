@@ -49,6 +49,9 @@ pub enum ContextError {
 
 #[derive(Debug, Default)]
 pub struct Bells {
+    /// It is time for a sweep by the schedule.
+    pub schedule: Notify,
+    /// A sweep is wanted at once.
     pub sweep: Notify,
     pub recheck: Notify,
     pub delivery: Notify,

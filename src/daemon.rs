@@ -9,6 +9,7 @@
 
 mod clock_watch;
 mod reload;
+mod systemd;
 mod watchdog;
 
 use std::net::SocketAddr;
@@ -30,16 +31,17 @@ use tokio_util::task::TaskTracker;
 use crate::clock::SharedClock;
 use crate::config::{Config, Secrets};
 use crate::context::Context;
-use crate::domain::model::Account;
+use crate::domain::model::{Account, AccountId};
 use crate::ops::rules::{react_once, recall_troubles};
 use crate::server::control::Control;
 use crate::server::{Api, Http, Metrics};
 use crate::store::{DueTimes, IfMissing, Store, StoreError};
-use crate::text_table::counted;
 use crate::workers::forwarding::SETTLES;
 use crate::workers::pool::{Effect, no_progress};
+use crate::workers::spread::{Rhythm, Turns};
 use clock_watch::ClockWatch;
 use reload::Sweeps;
+use systemd::{in_short, tell_systemd};
 use watchdog::{Beat, Pulse};
 
 pub use reload::Reread;
@@ -307,7 +309,7 @@ async fn schedule(context: &Arc<Context>, when: &str) -> anyhow::Result<Sweeps> 
     let scheduler = JobScheduler::new().await?;
     let ringer = Arc::clone(context);
     let schedule = when.to_owned();
-    let bell = Job::new(schedule.as_str(), move |_, _| ringer.bells.sweep.notify_one())?;
+    let bell = Job::new(schedule.as_str(), move |_, _| ringer.bells.schedule.notify_one())?;
     let job = scheduler.add(bell).await?;
     let ringer = Arc::clone(context);
     scheduler.add(Job::new(TIDY, move |_, _| ringer.bells.prune.notify_one())?).await?;
@@ -316,27 +318,16 @@ async fn schedule(context: &Arc<Context>, when: &str) -> anyhow::Result<Sweeps> 
     Ok(Sweeps { scheduler, job, schedule })
 }
 
-/// One line of state for `systemctl status`.
-async fn in_short(context: &Context) -> Result<String, StoreError> {
-    let (mut active, mut lost) = (0, 0);
-    for account in context.store.accounts().await? {
-        active += usize::from(account.is_active());
-        lost += usize::from(account.state() == "needs_authorization");
+/// Sweeps some accounts as they are now.
+async fn poll(context: &Context, ids: Vec<AccountId>) -> Result<(), StoreError> {
+    let mut accounts = Vec::with_capacity(ids.len());
+    for id in ids {
+        accounts.extend(context.store.account(&id).await?);
     }
-    let waiting = context.store.waiting_count().await?;
-    let troubles = match (lost, context.notifier.standing().await?.len()) {
-        (0, 0) => "all is well".to_owned(),
-        (0, alerts) => format!("alerts: {alerts} (jobber-reviewd status)"),
-        (lost, _) => format!("accounts that need a new link: {lost} (jobber-reviewd status)"),
-    };
-    Ok(format!("watching {}; candidates waiting: {waiting}; {troubles}", counted(active, "account")))
-}
-
-/// Notifies systemd, if it is there. If its socket fails, systemd will notice.
-fn tell_systemd(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "systemd could not be notified");
-    }
+    let swept = context.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
+    tracing::debug!(accounts = swept.len(), "swept");
+    context.bells.recheck.notify_one();
+    Ok(())
 }
 
 /// How long a loop waits before it looks again at what was left over.
@@ -367,18 +358,23 @@ struct Loops {
 
 impl Loops {
     async fn sweep(self) -> anyhow::Result<()> {
+        let mut rhythm = Rhythm::default();
         loop {
-            tokio::select! {
+            let over = tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
-                () = self.context.bells.sweep.notified() => {}
-            }
-            self.start(|context| async move {
+                () = self.context.bells.sweep.notified() => Duration::ZERO,
+                () = self.context.bells.schedule.notified() => rhythm.ring(tokio::time::Instant::now()),
+            };
+            self.start(move |context| async move {
                 let accounts = context.store.accounts().await?;
                 if accounts.iter().any(Account::is_active) {
                     context.sweeps.is_due(Instant::now());
                 }
-                let swept = context.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
-                tracing::debug!(accounts = swept.len(), "swept");
+                let ids: Vec<AccountId> = accounts.into_iter().map(|account| account.id).collect();
+                let mut turns = Turns::new(ids, over);
+                while let Some(ids) = turns.next(&context.stop).await {
+                    poll(&context, ids).await?;
+                }
                 if context.watcher.watch_once(context.store.accounts().await?).await? > 0 {
                     context.bells.delivery.notify_one();
                 }

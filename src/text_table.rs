@@ -8,8 +8,15 @@ pub(crate) fn counted(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// How many characters a line of the terminal has. `None` where there is none: what reads a pipe wants whole lines.
+pub(crate) fn width() -> Option<u16> {
+    let stdout = std::io::stdout();
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    said.or_else(|| Some(terminal_size::terminal_size_of(stdout)?.0.0)).filter(|width| *width >= 40)
+}
+
 /// Without what could move a terminal's cursor, change its colours or reverse the text.
-fn visible(cell: &str) -> String {
+pub(crate) fn visible(cell: &str) -> String {
     cell.lines().map(|line| tidy(line, usize::MAX)).collect::<Vec<_>>().join("\n")
 }
 
@@ -35,6 +42,9 @@ pub(crate) fn rows(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = width() {
+        table.set_width(width);
+    }
     table.set_header(header.iter().map(|name| name.to_uppercase()));
     for row in rows {
         table.add_row(row.iter().map(|cell| visible(cell)));

@@ -16,5 +16,6 @@ pub mod parts;
 pub mod poller;
 pub mod pool;
 pub mod recheck;
+pub mod spread;
 pub mod subscriptions;
 pub mod watch;

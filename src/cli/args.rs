@@ -75,6 +75,8 @@ pub(super) enum Verb {
         /// Show it again every two seconds, until Ctrl-C
         #[arg(long, conflicts_with = "json")]
         watch: bool,
+        #[command(flatten)]
+        only: Only,
     },
     /// Check the installation step by step; every problem comes with a remedy
     Doctor,
@@ -328,10 +330,24 @@ pub(super) enum SuppressVerb {
     },
 }
 
+/// Which rows are listed.
+#[derive(Debug, Default, Args)]
+pub(super) struct Only {
+    /// Only this account, by id or name
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(super) account: Option<String>,
+    /// Only this state: `connected`, `paused`, `needs_authorization` or `disconnected` of accounts; `waiting`, `held`, `queued` or `dead` in the queue
+    #[arg(long, value_name = "STATE")]
+    pub(super) state: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum QueueVerb {
     /// List candidates, queued asks and dead letters
-    List,
+    List {
+        #[command(flatten)]
+        only: Only,
+    },
     /// Ask about work that was skipped for its age: too old, its last visit long ago, no visit completed, or dropped with a burst
     Release {
         /// The work: a client, job or invoice by number, name or id; a phone or an e-mail
@@ -351,17 +367,17 @@ pub(super) enum QueueVerb {
     },
     /// One ask, with the body that is sent
     Show {
-        /// The ask, ask_…
+        /// The ask by id, number or customer
         id: String,
     },
     /// Send an ask again now; this also resumes a receiver that answered 410 (gone)
     Retry {
-        /// The ask, ask_…
+        /// The ask by id, number or customer
         id: String,
     },
-    /// Drop an ask; its customer is not asked again
+    /// Drop an ask or work that waits; its customer is not asked
     Drop {
-        /// The ask, ask_…
+        /// The ask or work by id, number or customer
         id: String,
     },
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::exit::{Status, Stop};
 use super::reach::ask;
-use super::show::Show;
+use super::show::{Paper, Show};
 use crate::config::{Config, Secrets};
 use crate::ops::protocol::Verb;
 
@@ -34,7 +34,7 @@ impl Call {
         if self.json {
             print_json(reply)?
         } else {
-            print_text(&reply.text())?
+            print_text(&reply.text(&Paper::of_terminal()))?
         };
         Ok(reply.status())
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::call::{Call, print_json, print_text};
 use super::exit::{Status, Stop};
 use super::reach::ask;
-use super::show::Show as _;
+use super::show::{Paper, Show as _};
 use crate::digest;
 use crate::domain::actions::{self, Action, Effect, Flag, Kind, Shape, Takes};
 use crate::ops::actions::{ActionCall, ActionReply, ActionStatus, RawCall, RawReply};
@@ -307,7 +307,7 @@ async fn act(call: &Call, act: Act) -> Result<Status, Stop> {
     if call.json {
         print_action(&reply)?;
     } else {
-        print_text(&reply.text())?;
+        print_text(&reply.text(&Paper::of_terminal()))?;
     }
     Ok(reply.status())
 }
@@ -384,7 +384,7 @@ fn print_api(call: &Call, reply: &RawReply) -> Result<Status, Stop> {
         print_json(reply)?;
         return Ok(reply.status());
     }
-    let text = reply.text();
+    let text = reply.text(&Paper::of_terminal());
     let answer = if reply.request.is_null() { &reply.data } else { &reply.request };
     if !answer.is_null() {
         print_json(answer)?;

@@ -36,7 +36,7 @@ async fn take(context: &std::sync::Arc<Context>, sweeps: &mut Sweeps, config: &C
     // Everything that can fail comes before the first change.
     let schedule = config.poll.schedule.as_str();
     let ringer = std::sync::Arc::clone(context);
-    let job = Job::new(schedule, move |_, _| ringer.bells.sweep.notify_one())?;
+    let job = Job::new(schedule, move |_, _| ringer.bells.schedule.notify_one())?;
     // All other settings stay as they were at the start.
     let events = EventsSection {
         enabled: config.events.enabled,

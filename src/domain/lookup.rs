@@ -15,21 +15,14 @@ const DIGITS: usize = 7;
 pub struct Term(String);
 
 impl Term {
-    fn new(kind: char, text: &str) -> Self {
-        Self(format!("{kind}{}", text.to_lowercase()))
+    /// A word of a name, an id, an e-mail address or a number.
+    pub fn word(text: &str) -> Self {
+        Self(format!("={}", text.to_lowercase()))
     }
 
-    /// An id of Jobber's, or of an ask.
-    pub fn id(id: &str) -> Self {
-        Self::new('i', id)
-    }
-
+    /// The end of a phone number.
     fn phone(digits: &str) -> Option<Self> {
-        Some(Self::new('p', digits.get(digits.len().checked_sub(DIGITS)?..)?))
-    }
-
-    fn number(number: &str) -> Self {
-        Self::new('#', number)
+        Some(Self(format!("p{}", digits.get(digits.len().checked_sub(DIGITS)?..)?)))
     }
 
     pub fn as_str(&self) -> &str {
@@ -44,15 +37,19 @@ fn digits(text: &str) -> String {
 /// What a decision is found by.
 pub fn terms(decision: &Decision) -> BTreeSet<Term> {
     let Decision { work, subject, .. } = decision;
-    let words = subject.client_name.as_deref().unwrap_or_default().split_whitespace();
-    let mut terms: BTreeSet<Term> = words.map(|word| Term::new('w', word)).collect();
-    let ids = [Some(work.id.as_str()), decision.ask()].into_iter();
-    let ids = ids.chain([&subject.client_id, &subject.job_id].map(|id| id.as_ref().map(EncodedId::as_str)));
-    terms.extend(ids.flatten().map(Term::id));
-    terms.extend(subject.email.as_deref().map(|email| Term::new('e', email)));
+    let number = subject.job_number.map(|number| number.to_string());
+    let known = [
+        Some(work.id.as_str()),
+        decision.ask(),
+        subject.client_id.as_ref().map(EncodedId::as_str),
+        subject.job_id.as_ref().map(EncodedId::as_str),
+        subject.email.as_deref(),
+        subject.invoice_number.as_deref(),
+        number.as_deref(),
+    ];
+    let name = subject.client_name.as_deref().unwrap_or_default().split_whitespace();
+    let mut terms: BTreeSet<Term> = known.into_iter().flatten().chain(name).map(Term::word).collect();
     terms.extend(subject.phone.as_deref().and_then(|phone| Term::phone(&digits(phone))));
-    terms.extend(subject.job_number.map(|number| Term::number(&number.to_string())));
-    terms.extend(subject.invoice_number.as_deref().map(Term::number));
     terms
 }
 
@@ -72,14 +69,15 @@ impl Wanted {
     }
 
     /// Each decision that is meant has all terms of at least one of these sets.
-    pub fn lookups(&self) -> Vec<BTreeSet<Term>> {
-        let words: BTreeSet<Term> = self.text.split_whitespace().map(|word| Term::new('w', word)).collect();
-        let one = [Term::id(&self.text), Term::new('e', &self.text), Term::number(self.bare_number())]
-            .into_iter()
-            .chain(self.number.map(|number| Term::number(&number.to_string())))
-            .chain(Term::phone(&self.digits))
-            .map(|term| BTreeSet::from([term]));
-        one.chain([words]).filter(|terms| !self.text.is_empty() && !terms.is_empty()).collect()
+    pub fn lookups(&self) -> BTreeSet<BTreeSet<Term>> {
+        if self.text.is_empty() {
+            return BTreeSet::new();
+        }
+        let number = self.number.map(|number| Term::word(&number.to_string()));
+        let one = [Term::word(&self.text), Term::word(self.bare_number())].into_iter().chain(number);
+        let one = one.chain(Term::phone(&self.digits)).map(|term| BTreeSet::from([term]));
+        let words = self.text.split_whitespace().map(Term::word).collect();
+        one.chain([words]).collect()
     }
 
     fn bare_number(&self) -> &str {

@@ -453,9 +453,9 @@ verbs! {
 
     /// Shows one ask with its body.
     "queue_show": QueueShow {
-        /// The ask.
+        /// Its id, or its customer or work as for `explain`.
         id: MessageId,
-    } -> OutboxEntry = |scene| queue::show(scene.context, id).await;
+    } -> OutboxEntry = |scene| queue::show(scene.context, &id).await;
 
     /// Tries an ask again now.
     "queue_retry": QueueRetry {

@@ -1,16 +1,18 @@
 //! The queue: candidates, queued asks, dead letters.
 
+use std::collections::{BTreeMap, HashMap};
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::explain::find;
+use super::explain::{Explained, find};
 use super::{Done, OpError, named};
 use crate::accounts::settings::ReceiverError;
 use crate::clock::minus;
 use crate::context::Context;
 use crate::domain::model::{
     Account, AccountId, Candidate, Decision, EntryState, MessageId, MessageKind, OutboxEntry, Outcome,
-    Subject, Trigger, WorkRef,
+    SkipReason, Subject, Trigger, WorkRef,
 };
 use crate::store::QueueRefusal;
 use crate::text_table::counted;
@@ -23,6 +25,8 @@ pub enum QueueRow {
     Candidate {
         /// The account.
         account: AccountId,
+        #[serde(default)]
+        account_name: String,
         /// The work.
         work: WorkRef,
         /// The trigger that applied.
@@ -36,6 +40,8 @@ pub enum QueueRow {
     Held {
         /// The account.
         account: AccountId,
+        #[serde(default)]
+        account_name: String,
         /// The work.
         work: WorkRef,
         /// The trigger that applied.
@@ -51,10 +57,15 @@ pub enum QueueRow {
         id: MessageId,
         /// The account.
         account: AccountId,
+        #[serde(default)]
+        account_name: String,
         /// The kind of message. Changes are listed too.
         message: MessageKind,
         /// The work.
         work: WorkRef,
+        /// What is known about the work. Empty for changes and events.
+        #[serde(default)]
+        subject: Subject,
         /// Attempts so far.
         attempts: u32,
         /// The state of the delivery.
@@ -63,6 +74,27 @@ pub enum QueueRow {
         /// The error of the last attempt.
         last_error: Option<String>,
     },
+}
+
+impl QueueRow {
+    /// The account and its name.
+    pub fn account(&self) -> (&AccountId, &str) {
+        match self {
+            Self::Candidate { account, account_name, .. }
+            | Self::Held { account, account_name, .. }
+            | Self::Ask { account, account_name, .. } => (account, account_name),
+        }
+    }
+
+    /// `waiting`, `held`, `queued` or `dead`.
+    pub fn state(&self) -> &'static str {
+        match self {
+            Self::Candidate { .. } => "waiting",
+            Self::Held { .. } => "held",
+            Self::Ask { state: EntryState::Dead { .. }, .. } => "dead",
+            Self::Ask { .. } => "queued",
+        }
+    }
 }
 
 impl From<QueueRefusal> for OpError {
@@ -76,39 +108,130 @@ impl From<QueueRefusal> for OpError {
 
 /// All candidates, the first due first, then what is held, then the whole outbox.
 pub async fn list(context: &Context) -> Result<Vec<QueueRow>, OpError> {
+    let store = &context.store;
+    let names: HashMap<AccountId, String> =
+        store.accounts().await?.into_iter().map(|account| (account.id, account.name)).collect();
+    let name_of = |account: &AccountId| names.get(account).cloned().unwrap_or_else(|| account.to_string());
     let mut rows = Vec::new();
-    for (account, candidate) in context.store.candidates().await? {
+    for (account, candidate) in store.candidates().await? {
         let Candidate { work, trigger, due_at, subject, .. } = candidate;
-        rows.push(QueueRow::Candidate { account, work, trigger, due_at, subject });
+        let account_name = name_of(&account);
+        rows.push(QueueRow::Candidate { account, account_name, work, trigger, due_at, subject });
     }
-    for (account, decision) in context.store.held_works().await? {
+    for (account, decision) in store.held_works().await? {
         let Decision { work, trigger, outcome, subject, .. } = decision;
         let Outcome::Held { since, .. } = outcome else { continue };
-        rows.push(QueueRow::Held { account, work, trigger, since, subject });
+        let account_name = name_of(&account);
+        rows.push(QueueRow::Held { account, account_name, work, trigger, since, subject });
     }
-    let add = |rows: &mut Vec<QueueRow>, entry: OutboxEntry| {
+    let add = |entries: &mut Vec<OutboxEntry>, entry: OutboxEntry| {
+        // Bodies can be large, and are not listed.
+        entries.push(OutboxEntry { body: String::new(), ..entry });
+    };
+    for entry in store.fold_entries(vec![], add).await? {
         let OutboxEntry { id, account, payload, attempt, state, last, .. } = entry;
         let (message, work) = (payload.kind(), payload.work().clone());
-        let last_error = last.map(|last| last.error);
-        rows.push(QueueRow::Ask { id, account, message, work, attempts: attempt, state, last_error });
-    };
-    Ok(context.store.fold_entries(rows, add).await?)
+        let decision = match message {
+            MessageKind::Ask => store.decision(&account, &work).await?,
+            MessageKind::Change | MessageKind::Event => None,
+        };
+        rows.push(QueueRow::Ask {
+            account_name: name_of(&account),
+            subject: decision.map(|decision| decision.subject).unwrap_or_default(),
+            last_error: last.map(|last| last.error),
+            attempts: attempt,
+            id,
+            account,
+            message,
+            work,
+            state,
+        });
+    }
+    Ok(rows)
 }
 
-pub async fn show(context: &Context, id: MessageId) -> Result<OutboxEntry, OpError> {
+/// What somebody means by the id of a message, or by a customer or work: a message, or work that waits.
+enum Meant {
+    Message(MessageId),
+    Waiting(Box<Explained>),
+}
+
+async fn meant(context: &Context, what: &MessageId) -> Result<Meant, OpError> {
+    if context.store.entry(what).await?.is_some() {
+        return Ok(Meant::Message(what.clone()));
+    }
+    let mut meant = Vec::new();
+    for row in find(context, what.as_str()).await? {
+        match &row.decision.outcome {
+            Outcome::Asked { ask_id, .. } => {
+                let id = MessageId::from(ask_id);
+                if context.store.entry(&id).await?.is_some() {
+                    meant.push((id.to_string(), Meant::Message(id)));
+                }
+            }
+            Outcome::Waiting { .. } | Outcome::Held { .. } => {
+                meant.push((row.decision.work.id.to_string(), Meant::Waiting(Box::new(row))));
+            }
+            Outcome::Skipped { .. } => {}
+        }
+    }
+    match meant.len() {
+        0 => Err(QueueRefusal::NoSuchMessage(what.clone()).into()),
+        1 => Ok(meant.remove(0).1),
+        _ => {
+            let ids: Vec<String> = meant.into_iter().map(|(id, _)| id).collect();
+            Err(OpError::Refused(format!("`{what}` is several in the queue: use one of {}", ids.join(", "))))
+        }
+    }
+}
+
+/// The id of the message that is meant.
+async fn message(context: &Context, what: &MessageId) -> Result<MessageId, OpError> {
+    match meant(context, what).await? {
+        Meant::Message(id) => Ok(id),
+        Meant::Waiting(row) => Err(OpError::Refused(format!(
+            "{} waits and has no message yet: `explain {what}` shows until when",
+            row.decision.work
+        ))),
+    }
+}
+
+pub async fn show(context: &Context, what: &MessageId) -> Result<OutboxEntry, OpError> {
+    let id = message(context, what).await?;
     context.store.entry(&id).await?.ok_or_else(|| QueueRefusal::NoSuchMessage(id).into())
 }
 
 /// Makes an ask due now, and resumes its receiver if that was gone.
-pub async fn retry(context: &Context, id: &MessageId) -> Result<Done, OpError> {
-    make_due(context, id).await?;
+pub async fn retry(context: &Context, what: &MessageId) -> Result<Done, OpError> {
+    let id = message(context, what).await?;
+    make_due(context, &id).await?;
     context.bells.delivery.notify_one();
     Ok(Done::new(format!("ask {id} is due now")))
 }
 
-pub async fn drop_ask(context: &Context, id: &MessageId) -> Result<Done, OpError> {
-    context.store.drop_entry(id, context.clock.now()).await??;
-    Ok(Done::new(format!("ask {id} is dropped; its customer is not asked again")))
+/// Takes an ask, or work that waits, out of the queue.
+pub async fn drop_ask(context: &Context, what: &MessageId) -> Result<Done, OpError> {
+    let now = context.clock.now();
+    match meant(context, what).await? {
+        Meant::Message(id) => {
+            context.store.drop_entry(&id, now).await??;
+            Ok(Done::new(format!("ask {id} is dropped; its customer is not asked again")))
+        }
+        Meant::Waiting(row) => {
+            let Decision { work, subject, outcome, .. } = row.decision;
+            if matches!(outcome, Outcome::Held { .. }) {
+                let remedy = "queue release-burst or queue drop-burst";
+                return Err(OpError::Refused(format!("{work} is held with a burst: use {remedy}")));
+            }
+            let (reason, saw) = (SkipReason::DroppedByOperator, BTreeMap::new());
+            if !context.store.commit_skip(&row.account, &work, reason, saw, subject, now).await? {
+                return Err(OpError::Refused(format!("{work} was decided in the meantime: see `explain`")));
+            }
+            Ok(Done::new(format!(
+                "{work} is dropped: nobody is asked about it (`queue release` takes it back)"
+            )))
+        }
+    }
 }
 
 async fn make_due(context: &Context, id: &MessageId) -> Result<(), OpError> {

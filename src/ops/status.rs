@@ -28,7 +28,11 @@ pub struct StatusReport {
     pub api_supported_until: Timestamp,
     /// How far the machine's clock was ahead of Jobber's at its last answer, in seconds. `None` if this process had none.
     pub clock_ahead_seconds: Option<i64>,
+    /// Whether `review.shadow` is on for all accounts that have no other setting: nothing is sent.
+    #[serde(default)]
+    pub is_shadow: bool,
     pub alerts: Vec<Alert>,
+    /// Those that need somebody first, then by name.
     pub accounts: Vec<AccountStatus>,
 }
 
@@ -121,8 +125,12 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
             dead: count.dead,
         });
     }
+    accounts.sort_by_cached_key(|account| {
+        (!account.needs_human(), account.failing_since.is_none(), account.name.to_lowercase())
+    });
     Ok(StatusReport {
         running,
+        is_shadow: context.settings.defaults().shadow,
         draft_limit: context.config.jobber.draft_app.then_some(DRAFT_LIMIT),
         api_version: API_VERSION.to_owned(),
         api_supported_until: supported_until(),

@@ -1,9 +1,10 @@
 //! The index of decisions by what people call them. It is kept in the commits that store and delete decisions.
 //!
-//! An entry is a hash of a term and the place of a decision, with the ids as short as they can be written: a decision has about
-//! ten of them. Two terms may share a hash, so whatever is found is compared with the question.
+//! An entry is the account, a hash of a term, and the work, with the ids as short as they can be written: a decision has about
+//! ten of them. They begin with the account, so that a commit changes few pages of the database; a question costs one look
+//! for each account. Two terms may share a hash, so whatever is found is compared with the question.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -77,32 +78,32 @@ fn take_id(rest: &mut &[u8]) -> Option<String> {
     long(*tag, number)
 }
 
-fn prefix(term: &Term) -> Vec<u8> {
-    [FIND, &Sha256::digest(term.as_str())[..8]].concat()
+fn prefix(account: &AccountId, term: &Term) -> Vec<u8> {
+    let mut key = of_account(account);
+    key.extend(&Sha256::digest(term.as_str())[..8]);
+    key
 }
 
-fn of_account(term: &Term, account: &AccountId) -> Vec<u8> {
-    let mut key = prefix(term);
+fn of_account(account: &AccountId) -> Vec<u8> {
+    let mut key = FIND.to_vec();
     put_id(&mut key, account.as_str());
     key
 }
 
-fn entry(term: &Term, account: &AccountId, work: &WorkRef) -> Vec<u8> {
-    let mut key = of_account(term, account);
+fn entry(account: &AccountId, term: &Term, work: &WorkRef) -> Vec<u8> {
+    let mut key = prefix(account, term);
     let kind = KINDS.iter().find(|(kind, _)| *kind == work.kind);
     key.extend(kind.map(|(_, letter)| *letter));
     put_id(&mut key, work.id.as_str());
     key
 }
 
-fn parse(place: &[u8]) -> Option<(AccountId, WorkRef)> {
-    let mut rest = place;
-    let account = take_id(&mut rest)?;
-    let (letter, after) = rest.split_first()?;
+/// The work that an entry ends with.
+fn parse(mut rest: &[u8]) -> Option<WorkRef> {
+    let letter = rest.split_off_first()?;
     let (kind, _) = KINDS.into_iter().find(|(_, known)| known == letter)?;
-    rest = after;
     let id = EncodedId::new(take_id(&mut rest)?);
-    rest.is_empty().then(|| (AccountId::new(account), WorkRef { kind, id }))
+    rest.is_empty().then_some(WorkRef { kind, id })
 }
 
 /// Brings the index from what a decision was to what it is.
@@ -115,10 +116,10 @@ pub(super) fn index(
     let Some(work) = after.or(before).map(|decision| &decision.work) else { return };
     let (old, new) = (before.map(terms).unwrap_or_default(), after.map(terms).unwrap_or_default());
     for term in old.difference(&new) {
-        txn.remove(&entry(term, account, work));
+        txn.remove(&entry(account, term, work));
     }
     for term in new.difference(&old) {
-        txn.put_raw(entry(term, account, work), vec![]);
+        txn.put_raw(entry(account, term, work), vec![]);
     }
 }
 
@@ -152,70 +153,62 @@ pub(super) fn index_all(database: &Database) -> Result<(), StoreError> {
     database.table.apply(txn.into_writes())
 }
 
-/// The places of the decisions that have all these terms.
-fn places(txn: &Txn<'_>, terms: &BTreeSet<Term>) -> Result<BTreeSet<Vec<u8>>, StoreError> {
-    let mut found: Option<BTreeSet<Vec<u8>>> = None;
+/// The decisions of an account that have all these terms, and some that have not.
+fn having(txn: &Txn<'_>, account: &AccountId, terms: &BTreeSet<Term>) -> Result<Vec<Decision>, StoreError> {
+    let mut having: Option<BTreeSet<WorkRef>> = None;
     for term in terms {
-        let prefix = prefix(term);
+        let prefix = prefix(account, term);
         let mut has = BTreeSet::new();
         for entry in txn.scan(&prefix) {
-            has.insert(entry?.0[prefix.len()..].to_vec());
+            has.insert(parse(&entry?.0[prefix.len()..]).ok_or_else(key::broken)?);
         }
-        found = Some(match found {
-            Some(found) => found.intersection(&has).cloned().collect(),
-            None => has,
-        });
+        if let Some(known) = &having {
+            has.retain(|work| known.contains(work));
+        }
+        if has.is_empty() {
+            return Ok(vec![]);
+        }
+        having = Some(has);
     }
-    Ok(found.unwrap_or_default())
-}
-
-fn at_place(txn: &Txn<'_>, place: &[u8]) -> Result<Option<(AccountId, Decision)>, StoreError> {
-    let (account, work) = parse(place).ok_or_else(key::broken)?;
-    let decision = txn.get::<Decision>(&key::decision(&account, &work))?;
-    Ok(decision.map(|decision| (account, decision)))
+    let decisions = having.unwrap_or_default().into_iter();
+    decisions.filter_map(|work| txn.get::<Decision>(&key::decision(account, &work)).transpose()).collect()
 }
 
 /// All decisions about a client.
 fn of_client(txn: &Txn<'_>, account: &AccountId, client: &EncodedId) -> Result<Vec<Decision>, StoreError> {
-    let term = Term::id(client.as_str());
-    let skipped = prefix(&term).len();
-    let mut decisions = Vec::new();
-    for entry in txn.scan(&of_account(&term, account)) {
-        let found = at_place(txn, &entry?.0[skipped..])?;
-        let of_it = found.filter(|(_, decision)| decision.subject.client_id.as_ref() == Some(client));
-        decisions.extend(of_it.map(|(_, decision)| decision));
-    }
+    let mut decisions = having(txn, account, &BTreeSet::from([Term::word(client.as_str())]))?;
+    decisions.retain(|decision| decision.subject.client_id.as_ref() == Some(client));
     Ok(decisions)
+}
+
+/// The decisions of an account that are meant, and all others about the same customers.
+fn meant(txn: &Txn<'_>, account: &AccountId, wanted: &Wanted) -> Result<Vec<Decision>, StoreError> {
+    let mut meant = BTreeMap::new();
+    for terms in wanted.lookups() {
+        let having = having(txn, account, &terms)?;
+        meant.extend(having.into_iter().map(|decision| (decision.work.clone(), decision)));
+    }
+    meant.retain(|_, decision| wanted.is_meant(decision));
+    let is_person = |decision: &&Decision| wanted.is_person(&decision.subject);
+    let people = meant.values().filter(is_person);
+    let clients: BTreeSet<EncodedId> =
+        people.filter_map(|decision| decision.subject.client_id.clone()).collect();
+    for client in &clients {
+        let all = of_client(txn, account, client)?;
+        meant.extend(all.into_iter().map(|decision| (decision.work.clone(), decision)));
+    }
+    Ok(meant.into_values().collect())
 }
 
 impl Store {
     /// The decisions that are meant, and all others about the same customers: a sweep knows only a client's id.
     pub async fn find(&self, wanted: Arc<Wanted>) -> Result<Vec<(AccountId, Decision)>, StoreError> {
         self.scan(move |txn| {
-            let mut meant = BTreeSet::new();
-            for terms in wanted.lookups() {
-                meant.extend(places(txn, &terms)?);
-            }
-            let mut clients = BTreeSet::new();
             let mut found = Vec::new();
-            for place in meant {
-                let Some((account, decision)) = at_place(txn, &place)? else { continue };
-                if !wanted.is_meant(&decision) {
-                    continue;
-                }
-                match &decision.subject.client_id {
-                    Some(client) if wanted.is_person(&decision.subject) => {
-                        clients.insert((account, client.clone()));
-                    }
-                    _ => found.push((account, decision)),
-                }
-            }
-            for (account, client) in clients {
-                found.retain(|(of, decision)| {
-                    *of != account || decision.subject.client_id.as_ref() != Some(&client)
-                });
-                let all = of_client(txn, &account, &client)?;
-                found.extend(all.into_iter().map(|decision| (account.clone(), decision)));
+            for name in txn.keys(key::ACCOUNT)? {
+                let account = key::parse_account_key(&name).ok_or_else(key::broken)?;
+                let decisions = meant(txn, &account, &wanted)?;
+                found.extend(decisions.into_iter().map(|decision| (account.clone(), decision)));
             }
             Ok(found)
         })
@@ -340,19 +333,19 @@ mod tests {
     #[test]
     fn entries_are_frozen() {
         let (account, work) = (AccountId::new("acc"), WorkRef::job(EncodedId::new("j1")));
-        let entry = entry(&Term::id("j1"), &account, &work);
-        assert_eq!(entry, b"find\0\xaf\xc0\x7b\xef\xc0\x3c\xb3\x38\0acc\0j\0j1\0");
+        let entry = entry(&account, &Term::word("j1"), &work);
+        assert_eq!(entry, b"find\0\0acc\0\x21\xf1\xa2\x76\xe0\x9b\x0b\xc4j\0j1\0");
     }
 
     proptest! {
         #[test]
-        fn places_read_back(account in "\\PC{0,20}", id in "\\PC{0,20}", cut in 0_usize..20) {
+        fn entries_read_back(account in "\\PC{0,20}", id in "\\PC{0,20}", cut in 0_usize..20) {
             let (account, work) = (AccountId::new(account), WorkRef::visit(EncodedId::new(id)));
-            let term = Term::id("x");
-            let entry = entry(&term, &account, &work);
-            let place = &entry[prefix(&term).len()..];
-            prop_assert_eq!(parse(place), Some((account, work)));
-            prop_assert_eq!(parse(&place[..place.len() - 1 - cut.min(place.len() - 1)]), None);
+            let term = Term::word("x");
+            let entry = entry(&account, &term, &work);
+            let end = &entry[prefix(&account, &term).len()..];
+            prop_assert_eq!(parse(end), Some(work));
+            prop_assert_eq!(parse(&end[..end.len() - 1 - cut.min(end.len() - 1)]), None);
         }
     }
 }

@@ -233,6 +233,10 @@ pub(super) fn after_account(family: &[u8], account: &AccountId) -> Vec<u8> {
     key
 }
 
+pub(super) fn parse_account_key(key: &[u8]) -> Option<AccountId> {
+    parse_account(key.strip_prefix(ACCOUNT)?)
+}
+
 /// `hash` is the hash of the link's secret.
 pub(super) fn link(hash: &str) -> Vec<u8> {
     join(LINK, &[hash.as_bytes()])

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::Show;
+use super::{Paper, Show};
 use crate::cli::exit::Status;
 use crate::domain::actions::{self, Permission, Shape};
 use crate::domain::model::{ActionOutcome, ActionRecord, Objection};
@@ -15,7 +15,7 @@ use crate::text::{SENTENCE, tidy};
 use crate::text_table::{counted, rows, table};
 
 impl Show for ActionReply {
-    fn text(&self) -> String {
+    fn text(&self, _: &Paper) -> String {
         if !self.requests.is_empty() {
             let shown =
                 self.requests.iter().map(|request| serde_json::to_string_pretty(request).unwrap_or_default());
@@ -56,7 +56,7 @@ impl Show for ActionReply {
 
 impl Show for RawReply {
     /// What there is to say beside the answer.
-    fn text(&self) -> String {
+    fn text(&self, _: &Paper) -> String {
         let mut text = format!("cost: {} of 10000 points", self.cost);
         for error in &self.errors {
             text.push('\n');
@@ -75,13 +75,13 @@ impl Show for RawReply {
 }
 
 impl Show for NewApiKey {
-    fn text(&self) -> String {
+    fn text(&self, _: &Paper) -> String {
         format!("{}\nThis is the key `{}`. It is not shown again.", self.key, self.name)
     }
 }
 
 impl Show for Vec<ApiKeyShown> {
-    fn text(&self) -> String {
+    fn text(&self, _: &Paper) -> String {
         table(
             &["name", "account", "may", "created", "last used"],
             "There are no keys. `key create NAME` makes one.",
@@ -100,7 +100,7 @@ impl Show for Vec<ApiKeyShown> {
 }
 
 impl Show for Vec<ActionRecord> {
-    fn text(&self) -> String {
+    fn text(&self, _: &Paper) -> String {
         table(
             &["time", "account", "action", "by", "target", "outcome", "key"],
             "Nothing was written in Jobber.",
@@ -127,17 +127,21 @@ impl Show for Vec<ActionRecord> {
 }
 
 /// The review and the writes after an ask, a line each.
-pub(super) fn add_what_followed(text: &mut String, row: &Explained) {
-    let work = &row.decision.work;
+/// What came after a decision: what the customer wrote, and what was written in Jobber.
+pub(super) fn what_followed(row: &Explained, paper: &Paper) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
     if let Some(review) = &row.review {
         let words =
             review.text.as_ref().map_or_else(String::new, |words| format!(": {}", tidy(words, SENTENCE)));
-        let _written = write!(text, "\n{work}: reviewed with {} on {}{words}", review.rating, review.at);
+        let at = super::relative(review.at, paper.now);
+        lines.push(("reviewed", format!("with {} {at}{words}", review.rating)));
     }
     for record in &row.writes {
         let (action, by, outcome) = (&record.action, &record.by, record.outcome.as_str());
-        let _written = write!(text, "\n{work}: {action} by {by} on {}: {outcome}", record.at);
+        let at = super::relative(record.at, paper.now);
+        lines.push(("written", format!("{action} by {by} {at}: {outcome}")));
     }
+    lines
 }
 
 fn status(status: ActionStatus) -> Status {

@@ -1,19 +1,25 @@
 //! Replies about Jobber's events as text.
 
-use super::{NO_ACCOUNTS, Show, maybe};
+use jiff::Timestamp;
+
+use super::{NO_ACCOUNTS, Paper, Show, relative};
 use crate::cli::exit::Status;
 use crate::ops::events::{EventsOf, EventsReport, TopicOf};
 use crate::text_table::{counted, table};
 
 impl Show for EventsReport {
-    fn text(&self) -> String {
+    fn text(&self, paper: &Paper) -> String {
         if self.accounts.is_empty() {
-            return self.accounts.text();
+            return self.accounts.text(paper);
         }
         let header = ["account", "events", "last event", "error"];
-        let accounts = table(&header, NO_ACCOUNTS, self.accounts.iter().map(in_short));
+        let accounts = table(&header, NO_ACCOUNTS, self.accounts.iter().map(|row| in_short(row, paper.now)));
         let header = ["topic", "needed by", "there", "last heard", "found by"];
-        let topics = table(&header, "No topic is needed, and none was heard.", self.topics.iter().map(topic));
+        let topics = table(
+            &header,
+            "No topic is needed, and none was heard.",
+            self.topics.iter().map(|row| topic(row, paper.now)),
+        );
         format!("{accounts}\n\n{topics}")
     }
 
@@ -23,9 +29,9 @@ impl Show for EventsReport {
 }
 
 impl Show for Vec<EventsOf> {
-    fn text(&self) -> String {
+    fn text(&self, paper: &Paper) -> String {
         let header = ["account", "Jobber sends", "last event", "error"];
-        table(&header, NO_ACCOUNTS, self.iter().map(events))
+        table(&header, NO_ACCOUNTS, self.iter().map(|row| events(row, paper.now)))
     }
 
     fn status(&self) -> Status {
@@ -38,18 +44,22 @@ impl Show for Vec<EventsOf> {
     }
 }
 
-fn events(row: &EventsOf) -> [String; 4] {
-    let topics = if row.topics.is_empty() { "-".to_owned() } else { row.topics.join(" ") };
-    [row.name.clone(), topics, maybe(row.last), row.error.clone().unwrap_or_else(|| "-".to_owned())]
+fn maybe(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| relative(at, now))
 }
 
-fn in_short(row: &EventsOf) -> [String; 4] {
-    let [name, _, last, error] = events(row);
+fn events(row: &EventsOf, now: Timestamp) -> [String; 4] {
+    let topics = if row.topics.is_empty() { "-".to_owned() } else { row.topics.join(" ") };
+    [row.name.clone(), topics, maybe(row.last, now), row.error.clone().unwrap_or_else(|| "-".to_owned())]
+}
+
+fn in_short(row: &EventsOf, now: Timestamp) -> [String; 4] {
+    let [name, _, last, error] = events(row, now);
     let topics = if row.topics.is_empty() { "none".to_owned() } else { counted(row.topics.len(), "topic") };
     [name, topics, last, error]
 }
 
-fn topic(row: &TopicOf) -> [String; 5] {
+fn topic(row: &TopicOf, now: Timestamp) -> [String; 5] {
     let needed = match row.wanted_by {
         0 => "nobody".to_owned(),
         accounts => counted(accounts, "account"),
@@ -64,5 +74,5 @@ fn topic(row: &TopicOf) -> [String; 5] {
         _ if row.is_polled => "poll and events",
         _ => "events only",
     };
-    [row.topic.clone(), needed, there.to_owned(), maybe(row.heard_at), found.to_owned()]
+    [row.topic.clone(), needed, there.to_owned(), maybe(row.heard_at, now), found.to_owned()]
 }

@@ -71,6 +71,8 @@ pub enum SkipReason {
     NoVisitCompleted,
     /// The operator dropped the burst it was held with.
     BurstDropped,
+    /// The operator dropped it from the queue.
+    DroppedByOperator,
     /// Reopened, uncompleted or unpaid since.
     NoLongerFinished,
     /// Jobber no longer has it.
@@ -120,6 +122,7 @@ impl SkipReason {
             Self::VisitTooOld => "visit_too_old",
             Self::NoVisitCompleted => "no_visit_completed",
             Self::BurstDropped => "burst_dropped",
+            Self::DroppedByOperator => "dropped_by_operator",
             Self::NoLongerFinished => "no_longer_finished",
             Self::NotFound => "not_found",
             Self::UnknownStatus => "unknown_status",
@@ -149,6 +152,7 @@ impl SkipReason {
             Self::TooOld => "finished longer ago than max_age",
             Self::VisitTooOld => "its last visit was longer before the close than review.last_visit_within",
             Self::NoVisitCompleted => "the job was closed without a completed visit (cancelled)",
+            Self::DroppedByOperator => "it was dropped from the queue (`queue drop`)",
             Self::BurstDropped => "the burst it was held with was dropped (`queue drop-burst`)",
             Self::NoLongerFinished => "reopened before it was asked about",
             Self::NotFound => "it no longer exists in Jobber",
@@ -174,7 +178,14 @@ impl SkipReason {
 
     /// Whether the operator may have the work decided again although it was skipped for its age.
     pub fn can_be_released(self) -> bool {
-        matches!(self, Self::TooOld | Self::VisitTooOld | Self::NoVisitCompleted | Self::BurstDropped)
+        matches!(
+            self,
+            Self::TooOld
+                | Self::VisitTooOld
+                | Self::NoVisitCompleted
+                | Self::BurstDropped
+                | Self::DroppedByOperator
+        )
     }
 
     /// Whether a sweep judges the same work with the same completion time again.

@@ -1,0 +1,30 @@
+//! What systemd is told.
+
+use sd_notify::NotifyState;
+
+use crate::context::Context;
+use crate::store::StoreError;
+use crate::text_table::counted;
+
+/// One line of state for `systemctl status`.
+pub(super) async fn in_short(context: &Context) -> Result<String, StoreError> {
+    let (mut active, mut lost) = (0, 0);
+    for account in context.store.accounts().await? {
+        active += usize::from(account.is_active());
+        lost += usize::from(account.state() == "needs_authorization");
+    }
+    let waiting = context.store.waiting_count().await?;
+    let troubles = match (lost, context.notifier.standing().await?.len()) {
+        (0, 0) => "all is well".to_owned(),
+        (0, alerts) => format!("alerts: {alerts} (jobber-reviewd status)"),
+        (lost, _) => format!("accounts that need a new link: {lost} (jobber-reviewd status)"),
+    };
+    Ok(format!("watching {}; candidates waiting: {waiting}; {troubles}", counted(active, "account")))
+}
+
+/// Notifies systemd, if it is there. If its socket fails, systemd will notice.
+pub(super) fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "systemd could not be notified");
+    }
+}
