@@ -7,6 +7,7 @@ mod doctor;
 mod exit;
 mod files;
 mod jobber;
+mod links;
 mod man;
 mod only;
 mod reach;
@@ -28,6 +29,7 @@ use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "demo")]
 use self::args::SandboxArgs;
+use self::args::settings_of;
 use self::args::{
     AccountVerb, Cli, ConfigVerb, EventsVerb, KeyVerb, LinkVerb, Only, ProbeArgs, QueueVerb, ShadowVerb,
     SuppressVerb, Verb,
@@ -42,6 +44,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, allow_trials, parse_value, try_templates};
 use crate::daemon::{Daemon, stop_on_signal};
 use crate::domain::model::{LinkId, MessageId};
+use crate::ops::Done;
 use crate::ops::accounts::Handed;
 use crate::ops::protocol;
 use crate::store::IfMissing;
@@ -71,17 +74,23 @@ pub fn main() -> ExitCode {
     start_logging(&cli);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return give_up(&Stop::failed(error)),
+        Err(error) => return give_up(&Stop::failed(error), cli.json),
     };
+    let is_json = cli.json;
     match runtime.block_on(run(cli)) {
         Ok(status) => status.into(),
-        Err(stop) => give_up(&stop),
+        Err(stop) => give_up(&stop, is_json),
     }
 }
 
-fn give_up(stop: &Stop) -> ExitCode {
+fn give_up(stop: &Stop, is_json: bool) -> ExitCode {
+    let told = if is_json {
+        serde_json::json!({"error": stop.message, "exit_status": stop.status.code()}).to_string()
+    } else {
+        format!("jobber-reviewd: {}", stop.message)
+    };
     // If stderr is closed, only the exit status remains.
-    let _written = writeln!(std::io::stderr(), "jobber-reviewd: {}", stop.message);
+    let _written = writeln!(std::io::stderr(), "{told}");
     stop.status.into()
 }
 
@@ -182,11 +191,8 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
 
 async fn link(call: &Call, verb: LinkVerb) -> Result<Status, Stop> {
     match verb {
-        LinkVerb::Create(args) => {
-            let (name, trigger, account) = (args.name, args.trigger, args.account);
-            let expires_seconds = args.expires.0.as_secs();
-            call.run(protocol::LinkCreate { name, trigger, account, expires_seconds }).await
-        }
+        LinkVerb::Create(args) => links::create(call, args).await,
+        LinkVerb::Prune => call.run(protocol::LinkPrune {}).await,
         LinkVerb::List => call.run(protocol::LinkList {}).await,
         LinkVerb::Revoke { id } => call.run(protocol::LinkRevoke { id: LinkId::new(id) }).await,
     }
@@ -196,7 +202,13 @@ async fn account(call: &Call, verb: AccountVerb) -> Result<Status, Stop> {
     match verb {
         AccountVerb::List => call.run(protocol::AccountList {}).await,
         AccountVerb::Show { account } => call.run(protocol::AccountShow { account }).await,
-        AccountVerb::Set { account, set, unset } => call.run(account_set(account, set, unset)?).await,
+        AccountVerb::Set { all: false, words, unset } => {
+            let Some((account, pairs)) = words.split_first() else {
+                return Err(Stop::usage("name an account, or write --all"));
+            };
+            call.run(account_set(account.clone(), settings_of(pairs)?, unset)?).await
+        }
+        AccountVerb::Set { all: true, words, unset } => set_all(call, &words, unset).await,
         AccountVerb::Pause { account } => call.run(protocol::AccountPause { account }).await,
         AccountVerb::Resume { account } => call.run(protocol::AccountResume { account }).await,
         AccountVerb::Disconnect { account } => call.run(protocol::AccountDisconnect { account }).await,
@@ -204,6 +216,22 @@ async fn account(call: &Call, verb: AccountVerb) -> Result<Status, Stop> {
             call.run(protocol::AccountRemove { account, write: yes }).await
         }
     }
+}
+
+/// Changes every account, by its id. What one refuses, the others would refuse too.
+async fn set_all(call: &Call, words: &[String], unset: Vec<String>) -> Result<Status, Stop> {
+    let set = settings_of(words)?;
+    let accounts = ask(call.config.as_deref(), &protocol::AccountList {}).await?;
+    let mut changed = Vec::new();
+    for account in accounts {
+        let wanted = account_set(account.id.to_string(), set.clone(), unset.clone())?;
+        ask(call.config.as_deref(), &wanted).await.map_err(|stop| {
+            let told = format!("{}: {}; accounts changed: {}", account.name, stop.message, changed.len());
+            Stop::new(if changed.is_empty() { stop.status } else { Status::Partly }, told)
+        })?;
+        changed.push(account.name);
+    }
+    call.print(&Done::new(format!("accounts changed: {}", changed.len())))
 }
 
 /// Reads the named files here, because the daemon's user may have no permission.

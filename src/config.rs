@@ -353,7 +353,11 @@ fn explain(error: &figment::Error) -> ConfigError {
         }
         Kind::Message(message) if path.is_empty() => {
             let file = whence.unwrap_or_else(|| "the configuration".to_owned());
-            ConfigError::new(file, format!("it is not valid TOML ({message})"), "correct that line")
+            if let Some(problem) = syntax(message) {
+                return ConfigError::new(file, problem, "correct that line");
+            }
+            let remedy = "let the user that runs this read it, or name another file with --config";
+            ConfigError::new(file, format!("it cannot be read ({message})"), remedy)
         }
         // Errors of our own value types have the form "problem; remedy".
         Kind::Message(message) => {
@@ -362,6 +366,13 @@ fn explain(error: &figment::Error) -> ConfigError {
         }
         other => ConfigError::new(path, other.to_string(), "correct the value"),
     }
+}
+
+/// Where TOML is wrong, and why. `None` if the error is another one.
+fn syntax(message: &str) -> Option<String> {
+    let place = message.lines().next()?.strip_prefix("TOML parse error at ")?;
+    let why = message.lines().rfind(|line| !line.trim().is_empty())?;
+    Some(format!("{place} is not valid TOML ({why})"))
 }
 
 fn in_words(found: &figment::error::Actual) -> String {

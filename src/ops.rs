@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::onboarding::ConnectError;
 use crate::context::Context;
+use crate::domain::actions::nearest;
 use crate::domain::model::Account;
 use crate::store::StoreError;
 
@@ -89,7 +90,7 @@ pub struct Done {
 }
 
 impl Done {
-    fn new(done: String) -> Self {
+    pub fn new(done: String) -> Self {
         Self { done }
     }
 }
@@ -116,9 +117,13 @@ fn pick_account(accounts: Vec<Account>, text: &str) -> Result<Account, OpError> 
         .collect();
     match named.as_slice() {
         [only] => Ok((*only).clone()),
-        [] => Err(OpError::NotFound(format!(
-            "there is no account `{text}`: `account list` shows every account"
-        ))),
+        [] => {
+            let names = accounts.iter().map(|account| account.name.clone());
+            let near =
+                nearest(text, names).map_or_else(String::new, |name| format!("did you mean `{name}`? "));
+            let told = format!("there is no account `{text}`: {near}`account list` shows every account");
+            Err(OpError::NotFound(told))
+        }
         several => {
             let ids: Vec<&str> = several.iter().map(|account| account.id.as_str()).collect();
             let ids = ids.join(", ");

@@ -1,7 +1,10 @@
 //! Tables for people.
 
 use crate::text::tidy;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
+
+/// Columns with what people copy: they are not broken into lines.
+const COPIED: [&str; 2] = ["id", "link"];
 
 /// "1 ask", "2 asks".
 pub(crate) fn counted(number: usize, noun: &str) -> String {
@@ -49,8 +52,11 @@ pub(crate) fn rows(header: &[&str], rows: Vec<Vec<String>>) -> String {
     for row in rows {
         table.add_row(row.iter().map(|cell| visible(cell)));
     }
-    for column in table.column_iter_mut() {
+    for (column, name) in table.column_iter_mut().zip(header) {
         column.set_padding((0, 2));
+        if COPIED.contains(name) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::exit::Stop;
 use super::jobber::JobberVerb;
 use crate::config::{Period, TRY_TEMPLATES};
 use crate::domain::model::Trigger;
@@ -202,6 +203,8 @@ pub(super) enum LinkVerb {
     Create(LinkArgs),
     /// List all links and their states
     List,
+    /// Forget links that were used, revoked or not used in time
+    Prune,
     /// Revoke a link
     Revoke {
         /// The link's short name, lnk_…
@@ -212,7 +215,11 @@ pub(super) enum LinkVerb {
 #[derive(Debug, Args)]
 pub(super) struct LinkArgs {
     /// Who the link is for, such as "Ace Plumbing"
-    pub(super) name: String,
+    pub(super) name: Option<String>,
+    /// A CSV file with a link for each line: a column `name`, and `trigger` and `account` if there are such. It is printed
+    /// again with the links
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "account"])]
+    pub(super) from: Option<PathBuf>,
     /// The trigger that is preselected on its page: `job_completed`, `visit_completed`, `invoice_created` or `invoice_paid`
     #[arg(long, value_name = "TRIGGER")]
     pub(super) trigger: Option<Trigger>,
@@ -235,12 +242,13 @@ pub(super) enum AccountVerb {
     },
     /// Change settings for one account: any key below `review`
     Set {
-        /// The account, by id or name
-        account: String,
-        /// A key and its value, as in an environment variable: `delay=4h`, `trigger=visit_completed`.
-        /// For a key that names a file, the content of the file is stored now
-        #[arg(value_name = "KEY=VALUE", value_parser = setting)]
-        set: Vec<(String, String)>,
+        /// Change every account; then no account is named
+        #[arg(long)]
+        all: bool,
+        /// The account by id or name, then keys with their values as in an environment variable: `delay=4h`,
+        /// `trigger=visit_completed`. For a key that names a file, the content of the file is stored now
+        #[arg(value_names = ["ACCOUNT", "KEY=VALUE"], num_args = 0..)]
+        words: Vec<String>,
         /// Remove the account's own value, so that the configuration file applies again
         #[arg(long, value_name = "KEY")]
         unset: Vec<String>,
@@ -270,9 +278,14 @@ pub(super) enum AccountVerb {
     },
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as delay=4h")?;
-    Ok((key.trim().trim_start_matches("review.").to_owned(), value.to_owned()))
+/// Keys and values, as they were written.
+pub(super) fn settings_of(words: &[String]) -> Result<Vec<(String, String)>, Stop> {
+    let pair = |word: &String| {
+        let wrong = || Stop::usage(format!("`{word}`: write KEY=VALUE, such as delay=4h"));
+        let (key, value) = word.split_once('=').ok_or_else(wrong)?;
+        Ok((key.trim().trim_start_matches("review.").to_owned(), value.to_owned()))
+    };
+    words.iter().map(pair).collect()
 }
 
 #[derive(Debug, Subcommand)]

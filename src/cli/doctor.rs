@@ -32,7 +32,7 @@ async fn look(call: &Call, checks: &mut Vec<Check>) -> Result<Result<(), &'stati
         return Err(Stop::usage(CallError::Forbidden(config.control.socket)));
     }
     match (reached.is_ok(), Secrets::load(&config)) {
-        (true, _) => checks.push(Check::fine("daemon", "it is running and has its secrets")),
+        (true, _) => checks.push(Check::fine("secrets", "the daemon has them")),
         (false, Ok(_)) => checks.push(Check::fine("secrets", "all are present and not readable by others")),
         (false, Err(error)) => {
             checks.push(Check::failed(

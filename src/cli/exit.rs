@@ -21,16 +21,22 @@ pub(super) enum Status {
     NotFound,
 }
 
+impl Status {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NeedsHuman => 3,
+            Self::Partly => 4,
+            Self::NotFound => 5,
+        }
+    }
+}
+
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
-        Self::from(match status {
-            Status::Fine => 0,
-            Status::Failed => 1,
-            Status::Usage => 2,
-            Status::NeedsHuman => 3,
-            Status::Partly => 4,
-            Status::NotFound => 5,
-        })
+        Self::from(status.code())
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) fn wrapped(text: &str, indent: usize) -> String {
     let options = textwrap::Options::new(usize::from(width).min(LONGEST_LINE))
         .initial_indent(&blanks)
         .subsequent_indent(&blanks)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .break_words(false);
     textwrap::fill(&text, options)
 }

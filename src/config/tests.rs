@@ -171,7 +171,7 @@ fn every_error_names_its_key_and_the_remedy() {
             changed("https://reviews.example.com", "http://reviews.example.com"),
             "http.public_url: `http://reviews.example.com` is not https; ",
         ),
-        (with("[http"), "it is not valid TOML ("),
+        (with("[http"), "is not valid TOML ("),
     ];
     for (text, expected) in cases {
         let error = error(&text);

@@ -1,7 +1,6 @@
 //! Everything the demo plays with: the local Jobber, a review platform, a fast clock and the daemon.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +20,7 @@ use tokio::net::TcpListener;
 use super::{SPEED, SPEED_AFTERWARDS, tell};
 use crate::accounts::onboarding::NewLink;
 use crate::clock::{Clock, SharedClock, SystemClock, plus};
-use crate::config::{Config, KEYS, Secrets, value_of};
+use crate::config::{Config, Secrets};
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::domain::model::{MessageId, Trigger};
@@ -242,16 +241,11 @@ impl Stage {
 
     /// Writes the settings to a file, for verbs that must find this daemon.
     fn write_config(&self) -> anyhow::Result<std::path::PathBuf> {
-        let mut text = String::new();
-        let settings = serde_json::to_value(&self.context.config)?;
-        for key in KEYS {
-            if let Some(value) = value_of(&settings, key.name) {
-                // Strings, numbers, booleans and lists of them are the same in JSON and TOML.
-                writeln!(text, "{} = {value}", key.name)?;
-            }
-        }
+        let text = toml::to_string(&self.context.config)?;
         let path = self.folder.0.join("config.toml");
         std::fs::write(&path, text)?;
+        // What is printed for people to use can be used.
+        Config::load(Some(&path))?;
         Ok(path)
     }
 

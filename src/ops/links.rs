@@ -77,6 +77,12 @@ pub async fn list(context: &Context) -> Result<Vec<LinkShown>, OpError> {
     Ok(context.store.links().await?.into_iter().map(shown).collect())
 }
 
+/// Forgets links that cannot be used any more.
+pub async fn prune(context: &Context) -> Result<Done, OpError> {
+    let forgotten = context.store.forget_links(context.clock.now()).await?;
+    Ok(Done::new(format!("links forgotten: {forgotten}")))
+}
+
 pub async fn revoke(context: &Context, id: &LinkId) -> Result<Done, OpError> {
     match context.store.revoke_link(id, context.clock.now()).await? {
         Ok(link) => Ok(Done::new(format!("link {} for {} is revoked", link.id, link.label))),

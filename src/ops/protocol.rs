@@ -210,6 +210,9 @@ verbs! {
         links::create(scene.context, name, trigger, account, SignedDuration::from_secs(expires_seconds)).await
     };
 
+    /// Forgets links that cannot be used any more.
+    "link_prune": LinkPrune {} -> Done = |scene| links::prune(scene.context).await;
+
     /// Lists all links.
     "link_list": LinkList {} -> Vec<LinkShown> = |scene| links::list(scene.context).await;
 

@@ -108,6 +108,25 @@ impl Store {
         .await
     }
 
+    /// Deletes the links that cannot be used any more. Returns their number.
+    pub async fn forget_links(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.write(move |txn| {
+            let mut forgotten = 0;
+            for key in txn.keys(key::LINK)? {
+                let is_over = txn.get::<Link>(&key)?.is_some_and(|link| {
+                    matches!(link.state, LinkState::Used { .. } | LinkState::Revoked { .. })
+                        || link.expires_at <= now
+                });
+                if is_over {
+                    txn.remove(&key);
+                    forgotten += 1;
+                }
+            }
+            Ok(forgotten)
+        })
+        .await
+    }
+
     /// The link with this hash, if `browser` may press its button now.
     pub async fn usable_link(
         &self,

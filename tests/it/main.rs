@@ -45,6 +45,7 @@ mod seconds;
 mod service;
 mod subscribing;
 mod support;
+mod terminal;
 mod tokens;
 mod trouble;
 mod watching;

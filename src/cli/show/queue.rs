@@ -11,7 +11,7 @@ use crate::ops::queue::QueueRow;
 use crate::text_table::table;
 
 pub(super) fn list(queue: &[QueueRow], paper: &Paper) -> String {
-    let header = ["about", "account", "state", "when", "last answer", "id"];
+    let header = ["about", "account", "when", "state"];
     let mut text = table(&header, "The queue is empty.", queue.iter().map(|shown| row(shown, paper.now)));
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for shown in queue {
@@ -24,31 +24,27 @@ pub(super) fn list(queue: &[QueueRow], paper: &Paper) -> String {
     text
 }
 
-fn row(row: &QueueRow, now: Timestamp) -> [String; 6] {
-    let nothing = || "-".to_owned();
-    match row {
-        QueueRow::Candidate { account_name, work, due_at, subject, .. } => [
-            super::subject(subject),
-            account_name.clone(),
-            "waiting until it is due".to_owned(),
-            relative(*due_at, now),
-            nothing(),
-            work.to_string(),
-        ],
-        QueueRow::Held { account_name, work, since, subject, .. } => [
-            super::subject(subject),
-            account_name.clone(),
-            "held with a burst".to_owned(),
-            relative(*since, now),
-            nothing(),
-            work.to_string(),
-        ],
-        QueueRow::Ask { id, account_name, attempts, state, last_error, subject, .. } => {
-            let (state, at) = entry_state(state, *attempts);
-            let last = last_error.clone().unwrap_or_else(nothing);
-            [super::subject(subject), account_name.clone(), state, relative(at, now), last, id.to_string()]
+/// What an entry is about is also what `queue show` takes; without a subject that is its id.
+fn row(row: &QueueRow, now: Timestamp) -> [String; 4] {
+    let (_, account) = row.account();
+    let (subject, id, at, state) = match row {
+        QueueRow::Candidate { work, due_at, subject, .. } => {
+            (subject, work.to_string(), *due_at, "waiting".to_owned())
         }
-    }
+        QueueRow::Held { work, since, subject, .. } => {
+            (subject, work.to_string(), *since, "held with a burst".to_owned())
+        }
+        QueueRow::Ask { id, attempts, state, last_error, subject, .. } => {
+            let (state, at) = entry_state(state, *attempts);
+            let last = last_error.as_ref().map_or_else(String::new, |last| format!("; last answer: {last}"));
+            (subject, id.to_string(), at, format!("{state}{last}"))
+        }
+    };
+    let about = match super::subject(subject) {
+        nothing if nothing == "-" => id,
+        about => about,
+    };
+    [about, account.to_owned(), relative(at, now), state]
 }
 
 fn entry_state(state: &EntryState, attempts: u32) -> (String, Timestamp) {
