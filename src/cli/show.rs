@@ -27,7 +27,7 @@ use crate::ops::probe::Finding;
 use crate::ops::queue::QueueRow;
 use crate::ops::status::{AccountStatus, StatusReport};
 use crate::store::Copied;
-use crate::text_table::table;
+use crate::text_table::{rows as table_of, table};
 
 const NO_ACCOUNTS: &str = "There are no accounts. `link create NAME` creates a link to connect one.";
 
@@ -116,8 +116,21 @@ impl Show for Vec<LinkShown> {
 
 impl Show for Vec<Account> {
     fn text(&self, paper: &Paper) -> String {
-        let header = ["account", "state", "connected", "trigger", "link's name", "id"];
-        table(&header, NO_ACCOUNTS, self.iter().map(|account| self::account(account, paper.now)))
+        if self.is_empty() {
+            return NO_ACCOUNTS.to_owned();
+        }
+        let mut header = vec!["account", "state", "connected", "trigger", "link's name", "id"];
+        let mut rows: Vec<Vec<String>> =
+            self.iter().map(|account| self::account(account, paper.now).to_vec()).collect();
+        rows.sort_by_key(|row| row[0].to_lowercase());
+        // A name says it, unless two accounts bear it.
+        if rows.windows(2).all(|pair| !pair[0][0].eq_ignore_ascii_case(&pair[1][0])) {
+            leave_out(&mut header, &mut rows, 5);
+        }
+        if rows.iter().all(|row| row[4].is_empty()) {
+            leave_out(&mut header, &mut rows, 4);
+        }
+        table_of(&header, rows)
     }
 }
 
@@ -316,6 +329,13 @@ fn link(shown: &LinkShown, now: Timestamp) -> [String; 5] {
         LinkState::Revoked { at } => format!("revoked {}", relative(*at, now)),
     };
     [link.label.clone(), state, relative(link.expires_at, now), link.trigger.to_string(), link.id.to_string()]
+}
+
+fn leave_out(header: &mut Vec<&str>, rows: &mut [Vec<String>], column: usize) {
+    header.remove(column);
+    for row in rows {
+        row.remove(column);
+    }
 }
 
 fn account(account: &Account, now: Timestamp) -> [String; 6] {

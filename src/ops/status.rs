@@ -88,7 +88,10 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
     let since = minus(now, STATUS_WINDOW);
     let reviews = store.reviews_since(since).await?;
     let mut accounts = Vec::new();
-    for account in store.accounts().await? {
+    let known = store.accounts().await?;
+    let is_alone =
+        |name: &str| known.iter().filter(|known| known.name.eq_ignore_ascii_case(name)).count() == 1;
+    for account in known.clone() {
         let (DayTally { asked, skipped }, OpenTally { waiting, held }) =
             store.tally(&account.id, since).await?;
         let health = store.health(&account.id).await?;
@@ -100,7 +103,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
         };
         let stopped = stopped_at.is_some() && count.queued > 0;
         accounts.push(AccountStatus {
-            next_action: next_action(&account, &health, count.dead, stopped, held),
+            next_action: next_action(&account, is_alone(&account.name), &health, count.dead, stopped, held),
             remarks: remarks_on(context, &account),
             state: account.state().to_owned(),
             receiver_stopped_at: stopped_at,
@@ -142,6 +145,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
 
 fn next_action(
     account: &Account,
+    has_own_name: bool,
     health: &Health,
     dead: usize,
     receiver_stopped: bool,
@@ -151,9 +155,10 @@ fn next_action(
         // It was intended.
         return None;
     }
+    let Account { id, name, label, .. } = account;
+    let named = if has_own_name && !name.contains('\'') { format!("'{name}'") } else { id.to_string() };
     if !account.connection.is_connected() {
-        let Account { id, label, .. } = account;
-        return Some(format!("send a new link: jobber-reviewd link create '{label}' --account {id}"));
+        return Some(format!("send a new link: jobber-reviewd link create '{label}' --account {named}"));
     }
     if let Some(error) = health.last_error.as_ref().filter(|_| health.needs_operator && account.is_active()) {
         return Some(error.clone());
@@ -164,9 +169,8 @@ fn next_action(
         );
     }
     if held > 0 {
-        let id = &account.id;
         return Some(format!(
-            "decide about the burst: jobber-reviewd queue release-burst --account {id}, or drop-burst"
+            "decide about the burst, with release-burst or drop-burst: jobber-reviewd queue release-burst --account {named}"
         ));
     }
     (dead > 0).then(|| "look at the dead letters: jobber-reviewd queue list".to_owned())

@@ -45,7 +45,8 @@ async fn an_operator_makes_all_links_from_one_file_and_finds_who_is_in_trouble()
     let text = at_80_columns(&machine, &["status"]).await;
     let (trouble, table) = text.split_once("ACCOUNT").unwrap();
     assert!(trouble.contains("Ace Plumbing: needs authorization:"), "{text}");
-    assert!(trouble.contains("send a new link: jobber-reviewd link create"), "{text}");
+    let remedy = "  send a new link:\n    jobber-reviewd link create 'Ace' --account 'Ace Plumbing'\n";
+    assert!(trouble.contains(remedy), "{text}");
     assert!(!table.contains("DEAD"), "a column of nothing: {text}");
     let only = async |state| machine.run(&["status", "--state", state, "--json"]).await.json();
     assert_eq!(only("connected").await["accounts"], json!([]));

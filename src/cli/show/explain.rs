@@ -6,6 +6,8 @@ use super::{NO_WORK, Paper, actions, outcome, relative, subject};
 use crate::cli::style::{Style, wrapped};
 use crate::ops::explain::Explained;
 
+const PAYLOAD_HASH: &str = "payload_sha256";
+
 /// One paragraph for each work, the newest first.
 pub(super) fn explain(explained: &[Explained], paper: &Paper) -> String {
     if explained.is_empty() {
@@ -33,9 +35,11 @@ fn paragraph(row: &Explained, paper: &Paper) -> String {
             None => outcome(&decision.outcome, paper),
         },
     );
-    if !decision.saw.is_empty() {
-        let saw = decision.saw.iter().map(|(name, value)| format!("{name} = {value}"));
-        add("seen", &saw.collect::<Vec<_>>().join(", "));
+    // The hash is for those who compare it, in JSON and in the audit.
+    let saw = decision.saw.iter().filter(|(name, _)| *name != PAYLOAD_HASH);
+    let saw: Vec<String> = saw.map(|(name, value)| format!("{name} = {value}")).collect();
+    if !saw.is_empty() {
+        add("seen", &saw.join(", "));
     }
     if let Some(sentence) = &row.would_say {
         add("says", sentence);

@@ -111,7 +111,13 @@ fn add_trouble(text: &mut String, account: &AccountStatus, paper: &Paper) {
         let _ok = write!(text, "\n\n{}", paper.styled(Style::Bad, &head));
     }
     if let Some(action) = &account.next_action {
-        let _ok = write!(text, "\n{}", wrapped(action, 2));
+        let _ok = match action.split_once(": jobber-reviewd ") {
+            // A command is copied: it stays on one line.
+            Some((words, command)) => {
+                write!(text, "\n{}\n    jobber-reviewd {command}", wrapped(&format!("{words}:"), 2))
+            }
+            None => write!(text, "\n{}", wrapped(action, 2)),
+        };
     }
 }
 
