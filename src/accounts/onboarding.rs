@@ -109,6 +109,11 @@ impl Onboarding {
         self.store.usable_link(&hash(token.expose_secret()), &browser, self.clock.now()).await
     }
 
+    /// The account that this browser connected last, and its link.
+    pub async fn connected_by(&self, browser: &SecretString) -> Result<Option<(Account, Link)>, StoreError> {
+        self.store.connected_by(&hash(browser.expose_secret())).await
+    }
+
     /// Handles the button: reserves the link for `browser` and returns Jobber's consent page.
     pub async fn begin(
         &self,

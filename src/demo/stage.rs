@@ -282,7 +282,9 @@ impl Stage {
         let decide = format!("http://{}/api/oauth/decide", self.sandbox.address());
         let allowed = self.browser.post(decide).form(&form).send().await?;
         let back = self.browser.get(location(&allowed)?).header(COOKIE, &cookie).send().await?;
-        let page = back.error_for_status()?.text().await?;
+        let last = reqwest::Url::parse(&location(&allowed)?)?.join(&location(&back)?)?;
+        let page = self.browser.get(last).header(COOKIE, &cookie).send().await?;
+        let page = page.error_for_status()?.text().await?;
         if page.contains("is connected") {
             Ok(())
         } else {

@@ -11,7 +11,7 @@ use crate::clock::minus;
 use crate::context::Context;
 use crate::domain::alerting::DRAFT_LIMIT;
 use crate::domain::model::{
-    Account, AccountId, Alert, Connection, DayTally, Health, OpenTally, SkipReason, Trigger,
+    Account, AccountId, Alert, Connection, DayTally, Health, OpenTally, SkipReason, Trigger, alike,
 };
 use crate::domain::rules::remarks;
 use crate::jobber::{API_VERSION, supported_until};
@@ -72,8 +72,20 @@ impl AccountStatus {
     }
 }
 
-/// What is remarkable about Jobber's switches in an account.
+/// How long after connecting an account of another name is remarked on.
+const NEW: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// What to know about an account: that it may be the wrong one, and what is remarkable about Jobber's switches in it.
 pub(super) fn remarks_on(context: &Context, account: &Account) -> Vec<String> {
+    let is_new = context.clock.now().duration_since(account.connected_at) < NEW;
+    let is_other = is_new && !alike(&account.name, &account.label);
+    let named = is_other.then(|| {
+        format!("its link was made for `{}`: check that the right account was connected", account.label)
+    });
+    named.into_iter().chain(switches_of(context, account)).collect()
+}
+
+fn switches_of(context: &Context, account: &Account) -> Vec<String> {
     let Some((_, counted)) = account.switches.filter(|_| account.is_active()) else { return vec![] };
     match context.settings.rules_of(account) {
         Ok(rules) => remarks(rules.trigger, &rules.policy, &counted),

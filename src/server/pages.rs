@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::accounts::settings::Disclosure;
 use crate::config::{DayHours, Period, ReviewSection};
-use crate::domain::model::{Account, Link, Trigger, WatchTopic};
+use crate::domain::model::{Account, Link, Trigger, WatchTopic, alike};
 use crate::store::LinkRefusal;
 
 /// The only style. Its hash is in the policy.
@@ -23,7 +23,8 @@ p{margin:.5rem 0}ul{margin:.3rem 0;padding-left:1.2rem}\
 fieldset{border:0;padding:0;margin:1.4rem 0 0}legend{font-weight:600;padding:0}\
 label{display:flex;gap:.7rem;align-items:flex-start;padding:.65rem .2rem;border-bottom:1px solid var(--line)}\
 label small{display:block;color:var(--soft)}input[type=radio]{width:1.25rem;height:1.25rem;margin:.15rem 0 0;flex:none}\
-button{width:100%;margin-top:1.3rem;padding:.95rem;font:inherit;font-weight:600;color:#fff;background:var(--go);border:0;border-radius:10px}\
+button,.button{display:block;width:100%;margin-top:1.3rem;padding:.95rem;font:inherit;font-weight:600;color:#fff;background:var(--go);border:0;border-radius:10px;text-align:center;text-decoration:none}\
+:focus-visible{outline:3px solid var(--ink);outline-offset:2px}\
 .soft{color:var(--soft);font-size:.92rem}";
 
 pub(super) fn style_hash() -> String {
@@ -57,6 +58,8 @@ pub(super) struct Brand<'a> {
 pub(super) struct Connecting<'a> {
     pub(super) brand: Brand<'a>,
     pub(super) link: &'a Link,
+    /// The account that a link for a reconnect is for.
+    pub(super) account: Option<&'a Account>,
     pub(super) review: &'a ReviewSection,
     pub(super) disclosure: &'a Disclosure,
     pub(super) csrf: &'a str,
@@ -65,12 +68,22 @@ pub(super) struct Connecting<'a> {
 
 /// The connect page: who asks, what will be read, what will happen, and one button.
 pub(super) fn connect(connecting: &Connecting<'_>) -> String {
-    let Connecting { brand, link, review, disclosure, csrf, action } = connecting;
+    let Connecting { brand, link, account, review, disclosure, csrf, action } = connecting;
     let Brand { name, contact } = brand;
     let body = html! {
-        h1 { "Connect Jobber to " (name) }
-        p { "This link was made for " strong { (link.label) } ". It connects your Jobber account, so that your \
-             customers are asked for a review when their work is done. What is read, and who gets it, stands below." }
+        @if let Some(account) = account {
+            h1 { "Reconnect " (account.name) }
+            p {
+                @if !account.connection.is_connected() {
+                    "Jobber does not let " (name) " read your account any more, so nobody is asked for a review. "
+                }
+                "Your settings and the requests that wait are kept."
+            }
+        } @else {
+            h1 { "Connect Jobber to " (name) }
+            p { "This link was made for " strong { (link.label) } ". It connects your Jobber account, so that your \
+                 customers are asked for a review when their work is done. What is read, and who gets it, stands below." }
+        }
         form method="post" action={ "/connect/" (action) } {
             input type="hidden" name="csrf" value=(csrf);
             fieldset {
@@ -82,7 +95,9 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> String {
                     }
                 }
             }
-            button type="submit" id="connect" { "Connect my Jobber account" }
+            button type="submit" id="connect" {
+                @if account.is_some() { "Reconnect Jobber" } @else { "Connect my Jobber account" }
+            }
         }
         h2 { "What will be read" }
         ul {
@@ -97,7 +112,11 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> String {
         ul {
             li { "The customer gets one request, " (when(review)) "." }
             li { "Customers who opted out in Jobber are never asked." }
-            li { "Work that was finished before you connect is never asked about." }
+            @if account.is_none() {
+                li { "Work that was finished before you connect is never asked about." }
+            } @else {
+                li { "Work that was finished meanwhile is asked about unless it is older than " (in_words(review.max_age)) "." }
+            }
         }
         p.soft { strong { "Nothing happened in Jobber?" } " Only an account admin can connect an app. If you are one, ask " (name)
                   @if let Some(contact) = contact { " (" (contact) ")" }
@@ -105,7 +124,18 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> String {
         p.soft { "The button takes you to Jobber, where you sign in and allow access. You can end the connection \
                   in Jobber at any time, under Apps." }
     };
-    page(&format!("Connect Jobber to {name}"), &body)
+    let title = account
+        .map_or_else(|| format!("Connect Jobber to {name}"), |account| format!("Reconnect {}", account.name));
+    page(&title, &body)
+}
+
+/// Whom to ask, on every page.
+fn questions(brand: Brand<'_>) -> Markup {
+    html! {
+        @if let Some(contact) = brand.contact {
+            p.soft { "Questions? Ask " (brand.name) ": " (contact) }
+        }
+    }
 }
 
 /// What else is told to whoever runs this.
@@ -197,17 +227,35 @@ fn in_words(delay: Period) -> String {
     }
 }
 
-pub(super) fn connected(account: &Account, review: &ReviewSection, brand: Brand<'_>) -> String {
+/// What this browser connected, what happens next, how to end it, and whom to ask.
+pub(super) fn connected(account: &Account, link: &Link, review: &ReviewSection, brand: Brand<'_>) -> String {
+    let is_as_expected = link.account.is_some() || alike(&account.name, &link.label);
     let body = html! {
         h1 { (account.name) " is connected" }
-        p { "From now on: " strong { (title(account.trigger).trim_end_matches(" (recommended)").to_lowercase()) }
-            ", the customer is asked for a review, " (when(review)) "." }
-        p { "You can close this page. You can end the connection in Jobber at any time, under Apps." }
-        @if let Some(contact) = brand.contact {
-            p.soft { "Questions? Ask " (brand.name) ": " (contact) }
+        @if !is_as_expected {
+            p { strong { "Is this the right account?" } " The link was made for " strong { (link.label) } ". If you signed in to another \
+                 account than you meant to, end the connection in Jobber under Apps, and ask " (brand.name) " for a new link." }
         }
+        h2 { "What happens next" }
+        ul {
+            li { (title(account.trigger).trim_end_matches(" (recommended)")) ", the customer is asked for a review, " (when(review)) "." }
+            li { "Nothing has to be done. You can close this page." }
+        }
+        h2 { "How to end it" }
+        p { "In Jobber, under Apps, at any time." }
+        (questions(brand))
     };
-    page("Connected", &body)
+    page(&format!("{} is connected", account.name), &body)
+}
+
+/// For whoever comes without a link.
+pub(super) fn front(brand: Brand<'_>) -> String {
+    let body = html! {
+        h1 { (brand.name) }
+        p { "Contractors connect Jobber here through a personal link. If you have one, open it from the message you got it in." }
+        (questions(brand))
+    };
+    page(brand.name, &body)
 }
 
 #[derive(Debug, Clone)]
@@ -217,13 +265,26 @@ pub(super) struct Notice {
     what: &'static str,
     remedy: &'static str,
     detail: Option<String>,
+    /// Whether the link can be used again.
+    leads_back: bool,
 }
 
 const fn told(status: StatusCode, title: &'static str, what: &'static str, remedy: &'static str) -> Notice {
-    Notice { status, title, what, remedy, detail: None }
+    Notice { status, title, what, remedy, detail: None, leads_back: false }
+}
+
+/// With a button that opens the link again.
+const fn back(status: StatusCode, title: &'static str, what: &'static str, remedy: &'static str) -> Notice {
+    Notice { status, title, what, remedy, detail: None, leads_back: true }
 }
 
 impl Notice {
+    pub(super) const NOTHING_CONNECTED: Self = told(
+        StatusCode::NOT_FOUND,
+        "Nothing was connected in this browser",
+        "This page shows what this browser has connected last.",
+        "If you connected in another browser, look there.",
+    );
     pub(super) const NO_SUCH_PAGE: Self = told(
         StatusCode::NOT_FOUND,
         "Page not found",
@@ -236,19 +297,19 @@ impl Notice {
         "There were too many requests from your address.",
         "Wait a few seconds, then open the page again.",
     );
-    pub(super) const NO_COOKIE: Self = told(
+    pub(super) const NO_COOKIE: Self = back(
         StatusCode::BAD_REQUEST,
         "Your browser did not send its cookie",
         "This page needs a cookie to recognise you when you come back from Jobber.",
         "Allow cookies for this site, open the link again, and stay in the same browser.",
     );
-    pub(super) const BAD_FORM: Self = told(
+    pub(super) const BAD_FORM: Self = back(
         StatusCode::BAD_REQUEST,
         "That did not come from this page",
         "Your browser sent a form that does not match this page.",
         "Open the link again and press the button.",
     );
-    pub(super) const DENIED: Self = told(
+    pub(super) const DENIED: Self = back(
         StatusCode::OK,
         "Nothing was connected",
         "You did not allow access in Jobber, so nothing was stored.",
@@ -260,19 +321,19 @@ impl Notice {
         "You started in Jobber, but this app is connected through a personal link.",
         "Ask the people who run this service for your link, and open it. Nothing was stored.",
     );
-    pub(super) const NO_TOKENS: Self = told(
+    pub(super) const NO_TOKENS: Self = back(
         StatusCode::BAD_GATEWAY,
         "Jobber did not complete the connection",
         "You allowed access, but Jobber did not confirm it to us. Nothing was stored.",
         "Open the link again in this browser in a minute. If it happens again, tell the people who sent it.",
     );
-    pub(super) const CODE_REFUSED: Self = told(
+    pub(super) const CODE_REFUSED: Self = back(
         StatusCode::BAD_GATEWAY,
         "Jobber did not accept this attempt",
         "The permission that Jobber gave was used already or is too old. Nothing was stored.",
         "Open the link again in this browser and press its button once more.",
     );
-    pub(super) const BROKEN: Self = told(
+    pub(super) const BROKEN: Self = back(
         StatusCode::INTERNAL_SERVER_ERROR,
         "Something is wrong here",
         "It is not your fault, and nothing was stored.",
@@ -305,19 +366,19 @@ impl Notice {
                 "The people who sent it have taken it back.",
                 "Ask them for a new one.",
             ),
-            LinkRefusal::Elsewhere => told(
+            LinkRefusal::Elsewhere => back(
                 StatusCode::CONFLICT,
                 "This link is being used in another browser",
                 "Somebody pressed its button in another browser or on another device.",
-                "Continue there, or ask for a new link.",
+                "Continue there. If you cannot, open the link here again a quarter of an hour after that.",
             ),
-            LinkRefusal::UnknownState => told(
+            LinkRefusal::UnknownState => back(
                 StatusCode::BAD_REQUEST,
                 "This was completed already, or took too long",
                 "Jobber sent you back, but this attempt was already completed or has expired. Nothing was changed.",
                 "If your account is not connected yet, open the link again.",
             ),
-            LinkRefusal::OtherBrowser => told(
+            LinkRefusal::OtherBrowser => back(
                 StatusCode::BAD_REQUEST,
                 "Please use one browser",
                 "You started in one browser and came back from Jobber in another. Nothing was stored.",
@@ -325,6 +386,7 @@ impl Notice {
             ),
             LinkRefusal::OtherAccount { expected } => Self {
                 detail: Some(expected.clone()),
+                leads_back: true,
                 ..told(
                     StatusCode::CONFLICT,
                     "This is another Jobber account",
@@ -336,11 +398,16 @@ impl Notice {
     }
 }
 
-pub(super) fn notice(notice: &Notice) -> String {
+/// A page about a failure. `link` is the link that the browser opened last.
+pub(super) fn notice(notice: &Notice, link: Option<&str>, brand: Brand<'_>) -> String {
     let body = html! {
         h1 { (notice.title) }
         p { (notice.what) @if let Some(detail) = &notice.detail { " " strong { (detail) } } }
         p { (notice.remedy) }
+        @if let Some(link) = link.filter(|_| notice.leads_back) {
+            a.button id="again" href={ "/connect/" (link) } { "Open the link again" }
+        }
+        (questions(brand))
     };
     page(notice.title, &body)
 }

@@ -1,8 +1,8 @@
 //! The public listener: connect pages, Jobber's callback, health.
 //!
 //! Pages are plain HTML that works without JavaScript and on a phone. Their policy is strict: no scripts, no
-//! frames, no referrer, no caching. A browser gets one cookie, a random number that binds links and states to
-//! it. Without the cookie nothing is connected.
+//! frames, no referrer, no caching. A browser gets a random number as a cookie, which binds links and states to
+//! it; without it nothing is connected. A second cookie has the link, so that pages about failures lead back to it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,7 +46,11 @@ const BROWSER: &str = "jobber_reviewd_browser";
 /// The cookie over https. Its prefix binds it to this host.
 const BROWSER_ON_HTTPS: &str = "__Host-jobber_reviewd_browser";
 
-/// How long a browser keeps the cookie, in seconds: until the link expires, plus an hour for Jobber's consent
+/// The link that was opened last, so that a page about a failure leads back to it.
+const LINK: &str = "jobber_reviewd_link";
+const LINK_ON_HTTPS: &str = "__Host-jobber_reviewd_link";
+
+/// How long a browser keeps the cookies, in seconds: until the link expires, plus an hour for Jobber's consent
 /// page.
 fn cookie_lives(link: &Link, now: Timestamp) -> i64 {
     link.expires_at.duration_since(now).as_secs().max(0) + 60 * 60
@@ -110,6 +114,8 @@ fn router(context: Arc<Context>, limits: Limits) -> Router {
     Router::new()
         .route("/connect/{token}", get(connect_page).post(connect_button))
         .route("/oauth/callback", get(callback))
+        .route("/connected", get(connected))
+        .route("/", get(front))
         .route("/healthz", get(health))
         .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
         .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
@@ -146,9 +152,14 @@ fn policy(api_base: &Url) -> HeaderValue {
 }
 
 async fn harden(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+    let link = cookie_in(request.headers(), site.link_cookie());
     let is_allowed = request.extensions().get::<Caller>().is_none_or(|caller| site.rates.allow(*caller));
-    let mut response =
-        if is_allowed { next.run(request).await } else { notice(Notice::TOO_MANY).into_response() };
+    let mut response = if is_allowed { next.run(request).await } else { notice(Notice::TOO_MANY) };
+    if let Some(notice) = response.extensions_mut().remove::<Notice>() {
+        let link = link.as_ref().map(ExposeSecret::expose_secret);
+        let page = pages::notice(&notice, link, brand(&site.context.config));
+        *response.body_mut() = page.into();
+    }
     let headers: [(HeaderName, HeaderValue); 4] = [
         (CONTENT_SECURITY_POLICY, site.policy.clone()),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
@@ -176,9 +187,18 @@ async fn connect_page(
         Err(error) => return broken(&error),
     };
     let config = &site.context.config;
+    let account = match &link.account {
+        Some(id) => site.context.store.account(id).await,
+        None => Ok(None),
+    };
+    let account = match account {
+        Ok(account) => account,
+        Err(error) => return broken(&error),
+    };
     let page = pages::connect(&Connecting {
         brand: brand(config),
         link: &link,
+        account: account.as_ref(),
         review: &site.context.settings.defaults(),
         disclosure: &site.context.settings.disclosure(),
         csrf: &csrf(&browser, &token),
@@ -186,8 +206,10 @@ async fn connect_page(
     });
     let mut response = Html(page).into_response();
     let lives = cookie_lives(&link, site.context.clock.now());
-    if let Ok(cookie) = HeaderValue::from_str(&site.cookie(&browser, lives)) {
-        response.headers_mut().insert(SET_COOKIE, cookie);
+    for (name, value) in [(site.browser_cookie(), &browser), (site.link_cookie(), &token)] {
+        if let Ok(cookie) = HeaderValue::from_str(&site.cookie(name, value, lives)) {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
     }
     response
 }
@@ -247,12 +269,29 @@ async fn callback(
                 tracing::error!(%error, "a new connection could not be told");
             }
             site.context.bells.sweep.notify_one();
-            let review = site.context.settings.review(&account.overrides);
-            let review = review.unwrap_or_else(|_| site.context.settings.defaults());
-            Html(pages::connected(&account, &review, brand(&site.context.config))).into_response()
+            // A page that can be loaded again.
+            (StatusCode::SEE_OTHER, [(LOCATION, "/connected")]).into_response()
         }
         Err(error) => failed(&error),
     }
+}
+
+/// What this browser connected last.
+async fn connected(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    let Some(browser) = site.browser_of(&headers) else { return notice(Notice::NOTHING_CONNECTED) };
+    match site.context.onboarding.connected_by(&browser).await {
+        Ok(Some((account, link))) => {
+            let review = site.context.settings.review(&account.overrides);
+            let review = review.unwrap_or_else(|_| site.context.settings.defaults());
+            Html(pages::connected(&account, &link, &review, brand(&site.context.config))).into_response()
+        }
+        Ok(None) => notice(Notice::NOTHING_CONNECTED),
+        Err(error) => broken(&error),
+    }
+}
+
+async fn front(State(site): State<Arc<Site>>) -> Response {
+    Html(pages::front(brand(&site.context.config))).into_response()
 }
 
 /// `ok` if the store writes, flushes and reads back.
@@ -278,8 +317,11 @@ async fn health(State(site): State<Arc<Site>>) -> Response {
     }
 }
 
+/// The page is written when it is known which link the browser has.
 fn notice(notice: Notice) -> Response {
-    (notice.status, Html(pages::notice(&notice))).into_response()
+    let mut response = (notice.status, Html("")).into_response();
+    response.extensions_mut().insert(notice);
+    response
 }
 
 fn broken(error: &impl std::fmt::Display) -> Response {
@@ -312,22 +354,26 @@ fn failed(error: &ConnectError) -> Response {
 }
 
 impl Site {
-    fn cookie_name(&self) -> &'static str {
+    fn browser_cookie(&self) -> &'static str {
         if self.secure { BROWSER_ON_HTTPS } else { BROWSER }
     }
 
-    fn cookie(&self, browser: &SecretString, lives: i64) -> String {
-        let (name, value) = (self.cookie_name(), browser.expose_secret());
+    fn link_cookie(&self) -> &'static str {
+        if self.secure { LINK_ON_HTTPS } else { LINK }
+    }
+
+    fn cookie(&self, name: &str, value: &SecretString, lives: i64) -> String {
+        let value = value.expose_secret();
         let secure = if self.secure { "; Secure" } else { "" };
         format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={lives}{secure}")
     }
 
     fn browser_of(&self, headers: &HeaderMap) -> Option<SecretString> {
-        browser_in(headers, self.cookie_name())
+        cookie_in(headers, self.browser_cookie())
     }
 }
 
-fn browser_in(headers: &HeaderMap, cookie: &str) -> Option<SecretString> {
+fn cookie_in(headers: &HeaderMap, cookie: &str) -> Option<SecretString> {
     headers
         .get_all(COOKIE)
         .iter()
@@ -350,7 +396,7 @@ pub(crate) fn fuzzed(text: &str) {
         headers.insert(COOKIE, value.clone());
         headers.insert("x-forwarded-for", value);
     }
-    browser_in(&headers, BROWSER);
+    cookie_in(&headers, BROWSER);
     Caller::of(SocketAddr::from(([127, 0, 0, 1], 1)), &headers);
 }
 
@@ -374,9 +420,9 @@ mod tests {
     #[test]
     fn the_cookie_is_found_among_others() {
         let mut headers = HeaderMap::new();
-        assert!(browser_in(&headers, BROWSER).is_none());
+        assert!(cookie_in(&headers, BROWSER).is_none());
         let value = "x".repeat(43);
         headers.append(COOKIE, HeaderValue::from_str(&format!("a=b; {BROWSER}={value}; c=d")).unwrap());
-        assert_eq!(browser_in(&headers, BROWSER).unwrap().expose_secret(), value);
+        assert_eq!(cookie_in(&headers, BROWSER).unwrap().expose_secret(), value);
     }
 }

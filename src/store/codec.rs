@@ -153,6 +153,7 @@ mod tests {
         started_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":"Z2lk","created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"started","browser":"00ff"}"#,
         started_link_with_time: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"started","browser":"00ff","at":"2026-03-01T00:10:00Z"}"#,
         used_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"used","by":"Z2lk","at":"2026-03-02T00:00:00Z"}"#,
+        used_link_with_browser: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"used","by":"Z2lk","at":"2026-03-02T00:00:00Z","browser":"00ff"}"#,
         revoked_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"revoked","at":"2026-03-02T00:00:00Z"}"#,
         pending: Pending = r#"{"link":"00ff","browser":"11ee","trigger":"visit_completed","expires_at":"2026-03-01T00:15:00Z"}"#,
         instant: Timestamp = r#""2026-03-01T00:15:00Z""#,

@@ -1,6 +1,6 @@
 //! One-time links, pending authorisations, and the commit that connects an account.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use subtle::ConstantTimeEq;
 
 use super::accounts::forget_troubles;
@@ -63,6 +63,10 @@ pub struct NewConnection {
     /// The time by our clock.
     pub now: Timestamp,
 }
+
+/// How long a link is held for the browser that pressed its button. Whoever opened it in an app and then in a browser goes on
+/// after that.
+const HELD: SignedDuration = SignedDuration::from_mins(15);
 
 impl Store {
     /// All links, newest first.
@@ -136,6 +140,26 @@ impl Store {
     ) -> Result<Result<Link, LinkRefusal>, StoreError> {
         let link: Option<Link> = self.get(&key::link(hash)).await?;
         Ok(usable(link, browser, now))
+    }
+
+    /// The account that this browser connected last, and its link.
+    pub async fn connected_by(&self, browser: &str) -> Result<Option<(Account, Link)>, StoreError> {
+        let mine = browser.to_owned();
+        self.scan(move |txn| {
+            let mut last: Option<(Timestamp, AccountId, Link)> = None;
+            for link in txn.values::<Link>(key::LINK) {
+                let link = link?;
+                if let LinkState::Used { by, at, browser: Some(browser) } = &link.state
+                    && *browser == mine
+                    && last.as_ref().is_none_or(|(latest, ..)| latest < at)
+                {
+                    last = Some((*at, by.clone(), link));
+                }
+            }
+            let Some((_, id, link)) = last else { return Ok(None) };
+            Ok(txn.get::<Account>(&key::account(&id))?.map(|account| (account, link)))
+        })
+        .await
     }
 
     /// Handles the button: reserves the link for this browser and stores the pending authorisation. Of two at
@@ -240,7 +264,11 @@ impl Store {
                     Account::new(new.account.clone(), new.name.clone(), link.label.clone(), trigger, new.at)
                 }
             };
-            link.state = LinkState::Used { by: new.account.clone(), at: new.now };
+            link.state = LinkState::Used {
+                by: new.account.clone(),
+                at: new.now,
+                browser: Some(new.pending.browser.clone()),
+            };
             txn.put(&link_key, &link);
             txn.put(&key::account(&new.account), &account);
             put_pair(txn, &new.account, sealed.clone());
@@ -257,9 +285,16 @@ fn usable(link: Option<Link>, browser: &str, now: Timestamp) -> Result<Link, Lin
         LinkState::Used { .. } => Err(LinkRefusal::Used),
         LinkState::Revoked { .. } => Err(LinkRefusal::Revoked),
         _ if link.expires_at <= now => Err(LinkRefusal::Expired),
-        LinkState::Started { browser: first, .. } if first != browser => Err(LinkRefusal::Elsewhere),
+        LinkState::Started { browser: first, at } if first != browser && is_held(*at, now) => {
+            Err(LinkRefusal::Elsewhere)
+        }
         LinkState::Open | LinkState::Started { .. } => Ok(link),
     }
+}
+
+/// Whether the browser that pressed the button may still come back from Jobber.
+fn is_held(pressed_at: Option<Timestamp>, now: Timestamp) -> bool {
+    pressed_at.is_some_and(|at| now.duration_since(at).abs() < HELD)
 }
 
 fn forget_expired(txn: &mut Txn<'_>, now: Timestamp) -> Result<(), StoreError> {

@@ -135,7 +135,9 @@ async fn walk(client: Client) {
         .unwrap();
     shoot(&client, "denied.png").await;
 
-    client.goto(url.expose_secret()).await.unwrap();
+    // The page leads back.
+    client.find(Locator::Id("again")).await.unwrap().click().await.unwrap();
+    client.wait().at_most(PATIENCE).for_element(Locator::Id("connect")).await.unwrap();
     client.find(Locator::Css("input[value=visit_completed]")).await.unwrap().click().await.unwrap();
     client.find(Locator::Id("connect")).await.unwrap().click().await.unwrap();
     client.wait().at_most(PATIENCE).for_element(Locator::Id("allow")).await.unwrap().click().await.unwrap();
@@ -146,6 +148,23 @@ async fn walk(client: Client) {
         .await
         .unwrap();
     shoot(&client, "connected.png").await;
+    client.refresh().await.unwrap();
+    assert_eq!(headline(&client).await, "Ace Plumbing is connected", "it can be loaded again");
+
+    app.pass(minutes(1));
+    let new = NewLink {
+        label: "Ace Plumbing".into(),
+        trigger: Trigger::VisitCompleted,
+        account: Some(ace.id.clone()),
+        lives: hours(24),
+    };
+    let (_, again) = app.context.onboarding.create_link(new).await.unwrap();
+    client.goto(again.expose_secret()).await.unwrap();
+    assert_eq!(headline(&client).await, "Reconnect Ace Plumbing");
+    let button = client.find(Locator::Id("connect")).await.unwrap();
+    let (_, y, _, height) = button.rectangle().await.unwrap();
+    assert!(y + height <= 844.0, "it is on the first screen of a phone: {y} {height}");
+    shoot(&client, "reconnect.png").await;
 
     let account = app.context.store.account(&ace.id).await.unwrap().unwrap();
     assert_eq!(account.trigger, Trigger::VisitCompleted);

@@ -73,6 +73,17 @@ impl Site {
         browser.read(request.send().await.unwrap()).await
     }
 
+    /// Comes back from Jobber, and follows the redirect to the page that can be loaded again.
+    async fn come_back(&self, browser: &mut Browser, url: &str) -> Page {
+        let page = self.get(browser, url).await;
+        let Some(to) = &page.location else { return page };
+        assert_eq!((page.status, to.as_str()), (303, "/connected"));
+        let url = format!("{}{to}", self.base);
+        let first = self.get(browser, &url).await;
+        assert_eq!(first.text, self.get(browser, &url).await.text, "it is loaded again");
+        first
+    }
+
     async fn post(&self, browser: &mut Browser, url: &str, form: &[(&str, &str)]) -> Page {
         let mut request = self.client.post(url).form(form);
         if let Some(cookie) = &browser.0 {
@@ -112,8 +123,12 @@ impl Site {
 impl Browser {
     async fn read(&mut self, response: reqwest::Response) -> Page {
         let headers = response.headers().clone();
-        if let Some(cookie) = headers.get(SET_COOKIE) {
-            self.0 = Some(cookie.to_str().unwrap().split(';').next().unwrap().to_owned());
+        for cookie in headers.get_all(SET_COOKIE) {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            let name = pair.split_once('=').unwrap().0;
+            let known = self.0.take().unwrap_or_default();
+            let others = known.split("; ").filter(|known| !known.is_empty() && !known.starts_with(name));
+            self.0 = Some(others.chain([pair]).collect::<Vec<_>>().join("; "));
         }
         let location = headers.get(LOCATION).map(|location| location.to_str().unwrap().to_owned());
         Page { status: response.status().as_u16(), text: response.text().await.unwrap(), location, headers }
@@ -160,7 +175,7 @@ async fn a_link_connects_the_account_that_allowed_it() {
     );
     assert!(jobber.contains(&format!("client_id={CLIENT_ID}")));
     let back = site.allow(&jobber, ace.number).await;
-    site.get(&mut browser, &back).await.says(200, "Ace Plumbing is connected");
+    site.come_back(&mut browser, &back).await.says(200, "Ace Plumbing is connected");
 
     let account = site.context.store.account(&ace.id).await.unwrap().unwrap();
     assert_eq!((account.trigger, account.label.as_str()), (Trigger::VisitCompleted, "Ace <b>&"));
@@ -199,7 +214,7 @@ async fn denied_access_stores_nothing_and_the_button_works_again() {
 
     let again = site.press(&mut browser, &url, Trigger::JobCompleted).await;
     let back = site.allow(&again.location.unwrap(), ace.number).await;
-    site.get(&mut browser, &back).await.says(200, "is connected");
+    site.come_back(&mut browser, &back).await.says(200, "is connected");
 }
 
 #[tokio::test]
@@ -234,7 +249,7 @@ async fn forged_and_foreign_states_buy_nothing() {
     assert_eq!(site.app.sandbox.stats(ace.number).exchanges, 0);
 
     // None of that used the state up.
-    site.get(&mut browser, &back).await.says(200, "is connected");
+    site.come_back(&mut browser, &back).await.says(200, "is connected");
 }
 
 #[tokio::test]
@@ -326,7 +341,7 @@ async fn a_state_that_comes_back_twice_at_once_connects_once() {
     let (one, other) = tokio::join!(site.get(&mut one, &back), site.get(&mut other, &back));
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
-    assert_eq!((statuses[0], statuses[1] >= 400), (200, true), "{statuses:?}");
+    assert_eq!((statuses[0], statuses[1] >= 400), (303, true), "{statuses:?}");
     assert_eq!(site.app.sandbox.stats(ace.number).exchanges, 1);
     assert_eq!(site.accounts().await, 1);
 }
@@ -417,4 +432,65 @@ async fn the_connect_page_says_who_gets_what_and_what_is_written() {
     }
     assert!(!page.text.contains("Nothing is changed"), "{}", page.text);
     site.get(&mut Browser::default(), &format!("{}/robots.txt", site.base)).await.says(200, "Disallow: /");
+}
+
+#[tokio::test]
+async fn a_reconnect_says_what_it_is_and_what_is_kept() {
+    let site = Site::start().await;
+    let ace = site.app.contractor("Green Acre Landscaping");
+    let (_, url) = site.link(None).await;
+    let mut browser = Browser::default();
+    let jobber = site.press(&mut browser, &url, Trigger::JobCompleted).await.location.unwrap();
+    let back = site.allow(&jobber, ace.number).await;
+    let page = site.come_back(&mut browser, &back).await;
+    page.says(200, "Is this the right account?");
+    page.says(200, "In Jobber, under Apps, at any time.");
+
+    site.app.pass(minutes(1));
+    let (_, url) = site.link(Some(ace.id.clone())).await;
+    let page = site.get(&mut browser, &url).await;
+    page.says(200, "Reconnect Green Acre Landscaping");
+    page.says(200, "requests that wait are kept");
+    assert!(!page.text.contains("any more"), "it is still connected");
+    assert!(!page.text.contains("finished before you connect"), "{}", page.text);
+    let jobber = site.press(&mut browser, &url, Trigger::JobCompleted).await.location.unwrap();
+    let back = site.allow(&jobber, ace.number).await;
+    let page = site.come_back(&mut browser, &back).await;
+    page.says(200, "Green Acre Landscaping is connected");
+    assert!(!page.text.contains("Is this the right account?"), "the link says which account it is");
+    site.get(&mut Browser::default(), &format!("{}/connected", site.base)).await.says(404, "in this browser");
+    site.get(&mut Browser::default(), &format!("{}/", site.base)).await.says(200, "a personal link");
+}
+
+#[tokio::test]
+async fn a_page_about_a_failure_leads_back_to_the_link() {
+    let site = Site::start().await;
+    let (_, url) = site.link(None).await;
+    let mut browser = Browser::default();
+    let path = url.strip_prefix(&site.base).unwrap();
+    let again = format!("href=\"{path}\"");
+    let callback = format!("{}/oauth/callback", site.base);
+    assert!(!site.get(&mut browser, &callback).await.text.contains("href"), "it has no link yet");
+    site.press(&mut browser, &url, Trigger::JobCompleted).await;
+    site.get(&mut browser, &callback).await.says(200, &again);
+    let nonsense = format!("{callback}?code=nonsense&state=nonsense");
+    site.get(&mut browser, &nonsense).await.says(400, &again);
+    site.post(&mut browser, &url, &[("csrf", "no"), ("trigger", "job_completed")]).await.says(400, &again);
+    let nowhere = site.get(&mut browser, &format!("{}/nowhere", site.base)).await;
+    assert!(!nowhere.text.contains("href"), "{}", nowhere.text);
+}
+
+/// A link from a message opens in the app of the message first, and then in a browser.
+#[tokio::test]
+async fn another_browser_gets_the_link_after_a_while() {
+    let site = Site::start().await;
+    let (_, url) = site.link(None).await;
+    let (mut app, mut browser) = (Browser::default(), Browser::default());
+    site.press(&mut app, &url, Trigger::JobCompleted).await;
+    site.get(&mut browser, &url).await.says(409, "in another browser");
+    site.app.pass(minutes(16));
+    let ace = site.app.contractor("Ace");
+    let jobber = site.press(&mut browser, &url, Trigger::JobCompleted).await.location.unwrap();
+    let back = site.allow(&jobber, ace.number).await;
+    site.come_back(&mut browser, &back).await.says(200, "Ace is connected");
 }

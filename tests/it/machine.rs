@@ -195,7 +195,10 @@ sunday = "00:00-24:00"
         let code = self.sandbox.control(Op::MarketplaceCode { account })?;
         let code = code["code"].as_str().unwrap();
         let back = format!("{}/oauth/callback?code={code}&state={state}", self.public_url);
-        let page = client.get(back).header("cookie", &cookie).send().await?.text().await?;
+        let back = client.get(back).header("cookie", &cookie).send().await?;
+        let last = back.headers().get("location").ok_or("the browser is sent nowhere")?.to_str()?;
+        let page = client.get(format!("{}{last}", self.public_url));
+        let page = page.header("cookie", &cookie).send().await?.text().await?;
         assert!(page.contains(" is connected"), "{page}");
         let token = url.rsplit('/').next().unwrap();
         Ok([token, cookie.split_once('=').unwrap().1, state, code].map(str::to_owned).to_vec())

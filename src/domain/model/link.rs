@@ -46,6 +46,9 @@ pub enum LinkState {
         by: AccountId,
         /// When it was connected.
         at: Timestamp,
+        /// Hash of the cookie of the browser that did it. Links of earlier versions do not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        browser: Option<String>,
     },
     /// The operator revoked it.
     Revoked {
@@ -65,4 +68,31 @@ pub struct Pending {
     pub trigger: Trigger,
     /// An answer after this is refused.
     pub expires_at: Timestamp,
+}
+
+/// Whether two names may be of one contractor: one is in the other, or they are spelt nearly alike.
+pub fn alike(one: &str, other: &str) -> bool {
+    let bare = |name: &str| {
+        let letters = name.chars().filter(|char| char.is_alphanumeric());
+        letters.flat_map(char::to_lowercase).collect::<String>()
+    };
+    let (one, other) = (bare(one), bare(other));
+    one.contains(&other) || other.contains(&one) || strsim::jaro_winkler(&one, &other) > 0.85
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_one_contractor_are_alike() {
+        for (one, other) in [
+            ("Ace", "Ace Plumbing, Inc."),
+            ("Green-Acre", "green acre landscaping"),
+            ("Brite Windows", "Bright Windows"),
+        ] {
+            assert!(alike(one, other), "{one} {other}");
+        }
+        assert!(!alike("Ace Plumbing", "Bright Windows"));
+    }
 }
