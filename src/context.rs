@@ -25,11 +25,12 @@ use crate::outbound::sender::{Sender, TIMEOUT};
 use crate::store::{Store, StoreError};
 use crate::workers::actions::Writer;
 use crate::workers::changes::ChangeWatcher;
+use crate::workers::channels::Channels;
 use crate::workers::delivery::Deliverer;
 use crate::workers::forwarding::Forwarder;
 use crate::workers::gaps::GapFiller;
 use crate::workers::inbox::Inbox;
-use crate::workers::notifier::{Channels, Notifier};
+use crate::workers::notifier::Notifier;
 use crate::workers::own_writes::OwnWrites;
 use crate::workers::parts::WorkerParts;
 use crate::workers::poller::Poller;
@@ -172,6 +173,7 @@ impl Context {
                 .as_ref()
                 .map(|url| Receiver { url: url.0.clone(), secret: secrets.webhook_secret.clone() }),
             command: config.alerts.command.clone(),
+            sender: sender.clone(),
         };
         Ok(Self {
             poller: Arc::new(Poller::new(parts.clone())),
@@ -186,7 +188,6 @@ impl Context {
             notifier: Arc::new(Notifier::new(
                 parts.clone(),
                 Arc::clone(&onboarding),
-                sender.clone(),
                 channels,
                 config.jobber.draft_app,
             )),

@@ -4,6 +4,7 @@ mod absent;
 pub mod actions;
 mod backoff;
 pub mod changes;
+pub mod channels;
 pub mod delivery;
 pub mod forwarding;
 pub mod gaps;

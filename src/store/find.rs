@@ -19,8 +19,9 @@ use crate::domain::model::{AccountId, Decision, EncodedId, WorkKind, WorkRef};
 
 const FIND: &[u8] = b"find\0";
 
-/// Decisions that an upgrade indexes in one commit.
-const TOGETHER: usize = 4_096;
+/// Decisions that an upgrade indexes in one commit, and between two flushes: what is not flushed stays in memory.
+const TOGETHER: usize = 256;
+const UNFLUSHED: usize = 16 * TOGETHER;
 
 /// Types in the ids of Jobber (`api-behaviour.md` §1): the base64 of `gid://Jobber/TYPE/NUMBER`. Never change a tag.
 const TYPES: [(u8, &str); 5] = [(1, "Account"), (2, "Job"), (3, "Visit"), (4, "Invoice"), (5, "Client")];
@@ -143,7 +144,8 @@ pub(super) fn index_all(database: &Database) -> Result<(), StoreError> {
         indexed += 1;
         if indexed.is_multiple_of(TOGETHER) {
             database.table.apply(std::mem::replace(&mut txn, Txn::new(&database.table)).into_writes())?;
-            // What is not flushed stays in memory.
+        }
+        if indexed.is_multiple_of(UNFLUSHED) {
             database.flush()?;
         }
         if indexed.is_multiple_of(100_000) {

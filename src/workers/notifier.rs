@@ -5,21 +5,17 @@
 //! a link is created for the message, and again after a restart before the message was sent.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 
+use super::channels::Channels;
 use super::parts::WorkerParts;
 use crate::accounts::onboarding::{ConnectError, NewLink, Onboarding};
-use crate::accounts::receiver::Receiver;
 use crate::accounts::settings::ReceiverError;
 use crate::clock::{is_over, minus};
-use crate::config::{SecretName, env_name};
 use crate::digest;
 use crate::domain::alerting::{
     AccountView, Change, HeldUp, ReceiverView, SILENCE, USUALLY, View, changes, over,
@@ -27,13 +23,9 @@ use crate::domain::alerting::{
 use crate::domain::model::{
     Account, AccountId, Alert, AlertKind, EntryState, MessageId, MessageKind, OutboxEntry, ReceiverState,
 };
-use crate::domain::retry::Reply;
 use crate::domain::webhook_event::Topic;
 use crate::jobber::supported_until;
-use crate::outbound::sender::Sender;
 use crate::store::{ReceiverId, StoreError};
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const LINK_LIVES: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -44,19 +36,10 @@ const NOT_TRIED: SignedDuration = SignedDuration::from_hours(3);
 
 const WEEKS_AT_LEAST: f64 = 4.0;
 
-#[derive(Debug, Clone, Default)]
-pub struct Channels {
-    /// A webhook, signed like asks.
-    pub webhook: Option<Receiver>,
-    /// A program and its arguments. It gets the alert on stdin.
-    pub command: Vec<String>,
-}
-
 #[derive(Debug)]
 pub struct Notifier {
     parts: WorkerParts,
     onboarding: Arc<Onboarding>,
-    sender: Sender,
     channels: Channels,
     draft_app: bool,
     turn: tokio::sync::Mutex<()>,
@@ -67,16 +50,10 @@ pub struct Notifier {
 
 impl Notifier {
     /// `draft_app` says whether Jobber limits the number of accounts.
-    pub fn new(
-        parts: WorkerParts,
-        onboarding: Arc<Onboarding>,
-        sender: Sender,
-        channels: Channels,
-        draft_app: bool,
-    ) -> Self {
+    pub fn new(parts: WorkerParts, onboarding: Arc<Onboarding>, channels: Channels, draft_app: bool) -> Self {
         let (turn, links) = (tokio::sync::Mutex::default(), Mutex::default());
         let (posted, weekly) = (Mutex::default(), Mutex::default());
-        Self { parts, onboarding, sender, channels, draft_app, turn, links, posted, weekly }
+        Self { parts, onboarding, channels, draft_app, turn, links, posted, weekly }
     }
 
     /// Takes one look at everything. Returns the alerts that were sent, in order.
@@ -152,26 +129,18 @@ impl Notifier {
     }
 
     async fn send(&self, alert: &Alert) -> Result<Result<(), String>, StoreError> {
-        let Channels { webhook, command } = &self.channels;
-        if webhook.is_none() && command.is_empty() {
+        if self.channels.are_none() {
             return Ok(Ok(()));
         }
         let (id, body) = (id_of(alert), self.body(alert).await?);
         let is_posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
-        if let Some(receiver) = webhook.as_ref().filter(|_| !is_posted) {
-            let now = self.parts.clock.now();
-            let attempted = self.sender.post(&receiver.url, &receiver.secret, &id, &body, now).await;
-            if !matches!(attempted.reply, Reply::Accepted { .. }) {
-                return Ok(Err(format!("alerts.webhook_url: {}", attempted.note)));
+        if !is_posted {
+            if let Err(error) = self.channels.post(&id, &body, self.parts.clock.now()).await {
+                return Ok(Err(error));
             }
             self.posted.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
         }
-        if let Some((program, arguments)) = command.split_first() {
-            let ran = tokio::time::timeout(PATIENCE, run(program, arguments, &body)).await;
-            let ran = ran.unwrap_or_else(|_| Err("it took too long".to_owned()));
-            return Ok(ran.map_err(|error| format!("alerts.command: {error}")));
-        }
-        Ok(Ok(()))
+        Ok(self.channels.hand_over(&body).await)
     }
 
     async fn body(&self, alert: &Alert) -> Result<String, StoreError> {
@@ -341,48 +310,4 @@ fn untried(id: &ReceiverId, state: &ReceiverState) -> ReceiverView {
 fn id_of(alert: &Alert) -> MessageId {
     let (raised, end) = (alert.raised_at.to_string(), if alert.over.is_some() { "over" } else { "raised" });
     MessageId::new(format!("alr_{}", digest::short(&[&alert.key, &raised, end])))
-}
-
-/// A program that inherits no secret of ours.
-fn without_secrets(program: &str) -> tokio::process::Command {
-    let mut command = tokio::process::Command::new(program);
-    for name in SecretName::ALL {
-        command.env_remove(env_name(name.env_key()));
-    }
-    // The folder of systemd's credentials.
-    command.env_remove("CREDENTIALS_DIRECTORY");
-    command
-}
-
-async fn run(program: &str, arguments: &[String], body: &str) -> Result<(), String> {
-    let mut child = without_secrets(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("{program} cannot be started: {error}"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program may ignore part of its input.
-        let _unread = stdin.write_all(body.as_bytes()).await;
-    }
-    match child.wait().await {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{program} ended with {status}")),
-        Err(error) => Err(format!("{program}: {error}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_for_alerts_inherits_no_secrets() {
-        let command = without_secrets("tell");
-        let removed: Vec<_> = command.as_std().get_envs().filter(|(_, value)| value.is_none()).collect();
-        assert_eq!(removed.len(), SecretName::ALL.len() + 1);
-        assert!(removed.iter().any(|(name, _)| *name == "JOBBER_REVIEWD__STORE__KEY"), "{removed:?}");
-    }
 }

@@ -1,0 +1,92 @@
+//! Where alerts go: a webhook and a program.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::accounts::receiver::Receiver;
+use crate::config::{SecretName, env_name};
+use crate::domain::model::MessageId;
+use crate::domain::retry::Reply;
+use crate::outbound::sender::Sender;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone)]
+pub struct Channels {
+    /// A webhook, signed like asks.
+    pub webhook: Option<Receiver>,
+    /// A program and its arguments. It gets the alert on stdin.
+    pub command: Vec<String>,
+    pub sender: Sender,
+}
+
+impl Channels {
+    pub(super) fn are_none(&self) -> bool {
+        self.webhook.is_none() && self.command.is_empty()
+    }
+
+    /// Posts to the webhook, if there is one.
+    pub(super) async fn post(&self, id: &MessageId, body: &str, now: Timestamp) -> Result<(), String> {
+        let Some(receiver) = &self.webhook else { return Ok(()) };
+        let attempted = self.sender.post(&receiver.url, &receiver.secret, id, body, now).await;
+        match attempted.reply {
+            Reply::Accepted { .. } => Ok(()),
+            _ => Err(format!("alerts.webhook_url: {}", attempted.note)),
+        }
+    }
+
+    /// Runs the program, if there is one.
+    pub(super) async fn hand_over(&self, body: &str) -> Result<(), String> {
+        let Some((program, arguments)) = self.command.split_first() else { return Ok(()) };
+        let ran = tokio::time::timeout(PATIENCE, run(program, arguments, body)).await;
+        let ran = ran.unwrap_or_else(|_| Err("it took too long".to_owned()));
+        ran.map_err(|error| format!("alerts.command: {error}"))
+    }
+}
+
+/// A program that inherits no secret of ours.
+fn without_secrets(program: &str) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(program);
+    for name in SecretName::ALL {
+        command.env_remove(env_name(name.env_key()));
+    }
+    // The folder of systemd's credentials.
+    command.env_remove("CREDENTIALS_DIRECTORY");
+    command
+}
+
+async fn run(program: &str, arguments: &[String], body: &str) -> Result<(), String> {
+    let mut child = without_secrets(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("{program} cannot be started: {error}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program may ignore part of its input.
+        let _unread = stdin.write_all(body.as_bytes()).await;
+    }
+    match child.wait().await {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{program} ended with {status}")),
+        Err(error) => Err(format!("{program}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_for_alerts_inherits_no_secrets() {
+        let command = without_secrets("tell");
+        let removed: Vec<_> = command.as_std().get_envs().filter(|(_, value)| value.is_none()).collect();
+        assert_eq!(removed.len(), SecretName::ALL.len() + 1);
+        assert!(removed.iter().any(|(name, _)| *name == "JOBBER_REVIEWD__STORE__KEY"), "{removed:?}");
+    }
+}
