@@ -31,8 +31,8 @@ use tracing_subscriber::EnvFilter;
 use self::args::SandboxArgs;
 use self::args::settings_of;
 use self::args::{
-    AccountVerb, Cli, ConfigVerb, EventsVerb, KeyVerb, LinkVerb, Only, ProbeArgs, QueueVerb, ShadowVerb,
-    SuppressVerb, Verb,
+    AccountVerb, AlertsVerb, Cli, ConfigVerb, EventsVerb, KeyVerb, LinkVerb, Only, ProbeArgs, QueueVerb,
+    ShadowVerb, SuppressVerb, Verb,
 };
 #[cfg(feature = "demo")]
 use self::call::print_json;
@@ -154,6 +154,7 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
             only.of_accounts(&mut report.accounts)?;
             call.print(&report)
         }
+        Verb::Alerts(AlertsVerb::Test) => call.run(protocol::AlertsTest {}).await,
         Verb::Doctor => doctor::doctor(&call).await,
         Verb::Probe(args) => {
             let ProbeArgs { account, yes: ask, api_version, job, client } = args;

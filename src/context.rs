@@ -173,6 +173,7 @@ impl Context {
                 .as_ref()
                 .map(|url| Receiver { url: url.0.clone(), secret: secrets.webhook_secret.clone() }),
             command: config.alerts.command.clone(),
+            format: config.alerts.format,
             sender: sender.clone(),
         };
         Ok(Self {

@@ -79,6 +79,9 @@ pub(super) enum Verb {
         #[command(flatten)]
         only: Only,
     },
+    /// Alerts of the daemon
+    #[command(subcommand)]
+    Alerts(AlertsVerb),
     /// Check the installation step by step; every problem comes with a remedy
     Doctor,
     /// Jobber's webhooks: with them, finished work is seen at once, not only by the next sweep
@@ -286,6 +289,12 @@ pub(super) fn settings_of(words: &[String]) -> Result<Vec<(String, String)>, Sto
         Ok((key.trim().trim_start_matches("review.").to_owned(), value.to_owned()))
     };
     words.iter().map(pair).collect()
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AlertsVerb {
+    /// Send a sample to the webhook and the program that get alerts
+    Test,
 }
 
 #[derive(Debug, Subcommand)]

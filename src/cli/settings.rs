@@ -7,6 +7,7 @@ use super::exit::{Status, Stop};
 use crate::accounts::forwards::forwards;
 use crate::config::{KEYS, SecretName, find_secret, value_of};
 use crate::text_table::plain;
+use crate::workers::channels::is_runnable;
 
 pub(super) fn show(call: &Call) -> Result<Status, Stop> {
     let config = call.config()?;
@@ -44,6 +45,12 @@ pub(super) fn show(call: &Call) -> Result<Status, Stop> {
 pub(super) fn check(call: &Call) -> Result<Status, Stop> {
     let (config, secrets) = call.secrets()?;
     forwards(&config, &secrets.webhook_secret).map_err(Stop::usage)?;
+    if let Some(program) = config.alerts.command.first().filter(|program| !is_runnable(program)) {
+        let problem = format!("alerts.command: {program} cannot be started");
+        return Err(Stop::usage(format!(
+            "{problem}; name a program that is there and may be run, by its whole path"
+        )));
+    }
     let reads_always = config.review.texts(None).map_err(Stop::usage)?.reads_when_parts_are_missing();
     if call.json {
         return print_json(&json!({"ok": true, "message_reads_when_parts_are_missing": reads_always}));

@@ -113,6 +113,11 @@ pub const KEYS: &[Key] = &[
         "Program with its arguments that gets the same message on its standard input: `[\"/usr/local/bin/tell\", \"ops\"]`.",
     ),
     key(
+        "alerts.format",
+        Some("\"json\""),
+        "What both get: `json`, `slack`, `discord` (their incoming webhooks) or `text`.",
+    ),
+    key(
         "events.enabled",
         Some("false"),
         "Whether Jobber sends its events for every account, without `events enable`: the daemon creates and deletes the app's webhooks as they are needed.",

@@ -10,6 +10,7 @@ use super::error::ConfigError;
 use super::trial::Trial;
 use super::values::{Amount, Concurrency, DayHours, HttpsUrl, Percent, Period, Schedule, Zone};
 use crate::domain::actions::Permission;
+use crate::domain::alerting::format::Format;
 use crate::domain::forward::{Include, Topics};
 use crate::domain::message::{Greet, Texts, TextsError};
 use crate::domain::model::{Trigger, WatchTopic};
@@ -72,6 +73,8 @@ pub struct OutgoingSection {
 pub struct AlertsSection {
     pub webhook_url: Option<HttpsUrl>,
     pub command: Vec<String>,
+    #[serde(default)]
+    pub format: Format,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,8 @@
 //! makes one alert and one recovery, however many attempts fail meanwhile. Trouble that heals itself gets a
 //! grace period; trouble that needs a human is reported at once.
 
+pub mod format;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -329,7 +331,7 @@ fn of_receiver(receiver: &ReceiverView, now: Timestamp) -> Option<Alert> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It is new or worse than before. It is stored, and reported if it is new.
+    /// It is new, or the facts are other than before. It is stored, and reported if it is new.
     Stands(Alert),
     /// It is over. What it held up is still to be counted.
     Ended(Alert),
@@ -350,11 +352,14 @@ pub fn changes(raised: &[Alert], view: &View, now: Timestamp) -> Vec<Change> {
             Some(alert) if alert.over.is_some() => {
                 changes.push(Change::Returned(Alert { over: None, told: true, ..alert.clone() }));
             }
-            Some(alert) if condition.held_up > alert.held_up => {
-                let Alert { held_up, summary, .. } = condition.clone();
-                changes.push(Change::Stands(Alert { summary, held_up, ..alert.clone() }));
+            Some(alert) => {
+                let Alert { summary, action, accounts, .. } = condition.clone();
+                let held_up = condition.held_up.max(alert.held_up);
+                let now = Alert { accounts, summary, action, held_up, ..alert.clone() };
+                if now != *alert {
+                    changes.push(Change::Stands(now));
+                }
             }
-            Some(_) => {}
         }
     }
     let ended = raised.iter().filter(|alert| {

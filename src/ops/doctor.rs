@@ -22,6 +22,7 @@ use crate::outbound::resolver::is_loopback;
 use crate::outbound::secret::WebhookSecret;
 use crate::outbound::sender::Attempted;
 use crate::store::StoreError;
+use crate::workers::channels::is_runnable;
 
 /// Allowed difference between our clock and Jobber's, because instants of both are compared.
 const SKEW: SignedDuration = SignedDuration::from_mins(2);
@@ -103,6 +104,7 @@ pub async fn doctor(context: &Context, running: bool) -> Result<Vec<Check>, OpEr
     });
     checks.push(public_url(context).await);
     checks.push(version(now));
+    checks.push(alerts(context));
     let known = context.store.accounts().await?;
     if !reached {
         checks.push(Check::skipped("accounts", "Jobber's API"));
@@ -347,6 +349,39 @@ async fn queue(context: &Context) -> Result<Check, StoreError> {
     } else {
         Check::fine("queue", detail)
     })
+}
+
+/// Whether somebody hears of trouble.
+fn alerts(context: &Context) -> Check {
+    let section = &context.config.alerts;
+    let unknown = section.command.first().filter(|program| !is_runnable(program));
+    if let Some(error) = context.notifier.failing() {
+        return Check::failed("alerts", error, "correct it, then run: jobber-reviewd alerts test");
+    }
+    if let Some(program) = unknown {
+        let remedy = "name a program that is there and may be run, by its whole path";
+        return Check::failed("alerts", format!("alerts.command: {program} cannot be started"), remedy);
+    }
+    if section.webhook_url.is_none() && section.command.is_empty() {
+        let remedy = "set alerts.webhook_url or alerts.command";
+        return Check::unsure("alerts", "nobody is told of trouble, except by `status` and the log", remedy);
+    }
+    Check::fine("alerts", "they go somewhere; `alerts test` sends a sample")
+}
+
+/// Sends a sample alert to each channel.
+pub async fn test_alerts(context: &Context) -> Result<Vec<Check>, OpError> {
+    let tried = context.notifier.try_channels().await;
+    if tried.is_empty() {
+        let remedy =
+            "set alerts.webhook_url or alerts.command: until then, only `status` and the log tell of trouble";
+        return Err(OpError::Refused(format!("nobody gets alerts; {remedy}")));
+    }
+    let check = |(name, sent): (&'static str, Result<(), String>)| match sent {
+        Ok(()) => Check::fine(name, "it took the sample"),
+        Err(error) => Check::failed(name, error, "correct it, then run: jobber-reviewd alerts test"),
+    };
+    Ok(tried.into_iter().map(check).collect())
 }
 
 /// Tests a receiver: first a wrong signature, then a marked sample twice under one id.

@@ -299,6 +299,9 @@ verbs! {
         account: Option<String>,
     } -> Vec<Check> = |scene| doctor::test_event(scene.context, account).await;
 
+    /// Sends a sample alert to each channel.
+    "alerts_test": AlertsTest {} -> Vec<Check> = |scene| doctor::test_alerts(scene.context).await;
+
     /// Makes dead letters due again.
     "replay": Replay {
         /// Id or name. If absent, all accounts.

@@ -32,6 +32,9 @@ pub struct StatusReport {
     #[serde(default)]
     pub is_shadow: bool,
     pub alerts: Vec<Alert>,
+    /// Why the last alert could not be sent, if it could not.
+    #[serde(default)]
+    pub alerts_fail: Option<String>,
     /// Those that need somebody first, then by name.
     pub accounts: Vec<AccountStatus>,
 }
@@ -151,6 +154,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
         api_supported_until: supported_until(),
         clock_ahead_seconds: context.session.jobber_clock().ahead().map(|ahead| ahead.as_secs()),
         alerts: context.notifier.standing().await?,
+        alerts_fail: context.notifier.failing(),
         accounts,
     })
 }

@@ -38,8 +38,21 @@ impl Sender {
         Self { http, timeout }
     }
 
+    /// Posts JSON.
     pub async fn post(
         &self,
+        url: &Url,
+        secret: &WebhookSecret,
+        id: &MessageId,
+        body: &str,
+        now: Timestamp,
+    ) -> Attempted {
+        self.post_as("application/json", url, secret, id, body, now).await
+    }
+
+    pub async fn post_as(
+        &self,
+        content_type: &'static str,
         url: &Url,
         secret: &WebhookSecret,
         id: &MessageId,
@@ -50,7 +63,7 @@ impl Sender {
             .http
             .post(url.clone())
             .timeout(self.timeout)
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, content_type)
             .header("webhook-id", id.as_str())
             .header("webhook-timestamp", now.as_second())
             .header("webhook-signature", secret.sign(id, now, body))

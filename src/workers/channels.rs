@@ -1,13 +1,17 @@
 //! Where alerts go: a webhook and a program.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::accounts::receiver::Receiver;
 use crate::config::{SecretName, env_name};
+use crate::domain::alerting::format::Format;
 use crate::domain::model::MessageId;
 use crate::domain::retry::Reply;
 use crate::outbound::sender::Sender;
@@ -20,7 +24,21 @@ pub struct Channels {
     pub webhook: Option<Receiver>,
     /// A program and its arguments. It gets the alert on stdin.
     pub command: Vec<String>,
+    /// What both get.
+    pub format: Format,
     pub sender: Sender,
+}
+
+/// Whether the program can be started: it is a file that may be executed, at its path or in one of the folders of `PATH`.
+pub fn is_runnable(program: &str) -> bool {
+    let is_one = |path: &Path| {
+        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    if program.contains('/') {
+        return is_one(Path::new(program));
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| is_one(&folder.join(program)))
 }
 
 impl Channels {
@@ -29,9 +47,10 @@ impl Channels {
     }
 
     /// Posts to the webhook, if there is one.
-    pub(super) async fn post(&self, id: &MessageId, body: &str, now: Timestamp) -> Result<(), String> {
-        let Some(receiver) = &self.webhook else { return Ok(()) };
-        let attempted = self.sender.post(&receiver.url, &receiver.secret, id, body, now).await;
+    pub(super) async fn post(&self, id: &MessageId, alert: &Value, now: Timestamp) -> Result<(), String> {
+        let Some(Receiver { url, secret }) = &self.webhook else { return Ok(()) };
+        let (kind, body) = (self.format.content_type(), self.format.write(alert));
+        let attempted = self.sender.post_as(kind, url, secret, id, &body, now).await;
         match attempted.reply {
             Reply::Accepted { .. } => Ok(()),
             _ => Err(format!("alerts.webhook_url: {}", attempted.note)),
@@ -39,9 +58,9 @@ impl Channels {
     }
 
     /// Runs the program, if there is one.
-    pub(super) async fn hand_over(&self, body: &str) -> Result<(), String> {
+    pub(super) async fn hand_over(&self, alert: &Value) -> Result<(), String> {
         let Some((program, arguments)) = self.command.split_first() else { return Ok(()) };
-        let ran = tokio::time::timeout(PATIENCE, run(program, arguments, body)).await;
+        let ran = tokio::time::timeout(PATIENCE, run(program, arguments, &self.format.write(alert))).await;
         let ran = ran.unwrap_or_else(|_| Err("it took too long".to_owned()));
         ran.map_err(|error| format!("alerts.command: {error}"))
     }

@@ -17,6 +17,7 @@ use crate::accounts::onboarding::{ConnectError, NewLink, Onboarding};
 use crate::accounts::settings::ReceiverError;
 use crate::clock::{is_over, minus};
 use crate::digest;
+use crate::domain::alerting::format::recovery;
 use crate::domain::alerting::{
     AccountView, Change, HeldUp, ReceiverView, SILENCE, USUALLY, View, changes, over,
 };
@@ -45,6 +46,8 @@ pub struct Notifier {
     turn: tokio::sync::Mutex<()>,
     links: Mutex<HashMap<MessageId, (Timestamp, SecretString)>>,
     posted: Mutex<HashSet<MessageId>>,
+    /// Why the last alert could not be sent.
+    failing: Mutex<Option<String>>,
     weekly: Mutex<HashMap<AccountId, (Timestamp, Option<f64>)>>,
 }
 
@@ -53,7 +56,17 @@ impl Notifier {
     pub fn new(parts: WorkerParts, onboarding: Arc<Onboarding>, channels: Channels, draft_app: bool) -> Self {
         let (turn, links) = (tokio::sync::Mutex::default(), Mutex::default());
         let (posted, weekly) = (Mutex::default(), Mutex::default());
-        Self { parts, onboarding, channels, draft_app, turn, links, posted, weekly }
+        Self {
+            parts,
+            onboarding,
+            channels,
+            draft_app,
+            turn,
+            links,
+            posted,
+            failing: Mutex::default(),
+            weekly,
+        }
     }
 
     /// Takes one look at everything. Returns the alerts that were sent, in order.
@@ -111,7 +124,9 @@ impl Notifier {
     async fn tell(&self) -> Result<Vec<Alert>, StoreError> {
         let mut told = Vec::new();
         for alert in self.parts.store.alerts().await?.into_iter().filter(|alert| !alert.told) {
-            if let Err(error) = self.send(&alert).await? {
+            let sent = self.send(&alert).await?;
+            *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = sent.clone().err();
+            if let Err(error) = sent {
                 tracing::warn!(alert.kind = %alert.kind, error, "the alert could not be sent; it is tried again in a minute");
                 // Another channel may accept it.
                 continue;
@@ -143,14 +158,17 @@ impl Notifier {
         Ok(self.channels.hand_over(&body).await)
     }
 
-    async fn body(&self, alert: &Alert) -> Result<String, StoreError> {
+    async fn body(&self, alert: &Alert) -> Result<Value, StoreError> {
         let mut body = json!({
             "type": if alert.over.is_some() { "alert.recovered" } else { "alert.raised" },
             "timestamp": alert.over.map_or(alert.raised_at, |over| over.at),
             "id": id_of(alert),
             "kind": alert.kind,
             "since": alert.since,
-            "summary": alert.summary,
+            "summary": match alert.over {
+                Some(_) => recovery(alert.kind, alert.account_name.as_deref()),
+                None => alert.summary.clone(),
+            },
         });
         if let (Some(id), Some(name)) = (&alert.account, &alert.account_name) {
             body["account"] = json!({"id": id, "name": name});
@@ -164,7 +182,30 @@ impl Notifier {
                 body["link"] = self.link(alert).await?;
             }
         }
-        Ok(body.to_string())
+        Ok(body)
+    }
+
+    /// Sends a sample to each channel. Returns what became of it, by the name of the setting.
+    pub async fn try_channels(&self) -> Vec<(&'static str, Result<(), String>)> {
+        let now = self.parts.clock.now();
+        let id = MessageId::new(format!("alr_{}", digest::short(&["test", &now.to_string()])));
+        let sample = json!({
+            "type": "alert.test", "timestamp": now, "id": id, "kind": "test", "since": now,
+            "summary": "this is a test of the alerts of jobber-reviewd, nothing is wrong", "action": "nothing",
+        });
+        let mut tried = Vec::new();
+        if self.channels.webhook.is_some() {
+            tried.push(("alerts.webhook_url", self.channels.post(&id, &sample, now).await));
+        }
+        if !self.channels.command.is_empty() {
+            tried.push(("alerts.command", self.channels.hand_over(&sample).await));
+        }
+        tried
+    }
+
+    /// Why the last alert could not be sent, if it could not.
+    pub fn failing(&self) -> Option<String> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A link that restores the account's connection, ready to be forwarded.

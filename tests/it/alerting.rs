@@ -1,7 +1,7 @@
 //! What the operator is told: each trouble once, and its end once.
 
 use jobber_reviewd::testing::model::Trigger;
-use jobber_reviewd::testing::protocol::{QueueDrop, QueueRetry, Status};
+use jobber_reviewd::testing::protocol::{AlertsTest, QueueDrop, QueueRetry, Status};
 use jobber_sandbox::{FaultKind, Op};
 use serde_json::{Value, json};
 
@@ -228,4 +228,48 @@ async fn a_command_gets_the_alert_on_its_standard_input() {
     let alerts: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(alerts.len(), 1, "{text}");
     assert_eq!(alerts[0]["kind"], "connection_lost");
+}
+
+#[tokio::test]
+async fn slack_gets_sentences_and_the_end_says_what_works_again() {
+    let operator = Receiver::start().await;
+    let url = operator.url();
+    let app = TestApp::start_with(|config| {
+        config.alerts.webhook_url = Some(serde_json::from_value(json!(url)).unwrap());
+        config.alerts.format = serde_json::from_value(json!("slack")).unwrap();
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.sweep().await;
+    app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
+    live(&app, 3).await;
+    let text = |number: usize| operator.got()[number].json()["text"].as_str().unwrap().to_owned();
+    assert!(text(0).starts_with("Trouble: Ace Plumbing is no longer connected: "), "{}", text(0));
+    assert!(text(0).contains("/connect/"), "{}", text(0));
+    app.connect(&ace, Trigger::JobCompleted).await;
+    live(&app, 3).await;
+    assert!(text(1).starts_with("Over: Ace Plumbing is connected again."), "{}", text(1));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_channel_can_be_tried_and_one_that_fails_is_named() {
+    let (app, ace, operator) = listened_to().await;
+    let checks = app.run(AlertsTest {}).await.unwrap();
+    assert_eq!(checks.len(), 1);
+    assert_eq!(operator.got()[0].json()["type"], "alert.test");
+    assert_eq!(app.run(Status {}).await.unwrap().alerts_fail, None);
+    operator.answers(&[500; 8]);
+    app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
+    live(&app, 2).await;
+    let fails = app.run(Status {}).await.unwrap().alerts_fail;
+    assert_eq!(fails.as_deref(), Some("alerts.webhook_url: HTTP 500"));
+    operator.answers(&[]);
+    live(&app, 1).await;
+    assert_eq!(app.run(Status {}).await.unwrap().alerts_fail, None);
+
+    let deaf = TestApp::start().await;
+    let refused = deaf.run(AlertsTest {}).await.unwrap_err();
+    assert!(refused.to_string().contains("nobody gets alerts"), "{refused}");
 }

@@ -77,6 +77,14 @@ pub(super) fn status(report: &StatusReport, paper: &Paper) -> String {
     }
     let (version, until) = (&report.api_version, report.api_supported_until.strftime("%Y-%m-%d"));
     let _ok = write!(text, "\nJobber supports API version {version} at least until {until}.");
+    if let Some(error) = &report.alerts_fail {
+        let words = wrapped(&format!("Alerts cannot be sent: {error}"), 0);
+        let _ok = write!(
+            text,
+            "\n\n{}\n  check it with: jobber-reviewd alerts test",
+            paper.styled(Style::Bad, &words)
+        );
+    }
     for alert in &report.alerts {
         let Alert { kind, since, summary, action, .. } = alert;
         let head = format!("{kind} since {}: {summary}", relative(*since, paper.now));
