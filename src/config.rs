@@ -19,6 +19,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::actions::nearest;
 use crate::domain::model::WatchTopic;
 use crate::domain::reaction::{CLIENT_UPDATED, Reaction, RuleSection};
 use crate::outbound::resolver::{is_loopback, is_public, literal};
@@ -294,7 +295,7 @@ pub fn parse_value(text: &str) -> serde_json::Value {
 const SELECTIVE: &[&str] = &["rating", "sentiment", "stars", "score", "nps", "happy", "satisf", "mood"];
 
 fn explain(error: &figment::Error) -> ConfigError {
-    use figment::error::Kind;
+    use figment::error::{Actual, Kind};
 
     let path = error.path.join(".");
     let whence = error
@@ -334,7 +335,7 @@ fn explain(error: &figment::Error) -> ConfigError {
             let secret = SecretName::ALL.iter().find(|name| name.env_key() == key);
             let remedy = match secret {
                 Some(name) => format!("secrets do not belong in this file: use {}", name.file_key()),
-                None => format!("remove it or use one of {}", known.join(", ")),
+                None => format!("{}remove it or use one of {}", guess(field, known), known.join(", ")),
             };
             let source = whence.unwrap_or_else(|| "the environment".to_owned());
             ConfigError::new(key, format!("there is no such key ({source})"), remedy)
@@ -342,13 +343,19 @@ fn explain(error: &figment::Error) -> ConfigError {
         Kind::UnknownVariant(found, known) => ConfigError::new(
             path,
             format!("`{found}` is not known"),
-            format!("use one of {}", known.join(", ")),
+            format!("{}use one of {}", guess(found, known), known.join(", ")),
         ),
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
             let default = KEYS.iter().find(|known| known.name == path).and_then(|known| known.default);
             let example = default.filter(|_| expected != "a boolean");
             let example = example.map_or_else(String::new, |value| format!(" such as {value}"));
-            let remedy = format!("it must be {}{example}", wanted(expected));
+            let remedy = match (found, default.map(|value| value.trim_matches('"'))) {
+                // A number without its unit.
+                (Actual::Signed(number), Some(value)) if Period::parse(value).is_ok() => {
+                    format!("write \"{number}s\", \"{number}m\", \"{number}h\" or \"{number}d\"")
+                }
+                _ => format!("it must be {}{example}", wanted(expected)),
+            };
             ConfigError::new(path, format!("it is {}", in_words(found)), remedy)
         }
         Kind::Message(message) if path.is_empty() => {
@@ -366,6 +373,12 @@ fn explain(error: &figment::Error) -> ConfigError {
         }
         other => ConfigError::new(path, other.to_string(), "correct the value"),
     }
+}
+
+/// "did you mean …? " if one of the names is much like it.
+fn guess(text: &str, known: &[&str]) -> String {
+    nearest(text, known.iter().map(|name| (*name).to_owned()))
+        .map_or_else(String::new, |name| format!("did you mean `{name}`? if not, "))
 }
 
 /// Where TOML is wrong, and why. `None` if the error is another one.

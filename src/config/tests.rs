@@ -141,13 +141,14 @@ fn every_error_names_its_key_and_the_remedy() {
         (with("delay = \"8d\""), "review.delay: 8d is not shorter than review.max_age, 7d; "),
         (
             with("trigger = \"job_done\""),
-            "review.trigger: `job_done` is not known; use one of job_completed, visit_completed, ",
+            "review.trigger: `job_done` is not known; did you mean `job_completed`? if not, use one of job_completed, visit_completed, ",
         ),
         (
             with("include_drafts = \"yes\""),
             "review.include_drafts: it is the string \"yes\"; it must be true or false",
         ),
-        (with("delay = 5"), "review.delay: it is the number 5; it must be a string such as \"2h\""),
+        (with("delay = 5"), "review.delay: it is the number 5; write \"5s\", \"5m\", \"5h\" or \"5d\""),
+        (with("dealy = \"5m\""), "did you mean `delay`? if not, remove it or use one of trigger, "),
         (
             with("[poll]\nschedule = \"*/5 * * * *\""),
             "poll.schedule: `*/5 * * * *` has 5 fields; write six, seconds first, such as `0 */5 * * * *` for every five minutes",

@@ -10,6 +10,7 @@ use super::{Done, OpError, find_account};
 use crate::accounts::session::SessionError;
 use crate::config::{KEYS, Key, value_of};
 use crate::context::Context;
+use crate::domain::actions::nearest;
 use crate::domain::model::{Account, Connection, Trigger};
 use crate::domain::webhook_event::Topic;
 use crate::jobber::operations::DisconnectApp;
@@ -143,8 +144,11 @@ pub async fn set(context: &Context, name: &str, wanted: AccountChange) -> Result
                 change.keys.insert(key.to_owned(), None);
             }
             key => {
+                let known = KEYS.iter().filter_map(Key::of_account).map(str::to_owned);
+                let guess =
+                    nearest(key, known).map_or_else(String::new, |name| format!("did you mean `{name}`? "));
                 return refused(format!(
-                    "--unset {key}: there is no such key; `account show` lists the keys"
+                    "--unset {key}: there is no such key; {guess}`account show` lists the keys"
                 ));
             }
         }
