@@ -212,7 +212,9 @@ async fn account(call: &Call, verb: AccountVerb) -> Result<Status, Stop> {
         AccountVerb::Set { all: true, words, unset } => set_all(call, &words, unset).await,
         AccountVerb::Pause { account } => call.run(protocol::AccountPause { account }).await,
         AccountVerb::Resume { account } => call.run(protocol::AccountResume { account }).await,
-        AccountVerb::Disconnect { account } => call.run(protocol::AccountDisconnect { account }).await,
+        AccountVerb::Disconnect { account, yes } => {
+            call.run(protocol::AccountDisconnect { account, write: yes }).await
+        }
         AccountVerb::Remove { account, yes } => {
             call.run(protocol::AccountRemove { account, write: yes }).await
         }

@@ -270,6 +270,9 @@ pub(super) enum AccountVerb {
     Disconnect {
         /// The account, by id or name
         account: String,
+        /// Disconnect; without this, only count what would be dropped
+        #[arg(long)]
+        yes: bool,
     },
     /// Delete a disconnected account and all its decisions
     Remove {

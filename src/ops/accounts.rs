@@ -202,11 +202,20 @@ pub async fn resume(context: &Context, name: &str) -> Result<Done, OpError> {
     Ok(Done::new(if changed { format!("{name} is resumed") } else { format!("{name} was not paused") }))
 }
 
-/// Disconnects at Jobber, then deletes the tokens. If Jobber cannot be reached, nothing changes.
-pub async fn disconnect(context: &Context, name: &str) -> Result<Done, OpError> {
+/// Disconnects at Jobber, then deletes the tokens. If Jobber cannot be reached, nothing changes. Without `write` it only
+/// counts.
+pub async fn disconnect(context: &Context, name: &str, write: bool) -> Result<Done, OpError> {
     let account = find_account(context, name).await?;
     if let Connection::Disconnected { .. } = account.connection {
         return Ok(Done::new(format!("{} is disconnected already", account.name)));
+    }
+    if !write {
+        let Belongings { waiting, asks, .. } = context.store.belongings(&account.id).await?;
+        let (waiting, asks) = (counted(waiting, "work"), counted(asks, "queued ask"));
+        return Ok(Done::new(format!(
+            "{} would be disconnected, here and in Jobber; {waiting} waiting and {asks} would be dropped: add --yes to do it",
+            account.name
+        )));
     }
     let told = match account.connection {
         Connection::Connected => {

@@ -263,7 +263,9 @@ verbs! {
     "account_disconnect": AccountDisconnect {
         /// Id or name.
         account: String,
-    } -> Done = |scene| accounts::disconnect(scene.context, &account).await;
+        /// Whether to do it or only to count.
+        write: bool,
+    } -> Done = |scene| accounts::disconnect(scene.context, &account, write).await;
 
     /// Deletes a disconnected account.
     "account_remove": AccountRemove {

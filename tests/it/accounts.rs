@@ -295,7 +295,10 @@ async fn disconnecting_tells_jobber_and_a_new_connection_begins_anew() {
     let waiting = ace.closed_job(&app);
     app.sweep().await;
 
-    let words = done(&app, AccountDisconnect { account: ACE.into() }).await;
+    let words = done(&app, AccountDisconnect { account: ACE.into(), write: false }).await;
+    assert!(words.contains("1 work waiting and 1 queued ask would be dropped: add --yes"), "{words}");
+    assert!(app.context.store.tokens(&ace.id).await.unwrap().is_some());
+    let words = done(&app, AccountDisconnect { account: ACE.into(), write: true }).await;
     assert!(words.contains("Queued asks that were dropped: 1"), "{words}");
     assert!(app.context.store.tokens(&ace.id).await.unwrap().is_none());
     assert_eq!(app.skip_reason(&ace, &waiting), SkipReason::Disconnected);
@@ -324,12 +327,12 @@ async fn disconnecting_tells_jobber_and_a_new_connection_begins_anew() {
 async fn disconnecting_waits_until_jobber_can_be_told() {
     let (app, ace, _) = two().await;
     app.fault(&ace, jobber_sandbox::FaultKind::Http { status: 503, retry_after: None }, 1, None);
-    let reply = app.run(AccountDisconnect { account: ACE.into() }).await;
+    let reply = app.run(AccountDisconnect { account: ACE.into(), write: true }).await;
     assert!(matches!(&reply, Err(OpError::Failed(words)) if words.contains("still connected")), "{reply:?}");
     app.sweep().await;
     // A contractor who disconnected in Jobber has done it already.
     app.sandbox.control(jobber_sandbox::Op::Disconnect { account: ace.number }).unwrap();
-    done(&app, AccountDisconnect { account: ACE.into() }).await;
+    done(&app, AccountDisconnect { account: ACE.into(), write: true }).await;
     let account = app.context.store.account(&ace.id).await.unwrap().unwrap();
     assert!(matches!(account.connection, Connection::Disconnected { .. }));
 }
@@ -347,7 +350,7 @@ async fn removing_forgets_one_account_whole_and_leaves_the_others() {
     app.sweep().await;
     let remove = |write| AccountRemove { account: ACE.into(), write };
     assert!(refused(&app, remove(true)).await.contains("account disconnect"));
-    done(&app, AccountDisconnect { account: ACE.into() }).await;
+    done(&app, AccountDisconnect { account: ACE.into(), write: true }).await;
     let words = done(&app, remove(false)).await;
     assert!(words.contains("2 decisions (0 still waiting)") && words.contains("--yes"), "{words}");
     assert!(app.context.store.account(&ace.id).await.unwrap().is_some());
@@ -418,7 +421,7 @@ async fn removing_while_an_ask_is_on_the_wire_leaves_nothing_behind() {
     let deliverer = std::sync::Arc::clone(&app.context.deliverer);
     let step = tokio::spawn(async move { deliverer.deliver_once(None).await });
     let (wire, _) = hangs.accept().await.unwrap();
-    done(&app, AccountDisconnect { account: ACE.into() }).await;
+    done(&app, AccountDisconnect { account: ACE.into(), write: true }).await;
     done(&app, AccountRemove { account: ACE.into(), write: true }).await;
     drop(wire);
     step.await.unwrap().unwrap();

@@ -425,7 +425,7 @@ async fn connections_and_their_ends_are_told_once() {
 
     let blue = app.contractor("Blue Cleaning");
     app.connect(&blue, Trigger::JobCompleted).await;
-    app.run(AccountDisconnect { account: blue.id.to_string() }).await.unwrap();
+    app.run(AccountDisconnect { account: blue.id.to_string(), write: true }).await.unwrap();
     forward(&app).await;
     assert_eq!(bodies(&crm).last().unwrap()["type"], "jobber.app_disconnect", "also at the operator's wish");
 }
@@ -505,7 +505,7 @@ async fn holes_are_filled_from_where_somebody_wanted_to_know() {
     assert_eq!(fill(&app).await, 1);
     assert_eq!(bodies(&crm).last().unwrap()["item"], job.id.as_str());
 
-    app.run(AccountDisconnect { account: ace.id.to_string() }).await.unwrap();
+    app.run(AccountDisconnect { account: ace.id.to_string(), write: true }).await.unwrap();
     ace.customer(&app);
     app.pass(hours(2));
     app.connect(&ace, Trigger::JobCompleted).await;

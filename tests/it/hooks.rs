@@ -391,7 +391,7 @@ async fn three_accounts_share_the_apps_endpoints_and_none_silences_the_others() 
         // The one that created them leaves, by either door.
         assert_eq!(turn(&heard.ace, false).await, 0);
         is_heard(&clear).await;
-        app.run(AccountDisconnect { account: bright.id.to_string() }).await.unwrap();
+        app.run(AccountDisconnect { account: bright.id.to_string(), write: true }).await.unwrap();
         is_heard(&clear).await;
         assert_eq!(endpoints().await, 4, "per account: {per_account}");
         assert_eq!(turn(&clear, false).await, 0);
