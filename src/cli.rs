@@ -151,7 +151,7 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Verb::Status { watch: true, only } => watch(&call, &only).await,
         Verb::Status { watch: false, only } => {
             let mut report = ask(call.config.as_deref(), &protocol::Status {}).await?;
-            only.of_accounts(&mut report.accounts)?;
+            only.of_accounts(&call, &mut report).await?;
             call.print(&report)
         }
         Verb::Alerts(AlertsVerb::Test) => call.run(protocol::AlertsTest {}).await,
@@ -288,7 +288,7 @@ async fn queue(call: &Call, verb: QueueVerb) -> Result<Status, Stop> {
     match verb {
         QueueVerb::List { only } => {
             let mut rows = ask(call.config.as_deref(), &protocol::QueueList {}).await?;
-            only.of_queue(&mut rows)?;
+            only.of_queue(call, &mut rows).await?;
             call.print(&rows)
         }
         QueueVerb::Release { what } => call.run(protocol::QueueRelease { what }).await,
@@ -332,7 +332,7 @@ async fn watch(call: &Call, only: &Only) -> Result<Status, Stop> {
     let begin = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
     loop {
         let mut report = reach(&config, &protocol::Status {}, &mut |_| Ok(())).await?;
-        only.of_accounts(&mut report.accounts)?;
+        only.of_accounts(call, &mut report).await?;
         if writeln!(std::io::stdout(), "{begin}{}", report.text(&Paper::of_terminal())).is_err() {
             // The reader has closed the pipe.
             return Ok(Status::Fine);

@@ -319,7 +319,7 @@ async fn schedule(context: &Arc<Context>, when: &str) -> anyhow::Result<Sweeps> 
 }
 
 /// Sweeps some accounts as they are now.
-async fn poll(context: &Context, ids: Vec<AccountId>) -> Result<(), StoreError> {
+async fn poll(context: Arc<Context>, ids: Vec<AccountId>) -> Result<(), StoreError> {
     let mut accounts = Vec::with_capacity(ids.len());
     for id in ids {
         accounts.extend(context.store.account(&id).await?);
@@ -371,9 +371,16 @@ impl Loops {
                     context.sweeps.is_due(Instant::now());
                 }
                 let ids: Vec<AccountId> = accounts.into_iter().map(|account| account.id).collect();
-                let mut turns = Turns::new(ids, over);
+                let (mut turns, mut polls) = (Turns::new(ids, over), JoinSet::new());
                 while let Some(ids) = turns.next(&context.stop).await {
-                    poll(&context, ids).await?;
+                    // Those of the next turn do not wait for the slowest of this one.
+                    polls.spawn(poll(Arc::clone(&context), ids));
+                }
+                while let Some(polled) = polls.join_next().await {
+                    match polled {
+                        Ok(polled) => polled?,
+                        Err(panic) => tracing::error!(%panic, "a part of a sweep was cut off"),
+                    }
                 }
                 if context.watcher.watch_once(context.store.accounts().await?).await? > 0 {
                     context.bells.delivery.notify_one();

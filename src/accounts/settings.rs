@@ -121,14 +121,15 @@ impl Edition {
         if account.overrides.is_empty() {
             return Ok(Arc::clone(&self.defaults));
         }
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((overrides, terms)) = own.get(&account.id)
+        let own = || self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((overrides, terms)) = own().get(&account.id)
             && *overrides == account.overrides
         {
             return Ok(Arc::clone(terms));
         }
+        // Nobody else waits while templates are tried.
         let terms = Arc::new(self.terms(&account.overrides)?);
-        own.insert(account.id.clone(), (account.overrides.clone(), Arc::clone(&terms)));
+        own().insert(account.id.clone(), (account.overrides.clone(), Arc::clone(&terms)));
         Ok(terms)
     }
 }

@@ -4,7 +4,7 @@
 //! text again and again would end the process that renders it. So the program runs itself once for each new template, with
 //! little memory and time, and renders the samples there.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
@@ -29,7 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_micros(200);
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 static IS_PROGRAM: OnceLock<()> = OnceLock::new();
-static FINE: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
+/// What became of each trial, by its digest.
+static TRIED: LazyLock<Mutex<HashMap<String, Result<(), TooBig>>>> = LazyLock::new(Mutex::default);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("its samples need more than {} MiB of memory or {} s to render", MEMORY / 1024 / 1024, TIME.as_secs())]
@@ -54,9 +55,12 @@ impl Trial {
     pub fn run(&self) -> Result<(), TooBig> {
         let Ok(text) = serde_json::to_string(self) else { return Ok(()) };
         let digest = crate::digest::of(&[&text]);
-        let is_fine = |digest| FINE.lock().unwrap_or_else(PoisonError::into_inner).contains(digest);
-        if IS_PROGRAM.get().is_none() || is_fine(&digest) {
+        if IS_PROGRAM.get().is_none() {
             return Ok(());
+        }
+        let tried = TRIED.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
+        if let Some(tried) = tried {
+            return tried;
         }
         let ended = || {
             let mut child = Command::new(THIS_PROGRAM)
@@ -72,13 +76,16 @@ impl Trial {
             }
             child.wait()
         };
-        match ended() {
-            Ok(status) if !status.success() => return Err(TooBig),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "templates could not be tried in a process of their own"),
-        }
-        FINE.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
-        Ok(())
+        let tried = match ended() {
+            Ok(status) if !status.success() => Err(TooBig),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "templates could not be tried in a process of their own");
+                Ok(())
+            }
+        };
+        TRIED.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, tried.clone());
+        tried
     }
 }
 
@@ -110,7 +117,7 @@ pub fn try_templates() -> ExitCode {
 
 /// Bytes that this process has in memory.
 fn memory() -> Option<u64> {
-    const PAGE: u64 = 4096;
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    text.split(' ').nth(1)?.parse::<u64>().ok()?.checked_mul(PAGE)
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }

@@ -113,6 +113,9 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
         let words = "no account was read in several sweeps, although some should have been".to_owned();
         found.push(alert(AlertKind::SweepsStalled, "", now, now, words, action));
     }
+    let name_of = |id: &AccountId| {
+        view.accounts.iter().find(|view| view.account.id == *id).map(|view| view.account.name.clone())
+    };
     for (account, what, words) in &view.faults {
         let summary = format!("the program fails on {what} again and again ({words})");
         let action =
@@ -120,7 +123,12 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
                 .to_owned();
         let of = digest::short(&[account.as_str(), what]);
         let alert = alert(AlertKind::ProgramFault, &of, now, now, summary, action);
-        found.push(Alert { account: Some(account.clone()), accounts: vec![account.clone()], ..alert });
+        found.push(Alert {
+            account: Some(account.clone()),
+            account_name: name_of(account),
+            accounts: vec![account.clone()],
+            ..alert
+        });
     }
     for (account, times, last) in &view.rules {
         let (verb, rules) = if *times == 1 { ("was", "rule") } else { ("were", "rules") };
@@ -128,7 +136,12 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
         let action =
             format!("look at the record of writes: jobber-reviewd audit --actions --account {account}");
         let alert = alert(AlertKind::RulesFail, account.as_str(), now, now, summary, action);
-        found.push(Alert { account: Some(account.clone()), accounts: vec![account.clone()], ..alert });
+        found.push(Alert {
+            account: Some(account.clone()),
+            account_name: name_of(account),
+            accounts: vec![account.clone()],
+            ..alert
+        });
     }
     for (account, events) in &view.piles {
         let were = if *events == 1 { "was" } else { "were" };
@@ -138,7 +151,12 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
         );
         let action = "nothing is lost, and the ids went out: the receiver can read the records itself, or set include = \"ids\"".to_owned();
         let alert = alert(AlertKind::EventsPileUp, account.as_str(), now, now, summary, action);
-        found.push(Alert { account: Some(account.clone()), accounts: vec![account.clone()], ..alert });
+        found.push(Alert {
+            account: Some(account.clone()),
+            account_name: name_of(account),
+            accounts: vec![account.clone()],
+            ..alert
+        });
     }
     found.extend(view.refused.iter().map(|(topic, refused)| events_refused(*topic, refused, now)));
     if let Some(ahead) = view.ahead.filter(|ahead| ahead.abs() > CLOCK_OFF) {
@@ -353,8 +371,11 @@ pub fn changes(raised: &[Alert], view: &View, now: Timestamp) -> Vec<Change> {
                 changes.push(Change::Returned(Alert { over: None, told: true, ..alert.clone() }));
             }
             Some(alert) => {
-                let Alert { summary, action, accounts, .. } = condition.clone();
+                let Alert { summary, action, .. } = condition.clone();
                 let held_up = condition.held_up.max(alert.held_up);
+                // Those that it ever concerned: their asks are counted at the end.
+                let more = condition.accounts.iter().filter(|id| !alert.accounts.contains(id));
+                let accounts = alert.accounts.iter().chain(more).cloned().collect();
                 let now = Alert { accounts, summary, action, held_up, ..alert.clone() };
                 if now != *alert {
                     changes.push(Change::Stands(now));

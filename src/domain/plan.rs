@@ -247,6 +247,8 @@ fn judge(record: &Record, work: &WorkRef, known: &Known, rules: &Rules, observed
         Some((Outcome::Waiting { .. } | Outcome::Held { .. } | Outcome::Asked { .. }, _)) => {
             return Judgement::Nothing;
         }
+        // However often it is finished: only the operator takes it back.
+        Some((Outcome::Skipped { reason: SkipReason::DroppedByOperator }, _)) => return Judgement::Nothing,
         Some((Outcome::Skipped { reason }, finished_at))
             if is_same_finish(record, finished_at, at) && !reason.frees_key() =>
         {

@@ -160,27 +160,35 @@ async fn meant(context: &Context, what: &MessageId) -> Result<Meant, OpError> {
     if context.store.entry(what).await?.is_some() {
         return Ok(Meant::Message(what.clone()));
     }
+    let found = find(context, what.as_str()).await?;
+    // Whatever became of the others: a number of two contractors, or a name of two customers, may be of the wrong one.
+    let whose = |row: &Explained| (row.account.clone(), row.decision.subject.client_id.clone());
+    let is_clear = found.windows(2).all(|pair| whose(&pair[0]) == whose(&pair[1]));
     let mut meant = Vec::new();
-    for row in find(context, what.as_str()).await? {
+    for row in found {
         match &row.decision.outcome {
             Outcome::Asked { ask_id, .. } => {
                 let id = MessageId::from(ask_id);
                 if context.store.entry(&id).await?.is_some() {
-                    meant.push((id.to_string(), Meant::Message(id)));
+                    meant.push((format!("{id} ({})", row.account_name), Meant::Message(id)));
                 }
             }
             Outcome::Waiting { .. } | Outcome::Held { .. } => {
-                meant.push((row.decision.work.id.to_string(), Meant::Waiting(Box::new(row))));
+                let id = format!("{} ({})", row.decision.work.id, row.account_name);
+                meant.push((id, Meant::Waiting(Box::new(row))));
             }
             Outcome::Skipped { .. } => {}
         }
     }
     match meant.len() {
         0 => Err(QueueRefusal::NoSuchMessage(what.clone()).into()),
-        1 => Ok(meant.remove(0).1),
+        1 if is_clear => Ok(meant.remove(0).1),
         _ => {
             let ids: Vec<String> = meant.into_iter().map(|(id, _)| id).collect();
-            Err(OpError::Refused(format!("`{what}` is several in the queue: use one of {}", ids.join(", "))))
+            Err(OpError::Refused(format!(
+                "`{what}` may be several: use the id of the one in the queue: {}",
+                ids.join(", ")
+            )))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The state of every account, and what to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub struct StatusReport {
     /// Why the last alert could not be sent, if it could not.
     #[serde(default)]
     pub alerts_fail: Option<String>,
+    /// Whether only some accounts are shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_filtered: bool,
     /// Those that need somebody first, then by name.
     pub accounts: Vec<AccountStatus>,
 }
@@ -104,9 +107,12 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
     let reviews = store.reviews_since(since).await?;
     let mut accounts = Vec::new();
     let known = store.accounts().await?;
-    let is_alone =
-        |name: &str| known.iter().filter(|known| known.name.eq_ignore_ascii_case(name)).count() == 1;
-    for account in known.clone() {
+    let mut names: HashMap<String, usize> = HashMap::new();
+    for account in &known {
+        *names.entry(account.name.to_lowercase()).or_default() += 1;
+    }
+    let is_alone = |name: &str| names.get(&name.to_lowercase()) == Some(&1);
+    for account in known {
         let (DayTally { asked, skipped }, OpenTally { waiting, held }) =
             store.tally(&account.id, since).await?;
         let health = store.health(&account.id).await?;
@@ -148,6 +154,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
     });
     Ok(StatusReport {
         running,
+        is_filtered: false,
         is_shadow: context.settings.defaults().shadow,
         draft_limit: context.config.jobber.draft_app.then_some(DRAFT_LIMIT),
         api_version: API_VERSION.to_owned(),
@@ -172,9 +179,12 @@ fn next_action(
         return None;
     }
     let Account { id, name, label, .. } = account;
-    let named = if has_own_name && !name.contains('\'') { format!("'{name}'") } else { id.to_string() };
+    let named = if has_own_name { quoted(name) } else { id.to_string() };
     if !account.connection.is_connected() {
-        return Some(format!("send a new link: jobber-reviewd link create '{label}' --account {named}"));
+        return Some(format!(
+            "send a new link: jobber-reviewd link create {} --account {named}",
+            quoted(label)
+        ));
     }
     if let Some(error) = health.last_error.as_ref().filter(|_| health.needs_operator && account.is_active()) {
         return Some(error.clone());
@@ -190,4 +200,9 @@ fn next_action(
         ));
     }
     (dead > 0).then(|| "look at the dead letters: jobber-reviewd queue list".to_owned())
+}
+
+/// A word for a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }

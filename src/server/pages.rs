@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::accounts::settings::Disclosure;
 use crate::config::{DayHours, Period, ReviewSection};
-use crate::domain::model::{Account, Link, Trigger, WatchTopic, alike};
+use crate::domain::model::{Account, Connection, Link, Trigger, WatchTopic, alike};
 use crate::store::LinkRefusal;
 
 /// The only style. Its hash is in the policy.
@@ -70,14 +70,21 @@ pub(super) struct Connecting<'a> {
 pub(super) fn connect(connecting: &Connecting<'_>) -> String {
     let Connecting { brand, link, account, review, disclosure, csrf, action } = connecting;
     let Brand { name, contact } = brand;
+    let begins_anew =
+        account.is_some_and(|account| matches!(account.connection, Connection::Disconnected { .. }));
     let body = html! {
         @if let Some(account) = account {
             h1 { "Reconnect " (account.name) }
-            p {
-                @if !account.connection.is_connected() {
-                    "Jobber does not let " (name) " read your account any more, so nobody is asked for a review. "
+            @if begins_anew {
+                p { "The connection was ended, and with it everything that waited. Your settings are kept; customers are asked about \
+                     work that is finished from now on." }
+            } @else {
+                p {
+                    @if !account.connection.is_connected() {
+                        "Jobber does not let " (name) " read your account any more, so nobody is asked for a review. "
+                    }
+                    "Your settings and the requests that wait are kept."
                 }
-                "Your settings and the requests that wait are kept."
             }
         } @else {
             h1 { "Connect Jobber to " (name) }
@@ -112,10 +119,11 @@ pub(super) fn connect(connecting: &Connecting<'_>) -> String {
         ul {
             li { "The customer gets one request, " (when(review)) "." }
             li { "Customers who opted out in Jobber are never asked." }
-            @if account.is_none() {
+            @if account.is_none() || begins_anew {
                 li { "Work that was finished before you connect is never asked about." }
             } @else {
-                li { "Work that was finished meanwhile is asked about unless it is older than " (in_words(review.max_age)) "." }
+                li { "Work that was finished meanwhile is asked about unless it is older than " (in_words(review.max_age))
+                     ", or you choose another moment above." }
             }
         }
         p.soft { strong { "Nothing happened in Jobber?" } " Only an account admin can connect an app. If you are one, ask " (name)
@@ -281,9 +289,9 @@ const fn back(status: StatusCode, title: &'static str, what: &'static str, remed
 impl Notice {
     pub(super) const NOTHING_CONNECTED: Self = told(
         StatusCode::NOT_FOUND,
-        "Nothing was connected in this browser",
-        "This page shows what this browser has connected last.",
-        "If you connected in another browser, look there.",
+        "Nothing is connected",
+        "This page shows what this browser has connected last, as long as the connection stands.",
+        "If you connected in another browser, look there. If the connection has ended, ask for a new link.",
     );
     pub(super) const NO_SUCH_PAGE: Self = told(
         StatusCode::NOT_FOUND,

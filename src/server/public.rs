@@ -46,6 +46,8 @@ const BROWSER: &str = "jobber_reviewd_browser";
 /// The cookie over https. Its prefix binds it to this host.
 const BROWSER_ON_HTTPS: &str = "__Host-jobber_reviewd_browser";
 
+const CONNECT: &str = "/connect/";
+
 /// The link that was opened last, so that a page about a failure leads back to it.
 const LINK: &str = "jobber_reviewd_link";
 const LINK_ON_HTTPS: &str = "__Host-jobber_reviewd_link";
@@ -152,7 +154,12 @@ fn policy(api_base: &Url) -> HeaderValue {
 }
 
 async fn harden(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    let link = cookie_in(request.headers(), site.link_cookie());
+    let link = match request.uri().path() {
+        // The page is about this link, and not about one that was opened before.
+        path if path.starts_with(CONNECT) => path.strip_prefix(CONNECT).map(SecretString::from),
+        "/oauth/callback" => cookie_in(request.headers(), site.link_cookie()),
+        _ => None,
+    };
     let is_allowed = request.extensions().get::<Caller>().is_none_or(|caller| site.rates.allow(*caller));
     let mut response = if is_allowed { next.run(request).await } else { notice(Notice::TOO_MANY) };
     if let Some(notice) = response.extensions_mut().remove::<Notice>() {
@@ -195,11 +202,13 @@ async fn connect_page(
         Ok(account) => account,
         Err(error) => return broken(&error),
     };
+    let own = account.as_ref().and_then(|account| site.context.settings.review(&account.overrides).ok());
+    let review = own.unwrap_or_else(|| site.context.settings.defaults());
     let page = pages::connect(&Connecting {
         brand: brand(config),
         link: &link,
         account: account.as_ref(),
-        review: &site.context.settings.defaults(),
+        review: &review,
         disclosure: &site.context.settings.disclosure(),
         csrf: &csrf(&browser, &token),
         action: token.expose_secret(),
@@ -280,12 +289,12 @@ async fn callback(
 async fn connected(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     let Some(browser) = site.browser_of(&headers) else { return notice(Notice::NOTHING_CONNECTED) };
     match site.context.onboarding.connected_by(&browser).await {
-        Ok(Some((account, link))) => {
+        Ok(Some((account, link))) if account.connection.is_connected() => {
             let review = site.context.settings.review(&account.overrides);
             let review = review.unwrap_or_else(|_| site.context.settings.defaults());
             Html(pages::connected(&account, &link, &review, brand(&site.context.config))).into_response()
         }
-        Ok(None) => notice(Notice::NOTHING_CONNECTED),
+        Ok(_) => notice(Notice::NOTHING_CONNECTED),
         Err(error) => broken(&error),
     }
 }

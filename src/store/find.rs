@@ -136,6 +136,13 @@ pub(super) fn remove_decision(txn: &mut Txn<'_>, key: &[u8]) -> Result<Option<De
 /// Indexes what an earlier program stored, some at a time. It may be cut off, and begins anew then.
 pub(super) fn index_all(database: &Database) -> Result<(), StoreError> {
     let mut txn = Txn::new(&database.table);
+    // What an upgrade that was cut off left may be of decisions that are gone since.
+    for (number, entry) in Txn::new(&database.table).scan(FIND).enumerate() {
+        txn.remove(&entry?.0);
+        if number.is_multiple_of(UNFLUSHED) {
+            database.table.apply(std::mem::replace(&mut txn, Txn::new(&database.table)).into_writes())?;
+        }
+    }
     let mut indexed = 0_usize;
     for found in Txn::new(&database.table).scan(key::DECISION) {
         let (name, value) = found?;

@@ -252,6 +252,16 @@ pub(super) fn contact(scope: &str, contact: &ContactKey) -> Vec<u8> {
     join(CONTACT, &[scope.as_bytes(), contact.as_str().as_bytes()])
 }
 
+/// The contact in a key of [`contact`].
+pub(super) fn parse_contact(key: &[u8]) -> Option<ContactKey> {
+    let (_, contact) = text(key.strip_prefix(CONTACT)?)?.split_once('\0')?;
+    Some(ContactKey::stored(contact))
+}
+
+pub(super) fn parse_marker(key: &[u8]) -> Option<(AccountId, WorkRef)> {
+    parse_work(key.strip_prefix(MARKER)?)
+}
+
 /// `scope` is an account or [`EVERYWHERE`].
 pub(super) fn suppression(scope: &str, contact: &ContactKey) -> Vec<u8> {
     join(SUPPRESSION, &[scope.as_bytes(), contact.as_str().as_bytes()])

@@ -204,7 +204,7 @@ impl Store {
             if pending.expires_at <= now {
                 return Ok(Err(LinkRefusal::UnknownState));
             }
-            Ok(usable(txn.get(&key::link(&pending.link))?, &browser, now).map(|_| pending))
+            Ok(open(txn.get(&key::link(&pending.link))?, now).map(|_| pending))
         })
         .await
     }
@@ -215,7 +215,7 @@ impl Store {
         let sealed = self.0.sealer.seal(&new.account, &new.tokens)?;
         self.write(move |txn| {
             let link_key = key::link(&new.pending.link);
-            let mut link = match usable(txn.get(&link_key)?, &new.pending.browser, new.now) {
+            let mut link = match open(txn.get(&link_key)?, new.now) {
                 Ok(link) => link,
                 Err(refusal) => return Ok(Err(refusal)),
             };
@@ -279,20 +279,29 @@ impl Store {
     }
 }
 
-fn usable(link: Option<Link>, browser: &str, now: Timestamp) -> Result<Link, LinkRefusal> {
+/// The link, if it can still connect an account. Of two browsers the first that comes back from Jobber has it.
+fn open(link: Option<Link>, now: Timestamp) -> Result<Link, LinkRefusal> {
     let link = link.ok_or(LinkRefusal::Unknown)?;
     match &link.state {
         LinkState::Used { .. } => Err(LinkRefusal::Used),
         LinkState::Revoked { .. } => Err(LinkRefusal::Revoked),
         _ if link.expires_at <= now => Err(LinkRefusal::Expired),
-        LinkState::Started { browser: first, at } if first != browser && is_held(*at, now) => {
-            Err(LinkRefusal::Elsewhere)
-        }
         LinkState::Open | LinkState::Started { .. } => Ok(link),
     }
 }
 
-/// Whether the browser that pressed the button may still come back from Jobber.
+/// The link, if this browser may press its button.
+fn usable(link: Option<Link>, browser: &str, now: Timestamp) -> Result<Link, LinkRefusal> {
+    let link = open(link, now)?;
+    match &link.state {
+        LinkState::Started { browser: first, at } if first != browser && is_held(*at, now) => {
+            Err(LinkRefusal::Elsewhere)
+        }
+        _ => Ok(link),
+    }
+}
+
+/// Whether the button was pressed so lately that nobody else may press it.
 fn is_held(pressed_at: Option<Timestamp>, now: Timestamp) -> bool {
     pressed_at.is_some_and(|at| now.duration_since(at).abs() < HELD)
 }

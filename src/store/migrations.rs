@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{Stored, decode};
 use super::outbox::put_entry;
-use super::people::note_contact;
+use super::people::{note_contact, note_untried};
 use super::txn::Txn;
 use super::{SCHEMA, StoreError, actions, key, tallies};
 use crate::domain::endpoints::Endpoints;
@@ -33,6 +33,7 @@ pub(super) fn migrate(txn: &mut Txn<'_>, found: u32) -> Result<(), StoreError> {
     }
     if found < 8 {
         actions::index_all(txn)?;
+        note_untried(txn)?;
     }
     if found != SCHEMA {
         tracing::info!(from = found, to = SCHEMA, "the store was upgraded to this program's schema");

@@ -120,7 +120,7 @@ impl Store {
                     let tally = tally_path(path);
                     return Err(StoreError::Stale { path: path.to_owned(), missing, tally });
                 }
-                if found < 8 {
+                if found < 8 && txn.get_raw(&key::key_check())?.is_some_and(|check| sealer.fits(&check)) {
                     find::index_all(&database)?;
                 }
                 migrations::migrate(&mut txn, found)?;

@@ -1,5 +1,7 @@
 //! People: when each was last asked, and who is never asked.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::markers::{marked_by, markers};
@@ -7,8 +9,8 @@ use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::domain::decide::{Past, rests_until};
 use crate::domain::model::{
-    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Marker, MessageId, Noted, OutboxEntry,
-    Suppression, WorkRef,
+    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Marker, MessageId, MessageKind, Noted,
+    OutboxEntry, Suppression, WorkKind, WorkRef,
 };
 use crate::domain::rules::Policy;
 
@@ -185,9 +187,42 @@ pub(super) fn note_contact(
     Ok(())
 }
 
+/// Writes down what earlier versions noted with asks that were not tried yet.
+pub(super) fn note_untried(txn: &mut Txn<'_>) -> Result<(), StoreError> {
+    let mut untried: BTreeMap<String, Noted> = BTreeMap::new();
+    for key in txn.keys(key::OUTBOX)? {
+        let Some(entry) = txn.get::<OutboxEntry>(&key)? else { continue };
+        if entry.attempt == 0 && entry.payload.kind() == MessageKind::Ask {
+            untried.insert(entry.id.to_string(), Noted { contacts: vec![], jobs: vec![] });
+        }
+    }
+    if untried.is_empty() {
+        return Ok(());
+    }
+    for found in txn.scan(key::MARKER) {
+        let (name, value) = found?;
+        let (_, work) = key::parse_marker(&name).ok_or_else(key::broken)?;
+        let marker: Marker = super::codec::decode(&value)?;
+        if let Some(noted) = untried.get_mut(marker.ask_id.as_str()).filter(|_| work.kind == WorkKind::Job) {
+            noted.jobs.push(work.id);
+        }
+    }
+    for found in txn.scan(key::CONTACT) {
+        let (name, value) = found?;
+        let contact = key::parse_contact(&name).ok_or_else(key::broken)?;
+        let contacted: Contacted = super::codec::decode(&value)?;
+        if let Some(noted) = untried.get_mut(contacted.ask_id.as_str()) {
+            noted.contacts.push(contact);
+        }
+    }
+    for (ask, noted) in untried {
+        txn.put(&key::noted(&MessageId::new(ask)), &noted);
+    }
+    Ok(())
+}
+
 /// Takes back what was noted with an ask that was never tried: nobody was asked.
 pub(super) fn take_back(txn: &mut Txn<'_>, entry: &OutboxEntry) -> Result<(), StoreError> {
-    // Asks that an earlier version stored have none, and keep their notes: too few asks are better than two.
     let Some(Noted { contacts, jobs }) = txn.get(&key::noted(&entry.id))? else { return Ok(()) };
     for work in marked_by(entry.payload.work(), &jobs) {
         let key = key::marker(&entry.account, &work);
@@ -254,6 +289,37 @@ mod tests {
         fixture.store.suppress(&ContactKey::card("card"), suppression("card", Some(id()))).await.unwrap();
         assert!(suppressed(&[], Some(&card)).await);
         assert_eq!(fixture.store.suppressions().await.unwrap().len(), 2);
+    }
+
+    /// As an earlier version left it: the ask waits, and nothing says what was noted with it.
+    #[tokio::test]
+    async fn an_ask_that_waited_at_the_upgrade_is_taken_back_whole() {
+        let fixture = Fixture::connected().await;
+        fixture.plan(candidates(&["j"])).await;
+        let mut made = super::super::tests::ask(&job("j"));
+        made.contacts = vec![phone(1), phone(2)];
+        let (ask, policy) = (MessageId::from(&made.id), Arc::new(Policy::default()));
+        let stored = fixture.store.commit_ask(&id(), made, "{}".into(), &policy, at(5)).await.unwrap();
+        assert_eq!(stored, AskCommit::Stored);
+        let last = async || {
+            let past = fixture.store.past(&id(), &job("k"), &[], None, &[phone(2)], &policy).await;
+            past.unwrap().contacted
+        };
+        assert!(last().await.is_some());
+        let key = key::noted(&ask);
+        fixture
+            .store
+            .write(move |txn| {
+                txn.remove(&key);
+                Ok(())
+            })
+            .await
+            .unwrap();
+        fixture.store.write(note_untried).await.unwrap();
+        let reason = crate::domain::model::SkipReason::NoLongerFinished;
+        assert!(fixture.store.skip_entry(&ask, reason, BTreeMap::new(), at(6)).await.unwrap());
+        assert!(fixture.store.markers(&id(), &job("j"), &[]).await.unwrap().is_empty());
+        assert_eq!(last().await, None);
     }
 
     proptest! {

@@ -75,10 +75,12 @@ impl Notifier {
         let now = self.parts.clock.now();
         let view = self.view(now).await?;
         let mut new = Vec::new();
-        for change in changes(&self.parts.store.alerts().await?, &view, now) {
+        let known = self.parts.store.alerts().await?;
+        for change in changes(&known, &view, now) {
             new.push(match change {
                 Change::Stands(alert) => {
-                    if !alert.told {
+                    let is_known = known.iter().any(|known| known.key == alert.key && known.since == alert.since);
+                    if !alert.told && !is_known {
                         let account = alert.account.as_ref().map(AccountId::as_str);
                         tracing::warn!(alert.kind = %alert.kind, account.id = account, since = %alert.since, "a new alert: run jobber-reviewd status");
                     }
@@ -159,6 +161,10 @@ impl Notifier {
     }
 
     async fn body(&self, alert: &Alert) -> Result<Value, StoreError> {
+        let is_watched = match &alert.account {
+            Some(id) => self.parts.store.account(id).await?.is_some_and(|account| account.is_active()),
+            None => true,
+        };
         let mut body = json!({
             "type": if alert.over.is_some() { "alert.recovered" } else { "alert.raised" },
             "timestamp": alert.over.map_or(alert.raised_at, |over| over.at),
@@ -166,7 +172,7 @@ impl Notifier {
             "kind": alert.kind,
             "since": alert.since,
             "summary": match alert.over {
-                Some(_) => recovery(alert.kind, alert.account_name.as_deref()),
+                Some(_) => recovery(alert.kind, alert.account_name.as_deref(), is_watched),
                 None => alert.summary.clone(),
             },
         });

@@ -31,6 +31,7 @@ impl Rhythm {
 #[derive(Debug)]
 pub struct Turns<T> {
     rest: std::vec::IntoIter<T>,
+    together: usize,
     next_at: Instant,
     gap: Duration,
 }
@@ -39,12 +40,13 @@ impl<T> Turns<T> {
     /// All of them, spread over the time `over`.
     pub fn new(all: Vec<T>, over: Duration) -> Self {
         let turns = u32::try_from(all.len().div_ceil(TOGETHER)).unwrap_or(u32::MAX);
-        Self { rest: all.into_iter(), next_at: Instant::now(), gap: over / turns.max(1) }
+        let together = if over.is_zero() { usize::MAX } else { TOGETHER };
+        Self { rest: all.into_iter(), together, next_at: Instant::now(), gap: over / turns.max(1) }
     }
 
     /// Those whose turn it is, when it is. `None` at the end, or when `stop` is cancelled.
     pub async fn next(&mut self, stop: &CancellationToken) -> Option<Vec<T>> {
-        let some: Vec<T> = self.rest.by_ref().take(TOGETHER).collect();
+        let some: Vec<T> = self.rest.by_ref().take(self.together).collect();
         if some.is_empty() {
             return None;
         }
@@ -83,9 +85,9 @@ mod tests {
         let quick = Duration::from_millis(1);
         assert_eq!(turns(200, over, quick).await, [(200, 0)]);
         assert_eq!(turns(1_000, over, quick).await, [(256, 0), (256, 37), (256, 75), (232, 112)]);
-        assert_eq!(turns(1_000, Duration::ZERO, quick).await.last(), Some(&(232, 0)));
+        assert_eq!(turns(1_000, Duration::ZERO, quick).await, [(1_000, 0)], "at once");
         assert!(turns(0, over, quick).await.is_empty());
-        // Those that are late do not wait.
+        // Whoever is late does not wait.
         let slow = Duration::from_secs(100);
         assert_eq!(turns(600, over, slow).await, [(256, 0), (256, 100), (88, 200)]);
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jobber_reviewd::testing::model::{AccountId, LinkId, Trigger};
+use jobber_reviewd::testing::protocol::Status;
 use jobber_reviewd::testing::{Config, Context, Http, NewLink};
 use jobber_sandbox::{CLIENT_ID, Op};
 use reqwest::header::{
@@ -444,6 +445,11 @@ async fn a_reconnect_says_what_it_is_and_what_is_kept() {
     let back = site.allow(&jobber, ace.number).await;
     let page = site.come_back(&mut browser, &back).await;
     page.says(200, "Is this the right account?");
+    let remarks = async || site.app.run(Status {}).await.unwrap().accounts[0].remarks.join("\n");
+    let told = "its link was made for `Ace <b>&`: check that the right account was connected";
+    assert_eq!(remarks().await, told);
+    site.app.pass(hours(8 * 24));
+    assert_eq!(remarks().await, "", "after a week everybody knows");
     page.says(200, "In Jobber, under Apps, at any time.");
 
     site.app.pass(minutes(1));
@@ -458,7 +464,9 @@ async fn a_reconnect_says_what_it_is_and_what_is_kept() {
     let page = site.come_back(&mut browser, &back).await;
     page.says(200, "Green Acre Landscaping is connected");
     assert!(!page.text.contains("Is this the right account?"), "the link says which account it is");
-    site.get(&mut Browser::default(), &format!("{}/connected", site.base)).await.says(404, "in this browser");
+    site.get(&mut Browser::default(), &format!("{}/connected", site.base))
+        .await
+        .says(404, "Nothing is connected");
     site.get(&mut Browser::default(), &format!("{}/", site.base)).await.says(200, "a personal link");
 }
 
@@ -473,6 +481,11 @@ async fn a_page_about_a_failure_leads_back_to_the_link() {
     assert!(!site.get(&mut browser, &callback).await.text.contains("href"), "it has no link yet");
     site.press(&mut browser, &url, Trigger::JobCompleted).await;
     site.get(&mut browser, &callback).await.says(200, &again);
+    // A page about another link leads to that one.
+    let (_, other) = site.link(None).await;
+    site.press(&mut Browser::default(), &other, Trigger::JobCompleted).await;
+    let path = other.strip_prefix(&site.base).unwrap();
+    site.get(&mut browser, &other).await.says(409, &format!("href=\"{path}\""));
     let nonsense = format!("{callback}?code=nonsense&state=nonsense");
     site.get(&mut browser, &nonsense).await.says(400, &again);
     site.post(&mut browser, &url, &[("csrf", "no"), ("trigger", "job_completed")]).await.says(400, &again);

@@ -247,7 +247,11 @@ impl TestApp {
 
     /// Walks a contractor through link and consent.
     pub async fn connect(&self, contractor: &Contractor, trigger: Trigger) {
-        let new = NewLink { label: "link".into(), trigger, account: None, lives: hours(24) };
+        let state = self.sandbox.control(Op::State).unwrap();
+        let mut accounts = state["accounts"].as_array().unwrap().iter();
+        let account = accounts.find(|account| account["account"] == contractor.number).unwrap();
+        let label = account["name"].as_str().unwrap().to_owned();
+        let new = NewLink { label, trigger, account: None, lives: hours(24) };
         let (_, url) = self.context.onboarding.create_link(new).await.unwrap();
         let token = SecretString::from(
             secrecy::ExposeSecret::expose_secret(&url).rsplit('/').next().unwrap().to_owned(),

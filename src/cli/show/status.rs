@@ -8,7 +8,7 @@ use super::{NO_ACCOUNTS, Paper, relative};
 use crate::cli::style::{Style, wrapped};
 use crate::domain::model::Alert;
 use crate::ops::status::{AccountStatus, StatusReport};
-use crate::text_table::{counted, rows};
+use crate::text_table::{counted, rows, visible};
 
 const NOT_RUNNING: &str =
     "No daemon is running: nobody is asked. Start it: sudo systemctl start jobber-reviewd";
@@ -59,7 +59,7 @@ pub(super) fn status(report: &StatusReport, paper: &Paper) -> String {
     for account in &report.accounts {
         add_trouble(&mut text, account, paper);
     }
-    let _ok = write!(text, "\n\n{}", overview(&report.accounts, paper.now));
+    let _ok = write!(text, "\n\n{}", overview(report, paper.now));
     for account in &report.accounts {
         for remark in &account.remarks {
             let _ok = write!(text, "\n\n{}", wrapped(&format!("{}: {remark}.", account.name), 0));
@@ -122,6 +122,7 @@ fn add_trouble(text: &mut String, account: &AccountStatus, paper: &Paper) {
         let _ok = match action.split_once(": jobber-reviewd ") {
             // A command is copied: it stays on one line.
             Some((words, command)) => {
+                let command = visible(command);
                 write!(text, "\n{}\n    jobber-reviewd {command}", wrapped(&format!("{words}:"), 2))
             }
             None => write!(text, "\n{}", wrapped(action, 2)),
@@ -129,9 +130,10 @@ fn add_trouble(text: &mut String, account: &AccountStatus, paper: &Paper) {
     }
 }
 
-fn overview(accounts: &[AccountStatus], now: Timestamp) -> String {
+fn overview(report: &StatusReport, now: Timestamp) -> String {
+    let accounts = &report.accounts;
     if accounts.is_empty() {
-        return NO_ACCOUNTS.to_owned();
+        return if report.is_filtered { "No account is so." } else { NO_ACCOUNTS }.to_owned();
     }
     let is_shown = |column: &&Column| {
         column.is_always_there || accounts.iter().any(|account| !(column.cell)(account, now).is_empty())

@@ -54,7 +54,10 @@ fn in_words(alert: &Value) -> String {
     let text = |name: &str| alert[name].as_str().unwrap_or_default();
     let number = |name: &str| alert[name].as_u64().filter(|number| *number > 0);
     let is_over = text("type") == "alert.recovered";
-    let mut lines = vec![format!("{}: {}.", if is_over { "Over" } else { "Trouble" }, text("summary"))];
+    let name = alert["account"]["name"].as_str().filter(|name| !text("summary").contains(name));
+    let of = name.map_or_else(String::new, |name| format!(" ({name})"));
+    let what = if is_over { "Over" } else { "Trouble" };
+    let mut lines = vec![format!("{what}{of}: {}.", text("summary"))];
     let counts = [
         ("late", "Requests that leave later because of it"),
         ("missed", "Work that is too old to ask about now"),
@@ -66,25 +69,28 @@ fn in_words(alert: &Value) -> String {
     lines.join("\n")
 }
 
-/// What works again, without a full stop.
-pub fn recovery(kind: AlertKind, account: Option<&str>) -> String {
+/// What can be said about the end of a trouble, without a full stop. It may have ended because nobody looks any more.
+pub fn recovery(kind: AlertKind, account: Option<&str>, is_watched: bool) -> String {
     let account = account.unwrap_or("an account");
+    if !is_watched {
+        return format!("{account} is not watched any more");
+    }
     match kind {
         AlertKind::ConnectionLost => format!("{account} is connected again"),
         AlertKind::JobberUnreachable => "Jobber answers again".to_owned(),
-        AlertKind::NeedsOperator => "accounts that needed the operator can be read again".to_owned(),
-        AlertKind::ReceiverFailing => "the receiver takes requests again".to_owned(),
+        AlertKind::NeedsOperator => "what needed the operator is settled".to_owned(),
+        AlertKind::ReceiverFailing => "nothing waits any more that the receiver did not take".to_owned(),
         AlertKind::ReceiverGone => "the receiver that was gone is used again".to_owned(),
         AlertKind::DeadLetters => format!("{account} has no dead letters any more"),
-        AlertKind::BurstHeld => format!("the works of {account} that were held are decided"),
+        AlertKind::BurstHeld => format!("no work of {account} is held any more"),
         AlertKind::NoWork => format!("{account} finishes work again"),
-        AlertKind::EventsStopped => format!("events of {account} arrive again"),
-        AlertKind::EventsRefused => "Jobber sends the events that it refused".to_owned(),
+        AlertKind::EventsStopped => format!("no event of {account} is missed any more"),
+        AlertKind::EventsRefused => "no event that is needed is refused any more".to_owned(),
         AlertKind::DraftApp => "the draft app has room for accounts again".to_owned(),
         AlertKind::SweepsStalled => "accounts are read again".to_owned(),
-        AlertKind::ProgramFault => "what the program failed on works again".to_owned(),
-        AlertKind::RulesFail => format!("rules are carried out in {account} again"),
-        AlertKind::EventsPileUp => format!("events of {account} are forwarded with their records again"),
+        AlertKind::ProgramFault => format!("the program does not fail on it any more ({account})"),
+        AlertKind::RulesFail => format!("no rule failed in {account} in the last day"),
+        AlertKind::EventsPileUp => format!("events of {account} do not pile up any more"),
         AlertKind::ClockOff => "the machine's clock agrees with Jobber's again".to_owned(),
         AlertKind::ApiVersion => "the version of Jobber's API is supported long enough again".to_owned(),
     }
@@ -111,7 +117,9 @@ mod tests {
         let long = json!({"type": "alert.recovered", "summary": "x".repeat(5_000), "late": 3, "missed": 1});
         let content = serde_json::from_str::<Value>(&Format::Discord.write(&long)).unwrap();
         assert_eq!(content["content"].as_str().unwrap().chars().count(), DISCORD);
-        let over = json!({"type": "alert.recovered", "summary": recovery(AlertKind::ConnectionLost, Some("Ace")), "late": 3, "missed": 1});
+        let gone = recovery(AlertKind::NoWork, Some("Ace"), false);
+        assert_eq!(gone, "Ace is not watched any more", "it ended without being mended");
+        let over = json!({"type": "alert.recovered", "summary": recovery(AlertKind::ConnectionLost, Some("Ace"), true), "late": 3, "missed": 1});
         let words = "Over: Ace is connected again.\nRequests that leave later because of it: 3.\nWork that is too old to ask about now: 1.";
         assert_eq!(Format::Text.write(&over), words);
     }

@@ -47,6 +47,11 @@ impl ContactKey {
         (!name.is_empty() && !host.is_empty()).then(|| Self(digest::short(&["email", &address])))
     }
 
+    /// A key as it was stored.
+    pub fn stored(digest: &str) -> Self {
+        Self(digest.to_owned())
+    }
+
     /// The key of one card in Jobber.
     pub fn card(id: &str) -> Self {
         Self(digest::short(&["client", id]))

@@ -172,6 +172,18 @@ fn stale_work_is_skipped() {
 }
 
 #[test]
+fn what_the_operator_dropped_stays_dropped_however_often_it_is_finished() {
+    let before = closed("j1", "2026-03-10T09:00:00Z");
+    let again = closed("j1", "2026-03-10T11:30:00Z");
+    let plan_of = |reason| {
+        let known = skipped_with(&before, reason);
+        plan_now(std::slice::from_ref(&again), &known, &rules(Trigger::JobCompleted)).candidates.len()
+    };
+    assert_eq!(plan_of(SkipReason::DroppedByOperator), 0);
+    assert_eq!(plan_of(SkipReason::NoContact), 1, "it was finished anew");
+}
+
+#[test]
 fn a_skipped_work_comes_back_only_when_it_is_finished_again() {
     let rules = rules(Trigger::JobCompleted);
     let before = closed("j1", "2026-03-10T10:00:00Z");
