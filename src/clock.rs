@@ -93,8 +93,40 @@ impl JobberClock {
         self.measured().map(|Measured { theirs, ours }| theirs.min(ours))
     }
 
+    /// Now, if our clock has not jumped since the last answer.
+    pub fn moment(&self, ours: Timestamp) -> Moment {
+        Moment::new(ours, self.ahead().map(|ahead| minus(ours, ahead)))
+    }
+
     fn measured(&self) -> Option<Measured> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Clocks are never quite the same; but if ours is further from Jobber's than this, it has jumped.
+const DRIFT: SignedDuration = SignedDuration::from_mins(15);
+
+/// An instant, by our clock and by the one that is surely not wrong by much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// By our clock, which says when something is due.
+    pub ours: Timestamp,
+    /// What is remembered for long: who was asked when. By Jobber's clock if ours has jumped.
+    pub sure: Timestamp,
+}
+
+impl Moment {
+    /// Now by our clock, when Jobber's clock said `theirs`.
+    pub fn new(ours: Timestamp, theirs: Option<Timestamp>) -> Self {
+        let sure = theirs.filter(|theirs| ours.duration_since(*theirs).abs() > DRIFT).unwrap_or(ours);
+        Self { ours, sure }
+    }
+}
+
+impl From<Timestamp> for Moment {
+    /// Where both clocks agree.
+    fn from(now: Timestamp) -> Self {
+        Self { ours: now, sure: now }
     }
 }
 

@@ -12,6 +12,7 @@ use super::tallies::put_decision;
 use super::txn::Txn;
 use super::waiting::{DueTimes, due_index, due_times, put_waiting, update_waiting, waiting};
 use super::{Store, StoreError, bursts, key, people};
+use crate::clock::Moment;
 use crate::digest;
 use crate::domain::decide::blocking;
 use crate::domain::model::{
@@ -249,9 +250,10 @@ impl Store {
         ask: Ask,
         body: String,
         policy: &Arc<Policy>,
-        now: Timestamp,
+        now: impl Into<Moment>,
     ) -> Result<AskCommit, StoreError> {
         let (id, policy) = (account.clone(), Arc::clone(policy));
+        let Moment { ours, sure } = now.into();
         self.write(move |txn| {
             let Some(mut decision) = txn.get::<Decision>(&key::decision(&id, &ask.work))? else {
                 return Ok(AskCommit::Superseded);
@@ -263,17 +265,17 @@ impl Store {
             }
             // Two works of one person can be decided at once. The second is rechecked and then skipped with a
             // reason.
-            if people::rests(txn, &id, &ask.contacts, &policy, now)? {
+            if people::rests(txn, &id, &ask.contacts, &policy, sure)? {
                 return Ok(AskCommit::Superseded);
             }
-            people::note_contact(txn, &id, &ask.id, &ask.contacts, &policy, now)?;
+            people::note_contact(txn, &id, &ask.id, &ask.contacts, &policy, sure)?;
             decision.outcome = if policy.shadow {
                 Outcome::Skipped { reason: SkipReason::Shadow }
             } else {
                 Outcome::Asked { ask_id: ask.id.clone(), delivery: Delivery::Queued }
             };
             decision.finished_at = ask.finished_at;
-            decision.at = now;
+            decision.at = sure;
             decision.subject = ask.subject.clone();
             // The payload is deleted after delivery. This digest proves what it was.
             decision.saw = BTreeMap::from([("payload_sha256".to_owned(), digest::of_bytes(body.as_bytes()))]);
@@ -282,7 +284,7 @@ impl Store {
             if policy.shadow {
                 return Ok(AskCommit::Shadowed);
             }
-            let marker = Marker { by: ask.work.kind, ask_id: ask.id.clone(), at: now };
+            let marker = Marker { by: ask.work.kind, ask_id: ask.id.clone(), at: sure };
             for work in marked_by(&ask.work, &ask.job_ids) {
                 txn.put(&key::marker(&id, &work), &marker);
             }
@@ -297,10 +299,10 @@ impl Store {
                     account: id.clone(),
                     payload: Payload::Ask { work: ask.work.clone(), trigger },
                     body: body.clone(),
-                    created_at: now,
+                    created_at: ours,
                     attempt: 0,
                     failures: 0,
-                    state: EntryState::Due { at: now },
+                    state: EntryState::Due { at: ours },
                     last: None,
                 },
             );

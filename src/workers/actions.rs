@@ -113,7 +113,8 @@ impl Writer {
             by: write.by.clone(),
             target: write.target.clone(),
             input: write.input.clone(),
-            at: self.parts.clock.now(),
+            // A key counts as long as its record is kept.
+            at: self.parts.session.jobber_clock().moment(self.parts.clock.now()).sure,
             outcome: ActionOutcome::Begun,
         };
         let (writer, begun) = (Arc::clone(self), record.clone());

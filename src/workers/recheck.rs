@@ -25,7 +25,7 @@ use super::backoff::Backoff;
 use super::parts::WorkerParts;
 use super::pool::{Effect, Entered, InFlight, Panicked, Pool, guarded};
 use crate::accounts::session::{SessionError, Trouble};
-use crate::clock::plus;
+use crate::clock::{Moment, plus};
 use crate::crash_point::CrashPoint;
 use crate::domain::decide::{Contractor, Verdict, decide, preview};
 use crate::domain::model::{
@@ -37,9 +37,6 @@ use crate::domain::rules::Rules;
 use crate::jobber::operations::{WorkDetails, WorkExtras};
 use crate::store::{AskCommit, StoreError};
 use crate::telemetry;
-
-/// Clocks that differ by more than this are not only inaccurate.
-const DRIFT: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long an account pauses after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
@@ -266,14 +263,15 @@ impl Rechecker {
             )
             .await?;
         let contractor = Contractor { id: &account.id, name: &account.name };
-        let sure = sure_now(date, now);
-        match decide(contractor, candidate, facts.as_ref(), &past, &rules, sure) {
-            Verdict::Ask(ask) => self.ask(account, candidate, *ask, &rules, now, effect).await,
+        // Nothing final is decided by a clock that has jumped.
+        let moment = Moment::new(now, date);
+        match decide(contractor, candidate, facts.as_ref(), &past, &rules, moment.sure) {
+            Verdict::Ask(ask) => self.ask(account, candidate, *ask, &rules, moment, effect).await,
             Verdict::Skip { reason, saw, subject } => {
                 self.skip(account, candidate, reason, saw, *subject, effect).await
             }
             Verdict::Defer { finished_at, until } => {
-                if sure != now && until <= now {
+                if moment.sure != now && until <= now {
                     // It is due by our clock all the time, until that is right again.
                     self.backoff.hold(&account.id, now, REST);
                 }
@@ -341,9 +339,10 @@ impl Rechecker {
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
         if effect == Effect::Apply {
-            let (work, now) = (&candidate.work, self.parts.clock.now());
+            let work = &candidate.work;
+            let now = self.parts.session.jobber_clock().moment(self.parts.clock.now());
             tracing::info!(account.id = %account.id, work = %work, %reason, "not asked");
-            self.parts.store.commit_skip(&account.id, work, reason, saw, subject, now).await?;
+            self.parts.store.commit_skip(&account.id, work, reason, saw, subject, now.sure).await?;
         }
         Ok(AskOutcome::Skipped(reason))
     }
@@ -376,7 +375,7 @@ impl Rechecker {
         candidate: &Candidate,
         ask: Ask,
         rules: &Rules,
-        now: Timestamp,
+        now: Moment,
         effect: Effect,
     ) -> Result<AskOutcome, StoreError> {
         let id = ask.id.clone();
@@ -442,15 +441,6 @@ impl Rechecker {
 
     fn rests(&self, account: &AccountId) -> bool {
         self.backoff.until(account, self.parts.clock.now()).is_some()
-    }
-}
-
-/// The instant by which age and hours count. Clocks are never quite the same; but if ours is far from Jobber's, it has
-/// jumped, and nothing final is decided by it.
-fn sure_now(theirs: Option<Timestamp>, ours: Timestamp) -> Timestamp {
-    match theirs {
-        Some(theirs) if ours.duration_since(theirs).abs() > DRIFT => theirs,
-        _ => ours,
     }
 }
 

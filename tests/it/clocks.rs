@@ -1,5 +1,6 @@
 //! Clocks that jump, forward and back, for seconds and for years.
 
+use jobber_reviewd::testing::Period;
 use jobber_reviewd::testing::model::{SkipReason, Trigger};
 use jobber_sandbox::FaultKind;
 use serde_json::json;
@@ -153,4 +154,39 @@ async fn clocks_that_differ_are_shown_and_told() {
     app.sweep().await;
     let over = app.context.notifier.notify_once().await.unwrap();
     assert!(over[0].over.is_some(), "{over:?}");
+}
+
+/// Who was asked is remembered by Jobber's clock when ours is wrong: otherwise it would be forgotten as years old.
+#[tokio::test]
+async fn whoever_was_asked_by_a_clock_years_behind_is_remembered_when_it_is_right() {
+    let app = TestApp::start_with(|config| config.review.cooldown = Period::parse("180d").unwrap()).await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    app.sweep().await;
+    let customer = ace.customer(&app);
+    let job = ace.job(&app, &customer, "Mowing", &[]);
+    ace.close(&app, &job);
+    app.sweep().await;
+    app.pass(hours(3));
+    let years = hours(3 * 365 * 24);
+    app.clock.advance(-years);
+    app.context.clock_went_back().await.unwrap();
+    app.once().await;
+    assert_eq!(app.receiver.ids().len(), 1);
+    app.clock.advance(years);
+    app.pass(minutes(5));
+    app.sweep().await;
+    app.context.tidy().await.unwrap();
+    assert!(app.decision(&ace, &job).is_some(), "it is known");
+    // Neither about this work, nor about another of the same customer.
+    ace.reopen(&app, &job);
+    ace.close(&app, &job);
+    let other = ace.job(&app, &customer, "Hedges", &[]);
+    ace.close(&app, &other);
+    app.sweep().await;
+    app.pass(hours(3));
+    app.sweep().await;
+    assert_eq!(app.receiver.ids().len(), 1);
+    assert_eq!(app.skip_reason(&ace, &other), SkipReason::AskedRecently);
 }

@@ -12,6 +12,7 @@ mod accounts;
 mod acting;
 mod alerting;
 mod asking;
+mod backlog;
 mod binary;
 mod browser;
 mod checking;
