@@ -221,7 +221,7 @@ async fn account(call: &Call, verb: AccountVerb) -> Result<Status, Stop> {
     }
 }
 
-/// Changes every account, by its id. What one refuses, the others would refuse too.
+/// Changes every account, by its id, up to the first that refuses.
 async fn set_all(call: &Call, words: &[String], unset: Vec<String>) -> Result<Status, Stop> {
     let set = settings_of(words)?;
     let accounts = ask(call.config.as_deref(), &protocol::AccountList {}).await?;

@@ -78,7 +78,8 @@ fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreErr
     let is_queued = |ask: &AskId| Ok::<_, StoreError>(txn.get_raw(&key::outbox(&ask.into()))?.is_some());
     if key.starts_with(key::DECISION) {
         let Some(decision) = txn.get::<Decision>(key)? else { return Ok(false) };
-        return Ok(decision.at < before
+        // A clock that was years behind stamped it so; the work has Jobber's instant.
+        return Ok(decision.at.max(decision.finished_at) < before
             && match &decision.outcome {
                 Outcome::Waiting { .. } | Outcome::Held { .. } => false,
                 Outcome::Skipped { .. } => true,
@@ -158,6 +159,28 @@ mod tests {
         let marked = async |name| !fixture.store.markers(&id(), &job(name), &[]).await.unwrap().is_empty();
         assert!(marked("queued").await && !marked("delivered").await);
         assert_eq!(fixture.store.prune(at(LATER + 60), YEAR).await.unwrap(), 0, "once a day");
+    }
+
+    /// Its own instant is by our clock, that of the work is by Jobber's.
+    #[tokio::test]
+    async fn what_was_decided_by_a_clock_years_behind_is_as_young_as_its_work() {
+        let fixture = Fixture::connected().await;
+        let work = |name: &str, finished_at| Decision {
+            work: job(name),
+            released_at: None,
+            held_for: SignedDuration::ZERO,
+            trigger: Trigger::JobCompleted,
+            finished_at,
+            at: at(0),
+            outcome: Outcome::Skipped { reason: SkipReason::DroppedByOperator },
+            subject: Subject::default(),
+            saw: BTreeMap::new(),
+        };
+        let skipped = vec![work("young", at(LATER - 60)), work("old", at(0))];
+        fixture.plan(Plan { candidates: vec![], skipped, watermark: None }).await;
+        fixture.store.prune(at(LATER), YEAR).await.unwrap();
+        assert!(fixture.store.decision(&id(), &job("young")).await.unwrap().is_some());
+        assert_eq!(fixture.store.decision(&id(), &job("old")).await.unwrap(), None);
     }
 
     #[tokio::test]

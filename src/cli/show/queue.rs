@@ -13,7 +13,7 @@ use crate::text_table::table;
 pub(super) fn list(queue: &[QueueRow], paper: &Paper) -> String {
     let header = ["about", "account", "when", "state"];
     let mut text =
-        table(&header, "Nothing is in the queue.", queue.iter().map(|shown| row(shown, paper.now)));
+        table(&header, "Nothing in the queue matches.", queue.iter().map(|shown| row(shown, paper.now)));
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for shown in queue {
         *kinds.entry(shown.state()).or_default() += 1;

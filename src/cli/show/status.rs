@@ -133,7 +133,7 @@ fn add_trouble(text: &mut String, account: &AccountStatus, paper: &Paper) {
 fn overview(report: &StatusReport, now: Timestamp) -> String {
     let accounts = &report.accounts;
     if accounts.is_empty() {
-        return if report.is_filtered { "No account is so." } else { NO_ACCOUNTS }.to_owned();
+        return if report.is_filtered { "No account matches." } else { NO_ACCOUNTS }.to_owned();
     }
     let is_shown = |column: &&Column| {
         column.is_always_there || accounts.iter().any(|account| !(column.cell)(account, now).is_empty())
