@@ -115,7 +115,7 @@ pub const KEYS: &[Key] = &[
     key(
         "alerts.format",
         Some("\"json\""),
-        "What both get: `json`, `slack`, `discord` (their incoming webhooks) or `text`.",
+        "What that webhook and that program get: `json`, `slack`, `discord` (their incoming webhooks) or `text`.",
     ),
     key(
         "events.enabled",
