@@ -59,6 +59,7 @@ mod people;
 mod prune;
 mod reviews;
 mod seal;
+mod short;
 mod sled;
 mod subscriptions;
 mod tallies;
@@ -93,7 +94,7 @@ use seal::Sealer;
 use txn::Txn;
 
 /// The schema that this program writes. It reads every earlier one.
-const SCHEMA: u32 = 8;
+const SCHEMA: u32 = 9;
 
 struct Inner {
     table: Table,

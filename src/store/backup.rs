@@ -29,6 +29,9 @@ const FORMAT: u32 = 2;
 /// Bytes that are read at once.
 const PART: usize = 64 * 1024;
 
+/// Entries that are restored at once: one by one they take several times the space.
+const TOGETHER: usize = 4096;
+
 /// Bytes that are restored between two flushes: what is not flushed stays in memory.
 const UNFLUSHED: usize = 8 * 1024 * 1024;
 
@@ -107,7 +110,7 @@ impl Export {
         for (key, value) in &entries {
             self.copied.accounts += usize::from(key.starts_with(key::ACCOUNT));
             part.push_str(&line(&Entry {
-                k: STANDARD_NO_PAD.encode(key),
+                k: STANDARD_NO_PAD.encode(&**key),
                 v: STANDARD_NO_PAD.encode(&**value),
             }));
         }
@@ -206,7 +209,7 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
     hash.update(text.as_bytes());
     let database = sled::open(new)?;
     let mut copied = Copied { made_at: head.made_at, entries: 0, accounts: 0 };
-    let mut unflushed = 0;
+    let (mut together, mut unflushed) = (Writes::new(), 0);
     let tail = loop {
         let text = next_line(&mut export)?;
         let broken = || RestoreError::Broken("one of its lines is not an entry");
@@ -218,13 +221,17 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
         copied.entries += 1;
         copied.accounts += usize::from(key.starts_with(key::ACCOUNT));
         unflushed += key.len() + value.len();
-        database.table.apply(Writes::from([(key, Some(value))]))?;
+        together.insert(key, Some(value));
+        if together.len() >= TOGETHER {
+            database.table.apply(std::mem::take(&mut together))?;
+        }
         if unflushed >= UNFLUSHED {
             database.flush()?;
             unflushed = 0;
         }
         hash.update(text.as_bytes());
     };
+    database.table.apply(together)?;
     if tail.sha256 != hex(hash) {
         return Err(RestoreError::Broken("its checksum is wrong"));
     }

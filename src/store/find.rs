@@ -1,89 +1,37 @@
 //! The index of decisions by what people call them. It is kept in the commits that store and delete decisions.
 //!
-//! An entry is the account, a hash of a term, and the work, with the ids as short as they can be written: a decision has about
-//! ten of them. They begin with the account, so that a commit changes few pages of the database; a question costs one look
-//! for each account. Two terms may share a hash, so whatever is found is compared with the question.
+//! A posting is a hash of a term, and the work, as short as they can be written; a decision has about ten of them. The
+//! postings of an account lie sorted in blocks: the database pays for each entry, not for each byte. The key of a block
+//! is the account, and the first posting that may be in it; the first block of an account has none. Two terms may share
+//! a hash, so whatever is found is compared with the question.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
+use super::key::FIND;
+use super::short::{put_id, put_work, take_work};
 use super::sled::Database;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::domain::lookup::{Term, Wanted, terms};
-use crate::domain::model::{AccountId, Decision, EncodedId, WorkKind, WorkRef};
-
-const FIND: &[u8] = b"find\0";
+use crate::domain::model::{AccountId, Decision, EncodedId, WorkRef};
 
 /// Decisions that an upgrade indexes in one commit, and between two flushes: what is not flushed stays in memory.
 const TOGETHER: usize = 256;
 const UNFLUSHED: usize = 16 * TOGETHER;
 
-/// Types in the ids of Jobber (`api-behaviour.md` §1): the base64 of `gid://Jobber/TYPE/NUMBER`. Never change a tag.
-const TYPES: [(u8, &str); 5] = [(1, "Account"), (2, "Job"), (3, "Visit"), (4, "Invoice"), (5, "Client")];
+/// Begins a block.
+const VERSION: u8 = 1;
 
-/// Begins an id that is written as it is.
-const AS_IT_IS: u8 = 0;
+/// A larger block is split.
+const BLOCK: usize = 16;
 
-const KINDS: [(WorkKind, u8); 5] = [
-    (WorkKind::Job, b'j'),
-    (WorkKind::Visit, b'v'),
-    (WorkKind::Invoice, b'i'),
-    (WorkKind::Client, b'c'),
-    (WorkKind::Record, b'r'),
-];
+const HASH: usize = 6;
 
-/// Tag and number of an id, if the id can be written again from them.
-fn parts(id: &str) -> Option<(u8, u64)> {
-    let text = String::from_utf8(STANDARD.decode(id).ok()?).ok()?;
-    let (name, number) = text.strip_prefix("gid://Jobber/")?.split_once('/')?;
-    let (tag, _) = TYPES.into_iter().find(|(_, known)| *known == name)?;
-    let number = number.parse().ok()?;
-    (long(tag, number)? == id).then_some((tag, number))
-}
-
-fn long(tag: u8, number: u64) -> Option<String> {
-    let (_, name) = TYPES.into_iter().find(|(known, _)| *known == tag)?;
-    Some(STANDARD.encode(format!("gid://Jobber/{name}/{number}")))
-}
-
-/// Nothing written so begins anything else written so.
-fn put_id(key: &mut Vec<u8>, id: &str) {
-    if let Some((tag, number)) = parts(id) {
-        let bytes = number.to_be_bytes();
-        let bytes = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
-        // At most eight of them.
-        key.extend([tag, bytes.len().to_le_bytes()[0]]);
-        key.extend(bytes);
-    } else {
-        key.push(AS_IT_IS);
-        key.extend(id.bytes().chain([0]));
-    }
-}
-
-fn take_id(rest: &mut &[u8]) -> Option<String> {
-    let (tag, after) = rest.split_first()?;
-    if *tag == AS_IT_IS {
-        let end = after.iter().position(|byte| *byte == 0)?;
-        *rest = &after[end + 1..];
-        return String::from_utf8(after[..end].to_vec()).ok();
-    }
-    let (length, after) = after.split_first()?;
-    let bytes;
-    (bytes, *rest) = after.split_at_checked(usize::from(*length))?;
-    let number = bytes.iter().try_fold(0_u64, |sum, byte| Some(sum.checked_mul(256)? + u64::from(*byte)))?;
-    long(*tag, number)
-}
-
-fn prefix(account: &AccountId, term: &Term) -> Vec<u8> {
-    let mut key = of_account(account);
-    key.extend(&Sha256::digest(term.as_str())[..8]);
-    key
-}
+type Posting = Vec<u8>;
 
 fn of_account(account: &AccountId) -> Vec<u8> {
     let mut key = FIND.to_vec();
@@ -91,20 +39,87 @@ fn of_account(account: &AccountId) -> Vec<u8> {
     key
 }
 
-fn entry(account: &AccountId, term: &Term, work: &WorkRef) -> Vec<u8> {
-    let mut key = prefix(account, term);
-    let kind = KINDS.iter().find(|(kind, _)| *kind == work.kind);
-    key.extend(kind.map(|(_, letter)| *letter));
-    put_id(&mut key, work.id.as_str());
-    key
+fn hash(term: &Term) -> [u8; HASH] {
+    let mut hash = [0; HASH];
+    hash.copy_from_slice(&Sha256::digest(term.as_str())[..HASH]);
+    hash
 }
 
-/// The work that an entry ends with.
-fn parse(mut rest: &[u8]) -> Option<WorkRef> {
-    let letter = rest.split_off_first()?;
-    let (kind, _) = KINDS.into_iter().find(|(_, known)| known == letter)?;
-    let id = EncodedId::new(take_id(&mut rest)?);
-    rest.is_empty().then_some(WorkRef { kind, id })
+fn posting(term: &Term, work: &WorkRef) -> Posting {
+    let mut posting = hash(term).to_vec();
+    put_work(&mut posting, work);
+    posting
+}
+
+fn postings(block: &[u8]) -> Result<BTreeSet<Posting>, StoreError> {
+    let parse = || {
+        let mut rest = block.strip_prefix(&[VERSION])?;
+        let mut postings = BTreeSet::new();
+        while !rest.is_empty() {
+            let mut after = rest.get(HASH..)?;
+            take_work(&mut after)?;
+            let (posting, next) = rest.split_at(rest.len() - after.len());
+            postings.insert(posting.to_vec());
+            rest = next;
+        }
+        Some(postings)
+    };
+    parse().ok_or_else(|| StoreError::Corrupt {
+        family: "index of decisions",
+        detail: "a block does not parse".to_owned(),
+    })
+}
+
+fn put_block(txn: &mut Txn<'_>, key: Vec<u8>, postings: &BTreeSet<Posting>) {
+    if postings.is_empty() {
+        return txn.remove(&key);
+    }
+    let block = std::iter::once(VERSION).chain(postings.iter().flatten().copied());
+    txn.put_raw(key, block.collect());
+}
+
+/// Puts a posting into the index, or takes it out.
+fn change(txn: &mut Txn<'_>, prefix: &[u8], posting: Posting, is_there: bool) -> Result<(), StoreError> {
+    let place = [prefix, &posting].concat();
+    let (key, mut block) = match txn.last_to(prefix, &place)? {
+        Some((key, block)) => (key.to_vec(), postings(&block)?),
+        None => (prefix.to_vec(), BTreeSet::new()),
+    };
+    if is_there {
+        block.insert(posting);
+    } else {
+        block.remove(&posting);
+    }
+    if block.len() > BLOCK
+        && let Some(middle) = block.iter().nth(block.len() / 2).cloned()
+    {
+        let upper = block.split_off(&middle);
+        put_block(txn, [prefix, &middle].concat(), &upper);
+    }
+    put_block(txn, key, &block);
+    Ok(())
+}
+
+/// The works under a term.
+fn works(txn: &Txn<'_>, prefix: &[u8], term: &Term) -> Result<BTreeSet<WorkRef>, StoreError> {
+    let hash = hash(term);
+    let first = [prefix, &hash].concat();
+    let mut works = BTreeSet::new();
+    let mut look = |block: &[u8]| {
+        for posting in postings(block)? {
+            if let Some(mut work) = posting.strip_prefix(&hash) {
+                works.extend(take_work(&mut work));
+            }
+        }
+        Ok::<_, StoreError>(())
+    };
+    if let Some((_, block)) = txn.last_to(prefix, &first)? {
+        look(&block)?;
+    }
+    for block in txn.scan(&first) {
+        look(&block?.1)?;
+    }
+    Ok(works)
 }
 
 /// Brings the index from what a decision was to what it is.
@@ -113,22 +128,24 @@ pub(super) fn index(
     account: &AccountId,
     before: Option<&Decision>,
     after: Option<&Decision>,
-) {
-    let Some(work) = after.or(before).map(|decision| &decision.work) else { return };
+) -> Result<(), StoreError> {
+    let Some(work) = after.or(before).map(|decision| &decision.work) else { return Ok(()) };
     let (old, new) = (before.map(terms).unwrap_or_default(), after.map(terms).unwrap_or_default());
+    let prefix = of_account(account);
     for term in old.difference(&new) {
-        txn.remove(&entry(account, term, work));
+        change(txn, &prefix, posting(term, work), false)?;
     }
     for term in new.difference(&old) {
-        txn.put_raw(entry(account, term, work), vec![]);
+        change(txn, &prefix, posting(term, work), true)?;
     }
+    Ok(())
 }
 
 /// Deletes the decision under `key`, and returns it.
 pub(super) fn remove_decision(txn: &mut Txn<'_>, key: &[u8]) -> Result<Option<Decision>, StoreError> {
     let (account, _) = key::parse_decision(key).ok_or_else(key::broken)?;
     let decision = txn.get::<Decision>(key)?;
-    index(txn, &account, decision.as_ref(), None);
+    index(txn, &account, decision.as_ref(), None)?;
     txn.remove(key);
     Ok(decision)
 }
@@ -147,7 +164,7 @@ pub(super) fn index_all(database: &Database) -> Result<(), StoreError> {
     for found in Txn::new(&database.table).scan(key::DECISION) {
         let (name, value) = found?;
         let (account, _) = key::parse_decision(&name).ok_or_else(key::broken)?;
-        index(&mut txn, &account, None, Some(&super::codec::decode(&value)?));
+        index(&mut txn, &account, None, Some(&super::codec::decode(&value)?))?;
         indexed += 1;
         if indexed.is_multiple_of(TOGETHER) {
             database.table.apply(std::mem::replace(&mut txn, Txn::new(&database.table)).into_writes())?;
@@ -164,13 +181,10 @@ pub(super) fn index_all(database: &Database) -> Result<(), StoreError> {
 
 /// The decisions of an account that have all these terms, and some that have not.
 fn having(txn: &Txn<'_>, account: &AccountId, terms: &BTreeSet<Term>) -> Result<Vec<Decision>, StoreError> {
+    let prefix = of_account(account);
     let mut having: Option<BTreeSet<WorkRef>> = None;
     for term in terms {
-        let prefix = prefix(account, term);
-        let mut has = BTreeSet::new();
-        for entry in txn.scan(&prefix) {
-            has.insert(parse(&entry?.0[prefix.len()..]).ok_or_else(key::broken)?);
-        }
+        let mut has = works(txn, &prefix, term)?;
         if let Some(known) = &having {
             has.retain(|work| known.contains(work));
         }
@@ -234,29 +248,18 @@ impl Store {
         self.scan(move |txn| of_client(txn, &account, &client)).await
     }
 
-    /// Leaves the store as a version without this index had it.
+    /// Leaves the store in the folder `path` as schema 7 had it. Blocks.
     #[doc(hidden)]
-    pub async fn downgrade(&self) -> Result<(), StoreError> {
-        let keys = self.scan(|txn| txn.keys(FIND)).await?;
-        for keys in keys.chunks(TOGETHER) {
-            let keys = keys.to_vec();
-            self.write(move |txn| {
-                for key in &keys {
-                    txn.remove(key);
-                }
-                txn.put(&key::schema(), &7_u32);
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(())
+    pub fn downgrade(path: &Path) -> Result<(), StoreError> {
+        super::sled::downgrade(path)
     }
 
     /// How many entries the index has, and how many it should have.
     #[doc(hidden)]
     pub async fn indexed(&self) -> Result<(usize, usize), StoreError> {
         self.scan(|txn| {
-            let is = txn.keys(FIND)?.len();
+            let blocks = txn.scan(FIND).map(|block| Ok(postings(&block?.1)?.len()));
+            let is = blocks.sum::<Result<_, StoreError>>()?;
             let ought = txn.values::<Decision>(key::DECISION);
             Ok((is, ought.map(|decision| Ok(terms(&decision?).len())).sum::<Result<_, StoreError>>()?))
         })
@@ -268,7 +271,8 @@ impl Store {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tests::{Fixture, candidates, id, job};
+    use super::super::IfMissing;
+    use super::super::tests::{Fixture, candidates, id, job, key as store_key, unlocked};
     use super::*;
 
     async fn found(fixture: &Fixture, what: &str) -> Vec<String> {
@@ -281,19 +285,21 @@ mod tests {
         let fixture = Fixture::connected().await;
         fixture.asked("j1").await;
         fixture.plan(candidates(&["j2", "j3"])).await;
-        fixture.store.downgrade().await.unwrap();
-        // The upgrade was cut off once: one entry is there already.
-        fixture
-            .store
-            .write(|txn| {
-                let decision = txn.get::<Decision>(&key::decision(&id(), &job("j2")))?;
-                index(txn, &id(), None, decision.as_ref());
-                Ok(())
-            })
-            .await
-            .unwrap();
-        assert!(found(&fixture, "j3").await.is_empty());
-        let fixture = fixture.reopen().await;
+        let path = fixture.path();
+        let folder = fixture.put_away().await;
+        unlocked(|| {
+            Store::downgrade(&path)?;
+            // The upgrade was cut off once: some of it is there already.
+            let database = super::super::sled::open(&path)?;
+            let mut txn = Txn::new(&database.table);
+            let decision = txn.get::<Decision>(&key::decision(&id(), &job("j2")))?;
+            index(&mut txn, &id(), None, decision.as_ref())?;
+            database.table.apply(txn.into_writes())?;
+            database.flush()
+        })
+        .unwrap();
+        let store = unlocked(|| Store::open(&path, &store_key(1), IfMissing::Refuse)).unwrap();
+        let fixture = Fixture { folder, store };
         for job in ["j1", "j2", "j3"] {
             assert_eq!(found(&fixture, job).await, [job]);
         }
@@ -313,48 +319,53 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_jobber_are_short_and_others_are_kept_as_they_are() {
-        let job = STANDARD.encode("gid://Jobber/Job/123456");
-        let mut key = Vec::new();
-        put_id(&mut key, &job);
-        assert_eq!(key, [2, 3, 1, 226, 64]);
-        for id in [
-            job,
-            STANDARD.encode("gid://Jobber/Job/0"),
-            STANDARD.encode("gid://Jobber/Job/007"),
-            STANDARD.encode(format!("gid://Jobber/Visit/{}", u64::MAX)),
-            STANDARD.encode("gid://Jobber/Visit/99999999999999999999"),
-            STANDARD.encode("gid://Jobber/Quote/7"),
-            "Z2lk".to_owned(),
-            "acc".to_owned(),
-            String::new(),
-        ] {
-            let mut key = Vec::new();
-            put_id(&mut key, &id);
-            put_id(&mut key, "next");
-            let mut rest = key.as_slice();
-            assert_eq!(take_id(&mut rest).as_deref(), Some(id.as_str()));
-            assert_eq!(take_id(&mut rest).as_deref(), Some("next"));
-            assert!(rest.is_empty());
+    fn blocks_are_frozen() {
+        let (account, work) = (AccountId::new("acc"), WorkRef::job(EncodedId::new("j1")));
+        assert_eq!(of_account(&account), b"find\0\0acc\0");
+        let posting = posting(&Term::word("j1"), &work);
+        assert_eq!(posting, b"\x21\xf1\xa2\x76\xe0\x9bj\0j1\0");
+        let block = [&[VERSION], &posting[..]].concat();
+        assert_eq!(postings(&block).unwrap(), BTreeSet::from([posting]));
+        for broken in [&block[1..], &block[..block.len() - 1], &block[..3], &[][..]] {
+            assert!(postings(broken).is_err(), "{broken:?}");
         }
     }
 
-    #[test]
-    fn entries_are_frozen() {
-        let (account, work) = (AccountId::new("acc"), WorkRef::job(EncodedId::new("j1")));
-        let entry = entry(&account, &Term::word("j1"), &work);
-        assert_eq!(entry, b"find\0\0acc\0\x21\xf1\xa2\x76\xe0\x9b\x0b\xc4j\0j1\0");
-    }
-
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// In one commit or in several, whatever the order and the size.
         #[test]
-        fn entries_read_back(account in "\\PC{0,20}", id in "\\PC{0,20}", cut in 0_usize..20) {
-            let (account, work) = (AccountId::new(account), WorkRef::visit(EncodedId::new(id)));
-            let term = Term::word("x");
-            let entry = entry(&account, &term, &work);
-            let end = &entry[prefix(&account, &term).len()..];
-            prop_assert_eq!(parse(end), Some(work));
-            prop_assert_eq!(parse(&end[..end.len() - 1 - cut.min(end.len() - 1)]), None);
+        fn the_index_has_what_was_put_in_and_not_taken_out(
+            changes in prop::collection::vec((0..9_u8, 0..40_u8, prop::bool::weighted(0.7), any::<bool>()), 0..200),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let database = super::super::sled::open(folder.path()).unwrap();
+            let prefix = of_account(&AccountId::new("acc"));
+            let mut model: BTreeMap<Term, BTreeSet<WorkRef>> = BTreeMap::new();
+            let mut txn = Txn::new(&database.table);
+            // Another account does not get in the way.
+            let work = |number: u8| WorkRef::job(EncodedId::new(format!("j{number}")));
+            change(&mut txn, &of_account(&AccountId::new("acd")), posting(&Term::word("0"), &work(0)), true).unwrap();
+            for (term, number, is_there, is_end) in changes {
+                let (term, work) = (Term::word(&term.to_string()), work(number));
+                change(&mut txn, &prefix, posting(&term, &work), is_there).unwrap();
+                let known = model.entry(term).or_default();
+                if is_there { known.insert(work); } else { known.remove(&work); }
+                if is_end {
+                    let done = std::mem::replace(&mut txn, Txn::new(&database.table));
+                    database.table.apply(done.into_writes()).unwrap();
+                }
+            }
+            database.table.apply(txn.into_writes()).unwrap();
+            let txn = Txn::new(&database.table);
+            for (term, known) in &model {
+                prop_assert_eq!(&works(&txn, &prefix, term).unwrap(), known);
+            }
+            for block in txn.scan(&prefix) {
+                let (_, block) = block.unwrap();
+                prop_assert!((1..=BLOCK).contains(&postings(&block).unwrap().len()));
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ pub(super) const REVIEW: &[u8] = b"review\0";
 pub(super) const CAUSE: &[u8] = b"cause\0";
 pub(super) const NOTED: &[u8] = b"noted\0";
 pub(super) const ORDER: &[u8] = b"order\0";
+pub(super) const FIND: &[u8] = b"find\0";
 pub(super) const FORWARD: &[u8] = b"forward\0";
 pub(super) const HEARD: &[u8] = b"heard\0";
 pub(super) const SEQUENCE: &[u8] = b"sequence\0";
@@ -330,9 +331,14 @@ pub(super) fn parse_held(key: &[u8]) -> Option<(AccountId, WorkRef)> {
 }
 
 fn parse_work(rest: &[u8]) -> Option<(AccountId, WorkRef)> {
-    let mut parts = rest.split(|byte| *byte == 0);
-    let account = text(parts.next()?)?;
-    let kind = match text(parts.next()?)? {
+    let (account, work) = text(rest)?.split_once('\0')?;
+    Some((AccountId::new(account), parse_kind_and_id(work)?))
+}
+
+/// The end of a key that names a work.
+pub(super) fn parse_kind_and_id(text: &str) -> Option<WorkRef> {
+    let (kind, id) = text.split_once('\0')?;
+    let kind = match kind {
         "job" => WorkKind::Job,
         "visit" => WorkKind::Visit,
         "invoice" => WorkKind::Invoice,
@@ -340,11 +346,7 @@ fn parse_work(rest: &[u8]) -> Option<(AccountId, WorkRef)> {
         "record" => WorkKind::Record,
         _ => return None,
     };
-    let id = crate::domain::model::EncodedId::new(text(parts.next()?)?);
-    if parts.next().is_some() {
-        return None;
-    }
-    Some((AccountId::new(account), WorkRef { kind, id }))
+    (!id.contains('\0')).then(|| WorkRef { kind, id: EncodedId::new(id) })
 }
 
 pub(super) fn parse_outbox_due(key: &[u8]) -> Option<(Timestamp, MessageId)> {

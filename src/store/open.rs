@@ -120,7 +120,7 @@ impl Store {
                     let tally = tally_path(path);
                     return Err(StoreError::Stale { path: path.to_owned(), missing, tally });
                 }
-                if found < 8 && txn.get_raw(&key::key_check())?.is_some_and(|check| sealer.fits(&check)) {
+                if found < 9 && txn.get_raw(&key::key_check())?.is_some_and(|check| sealer.fits(&check)) {
                     find::index_all(&database)?;
                 }
                 migrations::migrate(&mut txn, found)?;
@@ -252,13 +252,12 @@ mod tests {
     }
 
     fn write(path: &Path, entries: &[(&[u8], &[u8])]) {
-        let database = sled::open(path).unwrap();
-        for (key, value) in entries {
-            // A raw string has no escapes, so the version byte is added here.
-            let value = value.strip_prefix(br"\x01").map_or(value.to_vec(), |json| [b"\x01", json].concat());
-            database.table.apply([(key.to_vec(), Some(value))].into()).unwrap();
-        }
-        database.flush().unwrap();
+        // A raw string has no escapes, so the version byte is added here.
+        let value = |value: &[u8]| {
+            value.strip_prefix(br"\x01").map_or(value.to_vec(), |json| [b"\x01", json].concat())
+        };
+        let entries = entries.iter().map(|(key, raw)| (key.to_vec(), value(raw)));
+        sled::write_old(path, entries.collect());
     }
 
     /// An outbox as schema 4 wrote it: a leased ask, a dead letter, an event. Never change a line.

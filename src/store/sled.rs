@@ -1,5 +1,6 @@
 //! The database below the store: sled. Nothing outside this folder uses sled's types, paths or iterators.
 
+mod layout;
 mod snapshot;
 mod writer;
 
@@ -9,19 +10,32 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
+use super::{StoreError, key};
 
 pub(super) use snapshot::Snapshot;
 pub(super) use writer::Writer;
 
+use layout::short_key;
 use snapshot::Snapshots;
 
-/// The only tree. Its name includes the version of the key layout.
-const TREE: &str = "jobber-reviewd.1";
+/// The tree. Its name includes the version of the layout.
+const TREE: &str = "jobber-reviewd.2";
+
+/// The tree of schemas 1 to 8, with keys and values as they are.
+const OLD_TREE: &str = "jobber-reviewd.1";
 
 const FILE: &str = "db";
 
 const CACHE: u64 = 32 * 1024 * 1024;
+
+/// Entries that are moved at once: one by one they take several times the space.
+const TOGETHER: usize = 4096;
+
+/// Bytes that are moved between two flushes: what is not flushed stays in memory.
+const UNFLUSHED: usize = 8 * 1024 * 1024;
+
+/// The schema that the old tree has after everything was moved out of it, as `codec.rs` writes it.
+const MOVED: &[u8] = b"\x019";
 
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(transparent)]
@@ -36,14 +50,20 @@ impl From<::sled::Error> for StoreError {
 /// The writes of one operation by key. `None` deletes the key.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Bytes(::sled::IVec);
+#[derive(Debug, Clone)]
+pub(super) enum Bytes {
+    Stored(::sled::IVec),
+    Made(Vec<u8>),
+}
 
 impl std::ops::Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        match self {
+            Self::Stored(bytes) => bytes,
+            Self::Made(bytes) => bytes,
+        }
     }
 }
 
@@ -55,19 +75,17 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.tree.get(key)?.map(Bytes))
+        let key = short_key(key);
+        self.tree.get(&key)?.map(|value| layout::unpacked(&key, value)).transpose()
     }
 
-    /// Every entry with a key that begins with `prefix`, sorted by key. A concurrent write may or may not be
-    /// seen.
+    /// Every entry with a key that begins with `prefix`: a family, or an account of one, with what sorts by time in
+    /// its order. A concurrent write may or may not be seen.
     pub(super) fn scan(
         &self,
         prefix: &[u8],
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
-        self.tree.scan_prefix(prefix).map(|entry| {
-            let (key, value) = entry?;
-            Ok((Bytes(key), Bytes(value)))
-        })
+        self.tree.scan_prefix(short_key(prefix)).map(layout::entry)
     }
 
     /// Every entry at or after `from` with a key that begins with `prefix`.
@@ -76,24 +94,36 @@ impl Table {
         from: &[u8],
         prefix: &[u8],
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
-        let prefix = prefix.to_vec();
-        let entries = self.tree.range(from.to_vec()..).map(|entry| {
-            let (key, value) = entry?;
-            Ok((Bytes(key), Bytes(value)))
-        });
-        entries.take_while(move |entry: &Result<(Bytes, Bytes), StoreError>| {
-            entry.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix))
-        })
+        let prefix = short_key(prefix);
+        let entries = self.tree.range(short_key(from)..);
+        entries
+            .take_while(move |entry| entry.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
+            .map(layout::entry)
     }
 
     /// The first entry at or after `from`.
     pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<(Bytes, Bytes)>, StoreError> {
-        let first = self.tree.range((from, Bound::Unbounded)).next().transpose()?;
-        Ok(first.map(|(key, value)| (Bytes(key), Bytes(value))))
+        let from = from.map(|key| short_key(&key));
+        self.tree.range((from, Bound::Unbounded)).next().map(layout::entry).transpose()
+    }
+
+    /// The entries at or before `last` with a key that begins with `prefix`, the last first.
+    pub(super) fn back_from(
+        &self,
+        prefix: &[u8],
+        last: &[u8],
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
+        self.tree.range(short_key(prefix)..=short_key(last)).rev().map(layout::entry)
     }
 
     /// Writes all of it or nothing. It is durable after the next flush.
     pub(super) fn apply(&self, writes: Writes) -> Result<(), StoreError> {
+        let short = |(key, value): (Vec<u8>, Option<Vec<u8>>)| {
+            let key = short_key(&key);
+            let value = value.map(|value| layout::packed(&key, value));
+            (key, value)
+        };
+        let writes: Writes = writes.into_iter().map(short).collect();
         self.snapshots.keep(&self.tree, &writes)?;
         let mut batch = ::sled::Batch::default();
         for (key, value) in writes {
@@ -138,7 +168,7 @@ pub(super) fn is_there(path: &Path) -> bool {
 pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
     let open = || {
         let db = ::sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).open()?;
-        let tree = db.open_tree(TREE)?;
+        let tree = current_tree(&db)?;
         Ok((db, tree))
     };
     // sled panics in cases where it could return an error. A damaged file must not end in a stack trace.
@@ -158,6 +188,75 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
         Err(_) => "sled gave up on it".to_owned(),
     };
     Err(quarantine(path, detail))
+}
+
+/// The tree, with everything that an earlier program put into the old one. Cut off, this begins anew.
+fn current_tree(db: &::sled::Db) -> ::sled::Result<::sled::Tree> {
+    let old = db.open_tree(OLD_TREE)?;
+    let schema = key::schema();
+    if old.get(&schema)?.is_some_and(|mark| mark == MOVED) {
+        return db.open_tree(TREE);
+    }
+    if !old.is_empty() {
+        tracing::info!("moving the store to the layout of this version");
+        db.drop_tree(TREE)?;
+        let tree = db.open_tree(TREE)?;
+        let (mut moved, mut unflushed) = (0_usize, 0);
+        let mut together = ::sled::Batch::default();
+        for entry in &old {
+            let (key, value) = entry?;
+            // The index of decisions is made anew.
+            if key.starts_with(key::FIND) {
+                continue;
+            }
+            unflushed += key.len() + value.len();
+            let short = short_key(&key);
+            let value = layout::packed(&short, value.to_vec());
+            together.insert(short, value);
+            moved += 1;
+            if moved.is_multiple_of(TOGETHER) {
+                tree.apply_batch(std::mem::take(&mut together))?;
+            }
+            if unflushed >= UNFLUSHED {
+                db.flush()?;
+                unflushed = 0;
+            }
+            if moved.is_multiple_of(1_000_000) {
+                tracing::info!(entries = moved, "moving the store to the layout of this version");
+            }
+        }
+        tree.apply_batch(together)?;
+        db.flush()?;
+        db.drop_tree(OLD_TREE)?;
+    }
+    // An earlier program finds a schema that it does not know, and leaves the store alone.
+    db.open_tree(OLD_TREE)?.insert(schema, MOVED)?;
+    db.flush()?;
+    db.open_tree(TREE)
+}
+
+/// Leaves the store in `path` as schema 7 had it.
+pub(super) fn downgrade(path: &Path) -> Result<(), StoreError> {
+    let database = open(path)?;
+    let Database { db, table, .. } = &database;
+    db.drop_tree(OLD_TREE).map_err(StoreError::from)?;
+    let old = db.open_tree(OLD_TREE).map_err(StoreError::from)?;
+    let mut unflushed = 0;
+    for entry in table.scan(b"") {
+        let (key, value) = entry?;
+        if key.starts_with(key::FIND) {
+            continue;
+        }
+        unflushed += key.len() + value.len();
+        old.insert(&*key, &*value).map_err(StoreError::from)?;
+        if unflushed >= UNFLUSHED {
+            database.flush()?;
+            unflushed = 0;
+        }
+    }
+    old.insert(key::schema(), b"\x017").map_err(StoreError::from)?;
+    db.drop_tree(TREE).map_err(StoreError::from)?;
+    database.flush()
 }
 
 /// Moves a store aside and returns the error for it.
@@ -185,4 +284,15 @@ fn is_lock_failure(error: &std::io::Error) -> bool {
 /// Whether the file's content is damaged, in contrast to a system error.
 fn is_damage(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData)
+}
+
+/// Writes entries as schemas 1 to 8 had them.
+#[cfg(test)]
+pub(super) fn write_old(path: &Path, entries: Vec<(Vec<u8>, Vec<u8>)>) {
+    let db = ::sled::Config::new().path(path).open().unwrap();
+    let tree = db.open_tree(OLD_TREE).unwrap();
+    for (key, value) in entries {
+        tree.insert(key, value).unwrap();
+    }
+    db.flush().unwrap();
 }

@@ -28,7 +28,7 @@ pub(super) fn put_decision(
     if !counts_alike {
         recount(txn, account, before.as_ref(), decision)?;
     }
-    find::index(txn, account, before.as_ref(), Some(decision));
+    find::index(txn, account, before.as_ref(), Some(decision))?;
     txn.put(&key, decision);
     Ok(())
 }

@@ -74,6 +74,23 @@ impl<'t> Txn<'t> {
         self.table.first(from)
     }
 
+    /// The last entry at or before `last` with a key that begins with `prefix`, as of this operation's writes.
+    pub(super) fn last_to(&self, prefix: &[u8], last: &[u8]) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+        let mut range = self.writes.range(prefix.to_vec()..=last.to_vec()).rev();
+        let written = range.find_map(|(key, value)| Some((key, value.as_ref()?)));
+        for entry in self.table.back_from(prefix, last) {
+            let (key, value) = entry?;
+            if written.is_some_and(|(written, _)| written[..] >= key[..]) {
+                break;
+            }
+            // What was replaced was found above.
+            if !self.writes.contains_key(&key[..]) {
+                return Ok(Some((key, value)));
+            }
+        }
+        Ok(written.map(|(key, value)| (Bytes::Made(key.clone()), Bytes::Made(value.clone()))))
+    }
+
     /// Everything as of before this operation's writes. For operations of the writer only.
     pub(super) fn snapshot(&self) -> Snapshot {
         self.table.snapshot()

@@ -1,6 +1,6 @@
 //! What years of decisions cost.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,9 +9,10 @@ use jobber_reviewd::testing::model::{
     AskId, Decision, Delivery, EncodedId, Outcome, SkipReason, Stream, Subject, Trigger, WorkRef,
 };
 use jobber_reviewd::testing::protocol::{Explain, QueueList, Scene, Status, Verb};
-use jobber_reviewd::testing::{Clock as _, Context, Plan, PlanCommit, SystemClock};
+use jobber_reviewd::testing::{Clock as _, Context, Plan, PlanCommit, Store, StoreError, SystemClock};
 
-use crate::{Bench, RUNS, account, context, median, open, secrets, tell};
+use crate::daemon::Daemon;
+use crate::{Bench, Installation, RUNS, account, context, free_port, median, open, secrets, tell};
 
 /// What people wait for over so many accounts, with so many decisions each.
 pub(crate) fn measure(bench: &Bench) {
@@ -52,14 +53,66 @@ pub(crate) fn measure(bench: &Bench) {
         };
         let (store, took) = reopen();
         tell(&figure("opened"), took, "ms");
-        bench.runtime.block_on(async {
-            store.downgrade().await.unwrap();
-            store.close().await;
-        });
+        bench.runtime.block_on(store.close());
         drop(store);
+        downgrade(&installation);
         let (store, took) = reopen();
         tell(&figure("opened after an upgrade"), took, "ms");
+        tell(&figure("disk for each after it"), store.size_on_disk() as f64 / decisions as f64, "bytes");
         bench.runtime.block_on(store.close());
+        drop(store);
+        written_anew(&installation);
+        let (store, _) = reopen();
+        tell(&figure("disk for each, restored"), store.size_on_disk() as f64 / decisions as f64, "bytes");
+        bench.runtime.block_on(store.close());
+        drop(store);
+        beside(bench, &installation, decisions);
+    }
+}
+
+/// Export and restore.
+fn written_anew(installation: &Installation) {
+    let folder = installation.folder.path();
+    let copy = folder.join("copy.jsonl");
+    let done = Daemon::verb(folder, &["export", copy.to_str().unwrap()]);
+    assert!(done.status.success(), "{done:?}");
+    std::fs::remove_dir_all(&installation.config.store.path).unwrap();
+    let done = Daemon::verb(folder, &["restore", copy.to_str().unwrap()]);
+    assert!(done.status.success(), "{done:?}");
+    std::fs::remove_file(copy).unwrap();
+}
+
+/// What the daemon needs while verbs run, and what they do to those who ask it something.
+fn beside(bench: &Bench, installation: &Installation, decisions: usize) {
+    let figure = |what: &str| format!("{what}, {decisions} decisions");
+    let port = free_port();
+    let begun = Instant::now();
+    let daemon = Daemon::start_with(installation, &[("HTTP__LISTEN", &format!("127.0.0.1:{port}"))]);
+    tell(&figure("start to READY"), begun.elapsed().as_secs_f64() * 1000.0, "ms");
+    daemon.peak();
+    tell(&figure("resident after READY"), daemon.resident(), "MiB");
+    for words in
+        [&["status"] as &'static [&'static str], &["explain", "First7 Last7"], &["audit"], &["export", "-"]]
+    {
+        let verb = words[0];
+        let mut times = bench.runtime.block_on(async {
+            let url = format!("http://127.0.0.1:{port}/healthz");
+            let client = reqwest::Client::new();
+            let (folder, words) = (installation.folder.path().to_owned(), words.to_vec());
+            let verb = tokio::task::spawn_blocking(move || Daemon::verb(&folder, &words));
+            let mut times = Vec::new();
+            while !verb.is_finished() {
+                let begun = Instant::now();
+                client.get(&url).send().await.unwrap();
+                times.push(begun.elapsed().as_secs_f64() * 1000.0);
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            assert!(verb.await.unwrap().status.success());
+            times
+        });
+        times.sort_by(f64::total_cmp);
+        tell(&figure(&format!("/healthz beside {verb}, p99")), times[times.len() * 99 / 100], "ms");
+        tell(&figure(&format!("peak during {verb}")), daemon.peak(), "MiB");
     }
 }
 
@@ -96,6 +149,22 @@ async fn fill(context: &Context, accounts: usize, each: usize) {
     }
 }
 
+/// Looks like the digest of a body: nothing packs it.
+fn digest(seed: usize) -> String {
+    let mut random = fastrand::Rng::with_seed(seed as u64);
+    format!("{:032x}{:032x}", random.u128(..), random.u128(..))
+}
+
+/// The threads of sled can hold its lock a moment longer after the store is closed.
+fn downgrade(installation: &Installation) {
+    loop {
+        match Store::downgrade(&installation.config.store.path) {
+            Err(StoreError::Locked { .. }) => std::thread::yield_now(),
+            done => return done.unwrap(),
+        }
+    }
+}
+
 /// One of two years of decisions.
 fn past(account: usize, number: usize) -> Decision {
     let days = i64::try_from(number % 730).unwrap();
@@ -122,7 +191,7 @@ fn past(account: usize, number: usize) -> Decision {
         finished_at: at,
         at,
         outcome,
-        saw: [("payload_sha256".to_owned(), "0".repeat(64))].into(),
+        saw: [("payload_sha256".to_owned(), digest(client * 7 + number))].into(),
         subject: Subject {
             client_id: Some(id("Client", client)),
             client_name: Some(name),

@@ -257,8 +257,34 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
         let (after, _) = self.count();
         tell(&format!("idle sweep over {accounts} accounts"), median(rates), "accounts/s");
         tell("  CPU of the daemon", median(cpu), "µs/account");
+        let bare = (0..RUNS).map(|_| self.runtime.block_on(self.bare(accounts)));
+        tell("  CPU of a bare client on the same answers", median(bare.collect()), "µs/account");
         tell("  requests", (after - before) as f64 / (RUNS * accounts) as f64, "/account");
         self.runtime.block_on(context.store.close());
+    }
+
+    /// Microseconds of CPU an account, of a client that reads the same answers and does nothing with them.
+    async fn bare(&self, accounts: usize) -> f64 {
+        let client = reqwest::Client::builder().build().unwrap();
+        let url = format!("http://{}/api/graphql", self.server.address);
+        let query = include_str!("../../graphql/jobs.graphql");
+        let body =
+            json!({"operationName": "Jobs", "query": query, "variables": {"first": 20, "after": null}});
+        let body = body.to_string();
+        let ticks = own_cpu();
+        let places = Arc::new(tokio::sync::Semaphore::new(256));
+        let mut reads = tokio::task::JoinSet::new();
+        for number in 0..accounts {
+            let request = client.post(&url).bearer_auth(format!("a.b.{number}")).body(body.clone());
+            let places = Arc::clone(&places);
+            reads.spawn(async move {
+                let _place = places.acquire().await.unwrap();
+                let answer = request.header("content-type", "application/json").send().await.unwrap();
+                answer.bytes().await.unwrap()
+            });
+        }
+        assert!(reads.join_all().await.iter().all(|body| !body.is_empty()));
+        own_cpu().checked_sub(ticks).unwrap().as_secs_f64() * 1e6 / accounts as f64
     }
 
     /// What an idle sweep takes from an account's budget, as the sandbox counts.
@@ -430,11 +456,7 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
             std::thread::sleep(Duration::from_millis(50));
         }
         std::thread::sleep(Duration::from_secs(1));
-        tell(
-            &format!("resident after a sweep, {accounts} accounts"),
-            daemon.resident() as f64 / 1024.0,
-            "MiB",
-        );
+        tell(&format!("resident after a sweep, {accounts} accounts"), daemon.resident(), "MiB");
     }
 }
 

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::{Bytes, Table, Writes};
+use super::{Bytes, Table, Writes, layout};
 use crate::store::StoreError;
 
 /// What a snapshot still has to read, and what was replaced there since. `None` was not there.
 struct Unread {
     /// `None` when everything was read.
     from: Option<Bound<Vec<u8>>>,
-    replaced: BTreeMap<Vec<u8>, Option<Bytes>>,
+    replaced: BTreeMap<Vec<u8>, Option<::sled::IVec>>,
 }
 
 impl Unread {
@@ -45,7 +45,7 @@ impl Snapshots {
             let mut unread = lock(&snapshot);
             for key in writes.keys() {
                 if unread.covers(key) && !unread.replaced.contains_key(key) {
-                    let old = table.get(key)?.map(Bytes);
+                    let old = table.get(key)?;
                     unread.replaced.insert(key.clone(), old);
                 }
             }
@@ -68,7 +68,7 @@ impl Snapshot {
     }
 
     /// The next entries by key, about `bytes` in all. Empty at the end.
-    pub(in crate::store) fn next(&self, bytes: usize) -> Result<Vec<(Vec<u8>, Bytes)>, StoreError> {
+    pub(in crate::store) fn next(&self, bytes: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         loop {
             // Writes to what is read here wait meanwhile.
             let mut unread = lock(&self.unread);
@@ -79,7 +79,7 @@ impl Snapshot {
             for entry in self.table.range((from, Bound::Unbounded)) {
                 let (key, value) = entry?;
                 size += key.len() + value.len();
-                part.insert(key.to_vec(), Bytes(value));
+                part.insert(key.to_vec(), value);
                 if size >= bytes {
                     is_end = false;
                     break;
@@ -104,7 +104,7 @@ impl Snapshot {
             }
             unread.from = last.map(Bound::Excluded);
             if is_end || !part.is_empty() {
-                return Ok(part.into_iter().collect());
+                return part.into_iter().map(|(key, value)| layout::entry(Ok((key.into(), value)))).collect();
             }
         }
     }
