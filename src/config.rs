@@ -30,11 +30,12 @@ use keys::{OF_ACCOUNTS, RENAMED};
 pub use secret::{SecretName, Secrets, find_secret};
 pub use sections::{
     ActionsSection, AlertsSection, ApiSection, BrandSection, ControlSection, EventsSection, ForwardSection,
-    HttpSection, JobberSection, MetricsSection, OutgoingSection, PollSection, ReviewSection, StoreSection,
+    HttpSection, JobberSection, Logo, MetricsSection, OutgoingSection, PollSection, ReviewSection,
+    StoreSection,
 };
 use trial::Trial;
 pub use trial::{TRY_TEMPLATES, allow_trials, try_templates};
-pub use values::{Concurrency, DayHours, Percent, Period};
+pub use values::{Colour, Concurrency, DayHours, Language, Percent, Period};
 
 pub const DEFAULT_PATH: &str = "/etc/jobber-reviewd/config.toml";
 
@@ -166,6 +167,7 @@ impl Config {
                 "every ask would be too old before it is due: shorten review.delay or raise review.max_age",
             ));
         }
+        self.brand.check()?;
         if let Some(proxy) = &self.outgoing.proxy
             && let Err(error) = reqwest::Proxy::all(proxy)
         {

@@ -23,7 +23,7 @@ use crate::accounts::tokens::{TokenError, TokenSource};
 use crate::clock::{SharedClock, plus};
 use crate::crash_point::CrashPoint;
 use crate::digest;
-use crate::domain::model::{Account, AccountId, Link, LinkId, LinkState, Trigger};
+use crate::domain::model::{Account, AccountId, Link, LinkBrand, LinkId, LinkState, Trigger};
 use crate::jobber::operations::WhoAmI;
 use crate::jobber::{ApiError, Client};
 use crate::store::{LinkRefusal, NewConnection, Start, Store, StoreError};
@@ -59,6 +59,8 @@ pub struct NewLink {
     pub account: Option<AccountId>,
     /// How long it is valid.
     pub lives: SignedDuration,
+    /// Who its pages speak for, where it is not whoever runs this.
+    pub brand: Option<LinkBrand>,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,7 @@ impl Onboarding {
             label: new.label,
             trigger: new.trigger,
             account: new.account,
+            brand: new.brand,
             created_at: now,
             expires_at: plus(now, new.lives),
             state: LinkState::Open,

@@ -232,6 +232,12 @@ pub(super) struct LinkArgs {
     /// Reconnect this account, by id or name; the link accepts no other account
     #[arg(long, value_name = "ACCOUNT")]
     pub(super) account: Option<String>,
+    /// Who its pages speak for, in place of `brand.name`
+    #[arg(long, value_name = "NAME")]
+    pub(super) brand_name: Option<String>,
+    /// Whom its pages name for questions, in place of `brand.contact`
+    #[arg(long, value_name = "CONTACT")]
+    pub(super) brand_contact: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,7 +9,7 @@ use super::call::{Call, print_json, print_text};
 use super::exit::{Status, Stop};
 use super::reach::ask;
 use crate::domain::actions::nearest;
-use crate::domain::model::Trigger;
+use crate::domain::model::{LinkBrand, Trigger};
 use crate::ops::links::NewLinkReply;
 use crate::ops::protocol::LinkCreate;
 
@@ -21,11 +21,12 @@ const ADDED: [&str; 3] = ["link", "expires", "link id"];
 
 /// One link, or one for each row of a file.
 pub(super) async fn create(call: &Call, args: LinkArgs) -> Result<Status, Stop> {
-    let LinkArgs { name, from, trigger, expires, account } = args;
+    let LinkArgs { name, from, trigger, expires, account, brand_name, brand_contact } = args;
     let expires_seconds = expires.0.as_secs();
+    let brand = LinkBrand { name: brand_name, contact: brand_contact };
     match (name, from) {
-        (Some(name), None) => call.run(LinkCreate { name, trigger, account, expires_seconds }).await,
-        (_, Some(file)) => create_from(call, &file, trigger, expires_seconds).await,
+        (Some(name), None) => call.run(LinkCreate { name, trigger, account, expires_seconds, brand }).await,
+        (_, Some(file)) => create_from(call, &file, trigger, expires_seconds, &brand).await,
         (None, None) => Err(Stop::usage("name the contractor, or a list of them with --from FILE")),
     }
 }
@@ -41,10 +42,11 @@ async fn create_from(
     file: &Path,
     trigger: Option<Trigger>,
     expires_seconds: i64,
+    brand: &LinkBrand,
 ) -> Result<Status, Stop> {
     let named = |problem: String| Stop::usage(format!("{}{problem}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| named(format!(" cannot be read: {error}")))?;
-    let (columns, rows) = read(&text, trigger, expires_seconds).map_err(named)?;
+    let (columns, rows) = read(&text, trigger, expires_seconds, brand).map_err(named)?;
     let mut made = Vec::new();
     for row in &rows {
         match ask(call.config.as_deref(), &row.wanted).await {
@@ -67,6 +69,7 @@ fn read(
     text: &str,
     trigger: Option<Trigger>,
     expires_seconds: i64,
+    brand: &LinkBrand,
 ) -> Result<(Vec<String>, Vec<Row>), String> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let wrong = |error: csv::Error| format!(": it is not CSV with the same columns in each line ({error})");
@@ -98,6 +101,7 @@ fn read(
             trigger: own.or(trigger),
             account: cell(accounts).map(str::to_owned),
             expires_seconds,
+            brand: brand.clone(),
         };
         rows.push(Row { line, cells: record.iter().map(str::to_owned).collect(), wanted });
     }
@@ -134,7 +138,7 @@ mod tests {
     type Wanted = (String, Option<Trigger>, Option<String>);
 
     fn rows(text: &str) -> Result<Vec<Wanted>, String> {
-        let (_, rows) = read(text, Some(Trigger::JobCompleted), 60)?;
+        let (_, rows) = read(text, Some(Trigger::JobCompleted), 60, &LinkBrand::default())?;
         let row = |Row { wanted, .. }: Row| (wanted.name, wanted.trigger, wanted.account);
         Ok(rows.into_iter().map(row).collect())
     }

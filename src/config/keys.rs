@@ -157,6 +157,22 @@ pub const KEYS: &[Key] = &[
         None,
         "Whom contractors can ask: an e-mail address or a phone number, shown on the pages.",
     ),
+    key("brand.privacy", None, "The address of what you say about privacy; the pages link to it."),
+    key(
+        "brand.logo",
+        None,
+        "A picture above the pages: a `.png`, `.svg`, `.jpg` or `.webp` of at most 256 KiB. It is read at the start.",
+    ),
+    key(
+        "brand.accent",
+        None,
+        "The colour of the button, such as `#12715b`. The text on it becomes white or black, whatever can be read.",
+    ),
+    key(
+        "brand.languages",
+        Some("[\"en\", \"es\", \"fr\"]"),
+        "The languages of the pages: English, Spanish, French (Canada). The browser chooses; without any of its own, the first one.",
+    ),
     key(
         "review.trigger",
         Some("\"job_completed\""),

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
 use super::trial::Trial;
-use super::values::{Amount, Concurrency, DayHours, HttpsUrl, Percent, Period, Schedule, Zone};
+use super::values::{
+    Amount, Colour, Concurrency, DayHours, HttpsUrl, Language, Percent, Period, Schedule, Zone,
+};
 use crate::domain::actions::Permission;
 use crate::domain::alerting::format::Format;
 use crate::domain::forward::{Include, Topics};
@@ -104,11 +106,71 @@ pub struct ActionsSection {
 }
 
 /// Who the pages speak for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrandSection {
     pub name: Option<String>,
     pub contact: Option<String>,
+    pub privacy: Option<HttpsUrl>,
+    pub logo: Option<PathBuf>,
+    pub accent: Option<Colour>,
+    pub languages: Vec<Language>,
+}
+
+/// A picture, and its type for browsers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logo {
+    pub bytes: Vec<u8>,
+    pub media_type: &'static str,
+}
+
+impl Default for BrandSection {
+    fn default() -> Self {
+        let languages = vec![Language::En, Language::Es, Language::Fr];
+        Self { name: None, contact: None, privacy: None, logo: None, accent: None, languages }
+    }
+}
+
+impl BrandSection {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.languages.is_empty() {
+            return Err(ConfigError::new(
+                "brand.languages",
+                "it is empty",
+                "give at least one, such as [\"en\"]",
+            ));
+        }
+        self.picture().map(|_| ())
+    }
+
+    /// Reads the file `logo`.
+    pub fn picture(&self) -> Result<Option<Logo>, ConfigError> {
+        const LARGEST: u64 = 256 * 1024;
+        const TYPES: [(&str, &str); 5] = [
+            ("png", "image/png"),
+            ("svg", "image/svg+xml"),
+            ("jpg", "image/jpeg"),
+            ("jpeg", "image/jpeg"),
+            ("webp", "image/webp"),
+        ];
+
+        let Some(path) = &self.logo else { return Ok(None) };
+        let wrong = |problem: String, remedy: &str| {
+            ConfigError::new("brand.logo", format!("{} {problem}", path.display()), remedy)
+        };
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        let media_type = TYPES.iter().find(|(known, _)| extension.eq_ignore_ascii_case(known));
+        let Some((_, media_type)) = media_type else {
+            return Err(wrong("is no picture by its name".to_owned(), "give a .png, .svg, .jpg or .webp"));
+        };
+        let unreadable = |error: std::io::Error| {
+            wrong(format!("cannot be read ({})", error.kind()), "give the path of a readable file")
+        };
+        if std::fs::metadata(path).map_err(unreadable)?.len() > LARGEST {
+            return Err(wrong("has more than 256 KiB".to_owned(), "give a smaller picture: phones load it"));
+        }
+        Ok(Some(Logo { bytes: std::fs::read(path).map_err(unreadable)?, media_type }))
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

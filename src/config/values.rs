@@ -53,6 +53,77 @@ impl<'de> Deserialize<'de> for Period {
     }
 }
 
+/// A colour as `#rrggbb`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Colour([u8; 3]);
+
+impl Colour {
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a colour; write one such as #12715b");
+        let digits = text
+            .strip_prefix('#')
+            .filter(|digits| digits.len() == 6 && !digits.starts_with('+'))
+            .ok_or_else(wrong)?;
+        let number = u32::from_str_radix(digits, 16).map_err(|_| wrong())?;
+        let [_, red, green, blue] = number.to_be_bytes();
+        Ok(Self([red, green, blue]))
+    }
+
+    /// White or nearly black, whatever can be read better on it: never below 4.5 to 1 (WCAG 2.2, 1.4.3).
+    pub fn text_on_it(self) -> &'static str {
+        if 1.05 / (self.luminance() + 0.05) >= 4.5 { "#fff" } else { "#000" }
+    }
+
+    /// Relative luminance, as WCAG defines it.
+    fn luminance(self) -> f64 {
+        let part = |byte: u8| {
+            let part = f64::from(byte) / 255.0;
+            if part <= 0.040_45 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+        };
+        let [red, green, blue] = self.0.map(part);
+        0.0722_f64.mul_add(blue, 0.2126_f64.mul_add(red, 0.7152 * green))
+    }
+}
+
+impl std::fmt::Display for Colour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [red, green, blue] = self.0;
+        write!(f, "#{red:02x}{green:02x}{blue:02x}")
+    }
+}
+
+impl Serialize for Colour {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Colour {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A language of the pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    En,
+    Es,
+    /// As in Canada.
+    Fr,
+}
+
+impl Language {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::Es => "es",
+            Self::Fr => "fr",
+        }
+    }
+}
+
 /// An https address, or an http address on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpsUrl(pub Url);
@@ -228,6 +299,35 @@ impl<'de> Deserialize<'de> for Percent {
         match i64::deserialize(deserializer)? {
             number @ 1..=100 => Ok(Self(number.unsigned_abs())),
             number => Err(serde::de::Error::custom(format!("{number} is out of range; write 1 to 100"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn text_on_a_colour_can_be_read(parts: [u8; 3]) {
+            // 4.5 to 1 against white is the same as a luminance up to 0.1833; black has 4.66 to 1 above that.
+            let colour = Colour(parts);
+            prop_assert_eq!(Colour::parse(&colour.to_string()), Ok(colour));
+            let luminance = colour.luminance();
+            let (light, dark) = match colour.text_on_it() {
+                "#fff" => (1.0, luminance),
+                _ => (luminance, 0.0),
+            };
+            prop_assert!((light + 0.05) / (dark + 0.05) >= 4.5);
+        }
+    }
+
+    #[test]
+    fn what_is_no_colour_is_told() {
+        for wrong in ["", "#fff", "12715b", "#12715g", "#+2715b", "red", "#12715b00"] {
+            assert!(Colour::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

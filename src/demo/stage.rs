@@ -251,7 +251,7 @@ impl Stage {
 
     pub(super) async fn new_link(&self, name: &str, trigger: Trigger) -> anyhow::Result<String> {
         let lives = SignedDuration::from_hours(7 * 24);
-        let new = NewLink { label: name.to_owned(), trigger, account: None, lives };
+        let new = NewLink { label: name.to_owned(), trigger, account: None, lives, brand: None };
         let (_, url) = self.context.onboarding.create_link(new).await?;
         Ok(url.expose_secret().to_owned())
     }

@@ -43,7 +43,7 @@ pub use decision::{
 pub use facts::{
     ClientFacts, EmailAddress, Facts, InvoiceFacts, JobFacts, Person, Phone, VisitFacts, VisitsOfJob,
 };
-pub use link::{Link, LinkState, Pending, alike};
+pub use link::{Link, LinkBrand, LinkState, Pending, alike};
 pub use outbox::{
     DeadReason, EntryState, LastAttempt, MessageKind, Noted, OutboxEntry, Payload, ReceiverState,
 };

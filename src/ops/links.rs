@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Done, OpError, named};
 use crate::accounts::onboarding::NewLink;
 use crate::context::Context;
-use crate::domain::model::{Link, LinkId, LinkState, Trigger};
+use crate::domain::model::{Link, LinkBrand, LinkId, LinkState, Trigger};
 use crate::store::LinkRefusal;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,7 @@ pub async fn create(
     trigger: Option<Trigger>,
     account: Option<String>,
     lives: SignedDuration,
+    brand: LinkBrand,
 ) -> Result<NewLinkReply, OpError> {
     if label.trim().is_empty() {
         return Err(OpError::Refused("a link needs a name: that of the contractor".to_owned()));
@@ -41,6 +42,7 @@ pub async fn create(
         trigger: trigger.or(present).unwrap_or_else(|| context.settings.defaults().trigger),
         account: account.map(|account| account.id),
         lives,
+        brand: Some(brand).filter(|brand| *brand != LinkBrand::default()),
     };
     let (link, url) = context.onboarding.create_link(new).await?;
     Ok(NewLinkReply { id: link.id, url: url.expose_secret().to_owned(), expires_at: link.expires_at })

@@ -28,7 +28,9 @@ use super::{
 };
 use crate::context::Context;
 use crate::domain::import::AskedBefore;
-use crate::domain::model::{Account, ActionRecord, LinkId, MessageId, OutboxEntry, Suppression, Trigger};
+use crate::domain::model::{
+    Account, ActionRecord, LinkBrand, LinkId, MessageId, OutboxEntry, Suppression, Trigger,
+};
 use crate::domain::shadow::ShadowReport;
 use crate::store::Copied;
 use crate::workers::pool::Effect;
@@ -206,8 +208,11 @@ verbs! {
         account: Option<String>,
         /// How long it is valid, in seconds.
         expires_seconds: i64,
+        /// Who its pages speak for, where it is not whoever runs this.
+        brand: LinkBrand,
     } -> NewLinkReply = |scene| {
-        links::create(scene.context, name, trigger, account, SignedDuration::from_secs(expires_seconds)).await
+        let lives = SignedDuration::from_secs(expires_seconds);
+        links::create(scene.context, name, trigger, account, lives, brand).await
     };
 
     /// Forgets links that cannot be used any more.

@@ -11,7 +11,7 @@ use axum::Router;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Form, Path, Query, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -27,13 +27,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::{Caller, Limits, Rates, serve};
-use super::pages::{self, Connecting, Notice};
+use super::pages::{self, Connecting, Notice, Style, Voice, words_for};
 use super::webhooks;
 use crate::accounts::onboarding::{ConnectError, random};
 use crate::accounts::tokens::TokenError;
 use crate::clock::plus;
-use crate::config::Config;
-use crate::config::EVENTS_PATH;
+use crate::config::{EVENTS_PATH, Logo};
 use crate::context::Context;
 use crate::digest;
 use crate::domain::model::{Link, Trigger};
@@ -67,6 +66,8 @@ const PROBE_HOLDS: SignedDuration = SignedDuration::from_secs(2);
 struct Site {
     context: Arc<Context>,
     policy: HeaderValue,
+    style: Style,
+    logo: Option<Logo>,
     secure: bool,
     rates: Rates,
     probed: Mutex<Option<Timestamp>>,
@@ -100,11 +101,19 @@ impl Http {
 
 fn router(context: Arc<Context>, limits: Limits) -> Router {
     let config = &context.config;
-    let policy = policy(&config.jobber.api_base.0);
+    let style = Style::new(config.brand.accent);
+    let policy = policy(&config.jobber.api_base.0, &style);
+    // The settings were checked, so it is a file that has gone since.
+    let logo = config.brand.picture().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the pages have no picture");
+        None
+    });
     let secure = config.http.public_url.0.scheme() == "https";
     let site = Arc::new(Site {
         context: Arc::clone(&context),
         policy,
+        style,
+        logo,
         secure,
         rates: Rates::new(limits),
         probed: Mutex::default(),
@@ -118,6 +127,7 @@ fn router(context: Arc<Context>, limits: Limits) -> Router {
         .route("/oauth/callback", get(callback))
         .route("/connected", get(connected))
         .route("/", get(front))
+        .route("/logo", get(logo_file))
         .route("/healthz", get(health))
         .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
         .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
@@ -129,26 +139,17 @@ fn router(context: Arc<Context>, limits: Limits) -> Router {
         .merge(events)
 }
 
-/// Who the pages speak for.
-fn brand(config: &Config) -> pages::Brand<'_> {
-    let host = || config.http.public_url.0.host_str().unwrap_or("this site");
-    pages::Brand {
-        name: config.brand.name.as_deref().unwrap_or_else(host),
-        contact: config.brand.contact.as_deref(),
-    }
-}
-
 /// The content policy. The redirects of a form count as its target: the button leads to Jobber, and Jobber's
 /// sign-in is on a sibling of the API's host.
-fn policy(api_base: &Url) -> HeaderValue {
+fn policy(api_base: &Url, style: &Style) -> HeaderValue {
     let origin = api_base.origin().ascii_serialization();
     let siblings = match api_base.domain().and_then(|host| host.split_once('.')) {
         Some((_, parent)) if parent.contains('.') => format!(" https://*.{parent}"),
         _ => String::new(),
     };
     let text = format!(
-        "default-src 'none'; style-src '{}'; form-action 'self' {origin}{siblings}; frame-ancestors 'none'; base-uri 'none'",
-        pages::style_hash()
+        "default-src 'none'; img-src 'self'; style-src '{}'; form-action 'self' {origin}{siblings}; frame-ancestors 'none'; base-uri 'none'",
+        style.hash()
     );
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
@@ -160,11 +161,12 @@ async fn harden(State(site): State<Arc<Site>>, request: Request, next: Next) -> 
         "/oauth/callback" => cookie_in(request.headers(), site.link_cookie()),
         _ => None,
     };
+    let asked = request.headers().clone();
     let is_allowed = request.extensions().get::<Caller>().is_none_or(|caller| site.rates.allow(*caller));
     let mut response = if is_allowed { next.run(request).await } else { notice(Notice::TOO_MANY) };
     if let Some(notice) = response.extensions_mut().remove::<Notice>() {
         let link = link.as_ref().map(ExposeSecret::expose_secret);
-        let page = pages::notice(&notice, link, brand(&site.context.config));
+        let page = pages::notice(&notice, link, site.voice(&asked));
         *response.body_mut() = page.into();
     }
     let headers: [(HeaderName, HeaderValue); 4] = [
@@ -193,7 +195,6 @@ async fn connect_page(
         Ok(browser) => browser,
         Err(error) => return broken(&error),
     };
-    let config = &site.context.config;
     let account = match &link.account {
         Some(id) => site.context.store.account(id).await,
         None => Ok(None),
@@ -205,7 +206,7 @@ async fn connect_page(
     let own = account.as_ref().and_then(|account| site.context.settings.review(&account.overrides).ok());
     let review = own.unwrap_or_else(|| site.context.settings.defaults());
     let page = pages::connect(&Connecting {
-        brand: brand(config),
+        voice: site.voice(&headers).for_link(&link),
         link: &link,
         account: account.as_ref(),
         review: &review,
@@ -292,15 +293,23 @@ async fn connected(State(site): State<Arc<Site>>, headers: HeaderMap) -> Respons
         Ok(Some((account, link))) if account.connection.is_connected() => {
             let review = site.context.settings.review(&account.overrides);
             let review = review.unwrap_or_else(|_| site.context.settings.defaults());
-            Html(pages::connected(&account, &link, &review, brand(&site.context.config))).into_response()
+            Html(pages::connected(&account, &link, &review, site.voice(&headers).for_link(&link)))
+                .into_response()
         }
         Ok(_) => notice(Notice::NOTHING_CONNECTED),
         Err(error) => broken(&error),
     }
 }
 
-async fn front(State(site): State<Arc<Site>>) -> Response {
-    Html(pages::front(brand(&site.context.config))).into_response()
+async fn front(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    Html(pages::front(site.voice(&headers))).into_response()
+}
+
+async fn logo_file(State(site): State<Arc<Site>>) -> Response {
+    match &site.logo {
+        Some(logo) => ([(CONTENT_TYPE, logo.media_type)], logo.bytes.clone()).into_response(),
+        None => notice(Notice::NO_SUCH_PAGE),
+    }
 }
 
 /// `ok` if the store writes, flushes and reads back.
@@ -363,6 +372,15 @@ fn failed(error: &ConnectError) -> Response {
 }
 
 impl Site {
+    /// Who the pages speak for, in the language of a browser.
+    fn voice(&self, headers: &HeaderMap) -> Voice<'_> {
+        let config = &self.context.config;
+        let host = config.http.public_url.0.host_str().unwrap_or("this site");
+        let words = words_for(headers, &config.brand.languages);
+        let voice = Voice::new(&config.brand, host, &self.style, words);
+        Voice { has_logo: self.logo.is_some(), ..voice }
+    }
+
     fn browser_cookie(&self) -> &'static str {
         if self.secure { BROWSER_ON_HTTPS } else { BROWSER }
     }
@@ -415,14 +433,15 @@ mod tests {
 
     #[test]
     fn the_policy_lets_the_button_reach_jobber_and_nothing_else() {
-        let policy = policy(&Url::parse("https://api.getjobber.com/api").unwrap());
+        let style = Style::new(None);
+        let policy = policy(&Url::parse("https://api.getjobber.com/api").unwrap(), &style);
         let policy = policy.to_str().unwrap();
         assert!(
             policy.contains("form-action 'self' https://api.getjobber.com https://*.getjobber.com;"),
             "{policy}"
         );
-        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
-        let policy = super::policy(&Url::parse("http://127.0.0.1:9000/api").unwrap());
+        assert!(policy.starts_with("default-src 'none'; img-src 'self'; style-src 'sha256-"));
+        let policy = super::policy(&Url::parse("http://127.0.0.1:9000/api").unwrap(), &style);
         assert!(policy.to_str().unwrap().contains("form-action 'self' http://127.0.0.1:9000;"));
     }
 

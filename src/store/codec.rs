@@ -150,6 +150,7 @@ mod tests {
         noted: Noted = r#"{"contacts":["00ff"],"jobs":["ajE="]}"#,
         receiver: ReceiverState = r#"{"stopped_at":"2026-03-10T11:00:00Z"}"#,
         open_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"open"}"#,
+        link_with_a_brand: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"brand":{"name":"Stars"},"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"open"}"#,
         started_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":"Z2lk","created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"started","browser":"00ff"}"#,
         started_link_with_time: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"started","browser":"00ff","at":"2026-03-01T00:10:00Z"}"#,
         used_link: Link = r#"{"id":"lnk_1","label":"Ace","trigger":"job_completed","account":null,"created_at":"2026-03-01T00:00:00Z","expires_at":"2026-03-08T00:00:00Z","state":"used","by":"Z2lk","at":"2026-03-02T00:00:00Z"}"#,

@@ -57,6 +57,7 @@ impl Fixture {
             label: "Ace".into(),
             trigger: Trigger::JobCompleted,
             account,
+            brand: None,
             created_at: at(0),
             expires_at: at(60),
             state: crate::domain::model::LinkState::Open,

@@ -224,7 +224,7 @@ impl Notifier {
         let Some(id) = &alert.account else { return Ok(Value::Null) };
         let Some(account) = self.parts.store.account(id).await? else { return Ok(Value::Null) };
         let Account { id, label, trigger, .. } = account;
-        let new = NewLink { label, trigger, account: Some(id), lives: LINK_LIVES };
+        let new = NewLink { label, trigger, account: Some(id), lives: LINK_LIVES, brand: None };
         let url = match self.onboarding.create_link(new).await {
             Ok((_, url)) => url,
             Err(ConnectError::Store(error)) => return Err(error),

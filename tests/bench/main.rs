@@ -466,7 +466,8 @@ async fn walk(context: &Context, sandbox: &jobber_sandbox::Sandbox, number: u64)
     use secrecy::ExposeSecret as _;
 
     let lives = SignedDuration::from_hours(1);
-    let new = NewLink { label: "bench".into(), trigger: Trigger::JobCompleted, account: None, lives };
+    let new =
+        NewLink { label: "bench".into(), trigger: Trigger::JobCompleted, account: None, lives, brand: None };
     let (_, url) = context.onboarding.create_link(new).await.unwrap();
     let token = url.expose_secret().rsplit('/').next().unwrap().to_owned().into();
     let browser = random().unwrap();
@@ -494,6 +495,7 @@ async fn connect(path: &Path, accounts: usize) {
                 label: name("Contractor "),
                 trigger: Trigger::JobCompleted,
                 account: None,
+                brand: None,
                 created_at: now,
                 expires_at: later,
                 state: LinkState::Open,

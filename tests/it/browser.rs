@@ -8,6 +8,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use jobber_reviewd::testing::model::Trigger;
 use jobber_reviewd::testing::{Http, NewLink};
+use reqwest::Url;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -19,7 +20,7 @@ use crate::support::*;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A driver and its browser, or why there is none.
-async fn open_browser(folder: &Path) -> Option<(Child, Client)> {
+async fn open_browser(folder: &Path, is_phone: bool) -> Option<(Child, Client)> {
     let installed = Path::new("/usr/bin/chromedriver").exists() && Path::new("/usr/bin/chromium").exists();
     if !installed {
         assert!(std::env::var_os("JOBBER_REVIEWD_TEST_ALL").is_none(), "Chromium and its driver are missing");
@@ -45,16 +46,18 @@ async fn open_browser(folder: &Path) -> Option<(Child, Client)> {
     .await
     .unwrap();
     let profile = format!("--user-data-dir={}", folder.join("profile").display());
-    let options = json!({
+    let mut options = json!({
         "binary": "/usr/bin/chromium",
         "args": [
             "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--no-first-run", profile,
         ],
-        "mobileEmulation": {"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2.0, "mobile": false, "touch": false}},
         // 2: blocked everywhere.
         "prefs": {"profile.managed_default_content_settings.javascript": 2},
     });
+    if is_phone {
+        options["mobileEmulation"] = json!({"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2.0, "mobile": false, "touch": false}});
+    }
     let capabilities = json!({"goog:chromeOptions": options}).as_object().unwrap().clone();
     let client = ClientBuilder::new(HttpConnector::new())
         .capabilities(capabilities)
@@ -62,6 +65,20 @@ async fn open_browser(folder: &Path) -> Option<(Child, Client)> {
         .await
         .unwrap();
     Some((driver, client))
+}
+
+/// A command of the browser's own protocol, for what the driver does not know.
+#[derive(Debug)]
+struct Devtools(&'static str, serde_json::Value);
+
+impl fantoccini::wd::WebDriverCompatibleCommand for Devtools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, <Url as std::str::FromStr>::Err> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (axum::http::Method, Option<String>) {
+        (axum::http::Method::POST, Some(json!({"cmd": self.0, "params": self.1}).to_string()))
+    }
 }
 
 /// Where screenshots go: beside the build, never into the repository.
@@ -76,6 +93,70 @@ async fn shoot(client: &Client, name: &str) {
     std::fs::write(screenshots().join(name), picture).unwrap();
 }
 
+/// Every page as every visitor sees it: on a phone and on a desk, by day and by night, in each language.
+#[tokio::test]
+async fn every_language_fits_a_phone_and_a_desk_by_day_and_by_night() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((_driver, client)) = open_browser(folder.path(), false).await else { return };
+    let looked = tokio::time::timeout(2 * PATIENCE, tokio::spawn(look(client.clone()))).await;
+    client.close().await.unwrap();
+    looked.expect("the browser hangs").unwrap();
+}
+
+async fn look(client: Client) {
+    let listener = tokio::net::TcpListener::bind(local()).await.unwrap();
+    let public_url = format!("http://{}", listener.local_addr().unwrap());
+    let app = TestApp::start_with(|config| {
+        config.http.public_url = serde_json::from_value(public_url.clone().into()).unwrap();
+        config.brand.name = Some("Five Star Reviews".into());
+        config.brand.contact = Some("help@example.com".into());
+    })
+    .await;
+    let stop = CancellationToken::new();
+    tokio::spawn(Http::new(listener, app.context()).run(stop.clone()));
+    let new = NewLink {
+        label: "Green Acre Landscaping".into(),
+        trigger: Trigger::JobCompleted,
+        account: None,
+        lives: hours(24),
+        brand: None,
+    };
+    let (_, url) = app.context.onboarding.create_link(new).await.unwrap();
+    let gone = format!("{public_url}/connect/{}", "x".repeat(43));
+    let pages =
+        [("connect", url.expose_secret()), ("unknown", gone.as_str()), ("front", public_url.as_str())];
+    let tell = async |command, parameters| client.issue_cmd(Devtools(command, parameters)).await.unwrap();
+    for (language, tag) in [("en-US", "en"), ("es-MX", "es"), ("fr-CA", "fr-CA")] {
+        let agent = json!({"userAgent": "test", "acceptLanguage": language});
+        tell("Emulation.setUserAgentOverride", agent).await;
+        for (width, height, is_phone) in [(390.0, 844.0, true), (1280.0, 800.0, false)] {
+            let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone});
+            tell("Emulation.setDeviceMetricsOverride", size).await;
+            for light in ["light", "dark"] {
+                let features = json!({"features": [{"name": "prefers-color-scheme", "value": light}]});
+                tell("Emulation.setEmulatedMedia", features).await;
+                for (name, page) in pages {
+                    client.goto(page).await.unwrap();
+                    let root = client.find(Locator::Css("html")).await.unwrap();
+                    assert_eq!(root.attr("lang").await.unwrap().as_deref(), Some(tag));
+                    let (.., root, _) = root.rectangle().await.unwrap();
+                    assert!(
+                        root <= width && root > width - 20.0,
+                        "{name} in {tag} is {root} wide at {width}"
+                    );
+                    if name == "connect" {
+                        let button = client.find(Locator::Id("connect")).await.unwrap();
+                        let (x, y, wide, high) = button.rectangle().await.unwrap();
+                        assert!(y + high <= 844.0, "{tag} at {width}: the button ends at {}", y + high);
+                        assert!(x >= 0.0 && x + wide <= width && high >= 44.0, "{tag}: {x} {wide} {high}");
+                    }
+                    shoot(&client, &format!("{name}-{tag}-{width}-{light}.png")).await;
+                }
+            }
+        }
+    }
+}
+
 async fn headline(client: &Client) -> String {
     client.find(Locator::Css("h1")).await.unwrap().text().await.unwrap()
 }
@@ -83,7 +164,7 @@ async fn headline(client: &Client) -> String {
 #[tokio::test]
 async fn a_contractor_connects_on_a_phone_without_javascript() {
     let folder = tempfile::tempdir().unwrap();
-    let Some((_driver, client)) = open_browser(folder.path()).await else { return };
+    let Some((_driver, client)) = open_browser(folder.path(), true).await else { return };
     // In a task of its own: the browser must be closed however it ends.
     let walked = tokio::time::timeout(PATIENCE, tokio::spawn(walk(client.clone()))).await;
     client.close().await.unwrap();
@@ -105,6 +186,7 @@ async fn walk(client: Client) {
         trigger: Trigger::JobCompleted,
         account: None,
         lives: hours(24),
+        brand: None,
     };
     let (_, url) = app.context.onboarding.create_link(new).await.unwrap();
 
@@ -157,6 +239,7 @@ async fn walk(client: Client) {
         trigger: Trigger::VisitCompleted,
         account: Some(ace.id.clone()),
         lives: hours(24),
+        brand: None,
     };
     let (_, again) = app.context.onboarding.create_link(new).await.unwrap();
     client.goto(again.expose_secret()).await.unwrap();

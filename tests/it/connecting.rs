@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use jobber_reviewd::testing::model::{AccountId, LinkId, Trigger};
+use jobber_reviewd::testing::model::{AccountId, LinkBrand, LinkId, Trigger};
 use jobber_reviewd::testing::protocol::Status;
 use jobber_reviewd::testing::{Config, Context, Http, NewLink};
 use jobber_sandbox::{CLIENT_ID, Op};
@@ -60,8 +60,13 @@ impl Site {
     }
 
     async fn link(&self, account: Option<AccountId>) -> (LinkId, String) {
-        let new =
-            NewLink { label: "Ace <b>&".into(), trigger: Trigger::JobCompleted, account, lives: hours(24) };
+        let new = NewLink {
+            label: "Ace <b>&".into(),
+            trigger: Trigger::JobCompleted,
+            account,
+            lives: hours(24),
+            brand: None,
+        };
         let (link, url) = self.context.onboarding.create_link(new).await.unwrap();
         (link.id, url.expose_secret().to_owned())
     }
@@ -433,6 +438,58 @@ async fn the_connect_page_says_who_gets_what_and_what_is_written() {
     }
     assert!(!page.text.contains("Nothing is changed"), "{}", page.text);
     site.get(&mut Browser::default(), &format!("{}/robots.txt", site.base)).await.says(200, "Disallow: /");
+}
+
+#[tokio::test]
+async fn the_pages_speak_the_browsers_language_and_look_like_whoever_runs_this() {
+    let folder = tempfile::tempdir().unwrap();
+    let logo = folder.path().join("logo.svg");
+    let picture = r#"<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>"#;
+    std::fs::write(&logo, picture).unwrap();
+    let site = Site::start_with(|config| {
+        config.brand.name = Some("Stars & Co".to_owned());
+        config.brand.contact = Some("help@example.com".to_owned());
+        config.brand.logo = Some(logo);
+        config.brand.accent = Some(serde_json::from_value(json!("#2fa384")).unwrap());
+        config.brand.privacy = Some(serde_json::from_value(json!("https://example.com/privacy")).unwrap());
+    })
+    .await;
+    let in_language = async |language: &str, url: &str| {
+        let request = site.client.get(url).header("accept-language", language);
+        Browser::default().read(request.send().await.unwrap()).await
+    };
+    let new = NewLink {
+        label: "Ace".into(),
+        trigger: Trigger::JobCompleted,
+        account: None,
+        lives: hours(24),
+        brand: Some(LinkBrand { name: Some("Ace’s Agency".into()), contact: None }),
+    };
+    let (_, url) = site.context.onboarding.create_link(new).await.unwrap();
+    let url = url.expose_secret();
+    for (language, tag, title, after) in [
+        ("en-US,en", "en", "Connect Jobber to Ace’s Agency", "about 2 hours after"),
+        ("es-MX,es;q=0.9", "es", "Conectar Jobber con Ace’s Agency", "aproximadamente 2 horas después"),
+        ("fr-CA,fr;q=0.9", "fr-CA", "Connecter Jobber à Ace’s Agency", "environ 2 heures après"),
+        ("de", "en", "Connect Jobber to Ace’s Agency", "about 2 hours after"),
+    ] {
+        let page = in_language(language, url).await;
+        page.says(200, &format!("<html lang=\"{tag}\">"));
+        page.says(200, title);
+        page.says(200, after);
+        page.says(200, "Ace’s Agency (help@example.com)");
+        page.says(200, r#"<img class="logo" src="/logo""#);
+        page.says(200, r#"href="https://example.com/privacy""#);
+        page.says(200, "--go:#2fa384;--on-go:#000");
+        assert!(!page.text.contains("{ $") && !page.text.contains("undefined"), "{}", page.text);
+        in_language(language, &format!("{}/nowhere", site.base)).await.says(404, "Stars &amp; Co");
+    }
+    let unknown = format!("{}/connect/{}", site.base, "x".repeat(43));
+    in_language("fr", &unknown).await.says(404, "Ce lien est inconnu");
+    let served = site.client.get(format!("{}/logo", site.base)).send().await.unwrap();
+    assert_eq!(served.headers()["content-type"], "image/svg+xml");
+    assert!(served.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    assert_eq!(served.text().await.unwrap(), picture);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What stops people from connecting, and what keeps an app from reading, said in words that help.
 
-use jobber_reviewd::testing::model::Trigger;
+use jobber_reviewd::testing::model::{LinkBrand, Trigger};
 use jobber_reviewd::testing::protocol::{AccountSet, LinkCreate, LinkList, Status};
 use jobber_reviewd::testing::{Http, random};
 use serde_json::json;
@@ -40,6 +40,7 @@ async fn a_link_whose_consent_page_just_closed_shows_as_waiting() {
         trigger: None,
         account: None,
         expires_seconds: 7 * 24 * 3600,
+        brand: LinkBrand::default(),
     };
     let made = app.run(create("Ace")).await.unwrap();
     app.run(create("Bright")).await.unwrap();
@@ -63,7 +64,13 @@ async fn a_link_whose_consent_page_just_closed_shows_as_waiting() {
 #[tokio::test]
 async fn a_link_that_nobody_can_use_is_refused_and_an_expired_one_says_so() {
     let app = TestApp::start().await;
-    let create = LinkCreate { name: "Ace".into(), trigger: None, account: None, expires_seconds: 3600 };
+    let create = LinkCreate {
+        name: "Ace".into(),
+        trigger: None,
+        account: None,
+        expires_seconds: 3600,
+        brand: LinkBrand::default(),
+    };
     for (wrong, said) in [
         (LinkCreate { name: " ".into(), ..create.clone() }, "a link needs a name"),
         (LinkCreate { expires_seconds: 0, ..create.clone() }, "expires at once"),
@@ -80,7 +87,13 @@ async fn a_link_that_nobody_can_use_is_refused_and_an_expired_one_says_so() {
 #[tokio::test]
 async fn the_connect_page_says_who_can_connect() {
     let app = TestApp::start().await;
-    let create = LinkCreate { name: "Ace".into(), trigger: None, account: None, expires_seconds: 3600 };
+    let create = LinkCreate {
+        name: "Ace".into(),
+        trigger: None,
+        account: None,
+        expires_seconds: 3600,
+        brand: LinkBrand::default(),
+    };
     let made = app.run(create).await.unwrap();
     let listener = tokio::net::TcpListener::bind(local()).await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -251,7 +251,7 @@ impl TestApp {
         let mut accounts = state["accounts"].as_array().unwrap().iter();
         let account = accounts.find(|account| account["account"] == contractor.number).unwrap();
         let label = account["name"].as_str().unwrap().to_owned();
-        let new = NewLink { label, trigger, account: None, lives: hours(24) };
+        let new = NewLink { label, trigger, account: None, lives: hours(24), brand: None };
         let (_, url) = self.context.onboarding.create_link(new).await.unwrap();
         let token = SecretString::from(
             secrecy::ExposeSecret::expose_secret(&url).rsplit('/').next().unwrap().to_owned(),

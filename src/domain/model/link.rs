@@ -17,6 +17,9 @@ pub struct Link {
     /// Set for a reconnect: only this account can be connected through the link.
     #[serde(default)]
     pub account: Option<AccountId>,
+    /// Who the pages speak for, where it is not whoever runs this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brand: Option<LinkBrand>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Until when it can be used.
@@ -24,6 +27,15 @@ pub struct Link {
     /// The link's state.
     #[serde(flatten)]
     pub state: LinkState,
+}
+
+/// Name and contact for one link.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkBrand {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
 }
 
 /// The state of a link.
