@@ -148,6 +148,7 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Verb::Restore { file } => files::restore(&call, &file).await,
         Verb::Config(ConfigVerb::Show) => settings::show(&call),
         Verb::Config(ConfigVerb::Check) => settings::check(&call),
+        Verb::Console => call.run(protocol::ConsoleOpen {}).await,
         Verb::Status { watch: true, only } => watch(&call, &only).await,
         Verb::Status { watch: false, only } => {
             let mut report = ask(call.config.as_deref(), &protocol::Status {}).await?;

@@ -13,11 +13,11 @@ use crate::accounts::receiver::Receiver;
 use crate::accounts::session::Session;
 use crate::accounts::settings::Settings;
 use crate::accounts::tokens::TokenSource;
-use crate::clock::STEP_BACK;
-use crate::clock::SharedClock;
+use crate::clock::{STEP_BACK, SharedClock};
 use crate::config::{Config, ConfigError, Secrets};
 use crate::domain::model::{AccountId, EncodedId};
 use crate::domain::webhook_event::{Event, Topic};
+use crate::door::Door;
 use crate::jobber::Client;
 use crate::jobber::token_endpoint::{App, BadEndpoint, TokenEndpoint};
 use crate::outbound::resolver::Resolver;
@@ -107,6 +107,8 @@ pub struct Context {
     pub inbox: Arc<Inbox>,
     /// The settings of every account.
     pub settings: Arc<Settings>,
+    /// Who may use the console.
+    pub console: Door,
     /// Rung when something becomes due. Only the daemon listens.
     pub bells: Bells,
     /// After this no new work is begun.
@@ -203,6 +205,7 @@ impl Context {
             session: parts.session,
             clock: parts.clock,
             settings: parts.settings,
+            console: Door::default(),
             sweeps: parts.sweeps,
             rule_troubles: parts.rule_troubles,
             own_writes: parts.own_writes,

@@ -8,6 +8,7 @@
 //! other errors themselves.
 
 mod clock_watch;
+mod listeners;
 mod reload;
 mod systemd;
 mod watchdog;
@@ -34,12 +35,12 @@ use crate::context::Context;
 use crate::domain::model::{Account, AccountId};
 use crate::ops::rules::{react_once, recall_troubles};
 use crate::server::control::Control;
-use crate::server::{Api, Http, Metrics};
 use crate::store::{DueTimes, IfMissing, Store, StoreError};
 use crate::workers::forwarding::SETTLES;
 use crate::workers::pool::{Effect, no_progress};
 use crate::workers::spread::{Rhythm, Turns};
 use clock_watch::ClockWatch;
+use listeners::Listeners;
 use reload::Sweeps;
 use systemd::{in_short, tell_systemd};
 use watchdog::{Beat, Pulse};
@@ -67,9 +68,7 @@ const LOOK_AGAIN_AT_MOST: Duration = Duration::from_secs(16);
 #[derive(Debug)]
 pub struct Daemon {
     context: Arc<Context>,
-    http: Http,
-    metrics: Option<Metrics>,
-    api: Option<Api>,
+    listeners: Listeners,
     control: Control,
     scheduler: Schedule,
 }
@@ -108,35 +107,7 @@ impl Daemon {
         let context = Arc::new(Context::new(config, secrets, store, clock)?);
         context.note_clock().await?;
         recall_troubles(&context).await?;
-        let listener = if let Some(listener) = listener {
-            listener
-        } else {
-            let address = context.config.http.listen;
-            TcpListener::bind(address).await.with_context(|| {
-                format!("http.listen: {address} cannot be bound; free the port or choose another address")
-            })?
-        };
-        let http = Http::new(listener, Arc::clone(&context));
-        let metrics = match context.config.metrics.listen {
-            Some(address) => {
-                let listener = TcpListener::bind(address).await.with_context(|| {
-                    format!(
-                        "metrics.listen: {address} cannot be bound; free the port or choose another address"
-                    )
-                })?;
-                Some(Metrics::new(listener, Arc::clone(&context)).context("metrics cannot be set up")?)
-            }
-            None => None,
-        };
-        let api = match context.config.api.listen {
-            Some(address) => {
-                let listener = TcpListener::bind(address).await.with_context(|| {
-                    format!("api.listen: {address} cannot be bound; free the port or choose another address")
-                })?;
-                Some(Api::new(listener, Arc::clone(&context)))
-            }
-            None => None,
-        };
+        let listeners = Listeners::bind(&context, listener).await?;
         let socket = &context.config.control.socket;
         let control = Control::bind(socket).with_context(|| {
             format!(
@@ -147,7 +118,7 @@ impl Daemon {
         let scheduler = schedule(&context, context.config.poll.schedule.as_str())
             .await
             .context("the scheduler cannot be set up")?;
-        Ok(Self { context, http, metrics, api, control, scheduler: Schedule(scheduler) })
+        Ok(Self { context, listeners, control, scheduler: Schedule(scheduler) })
     }
 
     #[cfg(feature = "demo")]
@@ -161,8 +132,8 @@ impl Daemon {
 
     /// Runs until it is stopped, then ends running work and closes the store. SIGHUP reloads the settings.
     pub async fn run(self, reread: Reread) -> anyhow::Result<()> {
-        let Self { context, http, metrics, api, control, scheduler: Schedule(mut sweeps) } = self;
-        let (stop, address) = (context.stop.clone(), http.address()?);
+        let Self { context, listeners, control, scheduler: Schedule(mut sweeps) } = self;
+        let (stop, address) = (context.stop.clone(), listeners.address()?);
         let steps = TaskTracker::new();
         let (fail, mut failed) = mpsc::unbounded_channel();
         let pulse = Arc::new(Pulse::new(Instant::now()));
@@ -176,27 +147,7 @@ impl Daemon {
         };
 
         let mut parts = JoinSet::new();
-        parts.spawn({
-            let stop = stop.clone();
-            async move {
-                http.run(stop).await;
-                Ok(())
-            }
-        });
-        if let Some(metrics) = metrics {
-            let stop = stop.clone();
-            parts.spawn(async move {
-                metrics.run(stop).await;
-                Ok(())
-            });
-        }
-        if let Some(api) = api {
-            let stop = stop.clone();
-            parts.spawn(async move {
-                api.run(stop).await;
-                Ok(())
-            });
-        }
+        listeners.run(&mut parts, &stop);
         parts.spawn({
             let (context, stop, steps) = (Arc::clone(&context), stop.clone(), steps.clone());
             async move {

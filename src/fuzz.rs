@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::{Config, Period};
+use crate::config::{Config, ConfigError, Period};
 use crate::domain::decide::{Contractor, Past, decide};
 use crate::domain::message::Texts;
 use crate::domain::model::{AccountId, EncodedId, Facts, Record, Trigger, WorkRef};
@@ -124,8 +124,10 @@ pub fn configuration(bytes: &[u8]) {
             claim(shown.is_ok_and(|read| read == config), "settings that do not read back as they are shown");
         }
         Err(error) => {
-            claim(!error.remedy.is_empty() && !error.problem.is_empty(), "an error without a remedy");
-            claim(error.to_string().lines().count() == 1, "an error of several lines");
+            let is_told = |error: &ConfigError| !error.remedy.is_empty() && !error.problem.is_empty();
+            claim(error.0.iter().all(is_told) && !error.0.is_empty(), "an error without a remedy");
+            let is_a_line = |error: &ConfigError| error.to_string().lines().count() == 1;
+            claim(error.0.iter().all(is_a_line), "an error of several lines");
         }
     }
     if let Ok(period) = Period::parse(text) {

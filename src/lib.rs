@@ -13,6 +13,7 @@ mod daemon;
 mod demo;
 mod digest;
 mod domain;
+mod door;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzz;
@@ -61,7 +62,7 @@ pub mod testing {
     pub use crate::ops::rules::{react_once, recall_troubles};
     pub use crate::ops::{Done, OpError, protocol};
     pub use crate::outbound::secret::WebhookSecret;
-    pub use crate::server::{Api, Http, description};
+    pub use crate::server::{Api, Console, Http, description};
     pub use crate::store::{IfMissing, NewConnection, PlanCommit, Start, Store, StoreError, Tokens};
     pub use crate::store_key::StoreKey;
     pub use crate::telemetry::ALL as SERIES;

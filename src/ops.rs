@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod actions;
 pub mod backup;
+pub mod console;
 pub mod doctor;
 pub mod events;
 pub mod explain;
@@ -13,10 +14,12 @@ pub mod people;
 pub mod probe;
 pub mod protocol;
 pub mod queue;
+pub mod report;
 pub mod reviews;
 pub mod rules;
 pub mod shadow;
 pub mod status;
+pub mod words;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};

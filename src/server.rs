@@ -1,6 +1,7 @@
-//! The listeners: public pages and Jobber's webhooks, the control socket, the metrics.
+//! The listeners: public pages and Jobber's webhooks, the HTTP API, the console, the control socket, the metrics.
 
 mod api;
+mod console;
 pub mod control;
 mod limits;
 mod metrics;
@@ -10,6 +11,7 @@ mod public;
 mod webhooks;
 
 pub use api::Api;
+pub use console::Console;
 pub use metrics::Metrics;
 #[doc(hidden)]
 pub use openapi::description;

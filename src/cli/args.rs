@@ -71,6 +71,8 @@ pub(super) enum Verb {
         /// The file
         file: PathBuf,
     },
+    /// Open the operator's console for one browser: prints an address that works once
+    Console,
     /// Show the state of every account and what to do
     Status {
         /// Show it again every two seconds, until Ctrl-C

@@ -22,7 +22,9 @@ async fn look(call: &Call, checks: &mut Vec<Check>) -> Result<Result<(), &'stati
         Ok(config) => config,
         Err(error) => {
             let remedy = "correct it, then run: jobber-reviewd config check";
-            checks.push(Check::failed("configuration", error.to_string(), remedy));
+            for error in error.0 {
+                checks.push(Check::failed("configuration", error.to_string(), remedy));
+            }
             return Ok(Err("configuration"));
         }
     };

@@ -13,12 +13,11 @@ use jiff::Timestamp;
 use super::exit::Status;
 use super::style::{Style, is_coloured, styled, wrapped};
 use crate::clock::{Clock as _, SystemClock};
-use crate::domain::model::{
-    Account, Connection, Delivery, LinkState, OutboxEntry, Outcome, Subject, Suppression,
-};
+use crate::domain::model::{Account, Connection, LinkState, OutboxEntry, Suppression};
 use crate::domain::shadow::ShadowReport;
 use crate::ops::Done;
 use crate::ops::accounts::{AccountShown, Setting};
+use crate::ops::console::ConsoleOpened;
 use crate::ops::doctor::{Check, CheckState};
 use crate::ops::explain::Explained;
 use crate::ops::links::{LinkShown, NewLinkReply};
@@ -26,6 +25,7 @@ use crate::ops::once::OnceReport;
 use crate::ops::probe::Finding;
 use crate::ops::queue::QueueRow;
 use crate::ops::status::{AccountStatus, StatusReport};
+use crate::ops::words::relative;
 use crate::store::Copied;
 use crate::text_table::{rows as table_of, table};
 
@@ -95,6 +95,16 @@ impl Show for NewLinkReply {
             self.url,
             instant(self.expires_at),
             self.id
+        )
+    }
+}
+
+impl Show for ConsoleOpened {
+    fn text(&self, paper: &Paper) -> String {
+        format!(
+            "{}\n\nOpen this address in a browser on this machine. It works once, {}.\nFrom another machine, lead its port here first: ssh -L",
+            self.url,
+            relative(self.expires_at, paper.now)
         )
     }
 }
@@ -243,55 +253,6 @@ fn suppression(suppression: &Suppression, now: Timestamp) -> [String; 4] {
 
 fn instant(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
-/// When something was or will be, as people say it; a date when it is far.
-fn relative(at: Timestamp, now: Timestamp) -> String {
-    const MINUTE: i64 = 60;
-    const HOUR: i64 = 60 * MINUTE;
-    const DAY: i64 = 24 * HOUR;
-    let seconds = at.duration_since(now).as_secs();
-    let away = match seconds.abs() {
-        ..45 => return "now".to_owned(),
-        away @ ..HOUR => format!("{} min", (away + MINUTE / 2) / MINUTE),
-        away if away < 36 * HOUR => format!("{} h", (away + HOUR / 2) / HOUR),
-        away if away < 14 * DAY => format!("{} days", (away + DAY / 2) / DAY),
-        _ => return at.strftime("%Y-%m-%d").to_string(),
-    };
-    if seconds > 0 { format!("in {away}") } else { format!("{away} ago") }
-}
-
-fn outcome(outcome: &Outcome, paper: &Paper) -> String {
-    match outcome {
-        Outcome::Waiting { due_at } => format!("waits, due {}", relative(*due_at, paper.now)),
-        Outcome::Held { since, .. } => format!(
-            "held with a burst since {} (`queue release-burst`, `queue drop-burst`)",
-            relative(*since, paper.now)
-        ),
-        Outcome::Skipped { reason } => format!("not asked: {}", reason.describe()),
-        Outcome::Asked { ask_id, delivery } => {
-            format!("asked, {} ({ask_id})", delivered(delivery, paper.now))
-        }
-    }
-}
-
-fn delivered(delivery: &Delivery, now: Timestamp) -> String {
-    match delivery {
-        Delivery::Queued => "queued for delivery".to_owned(),
-        Delivery::Delivered { at, status, attempts } => {
-            let attempts = if *attempts == 1 { String::new() } else { format!(", attempt {attempts}") };
-            format!("delivered {}, HTTP {status}{attempts}", relative(*at, now))
-        }
-        Delivery::Dead { reason } => format!("dead letter: {reason}"),
-        Delivery::Dropped => "dropped from the queue".to_owned(),
-    }
-}
-
-fn subject(subject: &Subject) -> String {
-    let job = subject.job_number.map(|number| format!("#{number}"));
-    let parts = [job, subject.job_title.clone(), subject.client_name.clone()];
-    let known: Vec<String> = parts.into_iter().flatten().collect();
-    if known.is_empty() { "-".to_owned() } else { known.join(" ") }
 }
 
 fn once(report: &OnceReport) -> String {

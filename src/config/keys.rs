@@ -148,6 +148,11 @@ pub const KEYS: &[Key] = &[
         "Address and port of the HTTP API, such as `127.0.0.1:8788`; without it there is none. Never the public listener: put it behind your web server with https, or keep it on this machine.",
     ),
     key(
+        "console.listen",
+        None,
+        "Address and port of the operator's console, such as `127.0.0.1:8790`; without it there is none. Only an address of this machine itself.",
+    ),
+    key(
         "brand.name",
         None,
         "Your name on the pages that contractors see; without it, the host of `http.public_url` stands there.",

@@ -175,6 +175,12 @@ impl BrandSection {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct ConsoleSection {
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ApiSection {
     pub listen: Option<SocketAddr>,
 }

@@ -15,14 +15,15 @@ public_url = "https://reviews.example.com"
 webhook_url = "https://platform.example.com/hook"
 "#;
 
-fn load(text: &str) -> Result<Config, ConfigError> {
+fn load(text: &str) -> Result<Config, String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
-    Config::load(Some(file.path()))
+    let path = file.path().display().to_string();
+    Config::load(Some(file.path())).map_err(|error| error.to_string().replace(&path, "FILE"))
 }
 
 fn error(text: &str) -> String {
-    load(text).unwrap_err().to_string()
+    load(text).unwrap_err()
 }
 
 fn changed(from: &str, to: &str) -> String {
@@ -47,7 +48,7 @@ fn renamed_keys_are_still_understood_but_not_beside_their_new_names() {
     let error = error(&format!("{old}only_named = [\"roof\"]\n"));
     assert_eq!(
         error,
-        "review.only_titles: it is the old name of review.only_named, and both are set; keep only review.only_named"
+        "review.only_titles: it is the old name of review.only_named, and both are set; keep only review.only_named (FILE line 9)"
     );
     let own = [("not_titles".to_owned(), serde_json::json!(["warranty"]))].into();
     assert_eq!(load(GOOD).unwrap().with_overrides(&own).unwrap().review.policy().not_named, ["warranty"]);
@@ -56,7 +57,10 @@ fn renamed_keys_are_still_understood_but_not_beside_their_new_names() {
 #[test]
 fn an_error_is_one_line_whatever_it_quotes() {
     let error = error(&changed("https://reviews.example.com", "one\\ntwo"));
-    assert_eq!(error, "http.public_url: `one two` is not a URL; write one such as https://example.com/path");
+    assert_eq!(
+        error,
+        "http.public_url: `one two` is not a URL; write one such as https://example.com/path (FILE line 5)"
+    );
 }
 
 #[test]
@@ -128,10 +132,10 @@ fn every_error_names_its_key_and_the_remedy() {
             changed("[http]\npublic_url = \"https://reviews.example.com\"", ""),
             "http.public_url: it is not set; ",
         ),
-        (with("colour = \"red\""), "review.colour: there is no such key ("),
+        (with("colour = \"red\""), "review.colour: there is no such key; "),
         (
             changed("client_id", "client_secret = \"hunter2\"\nclient_id"),
-            "jobber.client_secret: there is no such key (",
+            "jobber.client_secret: there is no such key; ",
         ),
         (
             with("delay = \"soon\""),
@@ -180,6 +184,51 @@ fn every_error_names_its_key_and_the_remedy() {
         assert!(!error.contains("hunter2"));
         assert!(!error.contains('\n'), "{error}");
     }
+}
+
+#[test]
+fn every_mistake_is_told_with_its_line() {
+    let text = "\
+[jobber]
+client_id = \"id\"
+budget_share = \"much\"
+
+[http]
+public_url = \"http://reviews.example.com\"
+
+[review]
+webhook_url = \"https://platform.example.com/hook\"
+delay = 5
+dealy = \"5m\"
+cooldown = \"900d\"
+
+[review.window]
+timezone = \"Middle Earth\"
+
+[[rules]]
+on = \"ask.delivered\"
+does = \"clients.note\"
+";
+    let told = error(text);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], "7 settings cannot be used:", "{told}");
+    for (key, line) in [
+        ("jobber.budget_share", 3),
+        ("http.public_url", 6),
+        ("review.delay", 10),
+        ("review.dealy", 11),
+        ("review.window.timezone", 15),
+        ("rules.0.does", 19),
+    ] {
+        let is_told = |told: &&&str| {
+            told.trim().starts_with(&format!("{key}: ")) && told.ends_with(&format!(" (FILE line {line})"))
+        };
+        assert_eq!(lines.iter().filter(is_told).count(), 1, "{key} {line}: {told}");
+    }
+    assert!(
+        told.contains("  rules") && told.contains("  store.retention: it is not longer than review.cooldown"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -4,10 +4,10 @@
 use sd_notify::NotifyState;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
-use crate::config::{Config, ConfigError, EventsSection, KEYS, value_of};
+use crate::config::{Config, ConfigErrors, EventsSection, KEYS, value_of};
 use crate::context::Context;
 
-pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
+pub type Reread = Box<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
 
 pub(super) struct Sweeps {
     pub(super) scheduler: JobScheduler,

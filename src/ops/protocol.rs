@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::accounts::{AccountChange, AccountShown, Handed};
 use super::actions::{ActionCall, ActionReply, Caller, RawCall, RawReply};
+use super::console::ConsoleOpened;
 use super::doctor::Check;
 use super::events::{EventsOf, EventsReport};
 use super::explain::{Audited, Explained};
@@ -23,8 +24,8 @@ use super::queue::QueueRow;
 use super::reviews::{ApiKeyShown, NewApiKey};
 use super::status::StatusReport;
 use super::{
-    Done, OpError, Told, accounts, actions, backup, doctor, events, explain, links, named, people, probe,
-    queue, reviews, shadow, status,
+    Done, OpError, Told, accounts, actions, backup, console, doctor, events, explain, links, named, people,
+    probe, queue, reviews, shadow, status,
 };
 use crate::context::Context;
 use crate::domain::import::AskedBefore;
@@ -323,6 +324,11 @@ verbs! {
 
     /// Exports the store.
     "export": Export {} -> Copied = |scene| backup::export(scene.context, &scene.tell).await;
+
+    /// Opens the console for one browser.
+    "console_open": ConsoleOpen {} -> ConsoleOpened = |scene| {
+        console::open(scene.context, scene.is_daemon)
+    };
 
     /// Shows the state of all accounts.
     "status": Status {} -> StatusReport = |scene| status::status(scene.context, scene.is_daemon).await;

@@ -30,7 +30,7 @@ const FORMAT: u32 = 2;
 const PART: usize = 64 * 1024;
 
 /// Entries that are restored at once: one by one they take several times the space.
-const TOGETHER: usize = 4096;
+const TOGETHER: usize = 256;
 
 /// Bytes that are restored between two flushes: what is not flushed stays in memory.
 const UNFLUSHED: usize = 8 * 1024 * 1024;

@@ -26,10 +26,10 @@ const OLD_TREE: &str = "jobber-reviewd.1";
 
 const FILE: &str = "db";
 
-const CACHE: u64 = 32 * 1024 * 1024;
+const CACHE: u64 = 8 * 1024 * 1024;
 
 /// Entries that are moved at once: one by one they take several times the space.
-const TOGETHER: usize = 4096;
+const TOGETHER: usize = 256;
 
 /// Bytes that are moved between two flushes: what is not flushed stays in memory.
 const UNFLUSHED: usize = 8 * 1024 * 1024;

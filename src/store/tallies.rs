@@ -94,6 +94,25 @@ pub(super) fn count_all(txn: &mut Txn<'_>) -> Result<(), StoreError> {
 }
 
 impl Store {
+    /// What was decided in an account on each day (UTC) since that of `since`, in order, with the end of the day. Days without
+    /// decisions are left out.
+    pub async fn day_tallies(
+        &self,
+        account: &AccountId,
+        since: Timestamp,
+    ) -> Result<Vec<(Timestamp, DayTally)>, StoreError> {
+        let (from, family) = (key::day_tally(account, since), key::of_account(key::DAY, account));
+        self.read(|txn| {
+            let days = txn.scan_from(&from, &family).map(|entry| {
+                let (name, value) = entry?;
+                let end = key::end_of_day(&name).ok_or_else(key::broken)?;
+                Ok((end, super::codec::decode(&value)?))
+            });
+            days.collect()
+        })
+        .await
+    }
+
     /// What was decided in an account since the day of `since` (UTC), and what is not decided yet.
     pub async fn tally(
         &self,

@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+use crate::console::{Office, address};
 use crate::support::*;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -101,6 +102,64 @@ async fn every_language_fits_a_phone_and_a_desk_by_day_and_by_night() {
     let looked = tokio::time::timeout(2 * PATIENCE, tokio::spawn(look(client.clone()))).await;
     client.close().await.unwrap();
     looked.expect("the browser hangs").unwrap();
+}
+
+/// The console's main path, and pictures of its pages.
+#[tokio::test]
+async fn an_operator_finds_the_account_in_trouble_and_mends_it_in_the_console() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((_driver, client)) = open_browser(folder.path(), false).await else { return };
+    let worked = tokio::time::timeout(2 * PATIENCE, tokio::spawn(work(client.clone()))).await;
+    client.close().await.unwrap();
+    worked.expect("the browser hangs").unwrap();
+}
+
+async fn work(client: Client) {
+    let office = Office::open_with(|_| {}).await;
+    for name in ["Green Acre Landscaping", "Sparkle Cleaning Co", "Two Rivers Plumbing"] {
+        let contractor = office.app.contractor(name);
+        office.app.connect(&contractor, Trigger::JobCompleted).await;
+    }
+    office.app.pass(minutes(10));
+    for _ in 0..3 {
+        office.asked().await;
+        office.app.pass(hours(26));
+    }
+    office.app.receiver.answers(&[422]);
+    let id = office.asked().await;
+
+    client.goto(&address(&office.app).await).await.unwrap();
+    assert_eq!(headline(&client).await, "Accounts");
+    let first = client.find(Locator::Css("tbody tr td")).await.unwrap().text().await.unwrap();
+    assert!(first.contains("Ace <b>& Sons") && first.contains("dead letters"), "trouble first: {first}");
+    let tell = async |command, parameters| client.issue_cmd(Devtools(command, parameters)).await.unwrap();
+    let path = format!("/accounts/{}", office.ace.id.as_str().replace('=', "%3D"));
+    let pages = [("console", "/"), ("account", &path), ("explain", "/explain?q=smith"), ("queue", "/queue")];
+    let message = format!("/queue/{id}");
+    let pages = pages.into_iter().chain([("message", message.as_str()), ("week", "/digest")]);
+    for (name, page) in pages {
+        for (width, light) in [(1280, "light"), (1280, "dark"), (390, "light")] {
+            let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+            tell("Emulation.setDeviceMetricsOverride", size).await;
+            let features = json!({"features": [{"name": "prefers-color-scheme", "value": light}]});
+            tell("Emulation.setEmulatedMedia", features).await;
+            client.goto(&format!("{}{page}", office.base)).await.unwrap();
+            let (.., wide, _) = client.find(Locator::Css("html")).await.unwrap().rectangle().await.unwrap();
+            assert!(wide <= f64::from(width), "{name} is {wide} wide at {width}");
+            shoot(&client, &format!("office-{name}-{width}-{light}.png")).await;
+        }
+    }
+
+    client.goto(&format!("{}/queue", office.base)).await.unwrap();
+    client.find(Locator::XPath("//button[.='Try now']")).await.unwrap().click().await.unwrap();
+    let said = client.wait().at_most(PATIENCE).for_element(Locator::Css(".said")).await.unwrap();
+    assert_eq!(said.text().await.unwrap(), format!("ask {id} is due now"));
+    office.app.sweep().await;
+    client.goto(&format!("{}/queue?state=dead", office.base)).await.unwrap();
+    client.find(Locator::XPath("//p[.='Nothing is in the queue.']")).await.unwrap();
+    client.goto(&format!("{}{path}", office.base)).await.unwrap();
+    client.find(Locator::XPath("//button[.='Pause']")).await.unwrap().click().await.unwrap();
+    client.wait().at_most(PATIENCE).for_element(Locator::XPath("//button[.='Resume']")).await.unwrap();
 }
 
 async fn look(client: Client) {

@@ -117,7 +117,11 @@ async fn broken_settings_and_open_secrets_are_told_before_anything_else_is_tried
     std::fs::write(machine.path("config.toml"), "[poll]\nschedule = \"*/5 * * * *\"\n").unwrap();
     let said = machine.run(&["doctor", "--json"]).await;
     let checks: Vec<Check> = serde_json::from_value(said.json()).unwrap();
-    assert_eq!((said.status, wrong(&checks)), (3, (vec!["configuration"], vec!["everything else"])));
+    // All at once: the schedule, and three keys that must be set.
+    assert_eq!((said.status, wrong(&checks)), (3, (vec!["configuration"; 4], vec!["everything else"])));
+    for key in ["poll.schedule", "jobber.client_id", "http.public_url", "review.webhook_url"] {
+        assert!(said.out.contains(&format!("{key}: ")), "{key}: {}", said.out);
+    }
 }
 
 #[tokio::test]

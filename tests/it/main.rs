@@ -20,6 +20,7 @@ mod cleaning_up;
 mod clients;
 mod clocks;
 mod connecting;
+mod console;
 mod contractor;
 mod crashing;
 mod delivering;

@@ -203,7 +203,7 @@ pub struct TestApp {
     pub folder: tempfile::TempDir,
     config: Config,
     /// How far the sandbox's clock is ahead of the daemon's.
-    skew: std::cell::Cell<SignedDuration>,
+    skew: std::sync::Mutex<SignedDuration>,
 }
 
 impl TestApp {
@@ -268,12 +268,12 @@ impl TestApp {
     /// Moves the clock of daemon and sandbox.
     pub fn pass(&self, time: SignedDuration) {
         let now = self.clock.advance(time);
-        self.sandbox.control(Op::StopClock { at: now + self.skew.get() }).unwrap();
+        self.sandbox.control(Op::StopClock { at: now + *self.skew.lock().unwrap() }).unwrap();
     }
 
     /// Sets Jobber's clock off from the daemon's.
     pub fn skew(&self, skew: SignedDuration) {
-        self.skew.set(skew);
+        *self.skew.lock().unwrap() = skew;
         self.pass(SignedDuration::ZERO);
     }
 

@@ -11,6 +11,7 @@ use crate::domain::model::{ActionOutcome, ActionRecord, Objection};
 use crate::ops::actions::{ActionReply, ActionStatus, RawReply};
 use crate::ops::explain::Explained;
 use crate::ops::reviews::{ApiKeyShown, NewApiKey};
+use crate::ops::words::relative;
 use crate::text::{SENTENCE, tidy};
 use crate::text_table::{counted, rows, table};
 
@@ -133,12 +134,12 @@ pub(super) fn what_followed(row: &Explained, paper: &Paper) -> Vec<(&'static str
     if let Some(review) = &row.review {
         let words =
             review.text.as_ref().map_or_else(String::new, |words| format!(": {}", tidy(words, SENTENCE)));
-        let at = super::relative(review.at, paper.now);
+        let at = relative(review.at, paper.now);
         lines.push(("reviewed", format!("with {} {at}{words}", review.rating)));
     }
     for record in &row.writes {
         let (action, by, outcome) = (&record.action, &record.by, record.outcome.as_str());
-        let at = super::relative(record.at, paper.now);
+        let at = relative(record.at, paper.now);
         lines.push(("written", format!("{action} by {by} {at}: {outcome}")));
     }
     lines

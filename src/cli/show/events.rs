@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{NO_ACCOUNTS, Paper, Show, relative};
+use super::{NO_ACCOUNTS, Paper, Show};
 use crate::cli::exit::Status;
 use crate::ops::events::{EventsOf, EventsReport, TopicOf};
+use crate::ops::words::relative;
 use crate::text_table::{counted, table};
 
 impl Show for EventsReport {

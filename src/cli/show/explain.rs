@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{NO_WORK, Paper, actions, outcome, relative, subject};
+use super::{NO_WORK, Paper, actions};
 use crate::cli::style::{Style, wrapped};
 use crate::ops::explain::Explained;
-
-const PAYLOAD_HASH: &str = "payload_sha256";
+use crate::ops::words::{PAYLOAD_HASH, outcome, relative, subject};
 
 /// One paragraph for each work, the newest first.
 pub(super) fn explain(explained: &[Explained], paper: &Paper) -> String {
@@ -32,7 +31,7 @@ fn paragraph(row: &Explained, paper: &Paper) -> String {
         "outcome",
         &match leaves_at {
             Some(at) => format!("waits, leaves {}", relative(*at, paper.now)),
-            None => outcome(&decision.outcome, paper),
+            None => outcome(&decision.outcome, paper.now),
         },
     );
     // The hash is for those who compare it, in JSON and in the audit.

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::{Paper, instant, relative};
+use super::{Paper, instant};
 use crate::domain::model::{EntryState, OutboxEntry};
 use crate::ops::queue::QueueRow;
+use crate::ops::words::relative;
 use crate::text_table::table;
 
 pub(super) fn list(queue: &[QueueRow], paper: &Paper) -> String {
@@ -41,7 +42,7 @@ fn row(row: &QueueRow, now: Timestamp) -> [String; 4] {
             (subject, id.to_string(), at, format!("{state}{last}"))
         }
     };
-    let about = match super::subject(subject) {
+    let about = match crate::ops::words::subject(subject) {
         nothing if nothing == "-" => id,
         about => about,
     };

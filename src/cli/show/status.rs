@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::{NO_ACCOUNTS, Paper, relative};
+use super::{NO_ACCOUNTS, Paper};
 use crate::cli::style::{Style, wrapped};
 use crate::domain::model::Alert;
 use crate::ops::status::{AccountStatus, StatusReport};
+use crate::ops::words::relative;
 use crate::text_table::{counted, rows, visible};
 
 const NOT_RUNNING: &str =
