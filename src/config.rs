@@ -30,8 +30,8 @@ use keys::{OF_ACCOUNTS, RENAMED};
 pub use secret::{SecretName, Secrets, find_secret};
 pub use sections::{
     ActionsSection, AlertsSection, ApiSection, BrandSection, ConsoleSection, ControlSection, EventsSection,
-    ForwardSection, HttpSection, JobberSection, Logo, MetricsSection, OutgoingSection, PollSection,
-    ReviewSection, StoreSection,
+    ForwardSection, HttpSection, JobberSection, Logo, MailSection, MetricsSection, OutgoingSection,
+    PollSection, ReviewSection, StoreSection,
 };
 use trial::Trial;
 pub use trial::{TRY_TEMPLATES, allow_trials, try_templates};
@@ -204,6 +204,8 @@ impl Config {
         found.extend(self.old_names());
         found.extend(self.unreachable());
         found.extend(self.brand.check().err());
+        // Only the daemon may be able to read the password.
+        found.extend(self.mail_as(None).err());
         found.extend(self.reactions().err());
         found.extend(review.texts(None).err());
         found

@@ -174,6 +174,7 @@ impl Context {
                 .webhook_url
                 .as_ref()
                 .map(|url| Receiver { url: url.0.clone(), secret: secrets.webhook_secret.clone() }),
+            mail: config.mail()?,
             command: config.alerts.command.clone(),
             format: config.alerts.format,
             sender: sender.clone(),
@@ -193,6 +194,7 @@ impl Context {
                 Arc::clone(&onboarding),
                 channels,
                 config.jobber.draft_app,
+                config.alerts.digest.map(|time| (time.0, config.review.window.timezone.0.clone())),
             )),
             watcher,
             onboarding,

@@ -368,6 +368,7 @@ impl Loops {
             self.pulse.bell.now();
             self.start(|context| async move {
                 context.notifier.notify_once().await?;
+                context.notifier.digest_once().await?;
                 tell_systemd(&[NotifyState::Status(&in_short(&context).await?)]);
                 Ok(())
             });

@@ -6,6 +6,7 @@ pub mod alerting;
 pub mod decide;
 pub mod endpoints;
 pub mod forward;
+pub mod funnel;
 pub mod gaps;
 pub mod import;
 pub mod lookup;

@@ -118,6 +118,24 @@ pub const KEYS: &[Key] = &[
         "What that webhook and that program get: `json`, `slack`, `discord` (their incoming webhooks) or `text`.",
     ),
     key(
+        "alerts.digest",
+        None,
+        "When those channels get what happened in a week, such as `monday 08:00`, in the time zone of `review.window.timezone`; without it they do not.",
+    ),
+    key(
+        "alerts.mail.server",
+        None,
+        "Mail server that gets alerts as text: `smtps://mail.example.com` (TLS) or `smtp://mail.example.com` (STARTTLS, which must be there), with a port if it is another.",
+    ),
+    key("alerts.mail.user", None, "User name at the mail server, if it wants one."),
+    key(
+        "alerts.mail.password_file",
+        None,
+        "File with the password at the mail server, if there is a user name; the systemd credential `mail_password` goes before it.",
+    ),
+    key("alerts.mail.from", None, "Sender of the mails, such as `reviews@example.com`."),
+    key("alerts.mail.to", Some("[]"), "Who gets them: `[\"ops@example.com\"]`."),
+    key(
         "events.enabled",
         Some("false"),
         "Whether Jobber sends its events for every account, without `events enable`: the daemon creates and deletes the app's webhooks as they are needed.",

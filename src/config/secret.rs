@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, ConfigError, env_name};
+use super::{Config, ConfigError, MailSection, env_name};
+use crate::outbound::mail::Mail;
 use crate::outbound::secret::WebhookSecret;
 use crate::store_key::StoreKey;
 
@@ -94,10 +95,14 @@ pub fn find_secret(config: &Config, name: SecretName) -> Result<(SecretString, S
 
 /// Reads a secret's file, and refuses one that everybody can read.
 fn read_private(name: SecretName, path: &Path) -> Result<SecretString, ConfigError> {
+    read_private_file(name.file_key(), path)
+}
+
+fn read_private_file(key: &str, path: &Path) -> Result<SecretString, ConfigError> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
         ConfigError::new(
-            name.file_key(),
+            key,
             format!("{shown} cannot be read ({})", error.kind()),
             "check the path and that this user may read it",
         )
@@ -105,12 +110,51 @@ fn read_private(name: SecretName, path: &Path) -> Result<SecretString, ConfigErr
     let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
     if mode & 0o007 != 0 {
         return Err(ConfigError::new(
-            name.file_key(),
+            key,
             format!("{shown} is open to every user of this machine (mode {:03o})", mode & 0o777),
             format!("run: chmod 600 {shown}"),
         ));
     }
     std::fs::read_to_string(path).map(SecretString::from).map_err(unreadable)
+}
+
+/// The password at the mail server, if there is one.
+fn mail_password(config: &Config) -> Result<Option<SecretString>, ConfigError> {
+    const KEY: &str = "alerts.mail.password_file";
+
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
+        .map(|folder| Path::new(&folder).join("mail_password"))
+        .filter(|path| path.exists());
+    let path = credential.or_else(|| config.alerts.mail.password_file.clone());
+    path.map(|path| read_private_file(KEY, &path)).transpose()
+}
+
+impl Config {
+    /// The mail server that gets alerts, if there is one.
+    pub fn mail(&self) -> Result<Option<Mail>, ConfigError> {
+        let Some(user) = self.alerts.mail.user.clone() else { return self.mail_as(None) };
+        match mail_password(self)? {
+            Some(password) => self.mail_as(Some((user, password))),
+            None => Err(ConfigError::new(
+                "alerts.mail.password_file",
+                "it is not set",
+                "a user name needs a password: name the file, or load the systemd credential mail_password",
+            )),
+        }
+    }
+
+    /// The mail server, to which nobody logs in without a `login`.
+    pub(super) fn mail_as(&self, login: Option<(String, SecretString)>) -> Result<Option<Mail>, ConfigError> {
+        let MailSection { server, from, to, .. } = &self.alerts.mail;
+        let Some(server) = server else { return Ok(None) };
+        let wrong = |key: &str, text: &str| {
+            let (problem, remedy) = text.split_once("; ").unwrap_or((text, "correct it"));
+            ConfigError::new(format!("alerts.mail.{key}"), problem, remedy)
+        };
+        let from =
+            from.as_deref().ok_or_else(|| wrong("from", "it is not set; write reviews@example.com"))?;
+        Mail::new(server, login, from, to).map(Some).map_err(|(key, text)| wrong(key, &text))
+    }
 }
 
 /// All secrets, read and checked.

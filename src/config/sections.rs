@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ConfigError;
 use super::trial::Trial;
 use super::values::{
-    Amount, Colour, Concurrency, DayHours, HttpsUrl, Language, Percent, Period, Schedule, Zone,
+    Amount, Colour, Concurrency, DayHours, HttpsUrl, Language, Percent, Period, Schedule, WeekTime, Zone,
 };
 use crate::domain::actions::Permission;
 use crate::domain::alerting::format::Format;
@@ -77,6 +77,22 @@ pub struct AlertsSection {
     pub command: Vec<String>,
     #[serde(default)]
     pub format: Format,
+    #[serde(default)]
+    pub digest: Option<WeekTime>,
+    #[serde(default)]
+    pub mail: MailSection,
+}
+
+/// Alerts by mail.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailSection {
+    pub server: Option<String>,
+    pub user: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub from: Option<String>,
+    #[serde(default)]
+    pub to: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

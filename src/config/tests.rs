@@ -187,6 +187,34 @@ fn every_error_names_its_key_and_the_remedy() {
 }
 
 #[test]
+fn errors_of_mail_and_digest_name_their_keys() {
+    let with = |lines: &str| format!("{GOOD}\n{lines}");
+    for (text, expected) in [
+        (
+            with("[alerts.mail]\nserver = \"mail.example.com\"\nfrom = \"a@example.com\""),
+            "alerts.mail.server: `mail.example.com` is not a mail server; write one such as smtps://mail.example.com",
+        ),
+        (
+            with(
+                "[alerts.mail]\nserver = \"smtps://mail.example.com\"\nfrom = \"me\"\nto = [\"a@example.com\"]",
+            ),
+            "alerts.mail.from: `me` is not an address; write one such as ops@example.com",
+        ),
+        (
+            with("[alerts.mail]\nserver = \"smtps://mail.example.com\"\nfrom = \"a@example.com\""),
+            "alerts.mail.to: nobody would get the mails; ",
+        ),
+        (
+            with("[alerts]\ndigest = \"funday 8:00\""),
+            "alerts.digest: `funday 8:00` is not a time of the week; write one such as monday 08:00",
+        ),
+    ] {
+        let error = error(&text);
+        assert!(error.contains(expected), "expected: {expected}\n   found: {error}");
+    }
+}
+
+#[test]
 fn every_mistake_is_told_with_its_line() {
     let text = "\
 [jobber]

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::domain::alerting::weekly::TimeOfWeek;
 use crate::domain::window::{Hours, zone};
 use crate::outbound::resolver::is_loopback;
 
@@ -99,6 +100,41 @@ impl Serialize for Colour {
 }
 
 impl<'de> Deserialize<'de> for Colour {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A time of the week: `monday 08:00`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeekTime(pub TimeOfWeek);
+
+impl WeekTime {
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a time of the week; write one such as monday 08:00");
+        let (day, time) = text.trim().split_once(' ').ok_or_else(wrong)?;
+        let weekday = TimeOfWeek::weekday(day).ok_or_else(wrong)?;
+        let (hour, minute) = time.trim().split_once(':').ok_or_else(wrong)?;
+        let number = |text: &str, below: i8| text.parse().ok().filter(|number| (0..below).contains(number));
+        let (hour, minute) = number(hour, 24).zip(number(minute, 60)).ok_or_else(wrong)?;
+        Ok(Self(TimeOfWeek { weekday, hour, minute }))
+    }
+}
+
+impl std::fmt::Display for WeekTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let TimeOfWeek { hour, minute, .. } = self.0;
+        write!(f, "{} {hour:02}:{minute:02}", self.0.name())
+    }
+}
+
+impl Serialize for WeekTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for WeekTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
@@ -321,6 +357,17 @@ mod tests {
                 _ => (luminance, 0.0),
             };
             prop_assert!((light + 0.05) / (dark + 0.05) >= 4.5);
+        }
+    }
+
+    #[test]
+    fn a_time_of_the_week_reads_back() {
+        for text in ["monday 08:00", "sunday 23:59"] {
+            assert_eq!(WeekTime::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(WeekTime::parse(" Mon 8:00").unwrap().to_string(), "monday 08:00");
+        for wrong in ["", "monday", "08:00", "funday 08:00", "monday 24:00", "monday 08:60", "monday -1:00"] {
+            assert!(WeekTime::parse(wrong).is_err(), "{wrong}");
         }
     }
 

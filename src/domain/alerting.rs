@@ -5,6 +5,7 @@
 //! grace period; trouble that needs a human is reported at once.
 
 pub mod format;
+pub mod weekly;
 
 use std::collections::BTreeMap;
 

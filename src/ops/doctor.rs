@@ -373,8 +373,7 @@ fn alerts(context: &Context) -> Check {
 pub async fn test_alerts(context: &Context) -> Result<Vec<Check>, OpError> {
     let tried = context.notifier.try_channels().await;
     if tried.is_empty() {
-        let remedy =
-            "set alerts.webhook_url or alerts.command: until then, only `status` and the log tell of trouble";
+        let remedy = "set alerts.webhook_url, alerts.mail or alerts.command: until then, only `status` and the log tell of trouble";
         return Err(OpError::Refused(format!("nobody gets alerts; {remedy}")));
     }
     let check = |(name, sent): (&'static str, Result<(), String>)| match sent {

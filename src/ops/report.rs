@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::OpError;
 use crate::clock::minus;
 use crate::context::Context;
-use crate::domain::model::{Account, AccountId, Decision, Delivery, Outcome, SkipReason};
+use crate::domain::funnel::{Funnel, Step, is_since};
+use crate::domain::model::{Account, AccountId, Decision};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -21,74 +22,6 @@ pub struct DayCount {
     /// Finished while the account was connected, and decided on that day.
     pub finished: usize,
     pub asked: usize,
-}
-
-/// From finished work to reviews.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Funnel {
-    /// Finished while the account was connected.
-    pub finished: usize,
-    pub waiting: usize,
-    pub asked: usize,
-    pub delivered: usize,
-    pub reviewed: usize,
-    pub skipped: BTreeMap<SkipReason, usize>,
-    /// Asks by weekday (Monday first) and hour, in the contractor's time.
-    pub hours: [[usize; 24]; 7],
-}
-
-/// What became of a work, as a step of the funnel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    Finished,
-    Waiting,
-    Asked,
-    Delivered,
-    Skipped(SkipReason),
-}
-
-impl Step {
-    pub fn is_of(self, decision: &Decision) -> bool {
-        let outcome = &decision.outcome;
-        match self {
-            Self::Finished => !is_before(outcome),
-            Self::Waiting => matches!(outcome, Outcome::Waiting { .. } | Outcome::Held { .. }),
-            Self::Asked => matches!(outcome, Outcome::Asked { .. }),
-            Self::Delivered => {
-                matches!(outcome, Outcome::Asked { delivery: Delivery::Delivered { .. }, .. })
-            }
-            Self::Skipped(reason) => {
-                matches!(outcome, Outcome::Skipped { reason: found } if *found == reason)
-            }
-        }
-    }
-}
-
-fn is_before(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Skipped { reason: SkipReason::BeforeConnection })
-}
-
-impl Funnel {
-    fn add(&mut self, decision: &Decision, zone: &TimeZone) {
-        if is_before(&decision.outcome) {
-            return;
-        }
-        self.finished += 1;
-        match &decision.outcome {
-            Outcome::Waiting { .. } | Outcome::Held { .. } => self.waiting += 1,
-            Outcome::Skipped { reason } => *self.skipped.entry(*reason).or_default() += 1,
-            Outcome::Asked { delivery, .. } => {
-                self.asked += 1;
-                self.delivered += usize::from(matches!(delivery, Delivery::Delivered { .. }));
-                let local = decision.at.to_zoned_datetime(zone.clone());
-                let weekday = local.weekday().to_monday_zero_offset();
-                let place = usize::try_from(weekday).ok().zip(usize::try_from(local.hour()).ok());
-                if let Some((weekday, hour)) = place {
-                    self.hours[weekday][hour] += 1;
-                }
-            }
-        }
-    }
 }
 
 /// The last `days` days of an account, the first one first, also those without work.
@@ -121,10 +54,6 @@ pub async fn funnel(context: &Context, account: &Account, since: Timestamp) -> R
     let mut funnel = context.store.fold_decisions(&account.id, Funnel::default(), add).await?;
     funnel.reviewed = context.store.reviews_since(since).await?.get(&account.id).copied().unwrap_or_default();
     Ok(funnel)
-}
-
-fn is_since(decision: &Decision, since: Timestamp) -> bool {
-    decision.at >= since || Step::Waiting.is_of(decision)
 }
 
 /// The newest works of a step, at most `most`.

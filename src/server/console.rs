@@ -32,12 +32,13 @@ use crate::accounts::onboarding::random;
 use crate::clock::minus;
 use crate::context::Context;
 use crate::digest;
+use crate::domain::funnel::Step;
 use crate::domain::model::{AccountId, LinkBrand, MessageId, SkipReason};
 use crate::ops::protocol::{
     AccountPause, AccountResume, AccountShow, Explain, LinkCreate, QueueDrop, QueueDropBurst, QueueList,
     QueueRelease, QueueReleaseBurst, QueueRetry, QueueShow, Scene, Status, Verb,
 };
-use crate::ops::report::{self, Step};
+use crate::ops::report;
 use crate::ops::status::AccountStatus;
 use crate::ops::{Done, OpError};
 use pages::{AccountPage, Filter, Frame};

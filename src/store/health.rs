@@ -6,6 +6,19 @@ use super::{Store, StoreError, key};
 use crate::domain::model::{AccountId, Alert, Failure, Health};
 
 impl Store {
+    /// The end of the last week that was told.
+    pub async fn digest_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.get(&key::digest_at()).await
+    }
+
+    pub async fn note_digest(&self, at: Timestamp) -> Result<(), StoreError> {
+        self.write(move |txn| {
+            txn.put(&key::digest_at(), &at);
+            Ok(())
+        })
+        .await
+    }
+
     /// How the last sweeps of an account went.
     pub async fn health(&self, id: &AccountId) -> Result<Health, StoreError> {
         Ok(self.get(&key::health(id)).await?.unwrap_or_default())

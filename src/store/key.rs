@@ -95,6 +95,11 @@ pub(super) fn topics_heard() -> Vec<u8> {
     b"meta\0topics_heard".to_vec()
 }
 
+/// Until when digests were sent.
+pub(super) fn digest_at() -> Vec<u8> {
+    b"meta\0digest_at".to_vec()
+}
+
 pub(super) fn probe() -> Vec<u8> {
     b"meta\0probe".to_vec()
 }

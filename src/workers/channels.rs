@@ -1,4 +1,4 @@
-//! Where alerts go: a webhook and a program.
+//! Where alerts go: a webhook, mail, and a program.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -14,9 +14,29 @@ use crate::config::{SecretName, env_name};
 use crate::domain::alerting::format::Format;
 use crate::domain::model::MessageId;
 use crate::domain::retry::Reply;
+use crate::outbound::mail::Mail;
 use crate::outbound::sender::Sender;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A way to tell the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Channel {
+    Webhook,
+    Mail,
+    Command,
+}
+
+impl Channel {
+    /// The setting that it is.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Webhook => "alerts.webhook_url",
+            Self::Mail => "alerts.mail",
+            Self::Command => "alerts.command",
+        }
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct Channels {
@@ -24,7 +44,9 @@ pub struct Channels {
     pub webhook: Option<Receiver>,
     /// A program and its arguments. It gets the alert on stdin.
     pub command: Vec<String>,
-    /// What both get.
+    /// Mails, as text.
+    pub mail: Option<Mail>,
+    /// What the webhook and the program get.
     pub format: Format,
     pub sender: Sender,
 }
@@ -43,26 +65,42 @@ pub fn is_runnable(program: &str) -> bool {
 
 impl Channels {
     pub(super) fn are_none(&self) -> bool {
-        self.webhook.is_none() && self.command.is_empty()
+        self.all().is_empty()
     }
 
-    /// Posts to the webhook, if there is one.
-    pub(super) async fn post(&self, id: &MessageId, alert: &Value, now: Timestamp) -> Result<(), String> {
-        let Some(Receiver { url, secret }) = &self.webhook else { return Ok(()) };
-        let (kind, body) = (self.format.content_type(), self.format.write(alert));
-        let attempted = self.sender.post_as(kind, url, secret, id, &body, now).await;
-        match attempted.reply {
-            Reply::Accepted { .. } => Ok(()),
-            _ => Err(format!("alerts.webhook_url: {}", attempted.note)),
+    /// The channels that there are.
+    pub(super) fn all(&self) -> Vec<Channel> {
+        let webhook = self.webhook.as_ref().map(|_| Channel::Webhook);
+        let mail = self.mail.as_ref().map(|_| Channel::Mail);
+        let command = (!self.command.is_empty()).then_some(Channel::Command);
+        webhook.into_iter().chain(mail).chain(command).collect()
+    }
+
+    /// Sends a message, given as [`Format::Json`] has it.
+    pub(super) async fn send(
+        &self,
+        channel: Channel,
+        id: &MessageId,
+        message: &Value,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        match (channel, &self.webhook, &self.mail, self.command.split_first()) {
+            (Channel::Webhook, Some(Receiver { url, secret }), ..) => {
+                let (kind, body) = (self.format.content_type(), self.format.write(message));
+                let attempted = self.sender.post_as(kind, url, secret, id, &body, now).await;
+                match attempted.reply {
+                    Reply::Accepted { .. } => Ok(()),
+                    _ => Err(attempted.note),
+                }
+            }
+            (Channel::Mail, _, Some(mail), _) => mail.send(id, &Format::Text.write(message)).await,
+            (Channel::Command, .., Some((program, arguments))) => {
+                let body = self.format.write(message);
+                let ran = tokio::time::timeout(PATIENCE, run(program, arguments, &body)).await;
+                ran.unwrap_or_else(|_| Err("it took too long".to_owned()))
+            }
+            _ => Ok(()),
         }
-    }
-
-    /// Runs the program, if there is one.
-    pub(super) async fn hand_over(&self, alert: &Value) -> Result<(), String> {
-        let Some((program, arguments)) = self.command.split_first() else { return Ok(()) };
-        let ran = tokio::time::timeout(PATIENCE, run(program, arguments, &self.format.write(alert))).await;
-        let ran = ran.unwrap_or_else(|_| Err("it took too long".to_owned()));
-        ran.map_err(|error| format!("alerts.command: {error}"))
     }
 }
 

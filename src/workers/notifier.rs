@@ -4,20 +4,24 @@
 //! under the same id. If a channel fails, the next look tries it again. The secret of a link is never stored:
 //! a link is created for the message, and again after a restart before the message was sent.
 
+mod week;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::channels::Channels;
+use super::channels::{Channel, Channels};
 use super::parts::WorkerParts;
 use crate::accounts::onboarding::{ConnectError, NewLink, Onboarding};
 use crate::accounts::settings::ReceiverError;
 use crate::clock::{is_over, minus};
 use crate::digest;
 use crate::domain::alerting::format::recovery;
+use crate::domain::alerting::weekly::TimeOfWeek;
 use crate::domain::alerting::{
     AccountView, Change, HeldUp, ReceiverView, SILENCE, USUALLY, View, changes, over,
 };
@@ -43,17 +47,24 @@ pub struct Notifier {
     onboarding: Arc<Onboarding>,
     channels: Channels,
     draft_app: bool,
+    digest: Option<(TimeOfWeek, TimeZone)>,
     turn: tokio::sync::Mutex<()>,
     links: Mutex<HashMap<MessageId, (Timestamp, SecretString)>>,
-    posted: Mutex<HashSet<MessageId>>,
+    posted: Mutex<HashSet<(MessageId, Channel)>>,
     /// Why the last alert could not be sent.
     failing: Mutex<Option<String>>,
     weekly: Mutex<HashMap<AccountId, (Timestamp, Option<f64>)>>,
 }
 
 impl Notifier {
-    /// `draft_app` says whether Jobber limits the number of accounts.
-    pub fn new(parts: WorkerParts, onboarding: Arc<Onboarding>, channels: Channels, draft_app: bool) -> Self {
+    /// `draft_app` says whether Jobber limits the number of accounts, `digest` when the week is told.
+    pub fn new(
+        parts: WorkerParts,
+        onboarding: Arc<Onboarding>,
+        channels: Channels,
+        draft_app: bool,
+        digest: Option<(TimeOfWeek, TimeZone)>,
+    ) -> Self {
         let (turn, links) = (tokio::sync::Mutex::default(), Mutex::default());
         let (posted, weekly) = (Mutex::default(), Mutex::default());
         Self {
@@ -61,6 +72,7 @@ impl Notifier {
             onboarding,
             channels,
             draft_app,
+            digest,
             turn,
             links,
             posted,
@@ -141,7 +153,8 @@ impl Notifier {
         let open: HashSet<MessageId> =
             self.parts.store.alerts().await?.iter().filter(|alert| !alert.told).map(id_of).collect();
         self.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| open.contains(id));
-        self.posted.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| open.contains(id));
+        let is_open = |id: &MessageId| open.contains(id) || id.as_str().starts_with(week::PREFIX);
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| is_open(id));
         Ok(told)
     }
 
@@ -149,15 +162,28 @@ impl Notifier {
         if self.channels.are_none() {
             return Ok(Ok(()));
         }
-        let (id, body) = (id_of(alert), self.body(alert).await?);
-        let is_posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
-        if !is_posted {
-            if let Err(error) = self.channels.post(&id, &body, self.parts.clock.now()).await {
-                return Ok(Err(error));
+        let body = self.body(alert).await?;
+        Ok(self.deliver(&id_of(alert), &body).await)
+    }
+
+    /// Sends a message to every channel that does not have it yet.
+    async fn deliver(&self, id: &MessageId, body: &Value) -> Result<(), String> {
+        let posted = || self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.parts.clock.now();
+        let mut failed = Vec::new();
+        for channel in self.channels.all() {
+            let place = (id.clone(), channel);
+            if posted().contains(&place) {
+                continue;
             }
-            self.posted.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+            match self.channels.send(channel, id, body, now).await {
+                Ok(()) => {
+                    posted().insert(place);
+                }
+                Err(error) => failed.push(format!("{}: {error}", channel.key())),
+            }
         }
-        Ok(self.channels.hand_over(&body).await)
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
     }
 
     async fn body(&self, alert: &Alert) -> Result<Value, StoreError> {
@@ -200,11 +226,8 @@ impl Notifier {
             "summary": "this is a test of the alerts of jobber-reviewd, nothing is wrong", "action": "nothing",
         });
         let mut tried = Vec::new();
-        if self.channels.webhook.is_some() {
-            tried.push(("alerts.webhook_url", self.channels.post(&id, &sample, now).await));
-        }
-        if !self.channels.command.is_empty() {
-            tried.push(("alerts.command", self.channels.hand_over(&sample).await));
+        for channel in self.channels.all() {
+            tried.push((channel.key(), self.channels.send(channel, &id, &sample, now).await));
         }
         tried
     }

@@ -273,3 +273,137 @@ async fn a_channel_can_be_tried_and_one_that_fails_is_named() {
     let refused = deaf.run(AlertsTest {}).await.unwrap_err();
     assert!(refused.to_string().contains("nobody gets alerts"), "{refused}");
 }
+
+/// A mail server that refuses the first so many mails and takes the others; the mails that it took.
+async fn mail_server(refuses: usize) -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+
+    let listener = tokio::net::TcpListener::bind(local()).await.unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let mails = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let taken = std::sync::Arc::clone(&mails);
+    tokio::spawn(async move {
+        let mut left = refuses;
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (read, mut write) = stream.into_split();
+            let mut lines = BufReader::new(read).lines();
+            write.write_all(b"220 here\r\n").await.unwrap();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let answer = match line.split(' ').next().unwrap() {
+                    "DATA" if left > 0 => {
+                        left -= 1;
+                        "451 come again"
+                    }
+                    "DATA" => {
+                        write.write_all(b"354 go on\r\n").await.unwrap();
+                        let mut mail = String::new();
+                        while let Ok(Some(line)) = lines.next_line().await {
+                            if line == "." {
+                                break;
+                            }
+                            mail.push_str(&line);
+                            mail.push('\n');
+                        }
+                        taken.lock().unwrap().push(mail);
+                        "250 taken"
+                    }
+                    "QUIT" => "221 bye",
+                    _ => "250 fine",
+                };
+                if write.write_all(format!("{answer}\r\n").as_bytes()).await.is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    (url, mails)
+}
+
+#[tokio::test]
+async fn mails_tell_the_same_and_the_other_channels_hear_it_once() {
+    let (server, mails) = mail_server(2).await;
+    let operator = Receiver::start().await;
+    let url = operator.url();
+    let app = TestApp::start_with(|config| {
+        config.alerts.webhook_url = Some(serde_json::from_value(json!(url)).unwrap());
+        config.alerts.mail = serde_json::from_value(
+            json!({"server": server, "from": "Reviews <reviews@example.com>", "to": ["ops@example.com", "boss@example.com"]}),
+        )
+        .unwrap();
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    app.sweep().await;
+    app.sandbox.control(Op::Disconnect { account: ace.number }).unwrap();
+    live(&app, 1).await;
+    let fails = app.run(Status {}).await.unwrap().alerts_fail.unwrap();
+    assert!(fails.starts_with("alerts.mail: ") && fails.contains("451"), "{fails}");
+    live(&app, 4).await;
+    assert_eq!(app.run(Status {}).await.unwrap().alerts_fail, None);
+    assert_eq!(operator.got().len(), 1, "the webhook took it the first time");
+    let mail = mails.lock().unwrap().join("=====");
+    assert_eq!(mail.matches("Message-ID: <alr_").count(), 1, "{mail}");
+    for said in [
+        "Subject: Trouble: Ace Plumbing is no longer connected: the app was disconnected in Jobber.",
+        "From: Reviews <reviews@example.com>",
+        "To: ops@example.com, boss@example.com",
+        "To do: send the contractor a new link",
+    ] {
+        assert!(mail.replace("\n ", " ").contains(said), "{said}: {mail}");
+    }
+    let checks = app.run(AlertsTest {}).await.unwrap();
+    assert_eq!(checks.len(), 2);
+    assert!(mails.lock().unwrap().last().unwrap().contains("nothing is wrong"));
+}
+
+#[tokio::test]
+async fn the_week_is_told_once_at_its_time_and_never_the_week_before_the_first() {
+    let operator = Receiver::start().await;
+    let url = operator.url();
+    let app = TestApp::start_with(|config| {
+        config.alerts.webhook_url = Some(serde_json::from_value(json!(url)).unwrap());
+        config.alerts.digest = Some(serde_json::from_value(json!("monday 08:00")).unwrap());
+        config.review.window.timezone = serde_json::from_value(json!("America/New_York")).unwrap();
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    let told = async |app: &TestApp| app.context.notifier.digest_once().await.unwrap();
+    assert!(!told(&app).await, "there was no week before");
+    app.pass(minutes(10));
+    ace.closed_job(&app);
+    app.sweep().await;
+    app.pass(hours(2));
+    app.sweep().await;
+    assert!(!told(&app).await);
+    // The clock of the tests begins on a Tuesday: the next Monday is at most six days away.
+    app.pass(hours(6 * 24));
+    operator.answers(&[500]);
+    assert!(!told(&app).await, "the channel failed");
+    assert!(told(&app).await);
+    assert!(!told(&app).await, "once");
+    let got = operator.got();
+    assert_eq!((got.len(), got[0].id()), (2, got[1].id()), "under one id");
+    let digest = got[1].json();
+    assert_eq!(digest["type"], "digest");
+    assert_eq!(digest["to"], "2026-03-16T12:00:00Z");
+    assert_eq!(digest["from"], "2026-03-09T12:00:00Z");
+    assert_eq!(
+        digest["totals"],
+        json!({"accounts": 1, "finished": 1, "asked": 1, "delivered": 1, "reviewed": 0, "dead": 0})
+    );
+    assert_eq!(
+        (&digest["accounts"][0]["name"], &digest["accounts"][0]["to_do"]),
+        (&json!("Ace Plumbing"), &json!([]))
+    );
+
+    // After a restart it is not told again; after two weeks off, only the last week is.
+    let app = app.restart().await;
+    assert!(!told(&app).await);
+    app.pass(hours(16 * 24));
+    assert!(told(&app).await && !told(&app).await);
+    assert_eq!(operator.got().len(), 3);
+}

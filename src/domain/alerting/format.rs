@@ -51,6 +51,9 @@ impl Format {
 }
 
 fn in_words(alert: &Value) -> String {
+    if alert["type"] == "digest" {
+        return super::weekly::in_words(alert);
+    }
     let text = |name: &str| alert[name].as_str().unwrap_or_default();
     let number = |name: &str| alert[name].as_u64().filter(|number| *number > 0);
     let is_over = text("type") == "alert.recovered";

@@ -7,11 +7,12 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use super::charts;
+use crate::domain::funnel::Funnel;
 use crate::domain::model::{Decision, EntryState, OutboxEntry, SkipReason};
 use crate::ops::accounts::{AccountShown, Setting};
 use crate::ops::explain::Explained;
 use crate::ops::queue::QueueRow;
-use crate::ops::report::{DayCount, Funnel};
+use crate::ops::report::DayCount;
 use crate::ops::status::{AccountStatus, StatusReport};
 use crate::ops::words::{PAYLOAD_HASH, outcome, relative, subject};
 use crate::text_table::counted;

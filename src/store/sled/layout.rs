@@ -3,8 +3,7 @@
 //!
 //! A short key keeps what a prefix is for: a family, or an account of a family, is still the beginning of all its keys.
 
-use std::cell::RefCell;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
@@ -53,11 +52,29 @@ const DICTIONARY: &[u8] = include_bytes!("dictionary.txt");
 static PACK: LazyLock<EncoderDictionary<'static>> = LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, 3));
 static UNPACK: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(DICTIONARY));
 
-thread_local! {
-    static PACKER: RefCell<Option<Compressor<'static>>> = RefCell::new(packer());
-    static UNPACKER: RefCell<Option<Decompressor<'static>>> =
-        RefCell::new(Decompressor::with_prepared_dictionary(&UNPACK).ok());
+/// What packs or unpacks, made as needed and kept for the next one. A pair for each of the many threads that read would take
+/// more memory than the store.
+struct Pool<T>(Mutex<Vec<T>>);
+
+/// More at once than this are made anew.
+const KEPT: usize = 4;
+
+impl<T> Pool<T> {
+    fn with<R>(&self, make: impl FnOnce() -> Option<T>, run: impl FnOnce(&mut T) -> Option<R>) -> Option<R> {
+        let pool = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = pool().pop();
+        let mut one = kept.or_else(make)?;
+        let result = run(&mut one);
+        let mut pool = pool();
+        if pool.len() < KEPT {
+            pool.push(one);
+        }
+        result
+    }
 }
+
+static PACKERS: Pool<Compressor<'static>> = Pool(Mutex::new(Vec::new()));
+static UNPACKERS: Pool<Decompressor<'static>> = Pool(Mutex::new(Vec::new()));
 
 fn packer() -> Option<Compressor<'static>> {
     let mut packer = Compressor::with_prepared_dictionary(&PACK).ok()?;
@@ -155,7 +172,7 @@ pub(super) fn packed(short: &[u8], value: Vec<u8>) -> Vec<u8> {
 }
 
 fn pack(value: &[u8]) -> Option<Vec<u8>> {
-    PACKER.with_borrow_mut(|packer| packer.as_mut()?.compress(value).ok())
+    PACKERS.with(packer, |packer| packer.compress(value).ok())
 }
 
 fn is_packed_family(short: &[u8]) -> bool {
@@ -172,9 +189,10 @@ pub(super) fn unpacked(short: &[u8], value: ::sled::IVec) -> Result<Bytes, Store
     if length > LONGEST {
         return Err(broken("it says that it is longer than anything is"));
     }
-    let unpacked = UNPACKER.with_borrow_mut(|unpacker| {
+    let unpacker = || Decompressor::with_prepared_dictionary(&UNPACK).ok();
+    let unpacked = UNPACKERS.with(unpacker, |unpacker| {
         let length = usize::try_from(length).ok()?;
-        unpacker.as_mut()?.decompress(packed, length).ok().filter(|value| value.len() == length)
+        unpacker.decompress(packed, length).ok().filter(|value| value.len() == length)
     });
     unpacked.map(Bytes::Made).ok_or_else(|| broken("it does not unpack"))
 }

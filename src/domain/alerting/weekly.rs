@@ -1,0 +1,179 @@
+//! What happened in a week, for the operator. Pure.
+
+use std::fmt::Write as _;
+
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+use serde_json::{Value, json};
+
+use crate::domain::funnel::Funnel;
+use crate::domain::model::{AccountId, SkipReason};
+
+/// When a digest is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeOfWeek {
+    pub weekday: Weekday,
+    pub hour: i8,
+    pub minute: i8,
+}
+
+const DAYS: [(&str, Weekday); 7] = [
+    ("monday", Weekday::Monday),
+    ("tuesday", Weekday::Tuesday),
+    ("wednesday", Weekday::Wednesday),
+    ("thursday", Weekday::Thursday),
+    ("friday", Weekday::Friday),
+    ("saturday", Weekday::Saturday),
+    ("sunday", Weekday::Sunday),
+];
+
+impl TimeOfWeek {
+    /// The day with a name, or with at least its first three letters.
+    pub fn weekday(name: &str) -> Option<Weekday> {
+        let name = name.to_lowercase();
+        let found = DAYS.iter().find(|(day, _)| name.len() >= 3 && day.starts_with(&name));
+        found.map(|(_, weekday)| *weekday)
+    }
+
+    pub fn name(self) -> &'static str {
+        DAYS.iter().find(|(_, weekday)| *weekday == self.weekday).map_or("monday", |(name, _)| name)
+    }
+
+    /// The last such time at or before `now`, in `zone`.
+    pub fn last(self, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
+        let local = now.to_zoned_datetime(zone.clone());
+        let back = i64::from(local.weekday().since(self.weekday));
+        let day = local.date().checked_sub(back.days()).ok()?;
+        let at = day.at(self.hour, self.minute, 0, 0).to_zoned_datetime(zone.clone()).ok()?;
+        if at.timestamp() <= now {
+            return Some(at.timestamp());
+        }
+        Some(at.checked_sub(1.week()).ok()?.timestamp())
+    }
+}
+
+/// What happened in an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountWeek {
+    pub id: AccountId,
+    pub name: String,
+    pub state: &'static str,
+    pub funnel: Funnel,
+    pub dead: usize,
+    /// What somebody has to do.
+    pub to_do: Vec<String>,
+}
+
+/// The digest as programs get it.
+pub fn body(id: &str, from: Timestamp, to: Timestamp, accounts: &[AccountWeek]) -> Value {
+    let of = |week: &AccountWeek| {
+        let Funnel { finished, waiting, asked, delivered, reviewed, skipped, .. } = &week.funnel;
+        json!({
+            "id": week.id, "name": week.name, "state": week.state, "finished": finished, "waiting": waiting, "asked": asked,
+            "delivered": delivered, "reviewed": reviewed, "skipped": skipped, "dead": week.dead, "to_do": week.to_do,
+        })
+    };
+    let total = |count: fn(&AccountWeek) -> usize| accounts.iter().map(count).sum::<usize>();
+    json!({
+        "type": "digest", "timestamp": to, "id": id, "from": from, "to": to,
+        "totals": {
+            "accounts": accounts.len(), "finished": total(|week| week.funnel.finished), "asked": total(|week| week.funnel.asked),
+            "delivered": total(|week| week.funnel.delivered), "reviewed": total(|week| week.funnel.reviewed),
+            "dead": total(|week| week.dead),
+        },
+        "accounts": accounts.iter().map(of).collect::<Vec<_>>(),
+    })
+}
+
+/// The digest, given as [`body`] makes it, for people. Accounts with something to do come first.
+pub(super) fn in_words(digest: &Value) -> String {
+    let number = |of: &Value, name: &str| of[name].as_u64().unwrap_or_default();
+    let totals = &digest["totals"];
+    let mut text = format!(
+        "The week of {} accounts: {} asked, {} delivered, {} reviewed, {} dead letters.",
+        number(totals, "accounts"),
+        number(totals, "asked"),
+        number(totals, "delivered"),
+        number(totals, "reviewed"),
+        number(totals, "dead"),
+    );
+    let mut accounts: Vec<&Value> = digest["accounts"].as_array().into_iter().flatten().collect();
+    let is_calm = |account: &Value| account["to_do"].as_array().is_none_or(Vec::is_empty);
+    accounts.sort_by_key(|account| is_calm(account));
+    for account in accounts {
+        // A String accepts every write.
+        let _ok = write!(
+            text,
+            "\n\n{}: {} finished, {} asked, {} delivered, {} reviewed, {} waiting.",
+            account["name"].as_str().unwrap_or_default(),
+            number(account, "finished"),
+            number(account, "asked"),
+            number(account, "delivered"),
+            number(account, "reviewed"),
+            number(account, "waiting"),
+        );
+        for (reason, count) in account["skipped"].as_object().into_iter().flatten() {
+            let known = serde_json::from_value::<SkipReason>(reason.clone().into());
+            let words = known.map_or_else(|_| reason.clone(), |known| known.describe().to_owned());
+            let _ok = write!(text, "\n  {count} not asked: {words}");
+        }
+        for to_do in account["to_do"].as_array().into_iter().flatten() {
+            let _ok = write!(text, "\n  To do: {}", to_do.as_str().unwrap_or_default());
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_last_time_of_the_week_is_by_the_zones_clock() {
+        let zone = TimeZone::get("America/New_York").unwrap();
+        let monday = TimeOfWeek { weekday: Weekday::Monday, hour: 8, minute: 0 };
+        // The clocks went ahead on Sunday, March 8th 2026.
+        for (now, last) in [
+            ("2026-03-09T11:59:59Z", "2026-03-02T13:00:00Z"),
+            ("2026-03-09T12:00:00Z", "2026-03-09T12:00:00Z"),
+            ("2026-03-15T23:00:00Z", "2026-03-09T12:00:00Z"),
+            ("2026-03-16T12:00:00Z", "2026-03-16T12:00:00Z"),
+        ] {
+            assert_eq!(monday.last(&zone, at(now)), Some(at(last)), "{now}");
+        }
+    }
+
+    #[test]
+    fn the_words_begin_with_what_is_to_do() {
+        let account = |name: &str, to_do: &[&str]| AccountWeek {
+            id: AccountId::new("acc"),
+            name: name.to_owned(),
+            state: "connected",
+            funnel: Funnel {
+                finished: 3,
+                asked: 2,
+                delivered: 1,
+                skipped: [(SkipReason::NoContact, 1)].into(),
+                ..Funnel::default()
+            },
+            dead: 1,
+            to_do: to_do.iter().map(|text| (*text).to_owned()).collect(),
+        };
+        let accounts = [account("Calm", &[]), account("Ace", &["send the contractor a new link"])];
+        let (from, to) = (at("2026-03-02T13:00:00Z"), at("2026-03-09T12:00:00Z"));
+        let words = in_words(&body("dig_1", from, to, &accounts));
+        assert_eq!(
+            words,
+            "The week of 2 accounts: 4 asked, 2 delivered, 0 reviewed, 2 dead letters.\n\n\
+             Ace: 3 finished, 2 asked, 1 delivered, 0 reviewed, 0 waiting.\n  \
+             1 not asked: no phone that takes texts and no e-mail address\n  To do: send the contractor a new link\n\n\
+             Calm: 3 finished, 2 asked, 1 delivered, 0 reviewed, 0 waiting.\n  \
+             1 not asked: no phone that takes texts and no e-mail address"
+        );
+    }
+}
