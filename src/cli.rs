@@ -4,6 +4,7 @@ mod args;
 mod audit;
 mod call;
 mod doctor;
+mod examples;
 mod exit;
 mod files;
 mod jobber;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 #[cfg(feature = "demo")]
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
@@ -37,6 +38,7 @@ use self::args::{
 #[cfg(feature = "demo")]
 use self::call::print_json;
 use self::call::{Call, print_text};
+use self::examples::with_examples;
 use self::exit::{Status, Stop, status_of_store};
 use self::reach::{ask, reach};
 use self::show::{Paper, Show as _};
@@ -54,12 +56,13 @@ const LOOK: Duration = Duration::from_secs(2);
 /// The definition of the command line.
 #[doc(hidden)]
 pub fn command() -> clap::Command {
-    Cli::command()
+    with_examples(Cli::command())
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command().try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // --help and --version come here too. clap prints each to the right stream.
@@ -143,7 +146,9 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Verb::Shadow(ShadowVerb::Report { file, account }) => {
             files::shadow_report(&call, &file, account).await
         }
-        Verb::Import { file, account, yes } => files::import_asked(&call, &file, account, yes).await,
+        Verb::Import { file, account, columns, yes } => {
+            files::import_asked(&call, &file, account, &columns, yes).await
+        }
         Verb::Export { file } => files::export(&call, &file).await,
         Verb::Restore { file } => files::restore(&call, &file).await,
         Verb::Config(ConfigVerb::Show) => settings::show(&call),
@@ -176,7 +181,7 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         }
         Verb::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "jobber-reviewd", &mut text);
+            clap_complete::generate(shell, &mut command(), "jobber-reviewd", &mut text);
             print_text(String::from_utf8_lossy(&text).trim_end())
         }
         Verb::Man { folder } => man::write(&folder),

@@ -148,6 +148,9 @@ pub(super) enum Verb {
         /// The account, by id or name, for rows without one
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
+        /// What the file calls its columns, such as phone=Mobile,asked_at=Sent
+        #[arg(long, value_name = "NAME=COLUMN,…", value_delimiter = ',')]
+        columns: Vec<String>,
         /// Store the people; without this, only count
         #[arg(long)]
         yes: bool,
@@ -419,7 +422,7 @@ pub(super) enum QueueVerb {
 pub(super) enum ConfigVerb {
     /// Every key with its value, and where each secret comes from
     Show,
-    /// Read all settings and secrets, and report the first error
+    /// Read all settings and secrets, and report every mistake
     Check,
 }
 

@@ -77,20 +77,21 @@ pub(super) async fn restore(call: &Call, file: &Path) -> Result<Status, Stop> {
     ))
 }
 
-fn read_asked(file: &Path) -> Result<import::Parsed, Stop> {
+fn read_asked(file: &Path, columns: &[String]) -> Result<import::Parsed, Stop> {
     let cannot = |error: &dyn std::fmt::Display| Stop::usage(format!("{}: {error}", file.display()));
     let text = std::fs::read(file).map_err(|error| cannot(&error))?;
-    import::parse(&text, SystemClock.now()).map_err(|error| cannot(&error))
+    import::parse_named(&text, columns, SystemClock.now()).map_err(|error| cannot(&error))
 }
 
 pub(super) async fn import_asked(
     call: &Call,
     file: &Path,
     account: Option<String>,
+    columns: &[String],
     yes: bool,
 ) -> Result<Status, Stop> {
     let config = call.config()?;
-    let import::Parsed { asked, bad } = read_asked(file)?;
+    let import::Parsed { asked, bad } = read_asked(file, columns)?;
     for write in [false, true] {
         if write && !yes {
             break;
@@ -113,7 +114,7 @@ pub(super) async fn import_asked(
 }
 
 pub(super) async fn shadow_report(call: &Call, file: &Path, account: Option<String>) -> Result<Status, Stop> {
-    let import::Parsed { asked: theirs, bad } = read_asked(file)?;
+    let import::Parsed { asked: theirs, bad } = read_asked(file, &[])?;
     let report = ask(call.config.as_deref(), &ShadowCompare { theirs, account }).await?;
     for row in bad {
         tracing::warn!("line {}: {}", row.line, row.problem);

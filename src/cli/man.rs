@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
-use clap::CommandFactory as _;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use super::args::Cli;
 use super::exit::{Status, Stop};
 use crate::config::{DEFAULT_PATH, KEYS, Key};
 
 pub(super) fn write(folder: &Path) -> Result<Status, Stop> {
     let written = std::fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+        .and_then(|()| clap_mangen::generate_to(super::command(), folder))
         .and_then(|()| std::fs::write(folder.join("jobber-reviewd.toml.5"), settings()));
     written.map_err(|error| Stop::usage(format!("{}: {error}", folder.display())))?;
     Ok(Status::Fine)

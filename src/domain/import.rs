@@ -43,7 +43,9 @@ pub struct Parsed {
 
 /// The file as a whole cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}; the first line must name the columns phone, email and asked_at")]
+#[error(
+    "{0}; the first line must name the columns phone, email and asked_at, or --columns phone=…,asked_at=… must"
+)]
 pub struct NoTable(String);
 
 #[derive(Debug, Deserialize)]
@@ -58,11 +60,34 @@ struct Row {
     asked_at: String,
 }
 
+const COLUMNS: [&str; 4] = ["phone", "email", "asked_at", "account"];
+
 /// Reads a CSV.
 pub fn parse(text: &[u8], now: Timestamp) -> Result<Parsed, NoTable> {
+    parse_named(text, &[], now)
+}
+
+/// Reads a CSV that calls its columns something else: `phone=Mobile`.
+pub fn parse_named(text: &[u8], named: &[String], now: Timestamp) -> Result<Parsed, NoTable> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text);
-    let columns =
-        reader.headers().map_err(|error| NoTable(format!("it is not a CSV table ({error})")))?.clone();
+    let found = reader.headers().map_err(|error| NoTable(format!("it is not a CSV table ({error})")))?;
+    let mut columns: Vec<String> =
+        found.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()).collect();
+    for pair in named {
+        let (ours, theirs) = pair.split_once('=').unwrap_or((pair, ""));
+        if !COLUMNS.contains(&ours) {
+            let known = COLUMNS.join(", ");
+            return Err(NoTable(format!("`{pair}` is not NAME=COLUMN with a name of {known}")));
+        }
+        let place = columns.iter().position(|column| column == theirs);
+        let place = place.ok_or_else(|| NoTable(format!("it has no column `{theirs}`")))?;
+        // What has our name and is something else is not read.
+        for column in columns.iter_mut().filter(|column| *column == ours) {
+            column.clear();
+        }
+        ours.clone_into(&mut columns[place]);
+    }
+    let columns = csv::StringRecord::from(columns);
     let has = |name: &str| columns.iter().any(|column| column == name);
     if !has("asked_at") || !has("phone") && !has("email") {
         return Err(NoTable("columns are missing".to_owned()));
@@ -127,6 +152,30 @@ fn understand(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_of_other_names_are_read_by_them() {
+        let text = "\u{feff}Mobile,asked_at,Sent\n5551234567,never,2026-03-01\n";
+        let now = "2026-03-10T12:00:00Z".parse().unwrap();
+        let read = |named: &[&str]| {
+            let named: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
+            parse_named(text.as_bytes(), &named, now)
+        };
+        let parsed = read(&["phone=Mobile", "asked_at=Sent"]).unwrap();
+        assert_eq!((parsed.asked.len(), parsed.bad.len()), (1, 0), "{parsed:?}");
+        for (named, told) in [
+            (&["phone=Handy"][..], "it has no column `Handy`; "),
+            (
+                &["fone=Mobile"],
+                "`fone=Mobile` is not NAME=COLUMN with a name of phone, email, asked_at, account; ",
+            ),
+            (&["phone"], "it has no column ``; "),
+            (&[], "columns are missing; "),
+        ] {
+            let error = read(named).unwrap_err().to_string();
+            assert!(error.starts_with(told), "{error}");
+        }
+    }
 
     fn read(text: &str) -> Result<Parsed, NoTable> {
         parse(text.as_bytes(), "2026-03-10T12:00:00Z".parse().unwrap())

@@ -70,6 +70,36 @@ pub(crate) fn measure(bench: &Bench) {
     }
 }
 
+/// Milliseconds that people wait over so many decisions.
+pub(crate) struct Cost {
+    pub(crate) status: f64,
+    pub(crate) explain: f64,
+    pub(crate) open: f64,
+}
+
+pub(crate) fn cost(bench: &Bench, accounts: usize, each: usize) -> Cost {
+    let installation = bench.install(accounts);
+    let context = context(&installation, &secrets());
+    bench.runtime.block_on(fill(&context, accounts, each));
+    let status = time(|| bench.runtime.block_on(said(&context, Status {})));
+    let what = past(accounts / 2, each / 2).subject.client_name.unwrap();
+    let explain = time(|| {
+        let explain = Explain { what: what.clone(), render: false };
+        bench.runtime.block_on(said(&context, explain))
+    });
+    bench.runtime.block_on(context.store.close());
+    drop(context);
+    // The first one reads what the last process wrote.
+    for _ in 0..2 {
+        bench.runtime.block_on(open(&installation).close());
+    }
+    let begun = Instant::now();
+    let store = open(&installation);
+    let open = begun.elapsed().as_secs_f64() * 1000.0;
+    bench.runtime.block_on(store.close());
+    Cost { status, explain, open }
+}
+
 /// Export and restore.
 fn written_anew(installation: &Installation) {
     let folder = installation.folder.path();

@@ -31,6 +31,14 @@ fn slow(bench: &Bench, latency: u64, hangs: u64) {
     bench.runtime.block_on(async { reqwest::Client::new().post(url).send().await.unwrap() });
 }
 
+/// Seconds for a sweep with so many milliseconds to each answer.
+pub(crate) fn sweep_of(bench: &Bench, accounts: usize, latency: u64) -> f64 {
+    slow(bench, latency, 0);
+    let took = sweep(bench, accounts, accounts);
+    slow(bench, 0, 0);
+    took
+}
+
 /// Seconds until `counted` of the accounts were read.
 fn sweep(bench: &Bench, accounts: usize, counted: usize) -> f64 {
     let installation = bench.install(accounts);

@@ -18,6 +18,7 @@ mod forwarding;
 mod history;
 mod latency;
 mod peer;
+mod plot;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -58,15 +59,19 @@ fn main() {
     // `cargo bench -- forwarding` measures one part.
     let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     for (name, measure) in PARTS {
-        if only.is_empty() || only.iter().any(|only| only == name) {
+        let is_wanted = only.is_empty() && name != PLOT;
+        if is_wanted || only.iter().any(|only| only == name) {
             measure(&bench);
         }
     }
 }
 
+/// It writes files, so it runs only by its name.
+const PLOT: &str = "plot";
+
 type Part = (&'static str, fn(&Bench));
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     ("start", Bench::cold_start),
     ("commits", Bench::commits),
     ("sweep", |bench| bench.idle_sweep(1_000)),
@@ -88,6 +93,7 @@ const PARTS: [Part; 10] = [
             bench.memory(accounts);
         }
     }),
+    (PLOT, plot::measure),
 ];
 
 fn runtime() -> tokio::runtime::Runtime {
