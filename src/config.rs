@@ -109,7 +109,7 @@ impl Config {
     #[cfg(feature = "fuzzing")]
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigErrors> {
         let figment = Figment::from(Serialized::defaults(defaults())).merge(Toml::string(text));
-        reading::extract(&figment)
+        reading::extract(&figment, Self::mistakes)
     }
 
     fn read(file: figment::providers::Data<Toml>) -> Result<Self, ConfigErrors> {
@@ -119,7 +119,7 @@ impl Config {
         let figment = Figment::from(Serialized::defaults(defaults()))
             .merge(file)
             .merge(Env::prefixed(ENV_PREFIX).ignore(&secrets).split("__"));
-        reading::extract(&figment)
+        reading::extract(&figment, Self::mistakes)
     }
 
     /// The rules, checked.
@@ -159,14 +159,6 @@ impl Config {
             let remedy = "give only scheme, host and port, such as https://reviews.example.com";
             wrong("http.public_url", "it has a path", remedy);
         }
-        let review = &self.review;
-        if review.delay.0 >= review.max_age.0 {
-            wrong(
-                "review.delay",
-                &format!("{} is not shorter than review.max_age, {}", review.delay, review.max_age),
-                "every ask would be too old before it is due: shorten review.delay or raise review.max_age",
-            );
-        }
         if self.console.listen.is_some_and(|address| !address.ip().is_loopback()) {
             let remedy = "use 127.0.0.1 and reach it from elsewhere with ssh -L";
             wrong("console.listen", "it is not an address of this machine only", remedy);
@@ -182,6 +174,35 @@ impl Config {
         if self.events.forward.iter().any(has_no_url) {
             let problem = "it has no url, and events.webhook_url is not set";
             wrong("events.forward", problem, "give it a url, or set events.webhook_url");
+        }
+        let alerts = &self.alerts;
+        let is_heard =
+            alerts.webhook_url.is_some() || alerts.mail.server.is_some() || !alerts.command.is_empty();
+        if alerts.digest.is_some() && !is_heard {
+            let remedy = "set alerts.webhook_url, alerts.mail or alerts.command";
+            found.push(ConfigError::new("alerts.digest", "nobody would get it", remedy));
+        }
+        found.extend(self.brand.check().err());
+        // Only the daemon may be able to read the password.
+        found.extend(self.mail_as(None).err());
+        found.extend(self.reactions().err());
+        found.extend(self.review_mistakes());
+        found
+    }
+
+    /// The same of what an account may have of its own.
+    fn review_mistakes(&self) -> Vec<ConfigError> {
+        let mut found = Vec::new();
+        let mut wrong = |key: &str, problem: &str, remedy: &str| {
+            found.push(ConfigError::new(key, problem, remedy));
+        };
+        let review = &self.review;
+        if review.delay.0 >= review.max_age.0 {
+            wrong(
+                "review.delay",
+                &format!("{} is not shorter than review.max_age, {}", review.delay, review.max_age),
+                "every ask would be too old before it is due: shorten review.delay or raise review.max_age",
+            );
         }
         if review.window.window().leaves(&review.window.timezone.0, Timestamp::UNIX_EPOCH).is_none() {
             let problem = "it is never open, so nobody would be asked";
@@ -203,10 +224,6 @@ impl Config {
         }
         found.extend(self.old_names());
         found.extend(self.unreachable());
-        found.extend(self.brand.check().err());
-        // Only the daemon may be able to read the password.
-        found.extend(self.mail_as(None).err());
-        found.extend(self.reactions().err());
         found.extend(review.texts(None).err());
         found
     }
@@ -257,7 +274,8 @@ impl Config {
             let place = format!("{OF_ACCOUNTS}{name}");
             *place.split('.').fold(&mut root, |value, part| &mut value[part]) = value.clone();
         }
-        reading::extract(&Figment::from(Serialized::defaults(root))).map_err(ConfigErrors::into_first)
+        reading::extract(&Figment::from(Serialized::defaults(root)), Self::review_mistakes)
+            .map_err(ConfigErrors::into_first)
     }
 
     /// The address for Jobber's webhooks.

@@ -174,7 +174,8 @@ impl Context {
                 .webhook_url
                 .as_ref()
                 .map(|url| Receiver { url: url.0.clone(), secret: secrets.webhook_secret.clone() }),
-            mail: config.mail()?,
+            // A password that cannot be read keeps nothing else from working: `status` says it.
+            mail: config.mail().map_err(|error| error.to_string()).transpose(),
             command: config.alerts.command.clone(),
             format: config.alerts.format,
             sender: sender.clone(),

@@ -148,7 +148,7 @@ pub(super) enum Verb {
         /// The account, by id or name, for rows without one
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
-        /// What the file calls its columns, such as phone=Mobile,asked_at=Sent
+        /// What the file calls its columns, such as `phone=Mobile,asked_at=Sent`
         #[arg(long, value_name = "NAME=COLUMN,…", value_delimiter = ',')]
         columns: Vec<String>,
         /// Store the people; without this, only count

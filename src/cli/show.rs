@@ -102,7 +102,7 @@ impl Show for NewLinkReply {
 impl Show for ConsoleOpened {
     fn text(&self, paper: &Paper) -> String {
         format!(
-            "{}\n\nOpen this address in a browser on this machine. It works once, {}.\nFrom another machine, lead its port here first: ssh -L",
+            "{}\n\nOpen this address in a browser on this machine. It works once, {}.\nFrom another machine, lead its port there first: ssh -L PORT:127.0.0.1:PORT HOST",
             self.url,
             relative(self.expires_at, paper.now)
         )

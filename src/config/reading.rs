@@ -6,7 +6,7 @@ use figment::Figment;
 use figment::providers::Serialized;
 use serde_json::Value;
 
-use super::{Config, ConfigError, ConfigErrors, ENV_PREFIX, KEYS, Period, SecretName, env_name};
+use super::{Config, ConfigError, ConfigErrors, ENV_PREFIX, KEYS, Key, Period, SecretName, env_name};
 use crate::domain::actions::nearest;
 
 /// More mistakes than anybody mends at once.
@@ -14,7 +14,10 @@ const AT_MOST: usize = 20;
 
 /// The settings, or everything that is wrong with them: a value that cannot be read is replaced by its default, so that the
 /// others are looked at too.
-pub(super) fn extract(figment: &Figment) -> Result<Config, ConfigErrors> {
+pub(super) fn extract(
+    figment: &Figment,
+    mistakes: fn(&Config) -> Vec<ConfigError>,
+) -> Result<Config, ConfigErrors> {
     let mut errors: Vec<ConfigError> = Vec::new();
     let mut repaired = figment.clone();
     let config = loop {
@@ -25,18 +28,25 @@ pub(super) fn extract(figment: &Figment) -> Result<Config, ConfigErrors> {
         let told = explain(&error);
         let is_new = errors.iter().all(|known| known.key != told.key);
         let next = repair(&repaired, &told.key);
-        errors.push(told);
+        if is_new {
+            errors.push(told);
+        }
         match next {
             Some(next) if is_new && errors.len() < AT_MOST => repaired = next,
             _ => break None,
         }
     };
-    for error in config.iter().flat_map(Config::mistakes) {
-        // What has its default only because it was wrong was told already.
-        if errors.iter().all(|known| known.key != error.key) {
-            errors.push(error);
-        }
-    }
+    // What is about a setting that has its default only because it was wrong may not be so.
+    let is_about = |error: &ConfigError, key: &str| {
+        let Some(list) = key.split('.').position(|part| part.parse::<usize>().is_ok()) else {
+            return error.key == key || error.problem.contains(key) || error.remedy.contains(key);
+        };
+        let list: Vec<&str> = key.split('.').take(list).collect();
+        error.key.starts_with(&list.join("."))
+    };
+    let found: Vec<ConfigError> = config.iter().flat_map(mistakes).collect();
+    let wrong: Vec<String> = errors.iter().map(|error| error.key.clone()).collect();
+    errors.extend(found.into_iter().filter(|error| wrong.iter().all(|key| !is_about(error, key))));
     match config {
         Some(config) if errors.is_empty() => Ok(config),
         _ => {
@@ -53,17 +63,15 @@ fn repair(figment: &Figment, key: &str) -> Option<Figment> {
     let mut root: Value = figment.extract().ok()?;
     let known = KEYS.iter().find(|known| known.name == key);
     let usable = match known {
-        Some(known) if known.required && key.ends_with("url") => Some(Value::from("https://example.com/")),
-        Some(known) if known.required => Some(Value::from("x")),
-        Some(known) => known.default.map(|text| serde_json::from_str(text).unwrap_or_default()),
-        None => None,
+        Some(known) => value_for(known),
+        None => section(key),
     };
     let parts: Vec<&str> = key.split('.').collect();
     let (last, sections) = parts.split_last()?;
     let mut section = &mut root;
     for name in sections {
         if !section.get(*name).is_some_and(Value::is_object) {
-            if known.is_none() {
+            if usable.is_none() {
                 // Something in a list.
                 *section.get_mut(*name).filter(|list| list.is_array())? = Value::Array(vec![]);
                 return Some(Figment::from(Serialized::defaults(root)));
@@ -82,6 +90,27 @@ fn repair(figment: &Figment, key: &str) -> Option<Figment> {
         }
     }
     Some(Figment::from(Serialized::defaults(root)))
+}
+
+/// A value that can be read.
+fn value_for(known: &Key) -> Option<Value> {
+    match known.default {
+        _ if known.required && known.name.ends_with("url") => Some(Value::from("https://example.com/")),
+        _ if known.required => Some(Value::from("x")),
+        default => default.map(|text| serde_json::from_str(text).unwrap_or_default()),
+    }
+}
+
+/// The same for a whole section.
+fn section(name: &str) -> Option<Value> {
+    let prefix = format!("{name}.");
+    let mut section = Value::Null;
+    for known in KEYS {
+        let (Some(key), Some(value)) = (known.name.strip_prefix(&prefix), value_for(known)) else { continue };
+        // Indexing creates missing sections.
+        *key.split('.').fold(&mut section, |value, part| &mut value[part]) = value;
+    }
+    Some(section).filter(|section| !section.is_null())
 }
 
 /// The file and the line of a setting, or its variable.

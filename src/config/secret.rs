@@ -132,7 +132,10 @@ fn mail_password(config: &Config) -> Result<Option<SecretString>, ConfigError> {
 impl Config {
     /// The mail server that gets alerts, if there is one.
     pub fn mail(&self) -> Result<Option<Mail>, ConfigError> {
-        let Some(user) = self.alerts.mail.user.clone() else { return self.mail_as(None) };
+        let MailSection { server: Some(_), user: Some(user), .. } = &self.alerts.mail else {
+            return self.mail_as(None);
+        };
+        let user = user.clone();
         match mail_password(self)? {
             Some(password) => self.mail_as(Some((user, password))),
             None => Err(ConfigError::new(

@@ -260,6 +260,31 @@ does = \"clients.note\"
 }
 
 #[test]
+fn a_mistake_brings_no_others_that_are_not_there() {
+    for (from, to, told) in [
+        ("[http]", "[review.window]\nweekdays = \"closed\"\n[http]", None),
+        ("[http]", "store = \"/x\"\n[http]", None),
+        ("[review]", "[brand]\nlanguages = [\"de\"]\n[review]", Some("brand.languages.0: `de` is not known")),
+        (
+            "[review]",
+            "[events]\nwebhook_url = \"nowhere\"\nforward = [{topics = [\"QUOTE_*\"]}]\n[review]",
+            Some("events.webhook_url: "),
+        ),
+        ("[review]", "[review]\nmax_age = \"soon\"\ndelay = \"8d\"", Some("review.max_age: ")),
+        ("[review]", "[review]\nwindow = \"09:00-17:00\"", Some("review.window: it is the string")),
+    ] {
+        let text = changed(from, to);
+        match (load(&text), told) {
+            (Err(error), Some(told)) => {
+                assert!(error.starts_with(told) && !error.contains('\n'), "{to}: {error}")
+            }
+            (Err(error), None) => assert!(!error.contains('\n'), "{to}: {error}"),
+            (Ok(_), told) => assert!(told.is_none(), "{to}"),
+        }
+    }
+}
+
+#[test]
 fn a_file_that_was_named_must_exist() {
     let error = Config::load(Some(Path::new("/nonexistent/config.toml"))).unwrap_err().to_string();
     assert_eq!(error, "/nonexistent/config.toml: there is no such file; give the right path with --config");

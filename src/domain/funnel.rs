@@ -81,6 +81,12 @@ pub fn is_since(decision: &Decision, since: Timestamp) -> bool {
     decision.at >= since || Step::Waiting.is_of(decision)
 }
 
+/// Whether it belongs to the time from `from` to before `to`; what is not decided yet belongs to where it was finished.
+pub fn is_within(decision: &Decision, from: Timestamp, to: Timestamp) -> bool {
+    let at = if Step::Waiting.is_of(decision) { decision.finished_at } else { decision.at };
+    (from..to).contains(&at)
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
@@ -129,5 +135,12 @@ mod tests {
         let since = "2026-03-14T00:00:00Z".parse().unwrap();
         assert!(is_since(&decision(Outcome::Waiting { due_at: since }), since));
         assert!(!is_since(&decision(Outcome::Skipped { reason: SkipReason::TooOld }), since));
+        let (day, next) = ("2026-03-13T00:00:00Z".parse().unwrap(), "2026-03-14T00:00:00Z".parse().unwrap());
+        assert!(is_within(&decision(Outcome::Skipped { reason: SkipReason::TooOld }), day, next));
+        assert!(!is_within(&decision(Outcome::Skipped { reason: SkipReason::TooOld }), next, Timestamp::MAX));
+        assert!(
+            !is_within(&decision(Outcome::Waiting { due_at: next }), day, next),
+            "it was finished long ago"
+        );
     }
 }

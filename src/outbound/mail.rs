@@ -39,10 +39,13 @@ impl Mail {
             text.parse::<Mailbox>().map_err(wrong)
         };
         let wrong = || {
-            ("server", format!("`{server}` is not a mail server; write one such as smtps://mail.example.com"))
+            // It may contain a password.
+            let named = if server.contains('@') { "it".to_owned() } else { format!("`{server}`") };
+            ("server", format!("{named} is not a mail server; write one such as smtps://mail.example.com"))
         };
         let url = Url::parse(server).map_err(|_| wrong())?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
+        let host = host.trim_matches(['[', ']']);
         if !url.username().is_empty() || url.password().is_some() {
             let problem =
                 "it contains a user name or password; use alerts.mail.user and alerts.mail.password_file";

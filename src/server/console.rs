@@ -43,7 +43,11 @@ use crate::ops::status::AccountStatus;
 use crate::ops::{Done, OpError};
 use pages::{AccountPage, Filter, Frame};
 
-const SESSION: &str = "jobber_reviewd_console";
+/// Cookies are shared by all ports of a machine, so the name has ours.
+fn cookie_name(context: &Context) -> String {
+    let port = context.config.console.listen.map_or(0, |listen| listen.port());
+    format!("jobber_reviewd_console_{port}")
+}
 
 /// The most rows of a page.
 const MOST: usize = 500;
@@ -142,10 +146,11 @@ impl Visitor {
 }
 
 async fn let_in(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Response {
+    let cookie = cookie_name(&context);
     let cookies = request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let session =
-        pairs.filter(|(name, _)| *name == SESSION).map(|(_, value)| SecretString::from(value)).next();
+        pairs.filter(|(name, _)| *name == cookie).map(|(_, value)| SecretString::from(value)).next();
     match session {
         Some(session) if context.console.knows(&session, context.clock.now()) => {
             request.extensions_mut().insert(Visitor(session));
@@ -164,7 +169,8 @@ async fn open(State(context): State<Arc<Context>>, Path(key): Path<String>) -> R
     if !context.console.enter(&key.into(), &session, context.clock.now()) {
         return closed();
     }
-    let cookie = format!("{SESSION}={}; Path=/; HttpOnly; SameSite=Strict", session.expose_secret());
+    let name = cookie_name(&context);
+    let cookie = format!("{name}={}; Path=/; HttpOnly; SameSite=Strict", session.expose_secret());
     (StatusCode::SEE_OTHER, [(SET_COOKIE, cookie.as_str()), (LOCATION, "/")]).into_response()
 }
 
@@ -344,13 +350,13 @@ async fn act(
             .into_response();
     }
     // Only to a page of the console.
-    let back = if back.starts_with('/') && !back.starts_with("//") && !back.contains('\\') {
-        back
-    } else {
-        "/".to_owned()
-    };
+    let is_ours = back.starts_with('/') && !back.starts_with("//") && !back.contains('\\');
+    let is_plain = back.bytes().all(|byte| byte.is_ascii_graphic());
+    let back = if is_ours && is_plain { back } else { "/".to_owned() };
     let asks_first = match verb.as_str() {
-        "drop" => Some("The customer will not be asked. Drop it?"),
+        "drop" => {
+            Some("It will not be sent, and if it is a request, its customer will not be asked. Drop it?")
+        }
         "drop-burst" => Some("Nobody will be asked about these works. Drop them all?"),
         _ => None,
     };

@@ -221,7 +221,10 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
         copied.entries += 1;
         copied.accounts += usize::from(key.starts_with(key::ACCOUNT));
         unflushed += key.len() + value.len();
-        together.insert(key, Some(value));
+        // The index of earlier schemas is made anew.
+        if head.schema >= 9 || !key.starts_with(key::FIND) {
+            together.insert(key, Some(value));
+        }
         if together.len() >= TOGETHER {
             database.table.apply(std::mem::take(&mut together))?;
         }

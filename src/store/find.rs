@@ -158,6 +158,7 @@ pub(super) fn index_all(database: &Database) -> Result<(), StoreError> {
         txn.remove(&entry?.0);
         if number.is_multiple_of(UNFLUSHED) {
             database.table.apply(std::mem::replace(&mut txn, Txn::new(&database.table)).into_writes())?;
+            database.flush()?;
         }
     }
     let mut indexed = 0_usize;
@@ -248,7 +249,7 @@ impl Store {
         self.scan(move |txn| of_client(txn, &account, &client)).await
     }
 
-    /// Leaves the store in the folder `path` as schema 7 had it. Blocks.
+    /// Leaves the store in the folder `path` as schema 7 is upgraded from. Blocks, and must not be cut off: for tests and benchmarks.
     #[doc(hidden)]
     pub fn downgrade(path: &Path) -> Result<(), StoreError> {
         super::sled::downgrade(path)

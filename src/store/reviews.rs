@@ -71,11 +71,20 @@ impl Store {
 
     /// How many reviews came since an instant, by account.
     pub async fn reviews_since(&self, since: Timestamp) -> Result<BTreeMap<AccountId, usize>, StoreError> {
+        self.reviews_between(since, Timestamp::MAX).await
+    }
+
+    /// The same for those that came before `until`.
+    pub async fn reviews_between(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<BTreeMap<AccountId, usize>, StoreError> {
         self.scan(move |txn| {
             let mut counts = BTreeMap::new();
             for review in txn.values::<Review>(key::REVIEW) {
                 let review = review?;
-                if review.at >= since {
+                if (since..until).contains(&review.at) {
                     *counts.entry(review.of.account).or_default() += 1;
                 }
             }

@@ -168,7 +168,7 @@ pub(super) fn is_there(path: &Path) -> bool {
 pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
     let open = || {
         let db = ::sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None).open()?;
-        let tree = current_tree(&db)?;
+        let tree = current_tree(&db, path)?;
         Ok((db, tree))
     };
     // sled panics in cases where it could return an error. A damaged file must not end in a stack trace.
@@ -191,7 +191,9 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
 }
 
 /// The tree, with everything that an earlier program put into the old one. Cut off, this begins anew.
-fn current_tree(db: &::sled::Db) -> ::sled::Result<::sled::Tree> {
+fn current_tree(db: &::sled::Db, path: &Path) -> ::sled::Result<::sled::Tree> {
+    // The flush survives a crash of the process, the sync a power cut.
+    let sync = || File::open(path.join(FILE))?.sync_data().map_err(::sled::Error::Io);
     let old = db.open_tree(OLD_TREE)?;
     let schema = key::schema();
     if old.get(&schema)?.is_some_and(|mark| mark == MOVED) {
@@ -227,11 +229,13 @@ fn current_tree(db: &::sled::Db) -> ::sled::Result<::sled::Tree> {
         }
         tree.apply_batch(together)?;
         db.flush()?;
+        sync()?;
         db.drop_tree(OLD_TREE)?;
     }
     // An earlier program finds a schema that it does not know, and leaves the store alone.
     db.open_tree(OLD_TREE)?.insert(schema, MOVED)?;
     db.flush()?;
+    sync()?;
     db.open_tree(TREE)
 }
 

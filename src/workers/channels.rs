@@ -45,7 +45,7 @@ pub struct Channels {
     /// A program and its arguments. It gets the alert on stdin.
     pub command: Vec<String>,
     /// Mails, as text.
-    pub mail: Option<Mail>,
+    pub mail: Option<Result<Mail, String>>,
     /// What the webhook and the program get.
     pub format: Format,
     pub sender: Sender,
@@ -93,7 +93,10 @@ impl Channels {
                     _ => Err(attempted.note),
                 }
             }
-            (Channel::Mail, _, Some(mail), _) => mail.send(id, &Format::Text.write(message)).await,
+            (Channel::Mail, _, Some(mail), _) => match mail {
+                Ok(mail) => mail.send(id, &Format::Text.write(message)).await,
+                Err(error) => Err(error.clone()),
+            },
             (Channel::Command, .., Some((program, arguments))) => {
                 let body = self.format.write(message);
                 let ran = tokio::time::timeout(PATIENCE, run(program, arguments, &body)).await;

@@ -7,7 +7,7 @@
 mod week;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -48,6 +48,8 @@ pub struct Notifier {
     channels: Channels,
     draft_app: bool,
     digest: Option<(TimeOfWeek, TimeZone)>,
+    /// The digest that was made and not sent yet, and its time.
+    week: Mutex<Option<(Timestamp, Value)>>,
     turn: tokio::sync::Mutex<()>,
     links: Mutex<HashMap<MessageId, (Timestamp, SecretString)>>,
     posted: Mutex<HashSet<(MessageId, Channel)>>,
@@ -73,6 +75,7 @@ impl Notifier {
             channels,
             draft_app,
             digest,
+            week: Mutex::default(),
             turn,
             links,
             posted,
@@ -98,6 +101,9 @@ impl Notifier {
                     }
                     alert
                 }
+                Change::Returned(alert) if self.has_told_the_end(&alert) => {
+                    Alert { raised_at: now, told: false, ..alert }
+                }
                 Change::Returned(alert) => alert,
                 Change::Ended(alert) => self.ended(alert, now).await?,
             });
@@ -106,6 +112,20 @@ impl Notifier {
             self.parts.store.put_alerts(new).await?;
         }
         self.tell().await
+    }
+
+    fn posted(&self) -> MutexGuard<'_, HashSet<(MessageId, Channel)>> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a channel took the message.
+    fn is_posted(&self, id: &MessageId) -> bool {
+        self.posted().iter().any(|(posted, _)| posted == id)
+    }
+
+    /// Whether a channel heard of the end of an alert, before the others did.
+    fn has_told_the_end(&self, alert: &Alert) -> bool {
+        self.is_posted(&id_as(alert, true))
     }
 
     pub async fn standing(&self) -> Result<Vec<Alert>, StoreError> {
@@ -130,16 +150,17 @@ impl Notifier {
             late += held.late;
             missed += held.missed;
         }
-        let was_told = alert.told;
+        // One channel is enough to have to hear of the end.
+        let was_told = alert.told || self.is_posted(&id_of(&alert));
         // If its beginning was not reported, its end is not reported either.
         Ok(Alert { told: !was_told, ..over(alert, now, late, missed) })
     }
 
     async fn tell(&self) -> Result<Vec<Alert>, StoreError> {
-        let mut told = Vec::new();
+        let (mut told, mut deaf) = (Vec::new(), HashSet::new());
         for alert in self.parts.store.alerts().await?.into_iter().filter(|alert| !alert.told) {
-            let sent = self.send(&alert).await?;
-            *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = sent.clone().err();
+            let sent = self.send(&alert, &mut deaf).await?;
+            self.note_failing(sent.as_ref().err());
             if let Err(error) = sent {
                 tracing::warn!(alert.kind = %alert.kind, error, "the alert could not be sent; it is tried again in a minute");
                 // Another channel may accept it.
@@ -154,33 +175,44 @@ impl Notifier {
             self.parts.store.alerts().await?.iter().filter(|alert| !alert.told).map(id_of).collect();
         self.links.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| open.contains(id));
         let is_open = |id: &MessageId| open.contains(id) || id.as_str().starts_with(week::PREFIX);
-        self.posted.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| is_open(id));
+        self.posted().retain(|(id, _)| is_open(id));
         Ok(told)
     }
 
-    async fn send(&self, alert: &Alert) -> Result<Result<(), String>, StoreError> {
+    /// `deaf` are the channels that failed in this round: they hold up nobody a second time.
+    async fn send(
+        &self,
+        alert: &Alert,
+        deaf: &mut HashSet<Channel>,
+    ) -> Result<Result<(), String>, StoreError> {
         if self.channels.are_none() {
             return Ok(Ok(()));
         }
         let body = self.body(alert).await?;
-        Ok(self.deliver(&id_of(alert), &body).await)
+        Ok(self.deliver(&id_of(alert), &body, deaf).await)
     }
 
     /// Sends a message to every channel that does not have it yet.
-    async fn deliver(&self, id: &MessageId, body: &Value) -> Result<(), String> {
-        let posted = || self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn deliver(&self, id: &MessageId, body: &Value, deaf: &mut HashSet<Channel>) -> Result<(), String> {
         let now = self.parts.clock.now();
         let mut failed = Vec::new();
         for channel in self.channels.all() {
             let place = (id.clone(), channel);
-            if posted().contains(&place) {
+            if self.posted().contains(&place) {
+                continue;
+            }
+            if deaf.contains(&channel) {
+                failed.push(format!("{}: it failed a moment ago", channel.key()));
                 continue;
             }
             match self.channels.send(channel, id, body, now).await {
                 Ok(()) => {
-                    posted().insert(place);
+                    self.posted().insert(place);
                 }
-                Err(error) => failed.push(format!("{}: {error}", channel.key())),
+                Err(error) => {
+                    deaf.insert(channel);
+                    failed.push(format!("{}: {error}", channel.key()));
+                }
             }
         }
         if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
@@ -230,6 +262,10 @@ impl Notifier {
             tried.push((channel.key(), self.channels.send(channel, &id, &sample, now).await));
         }
         tried
+    }
+
+    fn note_failing(&self, error: Option<&String>) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = error.cloned();
     }
 
     /// Why the last alert could not be sent, if it could not.
@@ -378,6 +414,10 @@ fn untried(id: &ReceiverId, state: &ReceiverState) -> ReceiverView {
 }
 
 fn id_of(alert: &Alert) -> MessageId {
-    let (raised, end) = (alert.raised_at.to_string(), if alert.over.is_some() { "over" } else { "raised" });
+    id_as(alert, alert.over.is_some())
+}
+
+fn id_as(alert: &Alert, is_over: bool) -> MessageId {
+    let (raised, end) = (alert.raised_at.to_string(), if is_over { "over" } else { "raised" });
     MessageId::new(format!("alr_{}", digest::short(&[&alert.key, &raised, end])))
 }

@@ -407,3 +407,42 @@ async fn the_week_is_told_once_at_its_time_and_never_the_week_before_the_first()
     assert!(told(&app).await && !told(&app).await);
     assert_eq!(operator.got().len(), 3);
 }
+
+#[tokio::test]
+async fn who_heard_of_a_trouble_hears_of_its_end_and_of_its_return_though_another_channel_is_deaf() {
+    let (server, _) = mail_server(usize::MAX).await;
+    let operator = Receiver::start().await;
+    let url = operator.url();
+    let app = TestApp::start_with(|config| {
+        config.alerts.webhook_url = Some(serde_json::from_value(json!(url)).unwrap());
+        let mail = json!({"server": server, "from": "a@example.com", "to": ["b@example.com"]});
+        config.alerts.mail = serde_json::from_value(mail).unwrap();
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    app.pass(minutes(10));
+    app.fault(&ace, FaultKind::Reset, 10_000, None);
+    live(&app, 10).await;
+    assert_eq!(told(&operator), raised_and_over("jobber_unreachable")[..1]);
+    app.sandbox.control(Op::ClearFaults { account: ace.number }).unwrap();
+    live(&app, 3).await;
+    assert_eq!(told(&operator), raised_and_over("jobber_unreachable"));
+    app.fault(&ace, FaultKind::Reset, 10_000, None);
+    live(&app, 10).await;
+    let got = told(&operator);
+    assert_eq!(got.last(), Some(&("alert.raised".to_owned(), "jobber_unreachable".to_owned())), "{got:?}");
+    assert_eq!(got.len(), 3, "{got:?}");
+}
+
+#[tokio::test]
+async fn a_password_that_cannot_be_read_keeps_nothing_but_mail_from_working() {
+    let app = TestApp::start_with(|config| {
+        let mail = json!({"server": "smtps://mail.example.com", "user": "me", "from": "a@example.com", "to": ["b@example.com"]});
+        config.alerts.mail = serde_json::from_value(mail).unwrap();
+    })
+    .await;
+    let checks = app.run(AlertsTest {}).await.unwrap();
+    let said = serde_json::to_string(&checks).unwrap();
+    assert!(said.contains("alerts.mail.password_file: it is not set"), "{said}");
+}

@@ -409,7 +409,7 @@ async fn the_connect_page_says_who_gets_what_and_what_is_written() {
     page.says(200, "Connect Jobber to 127.0.0.1");
     page.says(200, "Nothing is changed in Jobber.");
     page.says(200, "about 2 hours after the work is done, between 09:00 and 20:00 (Sundays 12:00-20:00)");
-    assert!(!page.text.contains("It is also told"), "{}", page.text);
+    assert!(!page.text.contains("is also told"), "{}", page.text);
     assert!(page.text.contains("Ace &lt;b&gt;&amp;") && !page.text.contains("<b>&"));
     assert_eq!(page.text.matches(" checked").count(), 1);
     page.says(200, r#"value="job_completed" checked"#);
@@ -430,8 +430,8 @@ async fn the_connect_page_says_who_gets_what_and_what_is_written() {
     for said in [
         "Connect Jobber to Stars &amp; Co",
         "ask Stars &amp; Co (help@example.com)",
-        "It is also told of changed names and contacts of clients; what happens to payments and quotes, with the records.",
-        "It may also write in Jobber for you, on clients and jobs.",
+        "Stars &amp; Co is also told of changed names and contacts of clients; what happens to payments and quotes, with the records.",
+        "Stars &amp; Co may also write in Jobber for you, on clients and jobs.",
         "right after the work is done",
     ] {
         page.says(200, said);

@@ -160,7 +160,7 @@ async fn an_account_shows_its_funnel_and_every_number_leads_to_its_list() {
     office.app.pass(minutes(10));
     office.asked().await;
     let page = office.page("/").await;
-    assert!(page.contains("Ace &lt;b&gt;&amp; Sons") && page.contains("1 finished, 1 asked"), "{page}");
+    assert!(page.contains("Ace &lt;b&gt;&amp; Sons") && page.contains("1 decided, 1 asked"), "{page}");
     assert!(office.page("/?q=nobody").await.contains("No account is like that"));
     assert!(office.page("/?state=trouble").await.contains("No account is like that"));
 
@@ -168,7 +168,7 @@ async fn an_account_shows_its_funnel_and_every_number_leads_to_its_list() {
     let page = office.page(&path).await;
     for said in [
         "Most are asked on",
-        "1 finished (grey), 1 asked (green).",
+        "1 decided (grey), 1 asked (green), by day (UTC).",
         "100 % of what was finished",
         "None: everything is as for all accounts.",
     ] {

@@ -40,16 +40,17 @@ impl TimeOfWeek {
         DAYS.iter().find(|(_, weekday)| *weekday == self.weekday).map_or("monday", |(name, _)| name)
     }
 
-    /// The last such time at or before `now`, in `zone`.
-    pub fn last(self, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
+    /// The last two such times at or before `now`, in `zone`.
+    pub fn last_two(self, zone: &TimeZone, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
         let local = now.to_zoned_datetime(zone.clone());
         let back = i64::from(local.weekday().since(self.weekday));
-        let day = local.date().checked_sub(back.days()).ok()?;
-        let at = day.at(self.hour, self.minute, 0, 0).to_zoned_datetime(zone.clone()).ok()?;
-        if at.timestamp() <= now {
-            return Some(at.timestamp());
-        }
-        Some(at.checked_sub(1.week()).ok()?.timestamp())
+        let at = |weeks: i64| {
+            let day = local.date().checked_sub((back + 7 * weeks).days()).ok()?;
+            let at = day.at(self.hour, self.minute, 0, 0).to_zoned_datetime(zone.clone()).ok()?;
+            Some(at.timestamp())
+        };
+        let weeks = i64::from(at(0)? > now);
+        Some((at(weeks + 1)?, at(weeks)?))
     }
 }
 
@@ -66,7 +67,8 @@ pub struct AccountWeek {
 }
 
 /// The digest as programs get it.
-pub fn body(id: &str, from: Timestamp, to: Timestamp, accounts: &[AccountWeek]) -> Value {
+/// `to_do` is what concerns all accounts.
+pub fn body(id: &str, from: Timestamp, to: Timestamp, to_do: &[String], accounts: &[AccountWeek]) -> Value {
     let of = |week: &AccountWeek| {
         let Funnel { finished, waiting, asked, delivered, reviewed, skipped, .. } = &week.funnel;
         json!({
@@ -76,7 +78,7 @@ pub fn body(id: &str, from: Timestamp, to: Timestamp, accounts: &[AccountWeek]) 
     };
     let total = |count: fn(&AccountWeek) -> usize| accounts.iter().map(count).sum::<usize>();
     json!({
-        "type": "digest", "timestamp": to, "id": id, "from": from, "to": to,
+        "type": "digest", "timestamp": to, "id": id, "from": from, "to": to, "to_do": to_do,
         "totals": {
             "accounts": accounts.len(), "finished": total(|week| week.funnel.finished), "asked": total(|week| week.funnel.asked),
             "delivered": total(|week| week.funnel.delivered), "reviewed": total(|week| week.funnel.reviewed),
@@ -98,11 +100,14 @@ pub(super) fn in_words(digest: &Value) -> String {
         number(totals, "reviewed"),
         number(totals, "dead"),
     );
+    for to_do in digest["to_do"].as_array().into_iter().flatten() {
+        // A String accepts every write.
+        let _ok = write!(text, "\nTo do: {}", to_do.as_str().unwrap_or_default());
+    }
     let mut accounts: Vec<&Value> = digest["accounts"].as_array().into_iter().flatten().collect();
     let is_calm = |account: &Value| account["to_do"].as_array().is_none_or(Vec::is_empty);
     accounts.sort_by_key(|account| is_calm(account));
     for account in accounts {
-        // A String accepts every write.
         let _ok = write!(
             text,
             "\n\n{}: {} finished, {} asked, {} delivered, {} reviewed, {} waiting.",
@@ -144,8 +149,14 @@ mod tests {
             ("2026-03-15T23:00:00Z", "2026-03-09T12:00:00Z"),
             ("2026-03-16T12:00:00Z", "2026-03-16T12:00:00Z"),
         ] {
-            assert_eq!(monday.last(&zone, at(now)), Some(at(last)), "{now}");
+            assert_eq!(monday.last_two(&zone, at(now)).map(|(_, last)| last), Some(at(last)), "{now}");
         }
+        let sunday = TimeOfWeek { weekday: Weekday::Sunday, hour: 2, minute: 30 };
+        let two = |now: &str| sunday.last_two(&zone, at(now)).unwrap();
+        // There is no half past two on that day: an hour later stands for it.
+        assert_eq!(two("2026-03-08T07:29:00Z"), (at("2026-02-22T07:30:00Z"), at("2026-03-01T07:30:00Z")));
+        assert_eq!(two("2026-03-08T07:30:00Z"), (at("2026-03-01T07:30:00Z"), at("2026-03-08T07:30:00Z")));
+        assert_eq!(two("2026-03-15T06:30:00Z"), (at("2026-03-08T07:30:00Z"), at("2026-03-15T06:30:00Z")));
     }
 
     #[test]
@@ -166,10 +177,10 @@ mod tests {
         };
         let accounts = [account("Calm", &[]), account("Ace", &["send the contractor a new link"])];
         let (from, to) = (at("2026-03-02T13:00:00Z"), at("2026-03-09T12:00:00Z"));
-        let words = in_words(&body("dig_1", from, to, &accounts));
+        let words = in_words(&body("dig_1", from, to, &["look at the clock".to_owned()], &accounts));
         assert_eq!(
             words,
-            "The week of 2 accounts: 4 asked, 2 delivered, 0 reviewed, 2 dead letters.\n\n\
+            "The week of 2 accounts: 4 asked, 2 delivered, 0 reviewed, 2 dead letters.\nTo do: look at the clock\n\n\
              Ace: 3 finished, 2 asked, 1 delivered, 0 reviewed, 0 waiting.\n  \
              1 not asked: no phone that takes texts and no e-mail address\n  To do: send the contractor a new link\n\n\
              Calm: 3 finished, 2 asked, 1 delivered, 0 reviewed, 0 waiting.\n  \

@@ -247,7 +247,7 @@ fn line(frame: &Frame, account: &AccountStatus, days: &[DayCount]) -> Markup {
                 @else if let Some(error) = &account.last_error { br; span.soft { (error) } }
             }
             td { (account.state.replace('_', " ")) }
-            td title={ (finished) " finished, " (asked) " asked" } { (PreEscaped(charts::sparkline(days))) }
+            td title={ (finished) " decided, " (asked) " asked" } { (PreEscaped(charts::sparkline(days))) }
             td.n { (account.asked_7d) } td.n { (account.reviewed_7d) } td.n { (account.waiting + account.held) }
             td.n { (account.dead) } td { (frame.ago(account.last_success)) }
         }
@@ -293,13 +293,13 @@ pub(super) fn account(frame: &Frame, page: &AccountPage<'_>) -> String {
                 tr { th { "Waiting" } td.n { (to("waiting", funnel.waiting)) } td {} }
                 tr { th { "Asked" } td.n { (to("asked", funnel.asked)) } td { (share(funnel.asked, funnel.finished)) " of what was finished" } }
                 tr { th { "Delivered" } td.n { (to("delivered", funnel.delivered)) } td { (share(funnel.delivered, funnel.asked)) " of the asks" } }
-                tr { th { "Reviewed" } td.n { (funnel.reviewed) } td { (share(funnel.reviewed, funnel.delivered)) " of what was delivered" } }
+                tr { th { "Reviewed" } td.n { (funnel.reviewed) } td { "came in this time" } }
                 @for (reason, count) in &funnel.skipped {
                     tr { th { "Not asked" } td.n { (to(reason.as_str(), *count)) } td { (reason.describe()) } }
                 }
             }
         }
-        h2 { "Finished and asked in 90 days" }
+        h2 { "Decided and asked in 90 days" }
         figure.card { (PreEscaped(charts::days(days))) figcaption.soft { (in_all(days)) } }
         h2 { "When customers are asked, in the contractor’s time" }
         figure.card { (PreEscaped(charts::hours(&funnel.hours))) figcaption.soft { (busiest(funnel)) } }
@@ -336,7 +336,7 @@ fn share(part: usize, whole: usize) -> String {
 fn in_all(days: &[DayCount]) -> String {
     let finished: usize = days.iter().map(|day| day.finished).sum();
     let asked: usize = days.iter().map(|day| day.asked).sum();
-    format!("{finished} finished (grey), {asked} asked (green).")
+    format!("{finished} decided (grey), {asked} asked (green), by day (UTC).")
 }
 
 fn busiest(funnel: &Funnel) -> String {

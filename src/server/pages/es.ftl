@@ -5,9 +5,9 @@ reconnect-title = Volver a conectar { $account }
 reconnect-button = Volver a conectar Jobber
 reconnect-lost = Jobber ya no permite que { $name } lea su cuenta, así que no se pide ninguna reseña.
 reconnect-kept = Se conservan sus ajustes y las solicitudes que están en espera.
-reconnect-anew = La conexión se terminó, y con ella todo lo que estaba en espera. Sus ajustes se conservan; se preguntará a los clientes por el trabajo que se termine a partir de ahora.
+reconnect-anew = La conexión se terminó, y con ella todo lo que estaba en espera. Sus ajustes se conservan; se pedirán reseñas del trabajo que se termine a partir de ahora.
 
-when-question = ¿Cuándo se debe preguntar a los clientes?
+when-question = ¿Cuándo se debe pedir la reseña?
 job-completed = Cuando se cierra un trabajo
     .why = Todo el trabajo está hecho.
 visit-completed = Después de cada visita completada
@@ -15,15 +15,15 @@ visit-completed = Después de cada visita completada
 invoice-created = Cuando se crea una factura
     .why = La factura va camino del cliente.
 invoice-paid = Cuando se paga una factura
-    .why = Solo se pregunta a quien ha pagado.
+    .why = Solo se pide a quien ha pagado.
 recommended = recomendado
 
 read-title = Qué se leerá
 read-work = trabajos, visitas y facturas: número, título, dirección, total y si están terminados
 read-customer = el nombre, los teléfonos, los correos y las etiquetas del cliente, y si quiere solicitudes de reseña
 read-crew = los nombres de pila de quienes hicieron el trabajo
-read-given = Con cada solicitud, { $name } recibe el nombre, el teléfono y el correo del cliente, el número, el título, la dirección y el total del trabajo, quién lo hizo y su dirección en Jobber.
-read-also = También se le informa de { $what }.
+read-given = Con cada solicitud, { $name } recibe el nombre, el teléfono y el correo del cliente, el número, el título, la dirección y el total del trabajo, quién lo hizo y un enlace al trabajo en Jobber.
+read-also = { $name } también recibe información sobre { $what }.
 watched-clients = cambios en nombres y contactos de clientes
 watched-jobs = cambios en trabajos
 watched-visits = visitas completadas
@@ -31,8 +31,8 @@ watched-invoices = cambios en facturas
 told-events = lo que ocurre con { $records }
 told-records = lo que ocurre con { $records }, junto con los registros
 writes-nothing = No se cambia nada en Jobber.
-writes-anything = También puede escribir en Jobber por usted: todo lo que sus permisos allí admitan.
-writes-on = También puede escribir en Jobber por usted, en { $records }.
+writes-anything = { $name } también puede escribir en Jobber por usted: todo lo que sus permisos allí admitan.
+writes-on = { $name } también puede escribir en Jobber por usted, en { $records }.
 
 record-the-connection = la conexión
 record-clients = clientes
@@ -54,11 +54,11 @@ record-asks = solicitudes de reseña
 
 happens-title = Qué ocurrirá
 happens-once = El cliente recibe una sola solicitud, { $when }.
-happens-opted-out = Nunca se pregunta a los clientes que se dieron de baja en Jobber.
-happens-before = Nunca se pregunta por trabajo terminado antes de conectarse.
-happens-meanwhile = Se pregunta por el trabajo terminado entretanto, salvo que tenga más de { $age } o que usted elija arriba otro momento.
+happens-opted-out = Nunca se pide a los clientes que se dieron de baja en Jobber.
+happens-before = Nunca se pide por trabajo terminado antes de conectarse.
+happens-meanwhile = Se pide también por el trabajo terminado entretanto, salvo que tenga más de { $age } o que usted elija arriba otro momento.
 trouble-question = ¿No pasó nada en Jobber?
-trouble-answer = Solo un administrador de la cuenta puede conectar una aplicación. Si usted lo es, pregunte a { $whom }: puede que su aplicación esté completa o que su plan de Jobber no permita aplicaciones.
+trouble-answer = Solo un administrador de la cuenta puede conectar una aplicación. Si usted lo es, pregunte a { $whom }: puede que la aplicación ya no admita más cuentas o que el plan de Jobber de usted no permita aplicaciones.
 button-leads = El botón le lleva a Jobber, donde inicia sesión y permite el acceso. Puede terminar la conexión en Jobber en cualquier momento, en Apps.
 privacy = Privacidad
 

@@ -1,22 +1,23 @@
 //! Tells the operator once a week what happened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use super::Notifier;
-use crate::clock::minus;
 use crate::digest;
 use crate::domain::alerting::weekly::{AccountWeek, body};
-use crate::domain::funnel::{Funnel, is_since};
+use crate::domain::funnel::{Funnel, is_within};
 use crate::domain::model::{AccountId, Decision, MessageId};
 use crate::store::StoreError;
 
 /// Begins the ids of digests.
 pub(super) const PREFIX: &str = "dig_";
 
-const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Sooner than this after a digest there is no other one.
+const SOON: SignedDuration = SignedDuration::from_hours(3 * 24);
 
 impl Notifier {
     /// Sends the digest if its time has come since the last one. Returns whether it was sent.
@@ -24,33 +25,47 @@ impl Notifier {
         let Some((time, zone)) = &self.digest else { return Ok(false) };
         let Ok(_turn) = self.turn.try_lock() else { return Ok(false) };
         let now = self.parts.clock.now();
-        let Some(due) = time.last(zone, now) else { return Ok(false) };
+        let Some((from, due)) = time.last_two(zone, now) else { return Ok(false) };
         match self.parts.store.digest_at().await? {
             Some(told) if told >= due && told <= now => return Ok(false),
-            Some(told) if told < due => {}
+            // The time of the week was changed a little: the week was told already.
+            Some(told) if told < due && due.duration_since(told) >= SOON => {}
             // The first week has nothing to tell yet, and a clock that was ahead told a time that has not come.
             _ => {
+                self.posted().retain(|(id, _)| !id.as_str().starts_with(PREFIX));
                 self.parts.store.note_digest(due).await?;
                 return Ok(false);
             }
         }
-        let from = minus(due, WEEK);
         let id = MessageId::new(format!("{PREFIX}{}", digest::short(&["digest", &due.to_string()])));
-        let body = body(id.as_str(), from, due, &self.weeks(from).await?);
-        let sent = self.deliver(&id, &body).await;
-        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = sent.clone().err();
+        // It stays the same until everybody has it.
+        let made = self.made(due);
+        let body = match made {
+            Some(body) => body,
+            None => self.week(&id, from, due).await?,
+        };
+        *self.week.lock().unwrap_or_else(PoisonError::into_inner) = Some((due, body.clone()));
+        let sent = self.deliver(&id, &body, &mut HashSet::new()).await;
+        self.note_failing(sent.as_ref().err());
         if let Err(error) = sent {
             tracing::warn!(error, "the digest could not be sent; it is tried again in a minute");
             return Ok(false);
         }
         self.parts.store.note_digest(due).await?;
+        *self.week.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.posted().retain(|(id, _)| !id.as_str().starts_with(PREFIX));
         Ok(true)
     }
 
-    /// What happened in every account since `from`.
-    async fn weeks(&self, from: Timestamp) -> Result<Vec<AccountWeek>, StoreError> {
+    fn made(&self, due: Timestamp) -> Option<Value> {
+        let made = self.week.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        made.filter(|(at, _)| *at == due).map(|(_, body)| body)
+    }
+
+    /// What happened in every account from `from` to before `to`.
+    async fn week(&self, id: &MessageId, from: Timestamp, to: Timestamp) -> Result<Value, StoreError> {
         let store = &self.parts.store;
-        let (reviews, counts) = (store.reviews_since(from).await?, store.outbox_counts().await?);
+        let (reviews, counts) = (store.reviews_between(from, to).await?, store.outbox_counts().await?);
         let mut to_do: HashMap<Option<AccountId>, Vec<String>> = HashMap::new();
         for alert in self.standing().await? {
             to_do.entry(alert.account).or_default().push(format!("{}: {}", alert.summary, alert.action));
@@ -59,7 +74,7 @@ impl Notifier {
         for account in store.accounts().await? {
             let zone = self.parts.settings.zone_of(&account);
             let add = move |funnel: &mut Funnel, decision: Decision| {
-                if is_since(&decision, from) {
+                if is_within(&decision, from, to) {
                     funnel.add(&decision, &zone);
                 }
             };
@@ -75,6 +90,7 @@ impl Notifier {
             });
         }
         weeks.sort_by_cached_key(|week| (week.to_do.is_empty(), week.name.to_lowercase()));
-        Ok(weeks)
+        let of_all = to_do.remove(&None).unwrap_or_default();
+        Ok(body(id.as_str(), from, to, &of_all, &weeks))
     }
 }
