@@ -276,7 +276,7 @@ fn a_mistake_brings_no_others_that_are_not_there() {
         let text = changed(from, to);
         match (load(&text), told) {
             (Err(error), Some(told)) => {
-                assert!(error.starts_with(told) && !error.contains('\n'), "{to}: {error}")
+                assert!(error.starts_with(told) && !error.contains('\n'), "{to}: {error}");
             }
             (Err(error), None) => assert!(!error.contains('\n'), "{to}: {error}"),
             (Ok(_), told) => assert!(told.is_none(), "{to}"),
