@@ -87,12 +87,16 @@ impl Onboarding {
         let now = self.clock.now();
         let secret = random()?;
         let id: String = hash(random()?.expose_secret()).chars().take(10).collect();
+        let known = match &new.account {
+            Some(id) => self.store.account(id).await?,
+            None => None,
+        };
         let link = Link {
             id: LinkId::new(format!("lnk_{id}")),
             label: new.label,
             trigger: new.trigger,
             account: new.account,
-            brand: new.brand,
+            brand: new.brand.or_else(|| known?.brand),
             created_at: now,
             expires_at: plus(now, new.lives),
             state: LinkState::Open,

@@ -264,6 +264,7 @@ impl Store {
                     Account::new(new.account.clone(), new.name.clone(), link.label.clone(), trigger, new.at)
                 }
             };
+            let account = Account { brand: link.brand.clone().or(account.brand), ..account };
             link.state = LinkState::Used {
                 by: new.account.clone(),
                 at: new.now,

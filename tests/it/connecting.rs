@@ -484,6 +484,14 @@ async fn the_pages_speak_the_browsers_language_and_look_like_whoever_runs_this()
         assert!(!page.text.contains("{ $") && !page.text.contains("undefined"), "{}", page.text);
         in_language(language, &format!("{}/nowhere", site.base)).await.says(404, "Stars &amp; Co");
     }
+    // A later link to repair the connection speaks for the same people.
+    let ace = site.app.contractor("Ace");
+    let mut browser = Browser::default();
+    let jobber = site.press(&mut browser, url, Trigger::JobCompleted).await.location.unwrap();
+    let back = site.allow(&jobber, ace.number).await;
+    site.come_back(&mut browser, &back).await.says(200, "Ace’s Agency");
+    let (_, repair) = site.link(Some(ace.id.clone())).await;
+    in_language("en", &repair).await.says(200, "Ace’s Agency (help@example.com)");
     let unknown = format!("{}/connect/{}", site.base, "x".repeat(43));
     in_language("fr", &unknown).await.says(404, "Ce lien est inconnu");
     let served = site.client.get(format!("{}/logo", site.base)).send().await.unwrap();

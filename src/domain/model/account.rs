@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, Stream, Switches, Trigger};
+use super::{AccountId, LinkBrand, Stream, Switches, Trigger};
 
 /// A connected Jobber account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Account {
     pub name: String,
     /// The operator's name for the account, given with the link.
     pub label: String,
+    /// Who its pages speak for, as its last link said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brand: Option<LinkBrand>,
     /// The event that makes a customer due for an ask.
     pub trigger: Trigger,
     /// When it was first connected.
@@ -71,6 +74,7 @@ impl Account {
             id,
             name,
             label,
+            brand: None,
             trigger,
             connected_at: at,
             asks_from: at,
