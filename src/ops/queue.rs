@@ -106,29 +106,73 @@ impl From<QueueRefusal> for OpError {
     }
 }
 
+/// Which rows are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct QueueFilter {
+    pub account: Option<AccountId>,
+    /// As [`QueueRow::state`] says it.
+    pub state: Option<String>,
+    /// No more rows than this.
+    pub most: Option<usize>,
+}
+
+impl QueueFilter {
+    fn wants(&self, account: &AccountId, state: &str) -> bool {
+        self.account.as_ref().is_none_or(|wanted| wanted == account)
+            && self.state.as_ref().is_none_or(|wanted| wanted == state)
+    }
+}
+
 /// All candidates, the first due first, then what is held, then the whole outbox.
 pub async fn list(context: &Context) -> Result<Vec<QueueRow>, OpError> {
-    let store = &context.store;
+    Ok(select(context, &QueueFilter::default()).await?.0)
+}
+
+/// Those that are wanted, in the same order, and how many there are.
+pub async fn select(context: &Context, filter: &QueueFilter) -> Result<(Vec<QueueRow>, usize), OpError> {
+    let (store, most) = (&context.store, filter.most.unwrap_or(usize::MAX));
     let names: HashMap<AccountId, String> =
         store.accounts().await?.into_iter().map(|account| (account.id, account.name)).collect();
     let name_of = |account: &AccountId| names.get(account).cloned().unwrap_or_else(|| account.to_string());
-    let mut rows = Vec::new();
+    let (mut rows, mut count) = (Vec::new(), 0);
+    let mut add = |row: QueueRow| {
+        count += 1;
+        if count <= most {
+            rows.push(row);
+        }
+    };
     for (account, candidate) in store.candidates().await? {
+        if !filter.wants(&account, "waiting") {
+            continue;
+        }
         let Candidate { work, trigger, due_at, subject, .. } = candidate;
         let account_name = name_of(&account);
-        rows.push(QueueRow::Candidate { account, account_name, work, trigger, due_at, subject });
+        add(QueueRow::Candidate { account, account_name, work, trigger, due_at, subject });
     }
     for (account, decision) in store.held_works().await? {
         let Decision { work, trigger, outcome, subject, .. } = decision;
         let Outcome::Held { since, .. } = outcome else { continue };
-        let account_name = name_of(&account);
-        rows.push(QueueRow::Held { account, account_name, work, trigger, since, subject });
+        if filter.wants(&account, "held") {
+            let account_name = name_of(&account);
+            add(QueueRow::Held { account, account_name, work, trigger, since, subject });
+        }
     }
-    let add = |entries: &mut Vec<OutboxEntry>, entry: OutboxEntry| {
-        // Bodies can be large, and are not listed.
-        entries.push(OutboxEntry { body: String::new(), ..entry });
+    let left = most.saturating_sub(rows.len());
+    let (wanted, found) = (filter.clone(), (Vec::new(), 0));
+    let keep = move |(entries, count): &mut (Vec<OutboxEntry>, usize), entry: OutboxEntry| {
+        let state = if matches!(entry.state, EntryState::Dead { .. }) { "dead" } else { "queued" };
+        if !wanted.wants(&entry.account, state) {
+            return;
+        }
+        *count += 1;
+        if entries.len() < left {
+            // Bodies can be large, and are not listed.
+            entries.push(OutboxEntry { body: String::new(), ..entry });
+        }
     };
-    for entry in store.fold_entries(vec![], add).await? {
+    let (entries, of_entries) = store.fold_entries(found, keep).await?;
+    count += of_entries;
+    for entry in entries {
         let OutboxEntry { id, account, payload, attempt, state, last, .. } = entry;
         let (message, work) = (payload.kind(), payload.work().clone());
         let decision = match message {
@@ -147,7 +191,7 @@ pub async fn list(context: &Context) -> Result<Vec<QueueRow>, OpError> {
             state,
         });
     }
-    Ok(rows)
+    Ok((rows, count))
 }
 
 /// What somebody means by the id of a message, or by a customer or work: a message, or work that waits.

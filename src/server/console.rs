@@ -35,9 +35,10 @@ use crate::digest;
 use crate::domain::funnel::Step;
 use crate::domain::model::{AccountId, LinkBrand, MessageId, SkipReason};
 use crate::ops::protocol::{
-    AccountPause, AccountResume, AccountShow, Explain, LinkCreate, QueueDrop, QueueDropBurst, QueueList,
-    QueueRelease, QueueReleaseBurst, QueueRetry, QueueShow, Scene, Status, Verb,
+    AccountPause, AccountResume, AccountShow, Explain, LinkCreate, QueueDrop, QueueDropBurst, QueueRelease,
+    QueueReleaseBurst, QueueRetry, QueueShow, Scene, Status, Verb,
 };
+use crate::ops::queue::{self, QueueFilter};
 use crate::ops::report;
 use crate::ops::status::AccountStatus;
 use crate::ops::{Done, OpError};
@@ -84,7 +85,7 @@ fn router(context: Arc<Context>) -> Router {
         .route("/accounts/{id}", get(account))
         .route("/accounts/{id}/works", get(works))
         .route("/explain", get(explain))
-        .route("/queue", get(queue))
+        .route("/queue", get(queue_page))
         .route("/queue/{id}", get(message))
         .route("/digest", get(week))
         .route("/do", post(act))
@@ -298,14 +299,20 @@ async fn explain(
     shown(&frame, page.await)
 }
 
-async fn queue(
+async fn queue_page(
     State(context): State<Arc<Context>>,
     Extension(visitor): Extension<Visitor>,
     Query(asked): Query<Asked>,
 ) -> Response {
     let frame = visitor.frame(&context);
-    let page = run(&context, QueueList {}).await;
-    shown(&frame, page.map(|rows| pages::queue(&frame, &rows, &asked.account, &asked.state, MOST)))
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let filter = QueueFilter {
+        account: some(&asked.account).map(AccountId::new),
+        state: some(&asked.state),
+        most: Some(MOST),
+    };
+    let page = queue::select(&context, &filter).await;
+    shown(&frame, page.map(|(rows, count)| pages::queue(&frame, &rows, count, &asked.account, &asked.state)))
 }
 
 async fn message(

@@ -423,13 +423,8 @@ fn story(frame: &Frame, row: &Explained) -> Markup {
     }
 }
 
-/// What waits, is on its way, or was given up.
-pub(super) fn queue(frame: &Frame, rows: &[QueueRow], account: &str, state: &str, most: usize) -> String {
-    let shown: Vec<&QueueRow> = rows
-        .iter()
-        .filter(|row| account.is_empty() || row.account().0.as_str() == account)
-        .filter(|row| state.is_empty() || row.state() == state)
-        .collect();
+/// What waits, is on its way, or was given up. `count` is how many there are of `rows`.
+pub(super) fn queue(frame: &Frame, rows: &[QueueRow], count: usize, account: &str, state: &str) -> String {
     let back = format!("/queue?account={}&state={}", part(account), part(state));
     let body = html! {
         form.row.filter action="/queue" {
@@ -441,12 +436,12 @@ pub(super) fn queue(frame: &Frame, rows: &[QueueRow], account: &str, state: &str
             } }
             button { "Filter" }
         }
-        @if shown.len() > most { p { "The first " (most) " of " (shown.len()) "." } }
+        @if count > rows.len() { p { "The first " (rows.len()) " of " (count) "." } }
         div.card {
-            @if shown.is_empty() { p { "Nothing is in the queue." } }
+            @if rows.is_empty() { p { "Nothing is in the queue." } }
             table {
                 thead { tr { th { "About" } th { "Account" } th { "State" } th { "What to do" } } }
-                tbody { @for row in shown.into_iter().take(most) { (queue_row(frame, row, &back)) } }
+                tbody { @for row in rows { (queue_row(frame, row, &back)) } }
             }
         }
     };
