@@ -300,3 +300,59 @@ pub(super) fn write_old(path: &Path, entries: Vec<(Vec<u8>, Vec<u8>)>) {
     }
     db.flush().unwrap();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(path: &Path) -> ::sled::Db {
+        ::sled::Config::new().path(path).open().unwrap()
+    }
+
+    fn is_marked(db: &::sled::Db) -> bool {
+        db.open_tree(OLD_TREE).unwrap().get(key::schema()).unwrap().is_some_and(|mark| mark == MOVED)
+    }
+
+    /// Again while sled's threads still hold the lock.
+    fn unlocked<T>(mut open: impl FnMut() -> Result<T, StoreError>) -> T {
+        loop {
+            match open() {
+                Err(StoreError::Locked { .. }) => std::thread::yield_now(),
+                opened => return opened.unwrap(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_move_that_was_cut_off_begins_anew_or_is_completed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let names: Vec<String> = (0..600).map(|number| format!("decision\0acc\0job\0j{number}")).collect();
+        let entry = |name: &String| (name.clone().into_bytes(), b"\x01{}".to_vec());
+        write_old(&path, names.iter().map(entry).chain([(b"find\0old".to_vec(), vec![])]).collect());
+        {
+            // Killed while it copied: something is there, and more than that is not.
+            let db = raw(&path);
+            db.open_tree(TREE).unwrap().insert(b"\x01half", b"").unwrap();
+            db.flush().unwrap();
+        }
+        let there = |database: &Database| {
+            let mut keys = 0;
+            for entry in database.table.scan(b"") {
+                assert!(entry.unwrap().0.starts_with(key::DECISION));
+                keys += 1;
+            }
+            keys
+        };
+        let database = unlocked(|| open(&path));
+        assert_eq!(there(&database), names.len());
+        assert!(is_marked(&database.db));
+        // Killed between the end of the old tree and its mark.
+        database.db.drop_tree(OLD_TREE).unwrap();
+        database.flush().unwrap();
+        drop(database);
+        let database = unlocked(|| open(&path));
+        assert_eq!(there(&database), names.len());
+        assert!(is_marked(&database.db), "an earlier program leaves it alone");
+    }
+}
