@@ -286,7 +286,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::super::IfMissing;
-    use super::super::tests::{Fixture, at, id, job, key};
+    use super::super::tests::{Fixture, at, id, job, key, unlocked};
     use super::*;
 
     async fn exported() -> (Fixture, String) {
@@ -312,7 +312,7 @@ mod tests {
         let path = fixture.folder.path().join("restored");
         let copied = Store::restore(&path, &key(1), text.as_bytes()).unwrap();
         assert_eq!((copied.accounts, copied.made_at), (1, at(7)));
-        let store = Store::open(&path, &key(1), IfMissing::Refuse).unwrap();
+        let store = unlocked(|| Store::open(&path, &key(1), IfMissing::Refuse)).unwrap();
         assert_eq!(store.accounts().await.unwrap(), fixture.store.accounts().await.unwrap());
         assert_eq!(
             store.decision(&id(), &job("j1")).await.unwrap(),

@@ -26,8 +26,6 @@ pub(crate) fn measure(bench: &Bench) {
 
 fn slow(bench: &Bench, latency: u64, hangs: u64) {
     let url = format!("http://{}/slow/{latency}/{hangs}", bench.server.address);
-    // reqwest has no TLS provider of its own. A second call changes nothing.
-    let _already = rustls::crypto::ring::default_provider().install_default();
     bench.runtime.block_on(async { reqwest::Client::new().post(url).send().await.unwrap() });
 }
 
