@@ -3,6 +3,7 @@
 mod api;
 mod console;
 pub mod control;
+mod hardening;
 mod limits;
 mod metrics;
 mod openapi;

@@ -29,7 +29,7 @@ const EXAMPLES: [(&str, &[&str]); 42] = [
     ("account resume", &["account resume 'Ace Plumbing'"]),
     ("account disconnect", &["account disconnect 'Ace Plumbing'", "account disconnect 'Ace Plumbing' --yes"]),
     ("account remove", &["account remove 'Ace Plumbing' --yes"]),
-    ("export", &["export /root/jobber-reviewd.export", "export - --json"]),
+    ("export", &["export /root/jobber-reviewd.export", "export -"]),
     ("restore", &["restore /root/jobber-reviewd.export"]),
     ("console", &["console"]),
     ("status", &["status", "status --watch", "status --state needs_authorization"]),

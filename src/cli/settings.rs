@@ -14,6 +14,7 @@ pub(super) fn show(call: &Call) -> Result<Status, Stop> {
     let mut value = serde_json::to_value(&config).map_err(Stop::failed)?;
     let secrets: serde_json::Map<String, Value> = SecretName::ALL
         .into_iter()
+        .filter(|name| name.is_needed(&config))
         .map(|name| {
             let from = match find_secret(&config, name) {
                 Ok((_, source)) => source.to_string(),
@@ -45,6 +46,7 @@ pub(super) fn show(call: &Call) -> Result<Status, Stop> {
 pub(super) fn check(call: &Call) -> Result<Status, Stop> {
     let (config, secrets) = call.secrets()?;
     forwards(&config, &secrets.webhook_secret).map_err(Stop::usage)?;
+    config.mail().map_err(Stop::usage)?;
     if let Some(program) = config.alerts.command.first().filter(|program| !is_runnable(program)) {
         let problem = format!("alerts.command: {program} cannot be started");
         return Err(Stop::usage(format!(

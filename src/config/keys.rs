@@ -131,7 +131,7 @@ pub const KEYS: &[Key] = &[
     key(
         "alerts.mail.password_file",
         None,
-        "File with the password at the mail server, if there is a user name; the systemd credential `mail_password` goes before it.",
+        "File that holds the password at the mail server, if there is a user name.",
     ),
     key("alerts.mail.from", None, "Sender of the mails, such as `reviews@example.com`."),
     key("alerts.mail.to", Some("[]"), "Who gets them: `[\"ops@example.com\"]`."),

@@ -17,16 +17,24 @@ pub enum SecretName {
     JobberClientSecret,
     StoreKey,
     WebhookSecret,
+    /// Needed only where a mail server wants a login.
+    MailPassword,
 }
 
 impl SecretName {
-    pub const ALL: [Self; 3] = [Self::JobberClientSecret, Self::StoreKey, Self::WebhookSecret];
+    pub const ALL: [Self; 4] =
+        [Self::JobberClientSecret, Self::StoreKey, Self::WebhookSecret, Self::MailPassword];
+
+    pub fn is_needed(self, config: &Config) -> bool {
+        self != Self::MailPassword || config.mail_user().is_some()
+    }
 
     pub fn credential(self) -> &'static str {
         match self {
             Self::JobberClientSecret => "jobber_client_secret",
             Self::StoreKey => "store_key",
             Self::WebhookSecret => "webhook_secret",
+            Self::MailPassword => "mail_password",
         }
     }
 
@@ -35,6 +43,7 @@ impl SecretName {
             Self::JobberClientSecret => "jobber.client_secret",
             Self::StoreKey => "store.key",
             Self::WebhookSecret => "review.webhook_secret",
+            Self::MailPassword => "alerts.mail.password",
         }
     }
 
@@ -43,6 +52,7 @@ impl SecretName {
             Self::JobberClientSecret => "jobber.client_secret_file",
             Self::StoreKey => "store.key_file",
             Self::WebhookSecret => "review.webhook_secret_file",
+            Self::MailPassword => "alerts.mail.password_file",
         }
     }
 }
@@ -79,6 +89,7 @@ pub fn find_secret(config: &Config, name: SecretName) -> Result<(SecretString, S
         SecretName::JobberClientSecret => &config.jobber.client_secret_file,
         SecretName::StoreKey => &config.store.key_file,
         SecretName::WebhookSecret => &config.review.webhook_secret_file,
+        SecretName::MailPassword => &config.alerts.mail.password_file,
     };
     match file {
         Some(path) => Ok((read_private(name, path)?, SecretSource::File(path.clone()))),
@@ -95,14 +106,10 @@ pub fn find_secret(config: &Config, name: SecretName) -> Result<(SecretString, S
 
 /// Reads a secret's file, and refuses one that everybody can read.
 fn read_private(name: SecretName, path: &Path) -> Result<SecretString, ConfigError> {
-    read_private_file(name.file_key(), path)
-}
-
-fn read_private_file(key: &str, path: &Path) -> Result<SecretString, ConfigError> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
         ConfigError::new(
-            key,
+            name.file_key(),
             format!("{shown} cannot be read ({})", error.kind()),
             "check the path and that this user may read it",
         )
@@ -110,7 +117,7 @@ fn read_private_file(key: &str, path: &Path) -> Result<SecretString, ConfigError
     let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
     if mode & 0o007 != 0 {
         return Err(ConfigError::new(
-            key,
+            name.file_key(),
             format!("{shown} is open to every user of this machine (mode {:03o})", mode & 0o777),
             format!("run: chmod 600 {shown}"),
         ));
@@ -118,32 +125,20 @@ fn read_private_file(key: &str, path: &Path) -> Result<SecretString, ConfigError
     std::fs::read_to_string(path).map(SecretString::from).map_err(unreadable)
 }
 
-/// The password at the mail server, if there is one.
-fn mail_password(config: &Config) -> Result<Option<SecretString>, ConfigError> {
-    const KEY: &str = "alerts.mail.password_file";
-
-    let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
-        .map(|folder| Path::new(&folder).join("mail_password"))
-        .filter(|path| path.exists());
-    let path = credential.or_else(|| config.alerts.mail.password_file.clone());
-    path.map(|path| read_private_file(KEY, &path)).transpose()
-}
-
 impl Config {
     /// The mail server that gets alerts, if there is one.
     pub fn mail(&self) -> Result<Option<Mail>, ConfigError> {
-        let MailSection { server: Some(_), user: Some(user), .. } = &self.alerts.mail else {
-            return self.mail_as(None);
+        let login = match self.mail_user() {
+            Some(user) => Some((user.to_owned(), find_secret(self, SecretName::MailPassword)?.0)),
+            None => None,
         };
-        let user = user.clone();
-        match mail_password(self)? {
-            Some(password) => self.mail_as(Some((user, password))),
-            None => Err(ConfigError::new(
-                "alerts.mail.password_file",
-                "it is not set",
-                "a user name needs a password: name the file, or load the systemd credential mail_password",
-            )),
-        }
+        self.mail_as(login)
+    }
+
+    /// Who logs in at the mail server.
+    fn mail_user(&self) -> Option<&str> {
+        let mail = &self.alerts.mail;
+        mail.user.as_deref().filter(|_| mail.server.is_some())
     }
 
     /// The mail server, to which nobody logs in without a `login`.

@@ -60,31 +60,22 @@ impl Listeners {
     /// Serves them all until `stop`.
     pub(super) fn run(self, parts: &mut JoinSet<anyhow::Result<()>>, stop: &CancellationToken) {
         let Self { http, metrics, api, console } = self;
-        let token = stop.clone();
-        parts.spawn(async move {
-            http.run(token).await;
-            Ok(())
-        });
+        serve(parts, http.run(stop.clone()));
         if let Some(metrics) = metrics {
-            let token = stop.clone();
-            parts.spawn(async move {
-                metrics.run(token).await;
-                Ok(())
-            });
+            serve(parts, metrics.run(stop.clone()));
         }
         if let Some(api) = api {
-            let token = stop.clone();
-            parts.spawn(async move {
-                api.run(token).await;
-                Ok(())
-            });
+            serve(parts, api.run(stop.clone()));
         }
         if let Some(console) = console {
-            let token = stop.clone();
-            parts.spawn(async move {
-                console.run(token).await;
-                Ok(())
-            });
+            serve(parts, console.run(stop.clone()));
         }
     }
+}
+
+fn serve(parts: &mut JoinSet<anyhow::Result<()>>, run: impl Future<Output = ()> + Send + 'static) {
+    parts.spawn(async move {
+        run.await;
+        Ok(())
+    });
 }

@@ -11,11 +11,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Extension, Form, Path, Query, Request, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, LOCATION, REFERRER_POLICY, SET_COOKIE,
-    X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{HOST, LOCATION, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -27,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::hardening::{cookie_in, hardened};
 use super::limits::{Limits, serve};
 use crate::accounts::onboarding::random;
 use crate::clock::minus;
@@ -119,16 +117,8 @@ async fn harden(request: Request, next: Next) -> Response {
         "default-src 'none'; style-src '{}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
         pages::style_hash()
     );
-    let headers: [(HeaderName, HeaderValue); 4] = [
-        (
-            CONTENT_SECURITY_POLICY,
-            HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
-        ),
-        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    response.headers_mut().extend(headers);
+    let policy = HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    hardened(&mut response, policy);
     response
 }
 
@@ -147,11 +137,7 @@ impl Visitor {
 }
 
 async fn let_in(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Response {
-    let cookie = cookie_name(&context);
-    let cookies = request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let session =
-        pairs.filter(|(name, _)| *name == cookie).map(|(_, value)| SecretString::from(value)).next();
+    let session = cookie_in(request.headers(), &cookie_name(&context));
     match session {
         Some(session) if context.console.knows(&session, context.clock.now()) => {
             request.extensions_mut().insert(Visitor(session));
@@ -220,12 +206,14 @@ async fn overview(
     let frame = visitor.frame(&context);
     let page = async {
         let report = run(&context, Status {}).await?;
-        let mut series = Vec::with_capacity(report.accounts.len());
-        for account in &report.accounts {
-            series.push((account.clone(), report::days(&context, &account.id, 30).await?));
-        }
         let filter = Filter { state: asked.state, text: asked.q };
-        Ok(pages::overview(&frame, &report, &series, &filter))
+        let wanted: Vec<&AccountStatus> =
+            report.accounts.iter().filter(|account| filter.shows(account)).collect();
+        let mut shown = Vec::new();
+        for account in wanted.iter().take(MOST) {
+            shown.push((*account, report::days(&context, &account.id, 30).await?));
+        }
+        Ok(pages::overview(&frame, &report, &shown, wanted.len(), &filter))
     };
     shown(&frame, page.await)
 }

@@ -3,11 +3,9 @@
 mod words;
 
 use axum::http::StatusCode;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use sha2::{Digest, Sha256};
 
+use super::hardening::hash_of_style;
 use crate::accounts::settings::Disclosure;
 use crate::config::{BrandSection, Colour, DayHours, Period, ReviewSection};
 use crate::domain::model::{Account, Connection, Link, Trigger, WatchTopic, alike};
@@ -43,7 +41,7 @@ impl Style {
     }
 
     pub(super) fn hash(&self) -> String {
-        format!("sha256-{}", STANDARD.encode(Sha256::digest(&self.0)))
+        hash_of_style(&self.0)
     }
 }
 

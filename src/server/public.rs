@@ -10,11 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Form, Path, Query, Request, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE,
-    X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -26,6 +23,7 @@ use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::hardening::{cookie_in, hardened};
 use super::limits::{Caller, Limits, Rates, serve};
 use super::pages::{self, Connecting, Notice, Style, Voice, words_for};
 use super::webhooks;
@@ -169,13 +167,7 @@ async fn harden(State(site): State<Arc<Site>>, request: Request, next: Next) -> 
         let page = pages::notice(&notice, link, site.voice(&asked));
         *response.body_mut() = page.into();
     }
-    let headers: [(HeaderName, HeaderValue); 4] = [
-        (CONTENT_SECURITY_POLICY, site.policy.clone()),
-        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    response.headers_mut().extend(headers);
+    hardened(&mut response, site.policy.clone());
     response
 }
 
@@ -400,17 +392,6 @@ impl Site {
     }
 }
 
-fn cookie_in(headers: &HeaderMap, cookie: &str) -> Option<SecretString> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, value)| *name == cookie && value.len() >= 22)
-        .map(|(_, value)| SecretString::from(value.to_owned()))
-}
-
 /// A value in the form that proves that this browser got it from us.
 fn csrf(browser: &SecretString, token: &SecretString) -> String {
     digest::of(&["csrf", browser.expose_secret(), token.expose_secret()])
@@ -443,14 +424,5 @@ mod tests {
         assert!(policy.starts_with("default-src 'none'; img-src 'self'; style-src 'sha256-"));
         let policy = super::policy(&Url::parse("http://127.0.0.1:9000/api").unwrap(), &style);
         assert!(policy.to_str().unwrap().contains("form-action 'self' http://127.0.0.1:9000;"));
-    }
-
-    #[test]
-    fn the_cookie_is_found_among_others() {
-        let mut headers = HeaderMap::new();
-        assert!(cookie_in(&headers, BROWSER).is_none());
-        let value = "x".repeat(43);
-        headers.append(COOKIE, HeaderValue::from_str(&format!("a=b; {BROWSER}={value}; c=d")).unwrap());
-        assert_eq!(cookie_in(&headers, BROWSER).unwrap().expose_secret(), value);
     }
 }

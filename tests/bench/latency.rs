@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use jobber_reviewd::testing::Effect;
 
-use crate::{Bench, context, make_due, secrets, tell};
+use crate::filling::make_due;
+use crate::{Bench, context, secrets, tell};
 
 const LATENCY: u64 = 300;
 

@@ -9,6 +9,9 @@ use crate::text::capped;
 /// Longest message that Discord takes, in characters.
 const DISCORD: usize = 2_000;
 
+/// Longest digest elsewhere, in characters: nobody reads more, and Slack takes 40,000.
+const LONGEST: usize = 30_000;
+
 /// What is sent to a channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -36,23 +39,24 @@ impl Format {
     pub fn write(self, alert: &Value) -> String {
         match self {
             Self::Json => alert.to_string(),
-            Self::Text => in_words(alert),
+            Self::Text => in_words(alert, LONGEST),
             Self::Slack => {
                 // Slack reads these three as marks of its own.
-                let text = in_words(alert).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                let text =
+                    in_words(alert, LONGEST).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
                 json!({ "text": text }).to_string()
             }
             Self::Discord => {
-                let content = capped(&in_words(alert), DISCORD);
+                let content = capped(&in_words(alert, DISCORD), DISCORD);
                 json!({"content": content, "allowed_mentions": {"parse": []}}).to_string()
             }
         }
     }
 }
 
-fn in_words(alert: &Value) -> String {
+fn in_words(alert: &Value, longest: usize) -> String {
     if alert["type"] == "digest" {
-        return super::weekly::in_words(alert);
+        return super::weekly::in_words(alert, longest);
     }
     let text = |name: &str| alert[name].as_str().unwrap_or_default();
     let number = |name: &str| alert[name].as_u64().filter(|number| *number > 0);

@@ -88,9 +88,9 @@ pub fn body(id: &str, from: Timestamp, to: Timestamp, to_do: &[String], accounts
     })
 }
 
-/// The digest, given as [`body`] makes it, for people. Accounts with something to do come first.
-pub(super) fn in_words(digest: &Value) -> String {
-    let number = |of: &Value, name: &str| of[name].as_u64().unwrap_or_default();
+/// The digest, given as [`body`] makes it, for people: in at most about `longest` characters. Accounts with something to do
+/// come first; those that find no room are counted.
+pub(super) fn in_words(digest: &Value, longest: usize) -> String {
     let totals = &digest["totals"];
     let mut text = format!(
         "The week of {} accounts: {} asked, {} delivered, {} reviewed, {} dead letters.",
@@ -100,32 +100,54 @@ pub(super) fn in_words(digest: &Value) -> String {
         number(totals, "reviewed"),
         number(totals, "dead"),
     );
-    for to_do in digest["to_do"].as_array().into_iter().flatten() {
+    for to_do in to_do_in(digest) {
         // A String accepts every write.
-        let _ok = write!(text, "\nTo do: {}", to_do.as_str().unwrap_or_default());
+        let _ok = write!(text, "\nTo do: {to_do}");
     }
     let mut accounts: Vec<&Value> = digest["accounts"].as_array().into_iter().flatten().collect();
-    let is_calm = |account: &Value| account["to_do"].as_array().is_none_or(Vec::is_empty);
-    accounts.sort_by_key(|account| is_calm(account));
+    accounts.sort_by_key(|account| to_do_in(account).next().is_none());
+    let mut left = accounts.len();
     for account in accounts {
-        let _ok = write!(
-            text,
-            "\n\n{}: {} finished, {} asked, {} delivered, {} reviewed, {} waiting.",
-            account["name"].as_str().unwrap_or_default(),
-            number(account, "finished"),
-            number(account, "asked"),
-            number(account, "delivered"),
-            number(account, "reviewed"),
-            number(account, "waiting"),
-        );
-        for (reason, count) in account["skipped"].as_object().into_iter().flatten() {
-            let known = serde_json::from_value::<SkipReason>(reason.clone().into());
-            let words = known.map_or_else(|_| reason.clone(), |known| known.describe().to_owned());
-            let _ok = write!(text, "\n  {count} not asked: {words}");
+        let paragraph = paragraph(account);
+        if text.chars().count() + paragraph.chars().count() + ROOM > longest {
+            let _ok = write!(text, "\n\nAnd {left} more.");
+            break;
         }
-        for to_do in account["to_do"].as_array().into_iter().flatten() {
-            let _ok = write!(text, "\n  To do: {}", to_do.as_str().unwrap_or_default());
-        }
+        text.push_str(&paragraph);
+        left -= 1;
+    }
+    text
+}
+
+/// For the last line, in characters.
+const ROOM: usize = 32;
+
+fn number(of: &Value, name: &str) -> u64 {
+    of[name].as_u64().unwrap_or_default()
+}
+
+fn to_do_in(of: &Value) -> impl Iterator<Item = &str> {
+    of["to_do"].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn paragraph(account: &Value) -> String {
+    let mut text = format!(
+        "\n\n{}: {} finished, {} asked, {} delivered, {} reviewed, {} waiting.",
+        account["name"].as_str().unwrap_or_default(),
+        number(account, "finished"),
+        number(account, "asked"),
+        number(account, "delivered"),
+        number(account, "reviewed"),
+        number(account, "waiting"),
+    );
+    for (reason, count) in account["skipped"].as_object().into_iter().flatten() {
+        let known = serde_json::from_value::<SkipReason>(reason.clone().into());
+        let words = known.map_or_else(|_| reason.clone(), |known| known.describe().to_owned());
+        // A String accepts every write.
+        let _ok = write!(text, "\n  {count} not asked: {words}");
+    }
+    for to_do in to_do_in(account) {
+        let _ok = write!(text, "\n  To do: {to_do}");
     }
     text
 }
@@ -177,7 +199,8 @@ mod tests {
         };
         let accounts = [account("Calm", &[]), account("Ace", &["send the contractor a new link"])];
         let (from, to) = (at("2026-03-02T13:00:00Z"), at("2026-03-09T12:00:00Z"));
-        let words = in_words(&body("dig_1", from, to, &["look at the clock".to_owned()], &accounts));
+        let digest = body("dig_1", from, to, &["look at the clock".to_owned()], &accounts);
+        let words = in_words(&digest, 10_000);
         assert_eq!(
             words,
             "The week of 2 accounts: 4 asked, 2 delivered, 0 reviewed, 2 dead letters.\nTo do: look at the clock\n\n\
@@ -185,6 +208,11 @@ mod tests {
              1 not asked: no phone that takes texts and no e-mail address\n  To do: send the contractor a new link\n\n\
              Calm: 3 finished, 2 asked, 1 delivered, 0 reviewed, 0 waiting.\n  \
              1 not asked: no phone that takes texts and no e-mail address"
+        );
+        let short = in_words(&digest, 300);
+        assert!(
+            short.contains("Ace: ") && short.ends_with("\n\nAnd 1 more.") && short.len() <= 300,
+            "{short}"
         );
     }
 }

@@ -1,10 +1,7 @@
 //! The pages of the console.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use sha2::{Digest as _, Sha256};
 
 use super::charts;
 use crate::domain::funnel::Funnel;
@@ -15,6 +12,7 @@ use crate::ops::queue::QueueRow;
 use crate::ops::report::DayCount;
 use crate::ops::status::{AccountStatus, StatusReport};
 use crate::ops::words::{PAYLOAD_HASH, outcome, relative, subject};
+use crate::server::hardening::hash_of_style;
 use crate::text_table::counted;
 
 const STYLE: &str = "\
@@ -37,7 +35,7 @@ button.sure{background:var(--bad);border-color:var(--bad);color:var(--paper)}\
 ol.story{list-style:none;margin:0;padding:0 0 0 1rem;border-left:3px solid var(--line)}ol.story li{margin:0 0 .9rem}";
 
 pub(super) fn style_hash() -> String {
-    format!("sha256-{}", STANDARD.encode(Sha256::digest(STYLE)))
+    hash_of_style(STYLE)
 }
 
 /// What every page needs.
@@ -147,7 +145,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn shows(&self, account: &AccountStatus) -> bool {
+    pub(super) fn shows(&self, account: &AccountStatus) -> bool {
         let is_state = match self.state.as_str() {
             "" => true,
             "trouble" => account.needs_human() || account.failing_since.is_some(),
@@ -189,16 +187,16 @@ fn part(text: &str) -> String {
     })
 }
 
-/// Every account in a line, trouble first.
+/// Accounts in a line each, trouble first. `wanted` is how many there are of `shown`.
 pub(super) fn overview(
     frame: &Frame,
     report: &StatusReport,
-    series: &[(AccountStatus, Vec<DayCount>)],
+    shown: &[(&AccountStatus, Vec<DayCount>)],
+    wanted: usize,
     filter: &Filter,
 ) -> String {
     let total = |of: fn(&AccountStatus) -> usize| report.accounts.iter().map(of).sum::<usize>();
     let trouble = report.accounts.iter().filter(|account| account.needs_human()).count();
-    let shown: Vec<_> = series.iter().filter(|(account, _)| filter.shows(account)).collect();
     let body = html! {
         p {
             (counted(report.accounts.len(), "account")) ", "
@@ -224,6 +222,7 @@ pub(super) fn overview(
         }
         div.card {
             @if shown.is_empty() { p { "No account is like that." } }
+            @if wanted > shown.len() { p { "The first " (shown.len()) " of " (wanted) ": filter them by name." } }
             table {
                 thead { tr {
                     th { "Account" } th { "State" } th { "30 days" } th.n { "Asked 7 d" } th.n { "Reviewed" } th.n { "Waiting" }
