@@ -175,12 +175,8 @@ impl Config {
             let problem = "it has no url, and events.webhook_url is not set";
             wrong("events.forward", problem, "give it a url, or set events.webhook_url");
         }
-        let alerts = &self.alerts;
-        let is_heard =
-            alerts.webhook_url.is_some() || alerts.mail.server.is_some() || !alerts.command.is_empty();
-        if alerts.digest.is_some() && !is_heard {
-            let remedy = "set alerts.webhook_url, alerts.mail or alerts.command";
-            found.push(ConfigError::new("alerts.digest", "nobody would get it", remedy));
+        if self.alerts.digest.is_some() && !self.alerts.are_heard() {
+            wrong("alerts.digest", "nobody would get it", AlertsSection::REMEDY);
         }
         found.extend(self.brand.check().err());
         // Only the daemon may be able to read the password.

@@ -307,7 +307,7 @@ pub(super) fn settings_of(words: &[String]) -> Result<Vec<(String, String)>, Sto
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AlertsVerb {
-    /// Send a sample to the webhook and the program that get alerts
+    /// Send a sample to the webhook, the mail addresses and the program that get alerts
     Test,
 }
 

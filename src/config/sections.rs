@@ -83,6 +83,15 @@ pub struct AlertsSection {
     pub mail: MailSection,
 }
 
+impl AlertsSection {
+    pub const REMEDY: &str = "set alerts.webhook_url, alerts.mail or alerts.command";
+
+    /// Whether they go anywhere.
+    pub fn are_heard(&self) -> bool {
+        self.webhook_url.is_some() || self.mail.server.is_some() || !self.command.is_empty()
+    }
+}
+
 /// Alerts by mail.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

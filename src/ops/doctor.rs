@@ -12,6 +12,7 @@ use crate::accounts::receiver::Receiver;
 use crate::accounts::session::SessionError;
 use crate::accounts::settings::ReceiverError;
 use crate::accounts::tokens::TokenError;
+use crate::config::AlertsSection;
 use crate::context::Context;
 use crate::digest;
 use crate::domain::model::{Account, MessageId};
@@ -362,8 +363,12 @@ fn alerts(context: &Context) -> Check {
         let remedy = "name a program that is there and may be run, by its whole path";
         return Check::failed("alerts", format!("alerts.command: {program} cannot be started"), remedy);
     }
-    if section.webhook_url.is_none() && section.command.is_empty() {
-        let remedy = "set alerts.webhook_url or alerts.command";
+    if let Err(error) = context.config.mail() {
+        let problem = format!("{}: {}", error.key, error.problem);
+        return Check::failed("alerts", problem, error.remedy);
+    }
+    if !section.are_heard() {
+        let remedy = AlertsSection::REMEDY;
         return Check::unsure("alerts", "nobody is told of trouble, except by `status` and the log", remedy);
     }
     Check::fine("alerts", "they go somewhere; `alerts test` sends a sample")
@@ -373,8 +378,10 @@ fn alerts(context: &Context) -> Check {
 pub async fn test_alerts(context: &Context) -> Result<Vec<Check>, OpError> {
     let tried = context.notifier.try_channels().await;
     if tried.is_empty() {
-        let remedy = "set alerts.webhook_url, alerts.mail or alerts.command: until then, only `status` and the log tell of trouble";
-        return Err(OpError::Refused(format!("nobody gets alerts; {remedy}")));
+        let remedy = AlertsSection::REMEDY;
+        return Err(OpError::Refused(format!(
+            "nobody gets alerts; {remedy}: until then, only `status` and the log tell of trouble"
+        )));
     }
     let check = |(name, sent): (&'static str, Result<(), String>)| match sent {
         Ok(()) => Check::fine(name, "it took the sample"),

@@ -1,7 +1,8 @@
 //! What the operator is told: each trouble once, and its end once.
 
 use jobber_reviewd::testing::model::Trigger;
-use jobber_reviewd::testing::protocol::{AlertsTest, QueueDrop, QueueRetry, Status};
+use jobber_reviewd::testing::protocol::{AlertsTest, Doctor, QueueDrop, QueueRetry, Status};
+use jobber_reviewd::testing::{Check, CheckState};
 use jobber_sandbox::{FaultKind, Op};
 use serde_json::{Value, json};
 
@@ -356,6 +357,7 @@ async fn mails_tell_the_same_and_the_other_channels_hear_it_once() {
     }
     let checks = app.run(AlertsTest {}).await.unwrap();
     assert_eq!(checks.len(), 2);
+    assert_eq!(on_alerts(&app).await.state, CheckState::Fine);
     assert!(mails.lock().unwrap().last().unwrap().contains("nothing is wrong"));
 }
 
@@ -442,6 +444,23 @@ async fn who_heard_of_a_trouble_hears_of_its_end_and_of_its_return_though_anothe
     assert_eq!(got.len(), 3, "{got:?}");
 }
 
+/// What the doctor says about them.
+async fn on_alerts(app: &TestApp) -> Check {
+    let checks = app.run(Doctor {}).await.unwrap();
+    checks.into_iter().find(|check| check.name == "alerts").unwrap()
+}
+
+#[tokio::test]
+async fn who_gets_only_mails_is_told_of_trouble() {
+    let (server, _) = mail_server(0).await;
+    let app = TestApp::start_with(|config| {
+        let mail = json!({"server": server, "from": "a@example.com", "to": ["b@example.com"]});
+        config.alerts.mail = serde_json::from_value(mail).unwrap();
+    })
+    .await;
+    assert_eq!(on_alerts(&app).await.state, CheckState::Fine);
+}
+
 #[tokio::test]
 async fn a_password_that_cannot_be_read_keeps_nothing_but_mail_from_working() {
     let app = TestApp::start_with(|config| {
@@ -452,4 +471,6 @@ async fn a_password_that_cannot_be_read_keeps_nothing_but_mail_from_working() {
     let checks = app.run(AlertsTest {}).await.unwrap();
     let said = serde_json::to_string(&checks).unwrap();
     assert!(said.contains("alerts.mail.password_file: the secret is missing"), "{said}");
+    let check = on_alerts(&app).await;
+    assert!(check.state == CheckState::Failed && check.detail.contains("the secret is missing"), "{check:?}");
 }
