@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Form, Path, Query, Request, State};
-use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
@@ -401,7 +401,7 @@ fn csrf(browser: &SecretString, token: &SecretString) -> String {
 pub(crate) fn fuzzed(text: &str) {
     let mut headers = HeaderMap::new();
     if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(COOKIE, value.clone());
+        headers.insert(axum::http::header::COOKIE, value.clone());
         headers.insert("x-forwarded-for", value);
     }
     cookie_in(&headers, BROWSER);
