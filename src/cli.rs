@@ -17,7 +17,7 @@ mod show;
 mod style;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ use crate::domain::model::{LinkId, MessageId};
 use crate::ops::Done;
 use crate::ops::accounts::Handed;
 use crate::ops::protocol;
-use crate::store::IfMissing;
+use crate::store::{IfMissing, Store};
 
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -134,7 +134,14 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         if cli.once {
             return call.run(protocol::Once { account: cli.account, dry_run: cli.dry_run }).await;
         }
-        return daemon(call, cli.accept_empty_store).await;
+        let may_begin = if cli.accept_empty_store {
+            IfMissing::MakeAnyway
+        } else if cli.first_start {
+            IfMissing::MakeFirst
+        } else {
+            IfMissing::Refuse
+        };
+        return daemon(call, may_begin).await;
     };
     match verb {
         Verb::Link(verb) => link(&call, verb).await,
@@ -310,11 +317,14 @@ fn read_text(file: &Path) -> Result<String, Stop> {
     std::fs::read_to_string(file).map_err(|error| Stop::usage(format!("{}: {error}", file.display())))
 }
 
-async fn daemon(call: Call, accept_empty_store: bool) -> Result<Status, Stop> {
+async fn daemon(call: Call, may_begin: IfMissing) -> Result<Status, Stop> {
     let (config, secrets) = call.secrets()?;
     let path = call.config;
     let reread = Box::new(move || Config::load(path.as_deref()));
-    let if_missing = if accept_empty_store { IfMissing::MakeAnyway } else { IfMissing::MakeFirst };
+    let if_missing = match may_begin {
+        IfMissing::Refuse if Store::was_never_in(&config.store.path) => first_start(&config.store.path)?,
+        other => other,
+    };
     let handed = handed_over().map_err(|error| {
         Stop::usage(format!("the socket from systemd cannot be used: {error}; check jobber-reviewd.socket"))
     })?;
@@ -324,6 +334,36 @@ async fn daemon(call: Call, accept_empty_store: bool) -> Result<Status, Stop> {
     stop_on_signal(daemon.stop()).map_err(Stop::failed)?;
     daemon.run(reread).await.map_err(|error| Stop::failed(format!("{error:#}")))?;
     Ok(Status::Fine)
+}
+
+/// Whether a store may begin in a folder that never had one: a mistyped path would forget who was asked. The folder that
+/// systemd makes for the service cannot be mistyped, unless another store lies in it.
+fn first_start(path: &Path) -> Result<IfMissing, Stop> {
+    let given = std::env::var_os("STATE_DIRECTORY").is_some_and(|folder| path.starts_with(folder));
+    if given && !Store::is_beside_another(path) {
+        return Ok(IfMissing::MakeFirst);
+    }
+    let warning = format!(
+        "store.path: there was never a store in {}, and a new one knows nobody who was asked",
+        path.display()
+    );
+    if std::io::stdin().is_terminal() {
+        confirm(&warning)?;
+        return Ok(IfMissing::MakeFirst);
+    }
+    Err(Stop::usage(format!("{warning}; correct it, or add --first-start if this is the first start")))
+}
+
+/// Asks a person for a yes.
+fn confirm(warning: &str) -> Result<(), Stop> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Stop::usage(format!("{warning}. Add --yes to do it")));
+    }
+    let mut stderr = std::io::stderr();
+    let mut line = String::new();
+    let asked = write!(stderr, "{warning}.\nDo it? [y/N] ").and_then(|()| stderr.flush());
+    asked.and_then(|()| std::io::stdin().lock().read_line(&mut line)).map_err(Stop::failed)?;
+    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Stop::usage("nothing was done")) }
 }
 
 /// The listener from the socket unit, if there is one. It stays bound while the daemon restarts.

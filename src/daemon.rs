@@ -246,7 +246,7 @@ async fn announce(context: &Context, http: SocketAddr, scheduler: &JobScheduler)
     context.bells.sweep.notify_one();
     context.bells.prune.notify_one();
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("watching")]);
-    let accounts = context.store.accounts().await?.len();
+    let accounts = context.store.account_ids().await?.len();
     tracing::info!(
         http.listen = %http,
         poll.schedule = context.config.poll.schedule.as_str(),
@@ -271,11 +271,7 @@ async fn schedule(context: &Arc<Context>, when: &str) -> anyhow::Result<Sweeps> 
 
 /// Sweeps some accounts as they are now.
 async fn poll(context: Arc<Context>, ids: Vec<AccountId>) -> Result<(), StoreError> {
-    let mut accounts = Vec::with_capacity(ids.len());
-    for id in ids {
-        accounts.extend(context.store.account(&id).await?);
-    }
-    let swept = context.poller.poll_once(accounts, Effect::Apply, &no_progress).await?;
+    let swept = context.poller.poll_once(ids, Effect::Apply, &no_progress).await?;
     tracing::debug!(accounts = swept.len(), "swept");
     context.bells.recheck.notify_one();
     Ok(())
@@ -317,11 +313,11 @@ impl Loops {
                 () = self.context.bells.schedule.notified() => rhythm.ring(tokio::time::Instant::now()),
             };
             self.start(move |context| async move {
-                let accounts = context.store.accounts().await?;
-                if accounts.iter().any(Account::is_active) {
+                let is_active = |any, account: Account| any || account.is_active();
+                if context.store.fold_accounts(false, is_active).await? {
                     context.sweeps.is_due(Instant::now());
                 }
-                let ids: Vec<AccountId> = accounts.into_iter().map(|account| account.id).collect();
+                let ids = context.store.account_ids().await?;
                 let (mut turns, mut polls) = (Turns::new(ids, over), JoinSet::new());
                 while let Some(ids) = turns.next(&context.stop).await {
                     // Those of the next turn do not wait for the slowest of this one.
@@ -333,10 +329,10 @@ impl Loops {
                         Err(panic) => tracing::error!(%panic, "a part of a sweep was cut off"),
                     }
                 }
-                if context.watcher.watch_once(context.store.accounts().await?).await? > 0 {
+                if context.watcher.watch_once(context.store.account_ids().await?).await? > 0 {
                     context.bells.delivery.notify_one();
                 }
-                if context.gaps.fill_once(context.store.accounts().await?).await? > 0 {
+                if context.gaps.fill_once(context.store.account_ids().await?).await? > 0 {
                     context.bells.forwarding.notify_one();
                     context.bells.rules.notify_one();
                 }

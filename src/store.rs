@@ -175,6 +175,25 @@ impl Store {
         self.scan(|txn| txn.values(key::ACCOUNT).collect()).await
     }
 
+    /// The ids of all accounts: much less than the accounts, if there are many.
+    pub async fn account_ids(&self) -> Result<Vec<AccountId>, StoreError> {
+        let add = |mut ids: Vec<AccountId>, account: Account| {
+            ids.push(account.id);
+            ids
+        };
+        self.fold_accounts(Vec::new(), add).await
+    }
+
+    /// Goes through all accounts without keeping them.
+    pub async fn fold_accounts<T: Send + 'static>(
+        &self,
+        start: T,
+        mut add: impl FnMut(T, Account) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.scan(move |txn| txn.values(key::ACCOUNT).try_fold(start, |all, account| Ok(add(all, account?))))
+            .await
+    }
+
     /// One account.
     pub async fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError> {
         self.get(&key::account(id)).await

@@ -4,8 +4,6 @@
 //! users of the app for that account share the bucket. So the daemon keeps to its share: a request waits if
 //! it would lower the level into the part of the others.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::plus;
@@ -41,10 +39,10 @@ pub struct Budget {
     level: Option<(Level, Timestamp)>,
     /// What requests without an answer yet are expected to cost: what an answer says may not count them.
     under_way: u64,
-    /// The last estimated cost of each kind of operation.
-    costs: BTreeMap<&'static str, u64>,
+    /// The last estimated cost of each kind of operation: a few. A map would take ten times the space.
+    costs: Vec<(&'static str, u64)>,
     /// When requests began, and how many at about that time.
-    begun: VecDeque<(Timestamp, u32)>,
+    begun: Vec<(Timestamp, u32)>,
     /// Rests in a row.
     refused: u32,
     /// The rest that Jobber asked for with 429: since when, and until when.
@@ -57,8 +55,8 @@ impl Budget {
             share,
             level: None,
             under_way: 0,
-            costs: BTreeMap::new(),
-            begun: VecDeque::new(),
+            costs: Vec::new(),
+            begun: Vec::new(),
             refused: 0,
             rest: None,
         }
@@ -73,16 +71,19 @@ impl Budget {
         }
         let soon = plus(now, FIRST_REST);
         self.begun.retain(|(at, _)| *at <= soon && now.duration_since(*at) < WINDOW);
-        let (oldest, _) = *self.begun.front()?;
+        let (oldest, _) = *self.begun.first()?;
         let is_full = self.begun.iter().map(|(_, count)| count).sum::<u32>() >= REQUESTS;
         is_full.then(|| WINDOW - now.duration_since(oldest))
     }
 
     /// Counts a request that begins at `at`.
     pub fn begin(&mut self, at: Timestamp) {
-        match self.begun.back_mut() {
+        match self.begun.last_mut() {
             Some((first, count)) if at.duration_since(*first) < COUNTED_TOGETHER => *count += 1,
-            _ => self.begun.push_back((at, 1)),
+            _ => {
+                self.begun.reserve_exact(1);
+                self.begun.push((at, 1));
+            }
         }
     }
 
@@ -103,7 +104,8 @@ impl Budget {
 
     /// What an operation of this kind is expected to cost.
     pub fn expected(&self, kind: &'static str, cost: Option<u64>) -> u64 {
-        cost.or_else(|| self.costs.get(kind).copied()).unwrap_or_default()
+        let last = || self.costs.iter().find(|(known, _)| *known == kind).map(|(_, cost)| *cost);
+        cost.or_else(last).unwrap_or_default()
     }
 
     /// Notes that a request for `cost` points leaves.
@@ -150,7 +152,12 @@ impl Budget {
 
     pub fn note(&mut self, kind: &'static str, cost: u64, level: Level, now: Timestamp) {
         self.refused = 0;
-        self.costs.insert(kind, cost);
+        if let Some((_, last)) = self.costs.iter_mut().find(|(known, _)| *known == kind) {
+            *last = cost;
+        } else {
+            self.costs.reserve_exact(1);
+            self.costs.push((kind, cost));
+        }
         let available = level.available.saturating_sub(self.under_way);
         self.level = Some((Level { available, ..level }, now));
     }

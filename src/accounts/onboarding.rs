@@ -116,6 +116,11 @@ impl Onboarding {
         self.store.usable_link(&hash(token.expose_secret()), &browser, self.clock.now()).await
     }
 
+    /// The link with this `token`, even if it can no longer be used.
+    pub async fn link(&self, token: &SecretString) -> Result<Option<Link>, StoreError> {
+        self.store.link(&hash(token.expose_secret())).await
+    }
+
     /// The account that this browser connected last, and its link.
     pub async fn connected_by(&self, browser: &SecretString) -> Result<Option<(Account, Link)>, StoreError> {
         self.store.connected_by(&hash(browser.expose_secret())).await

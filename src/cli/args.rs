@@ -49,6 +49,9 @@ pub(super) struct Cli {
         env = "JOBBER_REVIEWD_ACCEPT_EMPTY_STORE"
     )]
     pub(super) accept_empty_store: bool,
+    /// Create the store: without this, a store.path that was never used is asked about, or refused where nobody can answer
+    #[arg(long, env = "JOBBER_REVIEWD_FIRST_START")]
+    pub(super) first_start: bool,
     #[command(subcommand)]
     pub(super) verb: Option<Verb>,
 }

@@ -139,6 +139,17 @@ mod tests {
         for verb in verbs(&command, "") {
             let is_other = verb.starts_with("jobber ") || others.contains(&verb.as_str());
             assert!(is_other || examples(&verb).is_some(), "{verb} has no example");
+            if verb.starts_with("jobber ") && verb != "jobber api" {
+                let found = verb
+                    .split(' ')
+                    .fold(command.clone(), |command, name| command.find_subcommand(name).unwrap().clone());
+                // What Jobber cannot do has none.
+                let Some(help) = found.get_after_help() else { continue };
+                let help = help.to_string();
+                let (_, line) = help.rsplit_once('\n').unwrap();
+                let parsed = command.clone().try_get_matches_from(words(line.trim()));
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            }
         }
     }
 }

@@ -1,12 +1,15 @@
 //! `jobber NOUN VERB`: the command line of the actions, made from their table.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde_json::{Map, Value};
 
 use super::call::{Call, print_json, print_text};
+use super::confirm;
 use super::exit::{Status, Stop};
 use super::reach::ask;
 use super::show::{Paper, Show as _};
@@ -184,7 +187,62 @@ fn verb(action: &'static Action) -> Command {
         format!("Needs the scope {scope}.")
     };
     let warning = if action.effect == Effect::Dangerous { " Asks first, or needs --yes." } else { "" };
-    command.after_help(format!("{permission}{warning}"))
+    command.after_help(format!("{permission}{warning}\n\nExample:\n  {}", example(action)))
+}
+
+/// A line that does the action, made from its table.
+fn example(action: &Action) -> String {
+    let mut line = format!("jobber-reviewd jobber {} {}", action.noun, action.verb);
+    let mut add = |words: &str| {
+        line.push(' ');
+        line.push_str(words);
+    };
+    if let Some((kind, _)) = action.target {
+        add(&sample_of(kind));
+    }
+    // Something that it needs, or else the first plain flag that it has.
+    let needed = action.flags.iter().find(|flag| action.needs.iter().any(|path| flag.path.starts_with(path)));
+    let plain = || action.flags.iter().find(|flag| flag.takes == Takes::Value).or(action.flags.first());
+    if let Some(flag) = needed.or_else(|| plain().filter(|_| action.writes())) {
+        add(&match flag.takes {
+            Takes::Switch | Takes::Nobody => format!("--{}", flag.name),
+            Takes::Line => format!("--{} 'Furnace filter;2;19.50'", flag.name),
+            Takes::Phone => format!("--{} '+1 555 123 4567'", flag.name),
+            Takes::Email => format!("--{} john@example.com", flag.name),
+            Takes::Record(kind) | Takes::Records(kind) => format!("--{} {}", flag.name, sample_of(kind)),
+            Takes::Choice(choices) => {
+                format!("--{} {}", flag.name, choices.first().map_or("", |(word, _)| word))
+            }
+            Takes::Date => format!("--{} 2026-03-10", flag.name),
+            Takes::Instant | Takes::Start { .. } | Takes::End => {
+                format!("--{} '2026-03-10 14:00'", flag.name)
+            }
+            Takes::Length => format!("--{} 2h", flag.name),
+            Takes::Value | Takes::Items => format!("--{} '{}'", flag.name, word_for(flag.name)),
+        });
+    }
+    if matches!(action.shape, Shape::List { .. }) {
+        add("--limit 10");
+    }
+    line
+}
+
+fn sample_of(kind: Kind) -> String {
+    match kind {
+        Kind::Client => "'John Smith'".to_owned(),
+        Kind::Job | Kind::Invoice | Kind::Quote => "112".to_owned(),
+        _ => STANDARD.encode(format!("gid://Jobber/{}/7", kind.in_ids().unwrap_or("JobNote"))),
+    }
+}
+
+fn word_for(flag: &str) -> &'static str {
+    match flag {
+        "total" | "amount" | "price" | "rate" => "120",
+        "first-name" => "John",
+        "last-name" => "Smith",
+        "tag" | "remove-tag" => "vip",
+        _ => "Water heater",
+    }
 }
 
 fn usual(key: &str, direction: &str) -> String {
@@ -392,17 +450,6 @@ fn print_api(call: &Call, reply: &RawReply) -> Result<Status, Stop> {
     // If stderr is closed, only the exit status remains.
     let _written = writeln!(std::io::stderr(), "{text}");
     Ok(reply.status())
-}
-
-fn confirm(warning: &str) -> Result<(), Stop> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Stop::usage(format!("{warning}. Add --yes to do it")));
-    }
-    let mut stderr = std::io::stderr();
-    let mut line = String::new();
-    let asked = write!(stderr, "{warning}.\nDo it? [y/N] ").and_then(|()| stderr.flush());
-    asked.and_then(|()| std::io::stdin().lock().read_line(&mut line)).map_err(Stop::failed)?;
-    if matches!(line.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Stop::usage("nothing was done")) }
 }
 
 fn read(file: &Path) -> Result<String, Stop> {

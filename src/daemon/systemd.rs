@@ -3,16 +3,17 @@
 use sd_notify::NotifyState;
 
 use crate::context::Context;
+use crate::domain::model::Account;
 use crate::store::StoreError;
 use crate::text_table::counted;
 
 /// One line of state for `systemctl status`.
 pub(super) async fn in_short(context: &Context) -> Result<String, StoreError> {
-    let (mut active, mut lost) = (0, 0);
-    for account in context.store.accounts().await? {
-        active += usize::from(account.is_active());
-        lost += usize::from(account.state() == "needs_authorization");
-    }
+    let count = |(active, lost), account: Account| {
+        let needs_authorization = account.state() == "needs_authorization";
+        (active + usize::from(account.is_active()), lost + usize::from(needs_authorization))
+    };
+    let (active, lost) = context.store.fold_accounts((0, 0), count).await?;
     let waiting = context.store.waiting_count().await?;
     let troubles = match (lost, context.notifier.standing().await?.len()) {
         (0, 0) => "all is well".to_owned(),

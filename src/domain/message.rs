@@ -12,7 +12,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::model::{Account, AskBody, ClientFacts, JobFacts, Person};
+use crate::domain::model::{Account, AskBody, ClientFacts, EncodedId, JobFacts, Person, Trigger};
 use crate::text::{NAME, ORIGINAL, SENTENCE, TITLE, capped, join, tidy};
 
 const FUEL: u64 = 20_000;
@@ -200,7 +200,7 @@ impl Texts {
             .is_none_or(|message| samples.into_iter().all(|ask| message.render(&values(ask)).is_ok()))
     }
 
-    /// The body of a test ask about nobody, as this account would send it.
+    /// The body of a test ask about nobody, as this account would send it: with its trigger, its sentence and its body.
     pub fn sample(&self, account: Option<&Account>, now: Timestamp) -> Result<String, TemplateError> {
         let mut ask = sample(true);
         ask["type"] = "review.test".into();
@@ -213,6 +213,17 @@ impl Texts {
         if let Some(Account { id, name, .. }) = account {
             ask["account"] = json!({"id": id, "name": name});
         }
+        let trigger = account.map(|account| account.trigger).unwrap_or_default();
+        ask["trigger"] = json!(trigger);
+        if trigger != Trigger::VisitCompleted
+            && let Some(sections) = ask.as_object_mut()
+        {
+            sections.remove("visit");
+        }
+        let person = |name: &str| Person { id: EncodedId::new("test"), name: name.to_owned() };
+        let built_in = || compose("Test", Some("Water Heater Installation"), &["Mike", "Ana"].map(person));
+        let own = self.message.as_ref().map(|message| message.render(&values(ask.clone()))).transpose()?;
+        ask["message"] = own.map_or_else(built_in, |own| own.trim().to_owned()).into();
         match &self.body {
             Some(body) => in_json(body, ask),
             None => Ok(ask.to_string()),
@@ -339,7 +350,6 @@ fn sample(is_full: bool) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::model::EncodedId;
 
     fn client(name: &str, first_name: &str) -> ClientFacts {
         ClientFacts {
@@ -504,5 +514,22 @@ mod tests {
         assert!(refused(None, Some(untitled)).contains("undefined"), "a job can lack a title");
         assert!(refused(None, Some("{\"a\": }")).contains("not JSON"));
         assert_eq!(Texts::default().freeze(&ask(true)).unwrap(), serde_json::to_string(&ask(true)).unwrap());
+    }
+
+    #[test]
+    fn a_sample_is_what_the_account_would_send() {
+        let now: Timestamp = "2026-03-10T14:00:00Z".parse().unwrap();
+        let id = crate::domain::model::AccountId::new("acc");
+        let of = |trigger| Account::new(id.clone(), "Ace".into(), "Ace".into(), trigger, now);
+        let sample = |texts: &Texts, account: Option<&Account>| -> Value {
+            serde_json::from_str(&texts.sample(account, now).unwrap()).unwrap()
+        };
+        let usual = sample(&Texts::default(), None);
+        assert_eq!(usual["message"], "Hi Test! How was your Water Heater Installation with Mike and Ana?");
+        assert_eq!((&usual["trigger"], usual.get("visit")), (&json!("job_completed"), None));
+        let own = Texts::new(Some("Thanks from {{ account.name }}, {{ client.first_name }}."), None).unwrap();
+        let visit = sample(&own, Some(&of(Trigger::VisitCompleted)));
+        assert_eq!(visit["message"], "Thanks from Ace, Test.");
+        assert_eq!((&visit["trigger"], visit["visit"].is_object()), (&json!("visit_completed"), true));
     }
 }

@@ -23,7 +23,11 @@ pub async fn once(
     if effect == Effect::Apply {
         context.note_clock().await?;
     }
-    let swept = context.poller.poll_once(accounts(context, only).await?, effect, progress).await?;
+    let ids = match only {
+        Some(id) => vec![id.clone()],
+        None => context.store.account_ids().await?,
+    };
+    let swept = context.poller.poll_once(ids, effect, progress).await?;
     // Read again, because a sweep can find that a connection is lost.
     let accounts = accounts(context, only).await?;
     let considered = match effect {
@@ -70,12 +74,11 @@ async fn rehearse(
     let mut considered = Vec::new();
     for account in accounts.iter().filter(|account| account.is_active()) {
         let old = stored.iter().filter(|(id, _)| *id == account.id).map(|(_, candidate)| candidate);
-        let new = swept.iter().filter(|swept| swept.account.id == account.id).flat_map(|swept| match &swept
-            .outcome
-        {
-            SweepOutcome::Polled(polled) => polled.candidates.as_slice(),
-            _ => &[],
-        });
+        let new =
+            swept.iter().filter(|swept| swept.account == account.id).flat_map(|swept| match &swept.outcome {
+                SweepOutcome::Polled(polled) => polled.candidates.as_slice(),
+                _ => &[],
+            });
         let due: Vec<&Candidate> = old.chain(new).filter(|candidate| candidate.due_at <= now).collect();
         for candidate in due {
             let outcome = context.rechecker.consider(account, candidate, Effect::DryRun).await?;
@@ -114,21 +117,21 @@ async fn report(
         report.errors.push(ErrorReport { account: account.clone(), error: error.to_owned(), needs_operator });
     };
     for Swept { account, outcome } in swept {
-        let Some(row) = rows.get_mut(&account.id) else { continue };
+        let Some(row) = rows.get_mut(account) else { continue };
         match outcome {
             SweepOutcome::Polled(polled) => {
                 row.polled = true;
                 row.candidates = polled.candidates.len();
                 row.skipped = polled.skipped.len();
             }
-            SweepOutcome::Failed(failure) => error(&account.id, &failure.detail, failure.needs_operator),
+            SweepOutcome::Failed(failure) => error(account, &failure.detail, failure.needs_operator),
 
-            SweepOutcome::Lost(reason) => error(&account.id, reason.describe(), true),
+            SweepOutcome::Lost(reason) => error(account, reason.describe(), true),
             SweepOutcome::Idle => {}
-            SweepOutcome::Busy => error(&account.id, "another sweep of this account is running", false),
+            SweepOutcome::Busy => error(account, "another sweep of this account is running", false),
             SweepOutcome::Resting(until) => {
                 error(
-                    &account.id,
+                    account,
                     &format!("Jobber asked for a pause until {until}; a later sweep tries again"),
                     false,
                 );

@@ -92,7 +92,8 @@ async fn standing(context: &Context) -> Result<Standing, StoreError> {
         ..Standing::default()
     };
     let mut states = ["connected", "paused", "needs_authorization", "disconnected"].map(|state| (state, 0));
-    for account in store.accounts().await? {
+    for id in store.account_ids().await? {
+        let Some(account) = store.account(&id).await? else { continue };
         if let Some((_, number)) = states.iter_mut().find(|(state, _)| *state == account.state()) {
             *number += 1;
         }

@@ -163,8 +163,13 @@ async fn harden(State(site): State<Arc<Site>>, request: Request, next: Next) -> 
     let is_allowed = request.extensions().get::<Caller>().is_none_or(|caller| site.rates.allow(*caller));
     let mut response = if is_allowed { next.run(request).await } else { notice(Notice::TOO_MANY) };
     if let Some(notice) = response.extensions_mut().remove::<Notice>() {
-        let link = link.as_ref().map(ExposeSecret::expose_secret);
-        let page = pages::notice(&notice, link, site.voice(&asked));
+        let known = match &link {
+            Some(token) => site.context.onboarding.link(token).await.ok().flatten(),
+            None => None,
+        };
+        let voice = site.voice(&asked);
+        let voice = known.as_ref().map_or(voice, |known| voice.for_link(known));
+        let page = pages::notice(&notice, link.as_ref().map(ExposeSecret::expose_secret), voice);
         *response.body_mut() = page.into();
     }
     hardened(&mut response, site.policy.clone());

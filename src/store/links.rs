@@ -138,8 +138,12 @@ impl Store {
         browser: &str,
         now: Timestamp,
     ) -> Result<Result<Link, LinkRefusal>, StoreError> {
-        let link: Option<Link> = self.get(&key::link(hash)).await?;
-        Ok(usable(link, browser, now))
+        Ok(usable(self.link(hash).await?, browser, now))
+    }
+
+    /// The link with this hash, whatever became of it.
+    pub async fn link(&self, hash: &str) -> Result<Option<Link>, StoreError> {
+        self.get(&key::link(hash)).await
     }
 
     /// The account that this browser connected last, and its link.

@@ -69,6 +69,23 @@ fn read_tally(path: &Path) -> std::io::Result<Option<u64>> {
 }
 
 impl Store {
+    /// Whether no store was ever in the folder `path`, as far as one can see.
+    pub fn was_never_in(path: &Path) -> bool {
+        !is_there(path) && !tally_path(path).exists()
+    }
+
+    /// Whether a store is or was in another folder beside `path`.
+    pub fn is_beside_another(path: &Path) -> bool {
+        let beside = path.parent().and_then(|parent| std::fs::read_dir(parent).ok());
+        let own = tally_path(path);
+        beside
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .any(|other| other != own && other.extension().is_some_and(|extension| extension == "tally"))
+    }
+
     /// Opens the store in the folder `path`.
     ///
     /// Blocks, because opening reads the log. Leases left by an earlier process are released.

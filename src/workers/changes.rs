@@ -46,18 +46,17 @@ impl ChangeWatcher {
     }
 
     /// One look at each of `accounts`, except those already under way. Returns the number of messages.
-    pub async fn watch_once(self: &Arc<Self>, accounts: Vec<Account>) -> Result<usize, StoreError> {
+    pub async fn watch_once(self: &Arc<Self>, accounts: Vec<AccountId>) -> Result<usize, StoreError> {
         if self.topics.is_empty() {
             return Ok(0);
         }
-        let queue: Vec<_> = accounts
-            .into_iter()
-            .filter(Account::is_active)
-            .filter_map(|account| Some((self.in_flight.enter(&account.id)?, account)))
-            .collect();
-        let look = |(entered, account): (Entered<AccountId>, Account)| {
+        let queue: Vec<_> =
+            accounts.into_iter().filter_map(|id| Some((self.in_flight.enter(&id)?, id))).collect();
+        let look = |(entered, id): (Entered<AccountId>, AccountId)| {
             let watcher = Arc::clone(self);
             async move {
+                let known = watcher.parts.store.account(&id).await?;
+                let Some(account) = known.filter(Account::is_active) else { return Ok(0) };
                 let told = watcher.look(&account).await;
                 drop(entered);
                 match told {

@@ -46,7 +46,7 @@ impl GapFiller {
     }
 
     /// Looks at the accounts whose hour is over. Returns the number of events that were missing.
-    pub async fn fill_once(self: &Arc<Self>, accounts: Vec<Account>) -> Result<usize, StoreError> {
+    pub async fn fill_once(self: &Arc<Self>, accounts: Vec<AccountId>) -> Result<usize, StoreError> {
         let wanted = self.parts.settings.told_topics();
         if wanted.is_empty() {
             // Whoever wants events later begins then.
@@ -55,7 +55,8 @@ impl GapFiller {
         }
         let (now, mut found) = (self.parts.clock.now(), 0);
         let mut queue = Vec::new();
-        for account in accounts {
+        for id in accounts {
+            let Some(account) = self.parts.store.account(&id).await? else { continue };
             found += usize::from(self.note_disconnect(&account, now).await?);
             if !account.is_active() {
                 continue;

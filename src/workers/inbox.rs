@@ -111,7 +111,7 @@ impl Inbox {
             return Ok(followed);
         };
         if follow_ups.iter().any(|wanted| about_cards(wanted) || wanted.follow_up == FollowUp::Watched) {
-            followed.told += self.watcher.watch_once(vec![account.clone()]).await?;
+            followed.told += self.watcher.watch_once(vec![account.id.clone()]).await?;
         }
         let sweeps = follow_ups.iter().any(|wanted| wanted.follow_up == FollowUp::Sweep);
         if sweeps {

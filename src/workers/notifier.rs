@@ -300,7 +300,8 @@ impl Notifier {
         let counts = self.parts.store.outbox_counts().await?;
         let (mut accounts, mut receivers) = (Vec::new(), Receivers::default());
         let mut refused: BTreeMap<Topic, (Vec<AccountId>, String)> = BTreeMap::new();
-        for account in self.parts.store.accounts().await? {
+        for id in self.parts.store.account_ids().await? {
+            let Some(account) = self.parts.store.account(&id).await? else { continue };
             let health = self.parts.store.health(&account.id).await?;
             let dead = counts.by_account.get(&account.id).map_or(0, |count| count.dead);
             let since = health.last_finished_at.unwrap_or(account.connected_at);

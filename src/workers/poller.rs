@@ -52,7 +52,7 @@ const SWEEP: &str = "sweep";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Swept {
     /// The account.
-    pub account: Account,
+    pub account: AccountId,
     /// The result.
     pub outcome: SweepOutcome,
 }
@@ -114,21 +114,24 @@ impl Poller {
     /// are still under way, so a slow account does not delay the others.
     pub async fn poll_once(
         self: &Arc<Self>,
-        accounts: Vec<Account>,
+        accounts: Vec<AccountId>,
         effect: Effect,
         progress: &Progress,
     ) -> Result<Vec<Swept>, StoreError> {
         let total = accounts.len();
         // An account counts as under way from here, not only when its turn comes. A second sweep leaves it
         // alone.
-        let queue: Vec<_> =
-            accounts.into_iter().map(|account| (self.in_flight.enter(&account.id), account)).collect();
-        let sweep = |(entered, account): (Option<Entered<AccountId>>, Account)| {
+        let queue: Vec<_> = accounts.into_iter().map(|id| (self.in_flight.enter(&id), id)).collect();
+        let sweep = |(entered, id): (Option<Entered<AccountId>>, AccountId)| {
             let poller = Arc::clone(self);
             async move {
                 let outcome = match entered {
                     Some(_) => {
-                        let outcome = poller.poll_account(&account, effect).await?;
+                        let outcome = match poller.parts.store.account(&id).await? {
+                            Some(account) => poller.poll_account(&account, effect).await?,
+                            // It was removed meanwhile.
+                            None => SweepOutcome::Idle,
+                        };
                         poller.parts.sweeps.looked();
                         match &outcome {
                             SweepOutcome::Polled(_) => poller.pool.note(true),
@@ -143,7 +146,7 @@ impl Poller {
                 };
                 telemetry::swept(outcome.name());
                 drop(entered);
-                Ok::<_, StoreError>(Swept { account, outcome })
+                Ok::<_, StoreError>(Swept { account: id, outcome })
             }
         };
         let mut sweeps = self.pool.start(queue, sweep);
@@ -353,7 +356,7 @@ impl Poller {
                     | SweepOutcome::Busy
                     | SweepOutcome::Resting(_) => return None,
                 };
-                Some((account.id.clone(), result))
+                Some((account.clone(), result))
             })
             .collect();
         if notes.is_empty() {

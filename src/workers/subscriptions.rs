@@ -47,9 +47,15 @@ impl Subscriber {
     /// What stands already costs no request. Returns the number of changes.
     pub async fn subscribe_once(&self) -> Result<usize, StoreError> {
         let Ok(_turn) = self.turn.try_lock() else { return Ok(0) };
+        let begins = self.parts.settings.begins_events();
+        let have_events = move |any, account: Account| any || account.events;
+        let is_needed = begins || self.parts.store.fold_accounts(false, have_events).await?;
+        if !is_needed && self.parts.store.endpoints().await?.iter().next().is_none() {
+            return Ok(0);
+        }
         let mut accounts = self.parts.store.accounts().await?;
         let now = self.parts.clock.now();
-        if self.parts.settings.begins_events() {
+        if begins {
             for account in accounts.iter_mut().filter(|account| account.is_active()) {
                 if !account.events && !account.events_ended {
                     self.parts.store.note_events(&account.id, true, false).await?;

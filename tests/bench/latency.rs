@@ -46,7 +46,7 @@ fn sweep(bench: &Bench, accounts: usize, counted: usize) -> f64 {
     let reached = Arc::new(Mutex::new(0.0));
     let note = Arc::clone(&reached);
     bench.runtime.block_on(async {
-        let all = context.store.accounts().await.unwrap();
+        let all = context.store.account_ids().await.unwrap();
         let progress = move |done: usize, _: usize| {
             if seen.swap(done, Ordering::Relaxed) < counted && done >= counted {
                 *note.lock().unwrap() = begun.elapsed().as_secs_f64();

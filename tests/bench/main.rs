@@ -247,7 +247,7 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
         let context = context(&installation, &secrets());
         let sweep = || {
             self.runtime.block_on(async {
-                let all = context.store.accounts().await.unwrap();
+                let all = context.store.account_ids().await.unwrap();
                 let swept = context.poller.poll_once(all, Effect::Apply, &no_progress).await.unwrap();
                 assert_eq!(swept.len(), accounts);
             });

@@ -392,7 +392,7 @@ async fn a_sweep_that_is_under_way_while_the_trigger_changes_plans_nothing_for_t
     let before = app.sandbox.stats(ace.number).operations["Jobs"];
     let context = app.context();
     let sweep = tokio::spawn(async move {
-        let accounts = context.store.accounts().await.unwrap();
+        let accounts = context.store.account_ids().await.unwrap();
         context
             .poller
             .poll_once(

@@ -476,3 +476,31 @@ async fn only_a_proxy_of_the_settings_is_used() {
         "it is used if it is wanted"
     );
 }
+
+/// A mistyped path must not become a store that knows nobody.
+#[tokio::test]
+async fn a_store_path_that_was_never_used_is_not_taken_silently() {
+    let machine = Machine::set_up().await;
+    let start = |state: Option<std::path::PathBuf>| {
+        let mut command = program();
+        command.arg("--config").arg(machine.path("config.toml"));
+        if let Some(state) = state {
+            command.env("STATE_DIRECTORY", state);
+        }
+        command
+    };
+    let refused = say(start(None)).await;
+    assert_eq!(refused.status, 2, "{}", refused.err);
+    assert!(refused.err.contains("store.path: there was never a store in"), "{}", refused.err);
+    assert!(refused.err.contains("--first-start"), "{}", refused.err);
+    assert!(!machine.path("store").exists(), "nothing is left behind");
+    // Another store lies in the folder of the unit: the name was mistyped.
+    let tally = machine.path("stor.tally");
+    std::fs::write(&tally, "{}").unwrap();
+    assert_eq!(say(start(Some(machine.path("")))).await.status, 2);
+    std::fs::remove_file(tally).unwrap();
+    let daemon = machine.begin(start(Some(machine.path("")))).await.unwrap();
+    assert_eq!(terminate(daemon).await, 0);
+    let daemon = machine.begin(start(None)).await.unwrap();
+    assert_eq!(terminate(daemon).await, 0, "it is known now");
+}

@@ -24,7 +24,7 @@ async fn watched() -> (TestApp, Contractor, Receiver) {
 
 /// One look, and everything sent that is due.
 async fn look(app: &TestApp) -> usize {
-    let told = app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+    let told = app.context.watcher.watch_once(app.context.store.account_ids().await.unwrap()).await.unwrap();
     app.context.deliverer.deliver_once(None).await.unwrap();
     told
 }
@@ -109,7 +109,7 @@ async fn changes_of_one_record_leave_in_order() {
     look(&app).await;
     edit(&john, "second");
     edit(&jane, "other");
-    app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+    app.context.watcher.watch_once(app.context.store.account_ids().await.unwrap()).await.unwrap();
     let names = || -> Vec<String> {
         let told = bodies(&crm);
         told[2..].iter().map(|event| event["after"]["first_name"].as_str().unwrap().to_owned()).collect()
@@ -187,7 +187,7 @@ async fn where_nobody_listens_no_client_is_read() {
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     ace.customer(&app);
     app.sweep().await;
-    app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+    app.context.watcher.watch_once(app.context.store.account_ids().await.unwrap()).await.unwrap();
     assert!(!app.sandbox.stats(ace.number).operations.contains_key("Clients"));
 }
 

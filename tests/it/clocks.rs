@@ -119,8 +119,9 @@ async fn a_visit_dated_ahead_ends_no_stream() {
     .await;
     let ace = app.contractor("Ace Plumbing");
     app.connect(&ace, Trigger::JobCompleted).await;
-    let look =
-        async || app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+    let look = async || {
+        app.context.watcher.watch_once(app.context.store.account_ids().await.unwrap()).await.unwrap()
+    };
     look().await;
     app.pass(minutes(10));
     let customer = ace.customer(&app);

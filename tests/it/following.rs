@@ -164,7 +164,7 @@ async fn a_rule_that_hears_its_own_echo_is_silent() {
     app.connect(&ace, Trigger::JobCompleted).await;
     let look = async || {
         app.pass(minutes(5));
-        app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+        app.context.watcher.watch_once(app.context.store.account_ids().await.unwrap()).await.unwrap();
         react_once(&app.context, None).await.unwrap()
     };
     look().await;
@@ -204,7 +204,7 @@ async fn a_loop_ends_by_itself() {
     app.connect(&ace, Trigger::JobCompleted).await;
     let look = async || {
         app.pass(minutes(5));
-        app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+        app.context.watcher.watch_once(app.context.store.account_ids().await.unwrap()).await.unwrap();
         react_once(&app.context, None).await.unwrap()
     };
     look().await;

@@ -277,8 +277,9 @@ async fn bad_webhooks_leave_each_record_in_order_and_complete() {
     ] {
         let (app, ace, crm, _stop) =
             listening(json!([{"topics": ["CLIENT_UPDATE"], "include": "ids"}])).await;
-        let fill =
-            async || app.context.gaps.fill_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+        let fill = async || {
+            app.context.gaps.fill_once(app.context.store.account_ids().await.unwrap()).await.unwrap()
+        };
         let customers: Vec<String> = (0..3).map(|_| ace.customer(&app).id.clone()).collect();
         app.pass(minutes(10));
         fill().await;
@@ -357,7 +358,7 @@ async fn a_sweep_fills_the_holes_that_lost_events_leave() {
     let (app, ace, crm) =
         forwarding(json!([{"topics": ["CLIENT_*", "QUOTE_*", "JOB_*", "VISIT_*", "EXPENSE_*"]}])).await;
     let fill = async || {
-        let accounts = app.context.store.accounts().await.unwrap();
+        let accounts = app.context.store.account_ids().await.unwrap();
         app.context.gaps.fill_once(accounts).await.unwrap()
     };
     let old = ace.customer(&app);
@@ -412,7 +413,7 @@ async fn connections_and_their_ends_are_told_once() {
         app.once().await;
         app.pass(minutes(10));
     }
-    let accounts = app.context.store.accounts().await.unwrap();
+    let accounts = app.context.store.account_ids().await.unwrap();
     assert_eq!(app.context.gaps.fill_once(accounts.clone()).await.unwrap(), 1);
     assert_eq!(app.context.gaps.fill_once(accounts).await.unwrap(), 0);
     happens(&app, &ace.id, Topic::AppDisconnect, "", app.clock_now()).await;
@@ -479,7 +480,7 @@ async fn holes_are_filled_from_where_somebody_wanted_to_know() {
         forwarding(json!([{"topics": ["CLIENT_CREATE", "EXPENSE_*"], "include": "ids"}])).await;
     app.switch(&ace, json!({"hidden_fields": ["Query.expenses"]}));
     let fill = async |app: &TestApp| {
-        let found = app.context.gaps.fill_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+        let found = app.context.gaps.fill_once(app.context.store.account_ids().await.unwrap()).await.unwrap();
         forward(app).await;
         found
     };
@@ -518,7 +519,7 @@ async fn holes_are_filled_from_where_somebody_wanted_to_know() {
 async fn a_late_event_is_not_told_again() {
     let (app, ace, crm) = forwarding(json!([{"topics": ["CLIENT_CREATE"], "include": "ids"}])).await;
     let fill =
-        async || app.context.gaps.fill_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+        async || app.context.gaps.fill_once(app.context.store.account_ids().await.unwrap()).await.unwrap();
     fill().await;
     app.pass(minutes(30));
     let (customer, created) = (ace.customer(&app), app.clock_now());
@@ -550,7 +551,7 @@ async fn a_record_that_cannot_be_read_holds_up_no_other_one() {
 async fn a_clock_that_jumps_hides_no_hole() {
     let (app, ace, crm) = forwarding(json!([{"topics": ["CLIENT_CREATE"], "include": "ids"}])).await;
     let fill =
-        async || app.context.gaps.fill_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+        async || app.context.gaps.fill_once(app.context.store.account_ids().await.unwrap()).await.unwrap();
     fill().await;
     app.pass(minutes(10));
     let lost = ace.customer(&app);

@@ -119,6 +119,7 @@ sunday = "00:00-24:00"
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program();
         command.arg("--config").arg(self.path("config.toml")).args(arguments);
+        command.env("JOBBER_REVIEWD_FIRST_START", "true");
         command
     }
 

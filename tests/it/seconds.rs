@@ -55,8 +55,9 @@ async fn two_edits_within_one_second_are_two_changes() {
     .await;
     let ace = app.contractor("Ace Plumbing");
     app.connect(&ace, Trigger::JobCompleted).await;
-    let look =
-        async || app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+    let look = async || {
+        app.context.watcher.watch_once(app.context.store.account_ids().await.unwrap()).await.unwrap()
+    };
     look().await;
     app.pass(minutes(10));
     let john = ace.customer(&app);

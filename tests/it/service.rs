@@ -127,7 +127,12 @@ async fn a_socket_that_systemd_holds_is_taken_and_waits_while_the_daemon_is_away
     let held = std::net::TcpListener::bind(local()).unwrap().local_addr().unwrap().to_string();
     let mut command = Command::new("systemd-socket-activate");
     command
-        .args(["--listen", &held, "--setenv=JOBBER_REVIEWD_LOG=warn"])
+        .args([
+            "--listen",
+            &held,
+            "--setenv=JOBBER_REVIEWD_LOG=warn",
+            "--setenv=JOBBER_REVIEWD_FIRST_START=true",
+        ])
         .arg(env!("CARGO_BIN_EXE_jobber-reviewd"));
     command.arg("--config").arg(machine.path("config.toml")).kill_on_drop(true);
     let daemon = match command.spawn() {

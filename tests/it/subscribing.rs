@@ -160,7 +160,7 @@ async fn what_is_watched_is_looked_at_when_jobber_tells_of_it() {
     .await;
     let ace = app.contractor("Ace Plumbing");
     app.connect(&ace, Trigger::JobCompleted).await;
-    app.context.watcher.watch_once(app.context.store.accounts().await.unwrap()).await.unwrap();
+    app.context.watcher.watch_once(app.context.store.account_ids().await.unwrap()).await.unwrap();
     app.pass(minutes(5));
     let customer = ace.customer(&app);
     let invoice = ace.invoice(&app, &customer, None, false);

@@ -172,7 +172,7 @@ async fn a_rotation_that_got_lost_is_mended_with_one_link_and_nobody_is_asked_tw
     app.pass(hours(2));
     app.fault(&ace, FaultKind::ResetAfter, 1, Some("token"));
     let poller = &app.context.poller;
-    let accounts = app.context.store.accounts().await.unwrap();
+    let accounts = app.context.store.account_ids().await.unwrap();
     let swept = poller.poll_once(accounts, Effect::Apply, &no_progress).await.unwrap();
     assert!(matches!(swept[0].outcome, SweepOutcome::Failed(_)));
     assert_eq!(lost(&app, &ace), None, "a broken connection proves nothing");
@@ -223,7 +223,7 @@ async fn an_authorisation_that_comes_in_between_is_not_undone_by_an_old_answer()
     let (app, ace) = TestApp::connected(Trigger::JobCompleted).await;
     app.fault(&ace, FaultKind::Hang { ms: 300 }, 1, Some("Jobs"));
     let poller = std::sync::Arc::clone(&app.context.poller);
-    let accounts = app.context.store.accounts().await.unwrap();
+    let accounts = app.context.store.account_ids().await.unwrap();
     let sweep = tokio::spawn(async move { poller.poll_once(accounts, Effect::Apply, &no_progress).await });
     app.operation_begins(&ace, "Jobs").await;
     // While Jobber thinks, the app is disconnected and connected anew; the old token's answer comes after that.

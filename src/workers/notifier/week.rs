@@ -71,7 +71,8 @@ impl Notifier {
             to_do.entry(alert.account).or_default().push(format!("{}: {}", alert.summary, alert.action));
         }
         let mut weeks = Vec::new();
-        for account in store.accounts().await? {
+        for id in store.account_ids().await? {
+            let Some(account) = store.account(&id).await? else { continue };
             let zone = self.parts.settings.zone_of(&account);
             let add = move |funnel: &mut Funnel, decision: Decision| {
                 if is_within(&decision, from, to) {
