@@ -43,6 +43,7 @@ impl Daemon {
         let child = command
             .env("NOTIFY_SOCKET", &socket)
             .env("JOBBER_REVIEWD_LOG", "error")
+            .env("JOBBER_REVIEWD_FIRST_START", "true")
             .envs(keys.iter().map(|(key, value)| (format!("JOBBER_REVIEWD__{key}"), value)))
             .stdout(Stdio::null())
             .spawn()

@@ -160,7 +160,7 @@ async fn said<V: Verb>(context: &Context, verb: V) -> V::Reply {
     verb.run(Scene { context, is_daemon: false, tell }).await.unwrap()
 }
 
-async fn fill(context: &Context, accounts: usize, each: usize) {
+pub(crate) async fn fill(context: &Context, accounts: usize, each: usize) {
     for number in 0..accounts {
         let id = account(number);
         let known = context.store.account(&id).await.unwrap().unwrap();

@@ -12,6 +12,7 @@
     reason = "a benchmark prints, and stops where it cannot go on; its numbers are small"
 )]
 
+mod console;
 mod daemon;
 mod events;
 mod filling;
@@ -72,7 +73,7 @@ const PLOT: &str = "plot";
 
 type Part = (&'static str, fn(&Bench));
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     ("start", Bench::cold_start),
     ("commits", Bench::commits),
     ("sweep", |bench| bench.idle_sweep(1_000)),
@@ -82,6 +83,7 @@ const PARTS: [Part; 11] = [
         bench.events();
         bench.pile_of_events(400, 250);
     }),
+    ("console", console::measure),
     ("latency", latency::measure),
     ("history", history::measure),
     ("forwarding", |bench| {

@@ -490,6 +490,8 @@ async fn the_pages_speak_the_browsers_language_and_look_like_whoever_runs_this()
     let jobber = site.press(&mut browser, url, Trigger::JobCompleted).await.location.unwrap();
     let back = site.allow(&jobber, ace.number).await;
     site.come_back(&mut browser, &back).await.says(200, "Ace’s Agency");
+    // So does a page about what is wrong with a link.
+    in_language("en", url).await.says(410, "tell Ace’s Agency.");
     let (_, repair) = site.link(Some(ace.id.clone())).await;
     in_language("en", &repair).await.says(200, "Ace’s Agency (help@example.com)");
     let unknown = format!("{}/connect/{}", site.base, "x".repeat(43));
