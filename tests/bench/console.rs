@@ -20,7 +20,7 @@ pub(crate) fn measure(bench: &Bench) {
     let _daemon = Daemon::start_with(&installation, &[("CONSOLE__LISTEN", &address)]);
     let said = Daemon::verb(installation.folder.path(), &["console"]);
     let said = String::from_utf8(said.stdout).unwrap();
-    let entrance = said.split_whitespace().find(|word| word.starts_with("http")).expect(&said);
+    let entrance = said.split_whitespace().find(|word| word.starts_with("http")).unwrap();
     bench.runtime.block_on(async {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let entered = client.get(entrance).send().await.unwrap();
