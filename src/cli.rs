@@ -339,19 +339,20 @@ async fn daemon(call: Call, may_begin: IfMissing) -> Result<Status, Stop> {
 /// Whether a store may begin in a folder that never had one: a mistyped path would forget who was asked. The folder that
 /// systemd makes for the service cannot be mistyped, unless another store lies in it.
 fn first_start(path: &Path) -> Result<IfMissing, Stop> {
-    let given = std::env::var_os("STATE_DIRECTORY").is_some_and(|folder| path.starts_with(folder));
-    if given && !Store::is_beside_another(path) {
+    let given = std::env::var_os("STATE_DIRECTORY").unwrap_or_default();
+    let is_given =
+        std::env::split_paths(&given).any(|folder| folder.is_absolute() && path.starts_with(folder));
+    if is_given && !Store::is_beside_another(path) {
         return Ok(IfMissing::MakeFirst);
     }
-    let warning = format!(
-        "store.path: there was never a store in {}, and a new one knows nobody who was asked",
-        path.display()
-    );
+    let there = path.display();
+    let fact =
+        format!("store.path: there was never a store in {there}, and a new one knows nobody who was asked");
     if std::io::stdin().is_terminal() {
-        confirm(&warning)?;
+        confirm(&format!("{fact}. Now one is made there"))?;
         return Ok(IfMissing::MakeFirst);
     }
-    Err(Stop::usage(format!("{warning}; correct it, or add --first-start if this is the first start")))
+    Err(Stop::usage(format!("{fact}; correct it, or add --first-start if this is the first start")))
 }
 
 /// Asks a person for a yes.

@@ -313,11 +313,15 @@ impl Loops {
                 () = self.context.bells.schedule.notified() => rhythm.ring(tokio::time::Instant::now()),
             };
             self.start(move |context| async move {
-                let is_active = |any, account: Account| any || account.is_active();
-                if context.store.fold_accounts(false, is_active).await? {
+                let note = |(any, mut ids): (bool, Vec<AccountId>), account: Account| {
+                    let any = any || account.is_active();
+                    ids.push(account.id);
+                    (any, ids)
+                };
+                let (any_is_active, ids) = context.store.fold_accounts((false, Vec::new()), note).await?;
+                if any_is_active {
                     context.sweeps.is_due(Instant::now());
                 }
-                let ids = context.store.account_ids().await?;
                 let (mut turns, mut polls) = (Turns::new(ids, over), JoinSet::new());
                 while let Some(ids) = turns.next(&context.stop).await {
                     // Those of the next turn do not wait for the slowest of this one.

@@ -202,7 +202,12 @@ fn example(action: &Action) -> String {
     }
     // Something that it needs, or else the first plain flag that it has.
     let needed = action.flags.iter().find(|flag| action.needs.iter().any(|path| flag.path.starts_with(path)));
-    let plain = || action.flags.iter().find(|flag| flag.takes == Takes::Value).or(action.flags.first());
+    let plain = || {
+        let values = action.flags.iter().find(|flag| flag.takes == Takes::Value);
+        // A switch may do more than people want who copy the line.
+        let is_switch = |flag: &&Flag| matches!(flag.takes, Takes::Switch | Takes::Nobody);
+        values.or(action.flags.first().filter(|flag| !is_switch(flag)))
+    };
     if let Some(flag) = needed.or_else(|| plain().filter(|_| action.writes())) {
         add(&match flag.takes {
             Takes::Switch | Takes::Nobody => format!("--{}", flag.name),
@@ -218,7 +223,7 @@ fn example(action: &Action) -> String {
                 format!("--{} '2026-03-10 14:00'", flag.name)
             }
             Takes::Length => format!("--{} 2h", flag.name),
-            Takes::Value | Takes::Items => format!("--{} '{}'", flag.name, word_for(flag.name)),
+            Takes::Value | Takes::Items => format!("--{} '{}'", flag.name, word_for(action.noun, flag.name)),
         });
     }
     if matches!(action.shape, Shape::List { .. }) {
@@ -235,12 +240,12 @@ fn sample_of(kind: Kind) -> String {
     }
 }
 
-fn word_for(flag: &str) -> &'static str {
-    match flag {
-        "total" | "amount" | "price" | "rate" => "120",
-        "first-name" => "John",
-        "last-name" => "Smith",
-        "tag" | "remove-tag" => "vip",
+fn word_for(noun: &str, flag: &str) -> &'static str {
+    match (noun, flag) {
+        ("clients", "first-name") => "John",
+        ("clients", "title") => "Mrs.",
+        ("properties", "name") => "Rental on Oak Street",
+        (_, "message") => "Gate code is 4711",
         _ => "Water heater",
     }
 }

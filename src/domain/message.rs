@@ -185,8 +185,12 @@ impl Texts {
 
     /// The sentence for the customer. The message of `ask` is still empty.
     pub fn sentence(&self, ask: &AskBody, built_in: String) -> String {
+        self.sentence_of(serde_json::to_value(ask).unwrap_or_default(), built_in)
+    }
+
+    fn sentence_of(&self, ask: Value, built_in: String) -> String {
         let Some(message) = &self.message else { return built_in };
-        match message.render(&values(serde_json::to_value(ask).unwrap_or_default())) {
+        match message.render(&values(ask)) {
             Ok(text) if !text.trim().is_empty() => capped(text.trim(), SENTENCE),
             _ => built_in,
         }
@@ -221,9 +225,8 @@ impl Texts {
             sections.remove("visit");
         }
         let person = |name: &str| Person { id: EncodedId::new("test"), name: name.to_owned() };
-        let built_in = || compose("Test", Some("Water Heater Installation"), &["Mike", "Ana"].map(person));
-        let own = self.message.as_ref().map(|message| message.render(&values(ask.clone()))).transpose()?;
-        ask["message"] = own.map_or_else(built_in, |own| own.trim().to_owned()).into();
+        let built_in = compose("Test", Some("Water Heater Installation"), &["Mike", "Ana"].map(person));
+        ask["message"] = self.sentence_of(ask.clone(), built_in).into();
         match &self.body {
             Some(body) => in_json(body, ask),
             None => Ok(ask.to_string()),
@@ -531,5 +534,9 @@ mod tests {
         let visit = sample(&own, Some(&of(Trigger::VisitCompleted)));
         assert_eq!(visit["message"], "Thanks from Ace, Test.");
         assert_eq!((&visit["trigger"], visit["visit"].is_object()), (&json!("visit_completed"), true));
+        // A sentence about what this trigger does not have gives way to the built-in one, as in a real ask.
+        let own = Texts::new(Some("How was {{ visit.title }}?"), None).unwrap();
+        let job = sample(&own, Some(&of(Trigger::JobCompleted)));
+        assert_eq!(job["message"], usual["message"]);
     }
 }

@@ -69,9 +69,10 @@ fn read_tally(path: &Path) -> std::io::Result<Option<u64>> {
 }
 
 impl Store {
-    /// Whether no store was ever in the folder `path`, as far as one can see.
+    /// Whether it is certain that no store is or was in the folder `path`. What may not be looked at is not certain.
     pub fn was_never_in(path: &Path) -> bool {
-        !is_there(path) && !tally_path(path).exists()
+        let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
+        is_missing(&sled::file_in(path)) && is_missing(&tally_path(path))
     }
 
     /// Whether a store is or was in another folder beside `path`.

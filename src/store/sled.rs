@@ -161,7 +161,12 @@ impl Database {
 }
 
 pub(super) fn is_there(path: &Path) -> bool {
-    path.join(FILE).is_file()
+    file_in(path).is_file()
+}
+
+/// The database's file in a store's folder.
+pub(super) fn file_in(path: &Path) -> PathBuf {
+    path.join(FILE)
 }
 
 /// Opens sled's files. Moves them aside if they cannot be read.
