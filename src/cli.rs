@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod call;
+mod completions;
 mod doctor;
 mod examples;
 mod exit;
@@ -61,6 +62,15 @@ pub fn command() -> clap::Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    match completions::answered() {
+        Ok(false) => {}
+        Ok(true) => return Status::Fine.into(),
+        Err(error) => {
+            // clap prints to the right stream.
+            let _printed = error.print();
+            return Status::Usage.into();
+        }
+    }
     let parsed = command().try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
     let cli = match parsed {
         Ok(cli) => cli,
@@ -186,11 +196,7 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
             let audit = protocol::Audit { account, since_seconds: since.0.as_secs() };
             audit::audit(call.config.as_deref(), &audit, call.json).await
         }
-        Verb::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut command(), "jobber-reviewd", &mut text);
-            print_text(String::from_utf8_lossy(&text).trim_end())
-        }
+        Verb::Completions { shell } => completions::write(shell),
         Verb::Man { folder } => man::write(&folder),
         Verb::TryTemplates => Ok(Status::Fine),
         #[cfg(feature = "demo")]

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::model::WatchTopic;
 use crate::domain::reaction::{CLIENT_UPDATED, Reaction, RuleSection};
+use crate::outbound::mail::is_address;
 use crate::outbound::resolver::{is_loopback, is_public, literal};
 
 pub use error::{ConfigError, ConfigErrors};
@@ -199,6 +200,14 @@ impl Config {
                 &format!("{} is not shorter than review.max_age, {}", review.delay, review.max_age),
                 "every ask would be too old before it is due: shorten review.delay or raise review.max_age",
             );
+        }
+        if let Some(text) = review.digest_to.iter().find(|text| !is_address(text)) {
+            let problem = format!("`{text}` is not an address");
+            wrong("review.digest_to", &problem, "write one such as owner@example.com");
+        }
+        let is_mailed = self.alerts.digest.is_some() && self.alerts.mail.server.is_some();
+        if !review.digest_to.is_empty() && !is_mailed {
+            wrong("review.digest_to", "nothing would be mailed", "set alerts.digest and alerts.mail");
         }
         if review.window.window().leaves(&review.window.timezone.0, Timestamp::UNIX_EPOCH).is_none() {
             let problem = "it is never open, so nobody would be asked";

@@ -196,6 +196,7 @@ impl Context {
                 channels,
                 config.jobber.draft_app,
                 config.alerts.digest.map(|time| (time.0, config.review.window.timezone.0.clone())),
+                config.brand.contact.clone(),
             )),
             watcher,
             onboarding,

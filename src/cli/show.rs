@@ -344,8 +344,13 @@ fn account_shown(shown: &AccountShown, now: Timestamp) -> String {
         .problem
         .as_ref()
         .map_or_else(String::new, |problem| format!("\n\nIts settings cannot be used: {problem}"));
+    let history = shown.account.history.iter().rev();
+    let history: String =
+        history.map(|moment| format!("\n{}  {}", instant(moment.at), moment.turn)).collect();
+    let history =
+        if history.is_empty() { history } else { format!("\n\nWhat became of its connection:{history}") };
     format!(
-        "{name}{label}, {id}\n{state}; connected {connected}; asks about work finished since {}\n\n{}{problem}",
+        "{name}{label}, {id}\n{state}; connected {connected}; asks about work finished since {}\n\n{}{history}{problem}",
         instant(shown.account.asks_from),
         table(&["key", "value", "from"], "There are no settings.", rows)
     )

@@ -279,6 +279,11 @@ pub const KEYS: &[Key] = &[
         "File with a template of the whole JSON body, for a receiver that wants other field names.",
     ),
     key(
+        "review.digest_to",
+        Some("[]"),
+        "Who gets the account's own week by mail, at `alerts.digest` and through `alerts.mail`: `[\"owner@example.com\"]`. Mostly set for one account.",
+    ),
+    key(
         "review.window.weekdays",
         Some("\"09:00-20:00\""),
         "Hours when customers are asked from Monday to Friday, in the contractor's time zone; `closed` means never.",

@@ -241,6 +241,8 @@ pub struct ReviewSection {
     pub jobber_switch: JobberSwitch,
     pub message: Option<String>,
     pub body_file: Option<PathBuf>,
+    #[serde(default)]
+    pub digest_to: Vec<String>,
     pub window: WindowSection,
 }
 

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest;
 
-pub use account::{Account, Connection, Failure, Health, LostReason, Overrides};
+pub use account::{Account, Connection, Failure, HISTORY, Health, LostReason, Moment, Overrides, Turn};
 pub use action::{ActionOutcome, ActionRecord, Objection};
 pub use alert::{Alert, AlertKind, Over};
 pub use ask::{

@@ -179,7 +179,7 @@ fn default_trigger(context: &Context) -> Trigger {
 /// Pauses an account: nothing is read or sent, and what is queued is kept.
 pub async fn pause(context: &Context, name: &str) -> Result<Done, OpError> {
     let account = find_account(context, name).await?;
-    let changed = context.store.pause(&account.id, Some(context.clock.now())).await?;
+    let changed = context.store.pause(&account.id, true, context.clock.now()).await?;
     let name = &account.name;
     if !changed {
         return Ok(Done::new(format!("{name} is paused already")));
@@ -195,7 +195,7 @@ pub async fn pause(context: &Context, name: &str) -> Result<Done, OpError> {
 
 pub async fn resume(context: &Context, name: &str) -> Result<Done, OpError> {
     let account = find_account(context, name).await?;
-    let changed = context.store.pause(&account.id, None).await?;
+    let changed = context.store.pause(&account.id, false, context.clock.now()).await?;
     context.bells.sweep.notify_one();
     context.bells.delivery.notify_one();
     let name = &account.name;

@@ -25,6 +25,20 @@ pub struct Mail {
     to: Vec<Mailbox>,
 }
 
+/// Why a mail was not sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Unsent {
+    pub why: String,
+    /// Whether the server refused it for good (5xx): another try would change nothing.
+    pub is_final: bool,
+}
+
+/// Whether `text` is an address for mail, with or without a name.
+pub fn is_address(text: &str) -> bool {
+    text.parse::<Mailbox>().is_ok()
+}
+
 impl Mail {
     /// `server` is `smtps://HOST[:PORT]`, or `smtp://HOST[:PORT]` for STARTTLS, without which only this machine itself gets
     /// mail. An error names the setting below `alerts.mail`, and what is wrong with it.
@@ -73,8 +87,14 @@ impl Mail {
         Ok(Self { transport: relay.build(), from: mailbox("from", from)?, to })
     }
 
+    /// The same server and sender, for others. What is no address gets nothing.
+    pub fn to(&self, to: &[String]) -> Self {
+        Self { to: to.iter().filter_map(|text| text.parse().ok()).collect(), ..self.clone() }
+    }
+
     /// Sends a text; its first line is the subject. Sent again under the same id, it has the same `Message-ID`.
-    pub async fn send(&self, id: &MessageId, text: &str) -> Result<(), String> {
+    pub async fn send(&self, id: &MessageId, text: &str) -> Result<(), Unsent> {
+        let again = |why: String| Unsent { why, is_final: false };
         let subject = capped(text.lines().next().unwrap_or_default(), SUBJECT);
         let mut mail = Message::builder()
             .from(self.from.clone())
@@ -84,11 +104,11 @@ impl Mail {
         for to in &self.to {
             mail = mail.to(to.clone());
         }
-        let mail = mail.body(text.to_owned()).map_err(|error| error.to_string())?;
+        let mail = mail.body(text.to_owned()).map_err(|error| again(error.to_string()))?;
         match tokio::time::timeout(PATIENCE, self.transport.send(mail)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the mail server took too long".to_owned()),
+            Ok(Err(error)) => Err(Unsent { why: error.to_string(), is_final: error.is_permanent() }),
+            Err(_) => Err(again("the mail server took too long".to_owned())),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::waiting::update_waiting;
 use super::{Store, StoreError, find, key};
 use crate::domain::model::{
     Account, AccountId, ApiKey, AskOf, Connection, Contacted, Decision, Health, OutboxEntry, Outcome, Review,
-    SkipReason, Trigger,
+    SkipReason, Trigger, Turn,
 };
 
 /// Maximum number of keys deleted in one commit, so that other writes get their turn.
@@ -96,14 +96,15 @@ impl Store {
     }
 
     /// Pauses an account, or resumes it. `false` if that was its state already.
-    pub async fn pause(&self, id: &AccountId, since: Option<Timestamp>) -> Result<bool, StoreError> {
+    pub async fn pause(&self, id: &AccountId, is_pause: bool, now: Timestamp) -> Result<bool, StoreError> {
         let key = key::account(id);
         self.write(move |txn| {
             let Some(mut account) = txn.get::<Account>(&key)? else { return Ok(false) };
-            if account.paused_at.is_some() == since.is_some() {
+            if account.paused_at.is_some() == is_pause {
                 return Ok(false);
             }
-            account.paused_at = since;
+            account.paused_at = is_pause.then_some(now);
+            account.note(if is_pause { Turn::Paused } else { Turn::Resumed }, now);
             txn.put(&key, &account);
             // Alerts from before the pause must be raised again.
             forget_troubles(txn, &account.id)?;
@@ -119,6 +120,7 @@ impl Store {
         self.write(move |txn| {
             let Some(mut account) = txn.get::<Account>(&key::account(&id))? else { return Ok(0) };
             account.connection = Connection::Disconnected { at: now };
+            account.note(Turn::Disconnected, now);
             account.events = false;
             txn.put(&key::account(&id), &account);
             for key in [key::token(&id), key::refreshing(&id), key::asked(&id), key::gaps(&id)] {

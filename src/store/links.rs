@@ -9,7 +9,7 @@ use super::txn::Txn;
 use super::{Store, StoreError, Tokens, key};
 use crate::domain::endpoints::Endpoints;
 use crate::domain::model::{
-    Account, AccountId, Connection, Link, LinkId, LinkState, LostReason, Pending, Trigger,
+    Account, AccountId, Connection, Link, LinkId, LinkState, LostReason, Pending, Trigger, Turn,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -252,6 +252,8 @@ impl Store {
                         endpoints.forget_those_of(&new.account);
                         txn.put(&key::endpoints(), &endpoints);
                     }
+                    let mut known = known;
+                    known.note(Turn::Connected, new.now);
                     Account {
                         paused_at: known.paused_at.filter(|_| goes_on),
                         name: new.name.clone(),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::txn::Txn;
 use super::{Store, StoreError, Tokens, key};
 use crate::digest;
-use crate::domain::model::{Account, AccountId, Connection, LostReason};
+use crate::domain::model::{Account, AccountId, Connection, LostReason, Turn};
 
 impl Store {
     /// Stores that Jobber refused the tokens. Returns whether that is new.
@@ -25,6 +25,7 @@ impl Store {
                 return Ok(false);
             }
             account.connection = Connection::NeedsAuthorization { reason, since: now };
+            account.note(Turn::Lost { reason }, now);
             txn.put(&key::account(&id), &account);
             Ok(true)
         })

@@ -14,7 +14,7 @@ use crate::config::{SecretName, env_name};
 use crate::domain::alerting::format::Format;
 use crate::domain::model::MessageId;
 use crate::domain::retry::Reply;
-use crate::outbound::mail::Mail;
+use crate::outbound::mail::{Mail, Unsent};
 use crate::outbound::sender::Sender;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,6 +76,15 @@ impl Channels {
         webhook.into_iter().chain(mail).chain(command).collect()
     }
 
+    /// Mails a text to others than the operator.
+    pub(super) async fn mail_to(&self, to: &[String], id: &MessageId, text: &str) -> Result<(), Unsent> {
+        match &self.mail {
+            Some(Ok(mail)) => mail.to(to).send(id, text).await,
+            Some(Err(why)) => Err(Unsent { why: why.clone(), is_final: false }),
+            None => Ok(()),
+        }
+    }
+
     /// Sends a message, given as [`Format::Json`] has it.
     pub(super) async fn send(
         &self,
@@ -94,7 +103,7 @@ impl Channels {
                 }
             }
             (Channel::Mail, _, Some(mail), _) => match mail {
-                Ok(mail) => mail.send(id, &Format::Text.write(message)).await,
+                Ok(mail) => mail.send(id, &Format::Text.write(message)).await.map_err(|unsent| unsent.why),
                 Err(error) => Err(error.clone()),
             },
             (Channel::Command, .., Some((program, arguments))) => {

@@ -48,6 +48,8 @@ pub struct Notifier {
     channels: Channels,
     draft_app: bool,
     digest: Option<(TimeOfWeek, TimeZone)>,
+    /// Whom contractors ask, if their link says nobody else.
+    contact: Option<String>,
     /// The digest that was made and not sent yet, and its time.
     week: Mutex<Option<(Timestamp, Value)>>,
     turn: tokio::sync::Mutex<()>,
@@ -66,6 +68,7 @@ impl Notifier {
         channels: Channels,
         draft_app: bool,
         digest: Option<(TimeOfWeek, TimeZone)>,
+        contact: Option<String>,
     ) -> Self {
         let (turn, links) = (tokio::sync::Mutex::default(), Mutex::default());
         let (posted, weekly) = (Mutex::default(), Mutex::default());
@@ -75,6 +78,7 @@ impl Notifier {
             channels,
             draft_app,
             digest,
+            contact,
             week: Mutex::default(),
             turn,
             links,

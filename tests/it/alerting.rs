@@ -1,7 +1,7 @@
 //! What the operator is told: each trouble once, and its end once.
 
 use jobber_reviewd::testing::model::Trigger;
-use jobber_reviewd::testing::protocol::{AlertsTest, Doctor, QueueDrop, QueueRetry, Status};
+use jobber_reviewd::testing::protocol::{AccountSet, AlertsTest, Doctor, QueueDrop, QueueRetry, Status};
 use jobber_reviewd::testing::{Check, CheckState};
 use jobber_sandbox::{FaultKind, Op};
 use serde_json::{Value, json};
@@ -359,6 +359,53 @@ async fn mails_tell_the_same_and_the_other_channels_hear_it_once() {
     assert_eq!(checks.len(), 2);
     assert_eq!(on_alerts(&app).await.state, CheckState::Fine);
     assert!(mails.lock().unwrap().last().unwrap().contains("nothing is wrong"));
+}
+
+#[tokio::test]
+async fn a_contractor_gets_the_own_week_by_mail_once() {
+    // The operator's mail is taken, the first contractor's is not.
+    let (server, mails) = mail_server(1).await;
+    let app = TestApp::start_with(|config| {
+        config.alerts.mail = serde_json::from_value(
+            json!({"server": server, "from": "reviews@example.com", "to": ["ops@example.com"]}),
+        )
+        .unwrap();
+        config.alerts.digest = Some(serde_json::from_value(json!("monday 08:00")).unwrap());
+        config.brand.contact = Some("help@example.com".to_owned());
+    })
+    .await;
+    let ace = app.contractor("Ace Plumbing");
+    app.connect(&ace, Trigger::JobCompleted).await;
+    let bright = app.contractor("Bright Windows");
+    app.connect(&bright, Trigger::JobCompleted).await;
+    let to = |address: &str| {
+        let set = [("digest_to".to_owned(), json!([address]))].into();
+        AccountSet { account: "Ace Plumbing".into(), set, unset: vec![], body: None, secret: None }
+    };
+    let refused = app.run(to("nobody")).await.unwrap_err();
+    assert!(refused.to_string().contains("`nobody` is not an address"), "{refused}");
+    app.run(to("Ann <ann@ace.example.com>")).await.unwrap();
+    app.context.notifier.digest_once().await.unwrap();
+    ace.closed_job(&app);
+    app.pass(minutes(10));
+    app.sweep().await;
+    app.pass(hours(6 * 24));
+    let told = async || app.context.notifier.digest_once().await.unwrap();
+    assert!(!told().await, "the server refused the operator's mail");
+    assert!(told().await && !told().await);
+    let mails = mails.lock().unwrap();
+    assert_eq!(mails.len(), 2, "{mails:?}");
+    assert!(mails[0].contains("To: ops@example.com") && mails[0].contains("Bright Windows"), "{}", mails[0]);
+    let own = &mails[1];
+    for said in [
+        "ann@ace.example.com",
+        "Subject: Ace Plumbing: the week's review requests",
+        "1 work was finished, 1 customer was asked for a review, 0 reviews came in.",
+        "Questions: help@example.com",
+    ] {
+        assert!(own.contains(said), "{said}: {own}");
+    }
+    assert!(!own.contains("Bright"), "{own}");
 }
 
 #[tokio::test]

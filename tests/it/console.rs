@@ -171,6 +171,7 @@ async fn an_account_shows_its_funnel_and_every_number_leads_to_its_list() {
         "1 decided (grey), 1 asked (green), by day (UTC).",
         "100 % of what was finished",
         "None: everything is as for all accounts.",
+        "What became of it",
     ] {
         assert!(page.contains(said), "{said}: {page}");
     }

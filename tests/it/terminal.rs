@@ -3,7 +3,7 @@
 use jobber_sandbox::Op;
 use serde_json::json;
 
-use crate::machine::{Machine, say, terminate};
+use crate::machine::{Machine, program, say, terminate};
 
 async fn at_80_columns(machine: &Machine, arguments: &[&str]) -> String {
     let mut command = machine.command(arguments);
@@ -103,6 +103,17 @@ async fn a_mistake_is_helped_with_and_scripts_can_read_it() {
     let machine = Machine::set_up().await;
     let daemon = machine.start().await;
     machine.connect().await;
+    let typed = async |words: &[&str]| {
+        let mut command = program();
+        let index = (words.len() - 1).to_string();
+        command.env("JOBBER_REVIEWD_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index);
+        command.env("JOBBER_REVIEWD_CONFIG", machine.path("config.toml")).arg("--").args(words);
+        command.env("_CLAP_IFS", "\n");
+        say(command).await.out
+    };
+    assert_eq!(typed(&["jobber-reviewd", "account", "pause", "ac"]).await, r"Ace\ Plumbing");
+    assert_eq!(typed(&["jobber-reviewd", "status", "--account", ""]).await, r"Ace\ Plumbing");
+    assert_eq!(typed(&["jobber-reviewd", "account", "pau"]).await, "pause");
     let said = machine.run(&["account", "pause", "Ace Plumbng", "--json"]).await;
     assert_eq!((said.status, said.out.as_str()), (5, ""), "stdout holds only results");
     let error: serde_json::Value = serde_json::from_str(&said.err).unwrap();

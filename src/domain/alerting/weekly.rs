@@ -119,6 +119,44 @@ pub(super) fn in_words(digest: &Value, longest: usize) -> String {
     text
 }
 
+/// The week of one account for the contractor, from the digest's part about it. What the operator has to do is not in it.
+/// `contact` is whom to ask.
+pub fn for_contractor(account: &Value, contact: Option<&str>) -> String {
+    let name = account["name"].as_str().unwrap_or_default();
+    let count = |what: &str, one: &str, many: &str| {
+        let number = number(account, what);
+        format!("{number} {}", if number == 1 { one } else { many })
+    };
+    let mut text = format!(
+        "{name}: the week's review requests\n\n{} finished, {} asked for a review, {} came in.",
+        count("finished", "work was", "works were"),
+        count("asked", "customer was", "customers were"),
+        count("reviewed", "review", "reviews"),
+    );
+    if number(account, "waiting") > 0 {
+        // A String accepts every write.
+        let _ok = write!(text, "\nTo be asked later: {}.", number(account, "waiting"));
+    }
+    not_asked(account, &mut text);
+    let state = account["state"].as_str().unwrap_or_default();
+    if state == "needs_authorization" {
+        text.push_str("\n\nThe connection with Jobber is lost: nobody is asked until it is made again.");
+    }
+    if let Some(contact) = contact {
+        let _ok = write!(text, "\n\nQuestions: {contact}");
+    }
+    text
+}
+
+fn not_asked(account: &Value, text: &mut String) {
+    for (reason, count) in account["skipped"].as_object().into_iter().flatten() {
+        let known = serde_json::from_value::<SkipReason>(reason.clone().into());
+        let words = known.map_or_else(|_| reason.clone(), |known| known.describe().to_owned());
+        // A String accepts every write.
+        let _ok = write!(text, "\n  {count} not asked: {words}");
+    }
+}
+
 /// For the last line, in characters.
 const ROOM: usize = 32;
 
@@ -140,13 +178,9 @@ fn paragraph(account: &Value) -> String {
         number(account, "reviewed"),
         number(account, "waiting"),
     );
-    for (reason, count) in account["skipped"].as_object().into_iter().flatten() {
-        let known = serde_json::from_value::<SkipReason>(reason.clone().into());
-        let words = known.map_or_else(|_| reason.clone(), |known| known.describe().to_owned());
-        // A String accepts every write.
-        let _ok = write!(text, "\n  {count} not asked: {words}");
-    }
+    not_asked(account, &mut text);
     for to_do in to_do_in(account) {
+        // A String accepts every write.
         let _ok = write!(text, "\n  To do: {to_do}");
     }
     text

@@ -65,9 +65,58 @@ pub struct Account {
     /// Whether the operator ended its events: then `events.enabled` does not begin them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub events_ended: bool,
+    /// What became of the connection, the oldest first, at most [`HISTORY`]. Older stores have none from before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Moment>,
+}
+
+/// How many moments of its connection an account keeps.
+pub const HISTORY: usize = 20;
+
+/// When something became of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub turn: Turn,
+}
+
+/// What became of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Turn {
+    /// The contractor authorised, for the first time or again.
+    Connected,
+    /// Jobber no longer accepts the tokens.
+    Lost {
+        reason: LostReason,
+    },
+    /// The operator ended it.
+    Disconnected,
+    Paused,
+    Resumed,
+}
+
+impl fmt::Display for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.pad("connected"),
+            Self::Lost { reason } => write!(f, "lost: {reason}"),
+            Self::Disconnected => f.pad("disconnected by the operator"),
+            Self::Paused => f.pad("paused"),
+            Self::Resumed => f.pad("resumed"),
+        }
+    }
 }
 
 impl Account {
+    /// Adds to the history of its connection; what is too much falls off at the old end.
+    pub fn note(&mut self, turn: Turn, at: Timestamp) {
+        self.history.push(Moment { at, turn });
+        let too_many = self.history.len().saturating_sub(HISTORY);
+        self.history.drain(..too_many);
+    }
+
     /// An account that was connected at `at`.
     pub fn new(id: AccountId, name: String, label: String, trigger: Trigger, at: Timestamp) -> Self {
         Self {
@@ -91,6 +140,7 @@ impl Account {
             watched: BTreeMap::new(),
             events: false,
             events_ended: false,
+            history: vec![Moment { at, turn: Turn::Connected }],
         }
     }
 

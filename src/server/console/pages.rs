@@ -320,6 +320,12 @@ pub(super) fn account(frame: &Frame, page: &AccountPage<'_>) -> String {
                     tr { th { "Fails" } td.bad { "since " (relative(since, frame.now)) ": " (error) } }
                 }
             }
+            @if !shown.account.history.is_empty() {
+                h3 { "What became of it" }
+                ol.story { @for moment in shown.account.history.iter().rev() {
+                    li { strong { (relative(moment.at, frame.now)) } " " (moment.turn) }
+                } }
+            }
         }
     };
     frame.page(&status.name, "", &body)

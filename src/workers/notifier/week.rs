@@ -6,9 +6,9 @@ use std::sync::PoisonError;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::Notifier;
+use super::{Channel, Notifier};
 use crate::digest;
-use crate::domain::alerting::weekly::{AccountWeek, body};
+use crate::domain::alerting::weekly::{AccountWeek, body, for_contractor};
 use crate::domain::funnel::{Funnel, is_within};
 use crate::domain::model::{AccountId, Decision, MessageId};
 use crate::store::StoreError;
@@ -45,7 +45,10 @@ impl Notifier {
             None => self.week(&id, from, due).await?,
         };
         *self.week.lock().unwrap_or_else(PoisonError::into_inner) = Some((due, body.clone()));
-        let sent = self.deliver(&id, &body, &mut HashSet::new()).await;
+        let sent = match self.deliver(&id, &body, &mut HashSet::new()).await {
+            Ok(()) => self.tell_contractors(&id, &body).await?,
+            failed => failed,
+        };
         self.note_failing(sent.as_ref().err());
         if let Err(error) = sent {
             tracing::warn!(error, "the digest could not be sent; it is tried again in a minute");
@@ -55,6 +58,37 @@ impl Notifier {
         *self.week.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.posted().retain(|(id, _)| !id.as_str().starts_with(PREFIX));
         Ok(true)
+    }
+
+    /// Mails every account's own week to whom `review.digest_to` names.
+    async fn tell_contractors(&self, id: &MessageId, body: &Value) -> Result<Result<(), String>, StoreError> {
+        for week in body["accounts"].as_array().into_iter().flatten() {
+            let Some(account) = week["id"].as_str().map(AccountId::new) else { continue };
+            let Some(account) = self.parts.store.account(&account).await? else { continue };
+            // Settings that cannot be used are told elsewhere.
+            let Ok(review) = self.parts.settings.review(&account.overrides) else { continue };
+            if review.digest_to.is_empty() {
+                continue;
+            }
+            let own = digest::short(&[id.as_str(), account.id.as_str()]);
+            let own = MessageId::new(format!("{PREFIX}{own}"));
+            let place = (own.clone(), Channel::Mail);
+            if self.posted().contains(&place) {
+                continue;
+            }
+            let contact = account.brand.as_ref().and_then(|brand| brand.contact.as_deref());
+            let text = for_contractor(week, contact.or(self.contact.as_deref()));
+            match self.channels.mail_to(&review.digest_to, &own, &text).await {
+                Ok(()) => {}
+                Err(unsent) if unsent.is_final => {
+                    tracing::warn!(account.id = %account.id, error = unsent.why, "the account's digest was refused: correct its digest_to");
+                }
+                // The others would wait for the same server.
+                Err(unsent) => return Ok(Err(format!("alerts.mail: {unsent}"))),
+            }
+            self.posted().insert(place);
+        }
+        Ok(Ok(()))
     }
 
     fn made(&self, due: Timestamp) -> Option<Value> {
