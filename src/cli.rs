@@ -50,7 +50,7 @@ use crate::domain::model::{LinkId, MessageId};
 use crate::ops::Done;
 use crate::ops::accounts::Handed;
 use crate::ops::protocol;
-use crate::store::{IfMissing, Store};
+use crate::store::{IfMissing, Store, StoreError};
 
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -328,15 +328,22 @@ async fn daemon(call: Call, may_begin: IfMissing) -> Result<Status, Stop> {
     let path = call.config;
     let reread = Box::new(move || Config::load(path.as_deref()));
     let if_missing = match may_begin {
-        IfMissing::Refuse if Store::was_never_in(&config.store.path) => first_start(&config.store.path)?,
+        // A database says so when it is opened.
+        IfMissing::Refuse if config.store.url.is_none() && Store::was_never_in(&config.store.path) => {
+            first_start(&config.store.path)?
+        }
         other => other,
     };
+    let is_database = config.store.url.is_some();
     let handed = handed_over().map_err(|error| {
         Stop::usage(format!("the socket from systemd cannot be used: {error}; check jobber-reviewd.socket"))
     })?;
-    let daemon = Daemon::prepare(config, &secrets, Arc::new(SystemClock), handed, if_missing)
-        .await
-        .map_err(|error| Stop::new(status_of_store(error.downcast_ref()), format!("{error:#}")))?;
+    let daemon = Daemon::prepare(config, &secrets, Arc::new(SystemClock), handed, if_missing).await.map_err(
+        |error| match error.downcast_ref() {
+            Some(StoreError::Missing { path }) if is_database => Stop::usage(no_store_in(path)),
+            store => Stop::new(status_of_store(store), format!("{error:#}")),
+        },
+    )?;
     stop_on_signal(daemon.stop()).map_err(Stop::failed)?;
     daemon.run(reread).await.map_err(|error| Stop::failed(format!("{error:#}")))?;
     Ok(Status::Fine)
@@ -359,6 +366,13 @@ fn first_start(path: &Path) -> Result<IfMissing, Stop> {
         return Ok(IfMissing::MakeFirst);
     }
     Err(Stop::usage(format!("{fact}; correct it, or add --first-start if this is the first start")))
+}
+
+fn no_store_in(database: &Path) -> String {
+    format!(
+        "store.url: there was never a store in {}, and a new one knows nobody who was asked; correct it, restore an export (`jobber-reviewd restore FILE`), or add --first-start if this is the first start",
+        database.display()
+    )
 }
 
 /// Asks a person for a yes.

@@ -182,6 +182,7 @@ impl Config {
         found.extend(self.brand.check().err());
         // Only the daemon may be able to read the password.
         found.extend(self.mail_as(None).err());
+        found.extend(self.place_with(None).err());
         found.extend(self.reactions().err());
         found.extend(self.review_mistakes());
         found

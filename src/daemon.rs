@@ -102,8 +102,10 @@ impl Daemon {
         listener: Option<TcpListener>,
         if_missing: IfMissing,
     ) -> anyhow::Result<Self> {
-        let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
-        let store = tokio::task::spawn_blocking(move || Store::open(&path, &key, if_missing)).await??;
+        let (place, key) = (config.place()?, secrets.store_key.clone());
+        let store =
+            tokio::task::spawn_blocking(move || Store::wait_for(&place, &key, if_missing, systemd::stand_by))
+                .await??;
         let context = Arc::new(Context::new(config, secrets, store, clock)?);
         context.note_clock().await?;
         recall_troubles(&context).await?;

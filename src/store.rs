@@ -3,7 +3,7 @@
 //!
 //! # How a write becomes durable
 //!
-//! One thread does all writes (`store/sled/writer.rs`). It drains its queue, runs each operation against the
+//! One thread does all writes (`store/writer.rs`). It drains its queue, runs each operation against the
 //! table and applies its writes as one atomic batch. Then it flushes once, syncs the file once, and answers
 //! all callers. So an operation is atomic, operations run strictly one after the other (an operation can
 //! read, decide and write without interference), and an answered write survives `kill -9` and, if the disk is
@@ -33,8 +33,8 @@
 //!
 //! # The seam
 //!
-//! Everything is read and written through a transaction (`store/txn.rs`), and an operation can run again.
-//! Only `store/sled/` knows that the database is sled.
+//! Everything is read and written through a transaction (`store/txn.rs`), and an operation can run again. Below it is
+//! one of two engines (`store/engine.rs`). Only `store/sled/` knows sled, only `store/postgres/` knows PostgreSQL.
 
 mod accounts;
 mod actions;
@@ -44,6 +44,7 @@ mod causes;
 mod changes;
 mod codec;
 mod decisions;
+mod engine;
 mod error;
 mod find;
 mod forwards;
@@ -56,6 +57,8 @@ mod migrations;
 mod open;
 mod outbox;
 mod people;
+mod place;
+mod postgres;
 mod prune;
 mod reviews;
 mod seal;
@@ -66,8 +69,9 @@ mod tallies;
 mod tokens;
 mod txn;
 mod waiting;
+mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -85,11 +89,14 @@ pub use inbox::Noted;
 pub use links::{LinkRefusal, NewConnection, Start};
 pub use open::IfMissing;
 pub use outbox::{QueueRefusal, ReceiverId};
+pub use place::Place;
+pub use postgres::Address;
 pub use seal::Tokens;
 pub use tokens::{Held, PairId};
 pub use waiting::DueTimes;
 
-use self::sled::{Table, Writer};
+use self::engine::{Table, Tenure};
+use self::writer::Writer;
 use seal::Sealer;
 use txn::Txn;
 
@@ -100,7 +107,8 @@ struct Inner {
     table: Table,
     writer: Writer,
     sealer: Sealer,
-    path: PathBuf,
+    place: Place,
+    tenure: Tenure,
     awaited: std::sync::RwLock<causes::Awaited>,
 }
 
@@ -110,7 +118,7 @@ pub struct Store(Arc<Inner>);
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
+        f.debug_struct("Store").field("place", &self.0.place).finish_non_exhaustive()
     }
 }
 
@@ -132,24 +140,48 @@ impl Store {
     }
 
     fn note_tally(&self, commits: u64) {
-        if let Err(error) = open::write_tally(&self.0.path, commits) {
+        if let Some(path) = self.0.place.folder()
+            && let Err(error) = open::write_tally(path, commits)
+        {
             tracing::warn!(%error, "the store's tally was not written");
         }
     }
 
-    /// Waits until a write has failed. After that all writes fail, and nothing may be acted on.
+    /// Waits until a write has failed, or another process may have taken the store over. After that all writes fail,
+    /// and nothing may be acted on.
     pub async fn failed(&self) -> StoreError {
-        self.0.writer.failed().await
+        match &self.0.tenure {
+            Tenure::Own => self.0.writer.failed().await,
+            Tenure::Leased(lease) => tokio::select! {
+                failed = self.0.writer.failed() => failed,
+                why = lease.lost() => StoreError::Failed(why),
+            },
+        }
     }
 
-    /// The store's folder.
-    pub fn path(&self) -> &Path {
-        &self.0.path
+    /// Whether it is certain that no other process works with the store. To be asked right before something that must
+    /// not be done twice and cannot be taken back.
+    pub fn is_ours(&self) -> bool {
+        match &self.0.tenure {
+            Tenure::Own => true,
+            Tenure::Leased(lease) => lease.is_good(),
+        }
     }
 
-    /// Size on disk in bytes, with the blobs in folders of their own.
-    pub fn size_on_disk(&self) -> u64 {
-        size_of(&self.0.path)
+    /// Where the store is.
+    pub fn place(&self) -> &Place {
+        &self.0.place
+    }
+
+    /// Size on disk in bytes, with the blobs in folders of their own. 0 if it is not known.
+    pub async fn size_on_disk(&self) -> u64 {
+        let store = self.clone();
+        let measure = move || match (&store.0.place, &store.0.table) {
+            (Place::Folder(path), _) => size_of(path),
+            (_, Table::Postgres(table)) => table.size().unwrap_or_default(),
+            (_, Table::Sled(_)) => 0,
+        };
+        tokio::task::spawn_blocking(measure).await.unwrap_or_default()
     }
 
     /// Writes, flushes and reads back, like a real write.
@@ -241,14 +273,22 @@ impl Store {
         self.0.writer.run(run).await
     }
 
-    /// Reads a few keys, and yields so that many reads in a row do not starve other tasks.
-    async fn read<T>(&self, read: impl FnOnce(&Txn<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Reads a few keys, and yields so that many reads in a row do not starve other tasks. A database elsewhere is
+    /// waited for on a thread of its own.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if self.0.table.is_remote() {
+            return self.scan(read).await;
+        }
         tokio::task::consume_budget().await;
         read(&Txn::new(&self.0.table))
     }
 
-    async fn get<V: codec::Stored>(&self, key: &[u8]) -> Result<Option<V>, StoreError> {
-        self.read(|txn| txn.get(key)).await
+    async fn get<V: codec::Stored + Send + 'static>(&self, key: &[u8]) -> Result<Option<V>, StoreError> {
+        let key = key.to_vec();
+        self.read(move |txn| txn.get(&key)).await
     }
 
     /// Reads any number of keys on a separate thread.

@@ -210,6 +210,11 @@ impl Source {
         }
         let interrupted = self.store.begin_refresh(account, self.clock.now()).await?;
         CrashPoint::RefreshAnnounced.pass();
+        if !self.store.is_ours() {
+            // Whoever took the store over may be refreshing the same pair.
+            let why = "another process may have taken it over".to_owned();
+            return Err(StoreError::Failed(why).into());
+        }
         let answer = self.endpoint.refresh(&tokens.refresh).await.map_err(TokenError::from);
         telemetry::refreshed(match &answer {
             Ok(_) => "refreshed",

@@ -81,7 +81,9 @@ pub(super) fn status_of_store(error: Option<&StoreError>) -> Status {
             Status::NeedsHuman
         }
         // These errors do not need new settings: systemd may try again.
-        Some(StoreError::Database(_) | StoreError::Failed(_)) => Status::Failed,
+        Some(
+            StoreError::Database(_) | StoreError::Failed(_) | StoreError::Held { .. } | StoreError::Away(_),
+        ) => Status::Failed,
         Some(StoreError::Open { error, .. }) if is_full(error) => Status::Failed,
         _ => Status::Usage,
     }

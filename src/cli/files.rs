@@ -59,9 +59,9 @@ pub(super) async fn restore(call: &Call, file: &Path) -> Result<Status, Stop> {
     }
     let export = std::fs::File::open(file)
         .map_err(|error| Stop::usage(format!("{} cannot be read: {error}", file.display())))?;
-    let path = config.store.path.clone();
+    let place = config.place().map_err(Stop::usage)?;
     let restored = tokio::task::spawn_blocking(move || {
-        Store::restore(&path, &secrets.store_key, std::io::BufReader::new(export))
+        Store::restore_in(&place, &secrets.store_key, std::io::BufReader::new(export))
     });
     let copied = restored.await.map_err(Stop::failed)?.map_err(|error| match error {
         RestoreError::Io(_) | RestoreError::Write { .. } | RestoreError::Store(_) => Stop::failed(error),

@@ -83,8 +83,8 @@ pub(super) async fn reach<V: Verb>(config: &Config, verb: &V, hear: &mut Hear<'_
 }
 
 async fn open(config: &Config, secrets: &Secrets) -> Result<Result<Store, StoreError>, Stop> {
-    let (path, key) = (config.store.path.clone(), secrets.store_key.clone());
-    let opened = tokio::task::spawn_blocking(move || Store::open(&path, &key, IfMissing::Refuse)).await;
+    let (place, key) = (config.place().map_err(Stop::usage)?, secrets.store_key.clone());
+    let opened = tokio::task::spawn_blocking(move || Store::open_in(&place, &key, IfMissing::Refuse)).await;
     opened.map_err(Stop::failed)
 }
 

@@ -76,6 +76,12 @@ pub const KEYS: &[Key] = &[
         "Socket through which the command line reaches a running daemon.",
     ),
     key("store.path", Some("\"/var/lib/jobber-reviewd/store\""), "Folder of the store."),
+    key(
+        "store.url",
+        None,
+        "A PostgreSQL database instead of that folder: `postgres://reviewd@db.example.com/reviewd`, without a password. Several daemons may name it: one works, the others stand by.",
+    ),
+    key("store.password_file", None, "File that holds the password at the database, if it wants one."),
     key("store.key_file", None, "File that holds the key which seals tokens: 32 random bytes in base64."),
     key(
         "store.retention",

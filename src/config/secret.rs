@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Config, ConfigError, MailSection, env_name};
 use crate::outbound::mail::Mail;
 use crate::outbound::secret::WebhookSecret;
+use crate::store::{Address, Place};
 use crate::store_key::StoreKey;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,16 +18,27 @@ pub enum SecretName {
     JobberClientSecret,
     StoreKey,
     WebhookSecret,
+    /// Needed only where a database wants one.
+    StorePassword,
     /// Needed only where a mail server wants a login.
     MailPassword,
 }
 
 impl SecretName {
-    pub const ALL: [Self; 4] =
-        [Self::JobberClientSecret, Self::StoreKey, Self::WebhookSecret, Self::MailPassword];
+    pub const ALL: [Self; 5] = [
+        Self::JobberClientSecret,
+        Self::StoreKey,
+        Self::WebhookSecret,
+        Self::StorePassword,
+        Self::MailPassword,
+    ];
 
     pub fn is_needed(self, config: &Config) -> bool {
-        self != Self::MailPassword || config.mail_user().is_some()
+        match self {
+            Self::JobberClientSecret | Self::StoreKey | Self::WebhookSecret => true,
+            Self::StorePassword => config.store.url.is_some() && config.store.password_file.is_some(),
+            Self::MailPassword => config.mail_user().is_some(),
+        }
     }
 
     pub fn credential(self) -> &'static str {
@@ -34,6 +46,7 @@ impl SecretName {
             Self::JobberClientSecret => "jobber_client_secret",
             Self::StoreKey => "store_key",
             Self::WebhookSecret => "webhook_secret",
+            Self::StorePassword => "store_password",
             Self::MailPassword => "mail_password",
         }
     }
@@ -43,6 +56,7 @@ impl SecretName {
             Self::JobberClientSecret => "jobber.client_secret",
             Self::StoreKey => "store.key",
             Self::WebhookSecret => "review.webhook_secret",
+            Self::StorePassword => "store.password",
             Self::MailPassword => "alerts.mail.password",
         }
     }
@@ -52,6 +66,7 @@ impl SecretName {
             Self::JobberClientSecret => "jobber.client_secret_file",
             Self::StoreKey => "store.key_file",
             Self::WebhookSecret => "review.webhook_secret_file",
+            Self::StorePassword => "store.password_file",
             Self::MailPassword => "alerts.mail.password_file",
         }
     }
@@ -89,6 +104,7 @@ pub fn find_secret(config: &Config, name: SecretName) -> Result<(SecretString, S
         SecretName::JobberClientSecret => &config.jobber.client_secret_file,
         SecretName::StoreKey => &config.store.key_file,
         SecretName::WebhookSecret => &config.review.webhook_secret_file,
+        SecretName::StorePassword => &config.store.password_file,
         SecretName::MailPassword => &config.alerts.mail.password_file,
     };
     match file {
@@ -133,6 +149,28 @@ impl Config {
             None => None,
         };
         self.mail_as(login)
+    }
+
+    /// Where the store is, with the password that opens it.
+    pub fn place(&self) -> Result<Place, ConfigError> {
+        let password = match find_secret(self, SecretName::StorePassword) {
+            Ok((password, _)) => Some(password),
+            Err(error) if self.store.url.is_some() && self.store.password_file.is_some() => {
+                return Err(error);
+            }
+            // The server may know this machine or its user.
+            Err(_) => None,
+        };
+        self.place_with(password.as_ref())
+    }
+
+    pub(super) fn place_with(&self, password: Option<&SecretString>) -> Result<Place, ConfigError> {
+        let Some(url) = &self.store.url else { return Ok(Place::Folder(self.store.path.clone())) };
+        let wrong = |text: String| {
+            let (problem, remedy) = text.split_once("; ").unwrap_or((&text, "correct it"));
+            ConfigError::new("store.url", problem, remedy)
+        };
+        Address::parse(url, password).map(|address| Place::Postgres(Box::new(address))).map_err(wrong)
     }
 
     /// Who logs in at the mail server.

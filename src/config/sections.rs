@@ -52,6 +52,10 @@ pub struct ControlSection {
 #[serde(deny_unknown_fields)]
 pub struct StoreSection {
     pub path: PathBuf,
+    #[serde(default)]
+    pub url: Option<String>,
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
     pub retention: Period,
 }

@@ -1,5 +1,7 @@
 //! What systemd is told.
 
+use std::sync::{Mutex, PoisonError};
+
 use sd_notify::NotifyState;
 
 use crate::context::Context;
@@ -22,6 +24,23 @@ pub(super) async fn in_short(context: &Context) -> Result<String, StoreError> {
     };
     Ok(format!("watching {}; candidates waiting: {waiting}; {troubles}", counted(active, "account")))
 }
+
+/// This daemon does not work yet: another one does, or the database is away. It is started all the same, and alive.
+pub(super) fn stand_by(why: &StoreError) {
+    let words = match why {
+        StoreError::Held { by, .. } => format!("standing by: the daemon at {by} works with the store"),
+        why => format!("waiting for the store: {why}"),
+    };
+    tell_systemd(&[NotifyState::Ready, NotifyState::Status(&words), NotifyState::Watchdog]);
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if *said != words {
+        tracing::info!("{words}");
+        *said = words;
+    }
+}
+
+/// What was said last while standing by.
+static SAID: Mutex<String> = Mutex::new(String::new());
 
 /// Notifies systemd, if it is there. If its socket fails, systemd will notice.
 pub(super) fn tell_systemd(state: &[NotifyState<'_>]) {

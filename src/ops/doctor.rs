@@ -125,9 +125,7 @@ pub async fn doctor(context: &Context, running: bool) -> Result<Vec<Check>, OpEr
 
 async fn store(context: &Context, now: Timestamp) -> Check {
     match context.store.probe(now).await {
-        Ok(()) => {
-            Check::fine("store", format!("{} can be written and read back", context.store.path().display()))
-        }
+        Ok(()) => Check::fine("store", format!("{} can be written and read back", context.store.place())),
         Err(error) => {
             Check::failed("store", error.to_string(), "fix that and start the daemon again; nothing is lost")
         }

@@ -87,7 +87,7 @@ async fn standing(context: &Context) -> Result<Standing, StoreError> {
     let over = |at: Timestamp| now.duration_since(at).as_secs_f64().max(0.0);
     let mut standing = Standing {
         api_version: API_VERSION,
-        store_bytes: store.size_on_disk(),
+        store_bytes: store.size_on_disk().await,
         clock_ahead: context.session.jobber_clock().ahead().map(|ahead| ahead.as_secs_f64()),
         ..Standing::default()
     };

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
+use super::engine::Bytes;
 use super::outbox::{drop_entries_of, forget_entries_of};
-use super::sled::Bytes;
 use super::txn::Txn;
 use super::waiting::update_waiting;
 use super::{Store, StoreError, find, key};
@@ -46,7 +46,8 @@ pub struct Belongings {
 impl Store {
     /// The secret that signs for the account's own receiver.
     pub async fn webhook_secret(&self, id: &AccountId) -> Result<Option<SecretString>, StoreError> {
-        let sealed = self.read(|txn| txn.get_raw(&key::webhook_secret(id))).await?;
+        let key = key::webhook_secret(id);
+        let sealed = self.read(move |txn| txn.get_raw(&key)).await?;
         sealed.map(|sealed| self.0.sealer.open_secret(id, &sealed)).transpose()
     }
 

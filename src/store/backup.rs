@@ -17,8 +17,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::engine::{Database, Snapshot, Writes};
 use super::open::{tally_path, write_tally};
-use super::sled::{self, Snapshot, Writes, is_there};
+use super::place::Place;
+use super::postgres::{NotYet, Session};
+use super::sled::{self, is_there};
 use super::txn::Txn;
 use super::{SCHEMA, Sealer, Store, StoreError, key};
 use crate::store_key::StoreKey;
@@ -81,6 +84,8 @@ pub enum RestoreError {
     Newer { format: u32, schema: u32 },
     #[error("there is a store at {0}: move it away first, because restore does not overwrite a store")]
     Occupied(std::path::PathBuf),
+    #[error("there is a store in {0}: use another database, because restore does not overwrite a store")]
+    Full(String),
     #[error("the store key does not match this export: use the key of the store it was made from")]
     WrongKey,
     #[error(transparent)]
@@ -149,10 +154,32 @@ fn hex(hash: Sha256) -> String {
 impl Store {
     /// A snapshot of the store between two writes.
     pub async fn export(&self, now: Timestamp) -> Result<Export, StoreError> {
-        let snapshot = Arc::new(self.write(|txn| Ok(txn.snapshot())).await?);
+        let snapshot = Arc::new(self.write(|txn| txn.snapshot()).await?);
         let copied = Copied { made_at: now, entries: 0, accounts: 0 };
         let head = Head { jobber_reviewd_export: FORMAT, schema: SCHEMA, made_at: now, entries: None };
         Ok(Export { snapshot, copied, hash: Sha256::new(), head: Some(line(&head)), is_done: false })
+    }
+
+    /// Creates a store in a place from an export: completely or not at all. Blocks.
+    pub fn restore_in(place: &Place, key: &StoreKey, export: impl BufRead) -> Result<Copied, RestoreError> {
+        let address = match place {
+            Place::Folder(path) => return Self::restore(path, key, export),
+            Place::Postgres(address) => address,
+        };
+        let database = match Session::begin_with(address) {
+            Ok(session) => Database::postgres(session),
+            Err(NotYet::Held(by)) => return Err(StoreError::Held { place: place.to_string(), by }.into()),
+            Err(NotYet::Away(error)) => return Err(error.into()),
+        };
+        let restored = database.begin().map_err(RestoreError::from).and_then(|()| {
+            match Txn::new(&database.table).get_raw(&key::schema())? {
+                Some(_) => Err(RestoreError::Full(place.to_string())),
+                None => fill(&database, key, export),
+            }
+        });
+        // What was not committed is rolled back with the connection.
+        database.release();
+        restored.map(|(copied, _)| copied)
     }
 
     /// Creates a store in the folder `path` from an export: completely or not at all.
@@ -167,7 +194,9 @@ impl Store {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let restored = fill(&new, key, export);
+        let restored = sled::open(&new)
+            .map_err(RestoreError::from)
+            .and_then(|database| fill(&Database::sled(database), key, export));
         let (copied, commits) = match restored {
             Ok(restored) => restored,
             Err(error) => {
@@ -198,7 +227,11 @@ impl Store {
 }
 
 /// Reads an export into a new store. Returns its contents and its number of commits.
-fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(Copied, u64), RestoreError> {
+fn fill(
+    database: &Database,
+    store_key: &StoreKey,
+    mut export: impl BufRead,
+) -> Result<(Copied, u64), RestoreError> {
     let mut hash = Sha256::new();
     let text = next_line(&mut export)?;
     let head: Head = serde_json::from_str(&text)
@@ -207,7 +240,6 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
         return Err(RestoreError::Newer { format: head.jobber_reviewd_export, schema: head.schema });
     }
     hash.update(text.as_bytes());
-    let database = sled::open(new)?;
     let mut copied = Copied { made_at: head.made_at, entries: 0, accounts: 0 };
     let (mut together, mut unflushed) = (Writes::new(), 0);
     let tail = loop {
@@ -229,7 +261,7 @@ fn fill(new: &Path, store_key: &StoreKey, mut export: impl BufRead) -> Result<(C
             database.table.apply(std::mem::take(&mut together))?;
         }
         if unflushed >= UNFLUSHED {
-            database.flush()?;
+            database.relieve()?;
             unflushed = 0;
         }
         hash.update(text.as_bytes());
@@ -419,8 +451,11 @@ mod tests {
         let path = fixture.folder.path().join("restored");
         let error = Store::restore(&path, &key(2), text.as_bytes()).unwrap_err();
         assert!(matches!(error, RestoreError::WrongKey), "{error}");
-        let error = Store::restore(&fixture.path(), &key(1), text.as_bytes()).unwrap_err();
-        assert!(matches!(error, RestoreError::Occupied(_)), "{error}");
+        let place = fixture.store.place();
+        let restore = || Store::restore_in(place, &key(1), text.as_bytes()).unwrap_err();
+        let error = std::thread::scope(|scope| scope.spawn(restore).join().unwrap());
+        let is_held = matches!(error, RestoreError::Store(StoreError::Held { .. }));
+        assert!(is_held || matches!(error, RestoreError::Occupied(_)), "{error}");
         std::fs::create_dir(&path).unwrap();
         std::fs::write(path.join("note"), "mine").unwrap();
         let error = Store::restore(&path, &key(1), text.as_bytes()).unwrap_err();

@@ -211,7 +211,7 @@ impl Store {
 
     /// Whether a candidate is due at `now`, and when the next one will be.
     pub async fn candidates_due(&self, now: Timestamp) -> Result<DueTimes, StoreError> {
-        self.read(|txn| due_times(txn, key::DUE, now)).await
+        self.read(move |txn| due_times(txn, key::DUE, now)).await
     }
 
     /// The number of candidates.

@@ -96,6 +96,19 @@ pub enum StoreError {
         /// What is wrong with it, without its content.
         detail: String,
     },
+    /// Another process holds the store's lease.
+    #[error(
+        "the store {place} is in use by another daemon ({by}): run this where that daemon runs, or stop it"
+    )]
+    Held {
+        /// Where the store is.
+        place: String,
+        /// Who holds it.
+        by: String,
+    },
+    /// The database server cannot be reached, or refused a request.
+    #[error("PostgreSQL did not do it: {0}")]
+    Away(String),
     /// The database failed.
     #[error("the store failed: {0}")]
     Database(#[from] DatabaseError),

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::engine::Database;
 use super::key::FIND;
 use super::short::{put_id, put_work, take_work};
-use super::sled::Database;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::domain::lookup::{Term, Wanted, terms};
@@ -158,7 +158,7 @@ pub(super) fn index_all(database: &Database) -> Result<(), StoreError> {
         txn.remove(&entry?.0);
         if number.is_multiple_of(UNFLUSHED) {
             database.table.apply(std::mem::replace(&mut txn, Txn::new(&database.table)).into_writes())?;
-            database.flush()?;
+            database.relieve()?;
         }
     }
     let mut indexed = 0_usize;
@@ -171,7 +171,7 @@ pub(super) fn index_all(database: &Database) -> Result<(), StoreError> {
             database.table.apply(std::mem::replace(&mut txn, Txn::new(&database.table)).into_writes())?;
         }
         if indexed.is_multiple_of(UNFLUSHED) {
-            database.flush()?;
+            database.relieve()?;
         }
         if indexed.is_multiple_of(100_000) {
             tracing::info!(decisions = indexed, "indexing what earlier versions decided");
@@ -283,7 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_an_earlier_version_decided_is_found_after_the_upgrade() {
-        let fixture = Fixture::connected().await;
+        let fixture = Fixture::connected_in_folder().await;
         fixture.asked("j1").await;
         fixture.plan(candidates(&["j2", "j3"])).await;
         let path = fixture.path();
@@ -291,7 +291,7 @@ mod tests {
         unlocked(|| {
             Store::downgrade(&path)?;
             // The upgrade was cut off once: some of it is there already.
-            let database = super::super::sled::open(&path)?;
+            let database = Database::sled(super::super::sled::open(&path)?);
             let mut txn = Txn::new(&database.table);
             let decision = txn.get::<Decision>(&key::decision(&id(), &job("j2")))?;
             index(&mut txn, &id(), None, decision.as_ref())?;
@@ -341,7 +341,7 @@ mod tests {
             changes in prop::collection::vec((0..9_u8, 0..40_u8, prop::bool::weighted(0.7), any::<bool>()), 0..200),
         ) {
             let folder = tempfile::tempdir().unwrap();
-            let database = super::super::sled::open(folder.path()).unwrap();
+            let database = Database::sled(super::super::sled::open(folder.path()).unwrap());
             let prefix = of_account(&AccountId::new("acc"));
             let mut model: BTreeMap<Term, BTreeSet<WorkRef>> = BTreeMap::new();
             let mut txn = Txn::new(&database.table);

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use jiff::Timestamp;
 
-use super::sled::Bytes;
+use super::engine::Bytes;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
 use super::{forwards, subscriptions};
@@ -115,7 +115,7 @@ impl Store {
     /// Whether the inbox of an account has an entry.
     pub async fn has_follow_ups_of(&self, id: &AccountId) -> Result<bool, StoreError> {
         let prefix = key::of_account(key::EVENT, id);
-        self.read(|txn| Ok(txn.scan(&prefix).next().transpose()?.is_some())).await
+        self.read(move |txn| Ok(txn.scan(&prefix).next().transpose()?.is_some())).await
     }
 
     /// Removes finished follow-ups, unless they were requested again meanwhile.

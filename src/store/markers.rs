@@ -15,7 +15,8 @@ impl Store {
         work: &WorkRef,
         job_ids: &[EncodedId],
     ) -> Result<BTreeMap<WorkRef, Marker>, StoreError> {
-        self.read(|txn| markers(txn, account, work, job_ids)).await
+        let (account, work, job_ids) = (account.clone(), work.clone(), job_ids.to_vec());
+        self.read(move |txn| markers(txn, &account, &work, &job_ids)).await
     }
 }
 

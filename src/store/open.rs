@@ -13,6 +13,8 @@
 //! | has fewer commits than the tally | | refused: sled cut off a damaged end, or it is an old copy |
 //! | has as many or more | | opened |
 //!
+//! A store in PostgreSQL has no tally: the database itself is kept from ending short.
+//!
 //! Older schemas are migrated in the commit that opens the store. The index of decisions is built before it, in parts, and anew if it was cut off.
 
 use std::fs::File;
@@ -20,13 +22,21 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::sled::{Writer, is_there};
+use super::engine::Database;
+use super::place::Place;
+use super::postgres::{NotYet, Session};
+use super::sled::is_there;
 use super::txn::Txn;
+use super::writer::Writer;
 use super::{Inner, SCHEMA, Sealer, Store, StoreError, find, key, migrations, outbox, sled};
 use crate::store_key::StoreKey;
+
+/// How long a process that waits for the store waits before it looks again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What to do if there is no store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,21 +121,85 @@ impl Store {
             }
             opened => opened,
         };
-        let database = opened?;
-        let sealer = Sealer::new(key);
+        Self::begin(Database::sled(opened?), path.into(), key, if_missing, tally)
+    }
 
+    /// Opens the store in a place. Blocks.
+    pub fn open_in(place: &Place, key: &StoreKey, if_missing: IfMissing) -> Result<Self, StoreError> {
+        match place {
+            Place::Folder(path) => Self::open(path, key, if_missing),
+            Place::Postgres(address) => match Session::begin_with(address) {
+                Ok(session) => Self::begin(Database::postgres(session), place.clone(), key, if_missing, None),
+                Err(NotYet::Held(by)) => Err(StoreError::Held { place: place.to_string(), by }),
+                Err(NotYet::Away(error)) => Err(error),
+            },
+        }
+    }
+
+    /// Opens the store in a place as soon as nobody else works with it. Blocks. `tell` hears every second why not yet.
+    pub fn wait_for(
+        place: &Place,
+        key: &StoreKey,
+        if_missing: IfMissing,
+        mut tell: impl FnMut(&StoreError),
+    ) -> Result<Self, StoreError> {
+        loop {
+            match Self::open_in(place, key, if_missing) {
+                Err(error @ (StoreError::Held { .. } | StoreError::Away(_))) => {
+                    tell(&error);
+                    std::thread::sleep(AGAIN);
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Takes an open database as a store: complete, readable, with the right key.
+    fn begin(
+        database: Database,
+        place: Place,
+        key: &StoreKey,
+        if_missing: IfMissing,
+        tally: Option<u64>,
+    ) -> Result<Self, StoreError> {
+        let ready = Self::ready(&database, &place, key, if_missing, tally);
+        let (sealer, commits) = ready.inspect_err(|_| database.release())?;
+        let named = || place.named();
+        if let Some(path) = place.folder() {
+            write_tally(path, commits).map_err(|error| StoreError::Open { path: named(), error })?;
+        }
+        let (table, tenure) = (database.for_readers(), database.tenure());
+        let writer =
+            Writer::start(database, commits).map_err(|error| StoreError::Open { path: named(), error })?;
+        let awaited = std::sync::RwLock::default();
+        Ok(Self(Arc::new(Inner { table, writer, sealer, place, tenure, awaited })))
+    }
+
+    /// Brings the database to the present schema. Returns the number of its commits.
+    fn ready(
+        database: &Database,
+        place: &Place,
+        key: &StoreKey,
+        if_missing: IfMissing,
+        tally: Option<u64>,
+    ) -> Result<(Sealer, u64), StoreError> {
+        let sealer = Sealer::new(key);
+        database.begin()?;
         let mut txn = Txn::new(&database.table);
-        match txn.get::<u32>(&key::schema())? {
-            None if tally.is_some() && if_missing != IfMissing::MakeAnyway => {
+        match (txn.get::<u32>(&key::schema())?, place.folder()) {
+            (None, Some(path)) if tally.is_some() && if_missing != IfMissing::MakeAnyway => {
                 // sled treats a file that it does not understand as empty.
                 return Err(sled::quarantine(path, "nothing is in it".to_owned()));
             }
-            None => {
+            (None, None) if if_missing == IfMissing::Refuse => {
+                return Err(StoreError::Missing { path: place.named() });
+            }
+            (None, _) => {
                 txn.put_raw(key::key_check(), sealer.key_check());
                 txn.put(&key::commits(), &1_u64);
-                tracing::info!(store.path = %path.display(), "made a new, empty store");
+                tracing::info!(store.place = %place, "made a new, empty store");
             }
-            Some(found @ 1..=SCHEMA) => {
+            (Some(found @ 1..=SCHEMA), folder) => {
                 let commits = match found {
                     // Schema 1 had no commit count.
                     1 => 0,
@@ -134,37 +208,29 @@ impl Store {
                         detail: "it is missing".to_owned(),
                     })?,
                 };
-                if let Some(missing @ 1..) = tally.and_then(|tally| tally.checked_sub(commits)) {
+                if let Some(missing @ 1..) = tally.and_then(|tally| tally.checked_sub(commits))
+                    && let Some(path) = folder
+                {
                     let tally = tally_path(path);
                     return Err(StoreError::Stale { path: path.to_owned(), missing, tally });
                 }
                 if found < 9 && txn.get_raw(&key::key_check())?.is_some_and(|check| sealer.fits(&check)) {
-                    find::index_all(&database)?;
+                    find::index_all(database)?;
                 }
                 migrations::migrate(&mut txn, found)?;
                 txn.put(&key::commits(), &(commits + 1));
             }
-            Some(found) => return Err(StoreError::Schema { path: path.to_owned(), found }),
+            (Some(found), _) => return Err(StoreError::Schema { path: place.named(), found }),
         }
         txn.put(&key::schema(), &SCHEMA);
         if !txn.get_raw(&key::key_check())?.is_some_and(|check| sealer.fits(&check)) {
-            return Err(StoreError::WrongKey { path: path.to_owned() });
+            return Err(StoreError::WrongKey { path: place.named() });
         }
         outbox::release_leases(&mut txn)?;
         let commits = txn.get::<u64>(&key::commits())?.unwrap_or_default();
         database.table.apply(txn.into_writes())?;
         database.flush()?;
-        write_tally(path, commits).map_err(open_error)?;
-
-        let table = database.table.clone();
-        let writer = Writer::start(database, commits).map_err(open_error)?;
-        Ok(Self(Arc::new(Inner {
-            table,
-            writer,
-            sealer,
-            path: path.to_owned(),
-            awaited: std::sync::RwLock::default(),
-        })))
+        Ok((sealer, commits))
     }
 }
 
@@ -216,7 +282,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_emptied_store_is_no_store() {
-        let fixture = Fixture::connected().await;
+        let fixture = Fixture::connected_in_folder().await;
         let path = fixture.path();
         let _folder = fixture.put_away().await;
         drop(unlocked(|| {
@@ -231,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_store_that_lost_its_end_is_refused_and_left_alone() {
-        let fixture = Fixture::connected().await;
+        let fixture = Fixture::connected_in_folder().await;
         let path = fixture.path();
         let old = fixture.folder.path().join("old");
         let folder = fixture.put_away().await;
@@ -251,7 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_damaged_store_is_moved_aside_and_no_empty_one_takes_its_place() {
-        let fixture = Fixture::connected().await;
+        let fixture = Fixture::connected_in_folder().await;
         let path = fixture.path();
         let _folder = fixture.put_away().await;
         for number in 1..=2 {
@@ -361,7 +427,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_newer_schema_is_left_alone() {
-        let fixture = Fixture::connected().await;
+        let fixture = Fixture::connected_in_folder().await;
         let path = fixture.path();
         let _folder = fixture.put_away().await;
         unlocked(|| {

@@ -73,7 +73,7 @@ impl Store {
 
     /// Whether an attempt is due at `now`, and when the next one will be.
     pub async fn messages_due(&self, now: Timestamp) -> Result<DueTimes, StoreError> {
-        self.read(|txn| due_times(txn, key::OUTBOX_DUE, now)).await
+        self.read(move |txn| due_times(txn, key::OUTBOX_DUE, now)).await
     }
 
     /// One entry.

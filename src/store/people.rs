@@ -28,11 +28,13 @@ impl Store {
         contacts: &[ContactKey],
         policy: &Policy,
     ) -> Result<Past, StoreError> {
-        self.read(|txn| {
+        let (account, work, job_ids) = (account.clone(), work.clone(), job_ids.to_vec());
+        let (card, contacts, policy) = (card.cloned(), contacts.to_vec(), policy.clone());
+        self.read(move |txn| {
             Ok(Past {
-                markers: markers(txn, account, work, job_ids)?,
-                contacted: last_contact(txn, account, contacts, policy)?,
-                suppression: suppression(txn, account, card, contacts)?,
+                markers: markers(txn, &account, &work, &job_ids)?,
+                contacted: last_contact(txn, &account, &contacts, &policy)?,
+                suppression: suppression(txn, &account, card.as_ref(), &contacts)?,
             })
         })
         .await
@@ -40,8 +42,9 @@ impl Store {
 
     /// Whether a person was suppressed after an ask for them was made.
     pub async fn is_suppressed(&self, ask: &MessageId) -> Result<bool, StoreError> {
-        self.read(|txn| {
-            let Some(entry) = txn.get::<OutboxEntry>(&key::outbox(ask))? else { return Ok(false) };
+        let ask = key::outbox(ask);
+        self.read(move |txn| {
+            let Some(entry) = txn.get::<OutboxEntry>(&ask)? else { return Ok(false) };
             let decision = txn.get::<Decision>(&key::decision(&entry.account, entry.payload.work()))?;
             let Some(subject) = decision.map(|decision| decision.subject) else { return Ok(false) };
             let (card, contacts) = (subject.client_id.as_ref(), subject.contacts());
@@ -57,7 +60,8 @@ impl Store {
         card: &EncodedId,
         contacts: &[ContactKey],
     ) -> Result<Option<Suppression>, StoreError> {
-        self.read(|txn| suppression(txn, account, Some(card), contacts)).await
+        let (account, card, contacts) = (account.clone(), card.clone(), contacts.to_vec());
+        self.read(move |txn| suppression(txn, &account, Some(&card), &contacts)).await
     }
 
     /// Suppresses a person: they are never asked.

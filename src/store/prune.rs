@@ -5,8 +5,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::engine::Bytes;
 use super::reviews::forget_ask;
-use super::sled::Bytes;
 use super::txn::Txn;
 use super::{Store, StoreError, find, key};
 use crate::clock::minus;
@@ -216,7 +216,7 @@ mod tests {
                 .collect();
             fixture.plan(Plan { candidates: vec![], skipped, watermark: None }).await;
             fixture.store.prune(at(month * MONTH), YEAR).await.unwrap();
-            sizes.push(fixture.store.size_on_disk());
+            sizes.push(fixture.store.size_on_disk().await);
         }
         let known = fixture.store.decisions(&id()).await.unwrap().len();
         assert!((12 * WORKS..=14 * WORKS).contains(&known), "{known}");

@@ -2,18 +2,16 @@
 
 mod layout;
 mod snapshot;
-mod writer;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use super::engine::Writes;
 use super::{StoreError, key};
 
 pub(super) use snapshot::Snapshot;
-pub(super) use writer::Writer;
 
 use layout::short_key;
 use snapshot::Snapshots;
@@ -46,9 +44,6 @@ impl From<::sled::Error> for StoreError {
         Self::Database(DatabaseError(error))
     }
 }
-
-/// The writes of one operation by key. `None` deletes the key.
-pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 #[derive(Debug, Clone)]
 pub(super) enum Bytes {

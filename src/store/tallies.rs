@@ -102,7 +102,7 @@ impl Store {
         since: Timestamp,
     ) -> Result<Vec<(Timestamp, DayTally)>, StoreError> {
         let (from, family) = (key::day_tally(account, since), key::of_account(key::DAY, account));
-        self.read(|txn| {
+        self.read(move |txn| {
             let days = txn.scan_from(&from, &family).map(|entry| {
                 let (name, value) = entry?;
                 let end = key::end_of_day(&name).ok_or_else(key::broken)?;
@@ -120,7 +120,7 @@ impl Store {
         since: Timestamp,
     ) -> Result<(DayTally, OpenTally), StoreError> {
         let (account, family) = (account.clone(), key::of_account(key::DAY, account));
-        self.read(|txn| {
+        self.read(move |txn| {
             let mut all = DayTally::default();
             for day in txn.values_from::<DayTally>(&key::day_tally(&account, since), &family) {
                 all = all.and(day?);

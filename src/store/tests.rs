@@ -32,20 +32,45 @@ pub(super) fn job(name: &str) -> WorkRef {
     WorkRef::job(EncodedId::new(name))
 }
 
+#[path = "../../tests/it/cluster.rs"]
+#[expect(dead_code, reason = "no server is killed here")]
+mod cluster;
+
 pub(super) struct Fixture {
     pub(super) folder: tempfile::TempDir,
     pub(super) store: Store,
 }
 
 impl Fixture {
+    /// A store of the engine that is tested.
     pub(super) fn empty() -> Self {
+        match cluster::wanted() {
+            Some(url) => {
+                let address = Address::parse(&url, None).unwrap();
+                let (folder, place) = (tempfile::tempdir().unwrap(), Place::Postgres(Box::new(address)));
+                Self { folder, store: open_again(&place) }
+            }
+            None => Self::empty_in_folder(),
+        }
+    }
+
+    /// A store of sled's.
+    pub(super) fn empty_in_folder() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store"), &key(1), IfMissing::MakeFirst).unwrap();
         Self { folder, store }
     }
 
     pub(super) async fn connected() -> Self {
-        let fixture = Self::empty();
+        Self::empty().connect_one().await
+    }
+
+    pub(super) async fn connected_in_folder() -> Self {
+        Self::empty_in_folder().connect_one().await
+    }
+
+    async fn connect_one(self) -> Self {
+        let fixture = self;
         fixture.link("hash", None).await;
         fixture.connect("hash", "state", id(), Trigger::JobCompleted).await.unwrap();
         fixture
@@ -125,14 +150,16 @@ impl Fixture {
     pub(super) async fn reopen(self) -> Self {
         let Self { folder, store } = self;
         store.close().await;
+        let place = store.place().clone();
         drop(store);
-        let store = open_again(&folder.path().join("store"));
-        Self { folder, store }
+        Self { folder, store: open_again(&place) }
     }
 }
 
-fn open_again(path: &Path) -> Store {
-    unlocked(|| Store::open(path, &key(1), IfMissing::MakeFirst)).unwrap()
+/// Opens it where waiting for a server holds up nothing.
+fn open_again(place: &Place) -> Store {
+    let open = || unlocked(|| Store::open_in(place, &key(1), IfMissing::MakeFirst));
+    std::thread::scope(|scope| scope.spawn(open).join().unwrap()).unwrap()
 }
 
 /// sled's threads can hold the lock a moment longer after the store is closed.
@@ -220,21 +247,24 @@ pub(super) fn receiver() -> ReceiverId {
 #[tokio::test]
 async fn a_second_opener_is_told_who_is_in_the_way() {
     let fixture = Fixture::empty();
-    let error = Store::open(&fixture.folder.path().join("store"), &key(1), IfMissing::MakeFirst).unwrap_err();
-    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    let place = fixture.store.place().clone();
+    let open = || Store::open_in(&place, &key(1), IfMissing::MakeFirst).unwrap_err();
+    let error = std::thread::scope(|scope| scope.spawn(open).join().unwrap());
+    assert!(matches!(error, StoreError::Locked { .. } | StoreError::Held { .. }), "{error}");
     fixture.reopen().await;
 }
 
 #[tokio::test]
 async fn another_key_does_not_open_the_store() {
     let fixture = Fixture::connected().await;
-    let path = fixture.folder.path().join("store");
+    let place = fixture.store.place().clone();
     fixture.store.close().await;
     drop(fixture.store);
-    drop(open_again(&path));
-    let refused = unlocked(|| Store::open(&path, &key(2), IfMissing::MakeFirst));
+    open_again(&place).close().await;
+    let open = || unlocked(|| Store::open_in(&place, &key(2), IfMissing::MakeFirst));
+    let refused = std::thread::scope(|scope| scope.spawn(open).join().unwrap());
     assert!(matches!(refused, Err(StoreError::WrongKey { .. })));
-    open_again(&path);
+    open_again(&place);
 }
 
 #[tokio::test]
@@ -547,10 +577,11 @@ async fn an_entry_is_put_off_unless_an_attempt_is_under_way() {
 
 #[tokio::test]
 async fn the_size_counts_folders_too() {
-    let store = Fixture::connected().await.store;
-    let before = store.size_on_disk();
-    let blobs = store.path().join("blobs");
+    let fixture = Fixture::connected_in_folder().await;
+    let store = &fixture.store;
+    let before = store.size_on_disk().await;
+    let blobs = fixture.path().join("blobs");
     std::fs::create_dir_all(&blobs).unwrap();
     std::fs::write(blobs.join("blob"), [0; 4096]).unwrap();
-    assert!(store.size_on_disk() >= before + 4096);
+    assert!(store.size_on_disk().await >= before + 4096);
 }

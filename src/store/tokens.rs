@@ -34,7 +34,8 @@ impl Store {
 
     /// The tokens of an account.
     pub async fn tokens(&self, id: &AccountId) -> Result<Option<Held>, StoreError> {
-        match self.read(|txn| txn.get_raw(&key::token(id))).await? {
+        let key = key::token(id);
+        match self.read(move |txn| txn.get_raw(&key)).await? {
             Some(sealed) => {
                 let tokens = self.0.sealer.open(id, &sealed)?;
                 Ok(Some(Held { tokens, pair: PairId::of(&sealed) }))

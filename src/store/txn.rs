@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use super::StoreError;
 use super::codec::{self, Stored};
-use super::sled::{Bytes, Snapshot, Table, Writes};
+use super::engine::{Bytes, Entries, Snapshot, Table, Writes};
 
 /// The reads and writes of one operation. It reads committed entries and its own writes.
 pub(super) struct Txn<'t> {
@@ -33,10 +33,7 @@ impl<'t> Txn<'t> {
     }
 
     /// Every entry with a key that begins with `prefix`, sorted by key, as of before this operation's writes.
-    pub(super) fn scan(
-        &self,
-        prefix: &[u8],
-    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
+    pub(super) fn scan(&self, prefix: &[u8]) -> Entries {
         self.table.scan(prefix)
     }
 
@@ -48,11 +45,7 @@ impl<'t> Txn<'t> {
     }
 
     /// Every entry at or after `from` with a key that begins with `prefix`.
-    pub(super) fn scan_from(
-        &self,
-        from: &[u8],
-        prefix: &[u8],
-    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
+    pub(super) fn scan_from(&self, from: &[u8], prefix: &[u8]) -> Entries {
         self.table.scan_from(from, prefix)
     }
 
@@ -92,7 +85,7 @@ impl<'t> Txn<'t> {
     }
 
     /// Everything as of before this operation's writes. For operations of the writer only.
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.table.snapshot()
     }
 

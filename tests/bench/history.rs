@@ -22,7 +22,7 @@ pub(crate) fn measure(bench: &Bench) {
         let context = context(&installation, &secrets());
         bench.runtime.block_on(fill(&context, accounts, each));
         let figure = |what: &str| format!("{what}, {decisions} decisions");
-        let size = context.store.size_on_disk() as f64 / decisions as f64;
+        let size = bench.runtime.block_on(context.store.size_on_disk()) as f64 / decisions as f64;
         tell(&figure("disk for each"), size, "bytes");
         tell(&figure("status"), time(|| bench.runtime.block_on(said(&context, Status {}))), "ms");
         tell(&figure("queue list"), time(|| bench.runtime.block_on(said(&context, QueueList {}))), "ms");
@@ -58,12 +58,20 @@ pub(crate) fn measure(bench: &Bench) {
         downgrade(&installation);
         let (store, took) = reopen();
         tell(&figure("opened after an upgrade"), took, "ms");
-        tell(&figure("disk for each after it"), store.size_on_disk() as f64 / decisions as f64, "bytes");
+        tell(
+            &figure("disk for each after it"),
+            bench.runtime.block_on(store.size_on_disk()) as f64 / decisions as f64,
+            "bytes",
+        );
         bench.runtime.block_on(store.close());
         drop(store);
         written_anew(&installation);
         let (store, _) = reopen();
-        tell(&figure("disk for each, restored"), store.size_on_disk() as f64 / decisions as f64, "bytes");
+        tell(
+            &figure("disk for each, restored"),
+            bench.runtime.block_on(store.size_on_disk()) as f64 / decisions as f64,
+            "bytes",
+        );
         bench.runtime.block_on(store.close());
         drop(store);
         beside(bench, &installation, decisions);

@@ -389,6 +389,8 @@ async fn a_contractor_gets_the_own_week_by_mail_once() {
     ace.closed_job(&app);
     app.pass(minutes(10));
     app.sweep().await;
+    app.pass(hours(2));
+    app.sweep().await;
     app.pass(hours(6 * 24));
     let told = async || app.context.notifier.digest_once().await.unwrap();
     assert!(!told().await, "the server refused the operator's mail");

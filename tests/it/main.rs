@@ -19,6 +19,7 @@ mod checking;
 mod cleaning_up;
 mod clients;
 mod clocks;
+mod cluster;
 mod connecting;
 mod console;
 mod contractor;

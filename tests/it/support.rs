@@ -23,6 +23,8 @@ use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Fault, FaultKind, Op, Sandbox, Se
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use crate::cluster;
+
 pub use crate::contractor::{Contractor, Customer};
 
 /// When every test begins.
@@ -218,6 +220,7 @@ impl TestApp {
         sandbox.control(Op::StopClock { at: at(START) }).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(&sandbox, &receiver.url(), folder.path());
+        config.store.url = cluster::wanted();
         change(&mut config);
         let context = context(&config, &clock, secrets());
         Self { sandbox, receiver, clock, context, folder, config, skew: SignedDuration::ZERO.into() }
@@ -421,12 +424,15 @@ impl TestApp {
 /// Opens a store that this very process may just have closed: sled's own threads can hold its lock a moment longer.
 fn open_again(config: &Config, secrets: &Secrets) -> Store {
     let begun = std::time::Instant::now();
-    loop {
-        match Store::open(&config.store.path, &secrets.store_key, IfMissing::MakeFirst) {
+    let place = config.place().unwrap();
+    let open = || loop {
+        match Store::open_in(&place, &secrets.store_key, IfMissing::MakeFirst) {
             Err(StoreError::Locked { .. }) if begun.elapsed() < PATIENCE => std::thread::yield_now(),
             opened => return opened.unwrap(),
         }
-    }
+    };
+    // No async thread may wait for a server.
+    std::thread::scope(|scope| scope.spawn(open).join().unwrap())
 }
 
 fn context(config: &Config, clock: &Arc<ManualClock>, secrets: Secrets) -> Arc<Context> {

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::{Bytes, Table, Writes, layout};
+use super::{Bytes, Table, layout};
 use crate::store::StoreError;
+use crate::store::engine::Writes;
 
 /// What a snapshot still has to read, and what was replaced there since. `None` was not there.
 struct Unread {

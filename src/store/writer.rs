@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
-use super::{Database, Table, Writes};
+use super::engine::{Database, Table, Writes};
+use super::{StoreError, codec, key};
 use crate::crash_point::CrashPoint;
-use crate::store::{StoreError, codec, key};
 
 const GROUP: usize = 512;
 
@@ -23,14 +23,14 @@ enum Message {
     Stop(oneshot::Sender<Option<u64>>),
 }
 
-pub(in crate::store) struct Writer {
+pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
     failure: watch::Receiver<Option<String>>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
-    pub(in crate::store) fn start(database: Database, commits: u64) -> std::io::Result<Self> {
+    pub(super) fn start(database: Database, commits: u64) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel();
         let (failed, failure) = watch::channel(None);
         let thread = std::thread::Builder::new()
@@ -41,7 +41,7 @@ impl Writer {
 
     /// Runs `operation` on the writer's thread. `Ok` means that its writes are durable. If the operation
     /// itself returns an error, it wrote nothing.
-    pub(in crate::store) async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         operation: impl Fn(&Table) -> Result<(T, Writes), StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -63,7 +63,7 @@ impl Writer {
     }
 
     /// Waits until a write has failed. After that all writes fail.
-    pub(in crate::store) async fn failed(&self) -> StoreError {
+    pub(super) async fn failed(&self) -> StoreError {
         let mut failure = self.failure.clone();
         let why = failure.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         match why {
@@ -75,7 +75,7 @@ impl Writer {
 
     /// Ends the thread after everything queued so far. Returns the number of durable commits, or `None` if a
     /// write had failed or the thread had already ended.
-    pub(in crate::store) async fn stop(&self) -> Option<u64> {
+    pub(super) async fn stop(&self) -> Option<u64> {
         let (done, is_done) = oneshot::channel();
         let commits = match self.queue.send(Message::Stop(done)) {
             Ok(()) => is_done.await.ok().flatten(),
@@ -102,6 +102,11 @@ impl Loop {
             let mut stop = None;
             let mut answers = Vec::new();
             let mut dirty = false;
+            if self.failed.borrow().is_none()
+                && let Err(error) = self.database.begin()
+            {
+                self.fail(error.to_string());
+            }
             let group =
                 std::iter::once(first).chain(std::iter::from_fn(|| messages.try_recv().ok()).take(GROUP - 1));
             for message in group {
@@ -113,8 +118,10 @@ impl Loop {
                     }
                 }
             }
-            if dirty && let Err(error) = self.flush() {
-                self.fail(error);
+            if self.failed.borrow().is_none()
+                && let Err(error) = if dirty { self.flush() } else { self.database.end() }
+            {
+                self.fail(error.to_string());
             }
             if dirty {
                 CrashPoint::StoreFlushed.pass();
@@ -127,6 +134,7 @@ impl Loop {
             }
             if let Some(done) = stop {
                 let commits = self.failed.borrow().is_none().then_some(self.commits);
+                self.database.release();
                 let _gone = done.send(commits);
                 return;
             }
@@ -162,11 +170,11 @@ impl Loop {
         self.failed.send_replace(Some(error));
     }
 
-    fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<(), StoreError> {
         self.commits += 1;
         let count = Writes::from([(key::commits(), Some(codec::encode(&self.commits)))]);
-        self.database.table.apply(count).map_err(|error| error.to_string())?;
-        self.database.flush().map_err(|error| error.to_string())
+        self.database.table.apply(count)?;
+        self.database.flush()
     }
 }
 

@@ -1,0 +1,186 @@
+//! The database below the store: PostgreSQL. Nothing outside this folder uses its types or speaks SQL.
+//!
+//! All entries lie in one table of keys and values, as they do in sled. One process at a time works with the store: the
+//! one that holds the lease (`store/postgres/lease.rs`). Others wait for it and take over. Every commit checks the
+//! lease in its own transaction, so a process that was paused past its lease commits nothing any more.
+//!
+//! A transaction takes the operations of one group of the writer. Only the holder of the lease writes, so it conflicts
+//! with nobody. If a commit's answer is lost, the writer refuses everything from then on and the daemon starts again, as
+//! after a crash: the source of whatever was not answered is unchanged.
+
+mod address;
+mod lease;
+mod table;
+
+pub use address::Address;
+pub(super) use lease::Lease;
+pub(super) use table::{Snapshot, Table};
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ::postgres::{Client, Statement};
+
+use self::lease::Keeper;
+use self::table::Source;
+use super::StoreError;
+
+/// What makes the tables and views; done again, it changes nothing.
+const DEFINITION: &str = include_str!("postgres/definition.sql");
+
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections that read at the same time.
+const READERS: u32 = 16;
+
+impl From<::postgres::Error> for StoreError {
+    fn from(error: ::postgres::Error) -> Self {
+        // What the server says about a row could quote it.
+        let words = match error.as_db_error() {
+            Some(said) => format!("{} ({})", said.message(), said.code().code()),
+            None => std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
+        };
+        Self::Away(words)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection with its statements.
+struct Connection {
+    /// `None` only while it is dropped.
+    client: Option<Client>,
+    statements: Statements,
+}
+
+struct Statements {
+    get: Statement,
+    up: Statement,
+    down: Statement,
+    put: Statement,
+    delete: Statement,
+}
+
+impl Connection {
+    fn new(mut client: Client) -> Result<Self, ::postgres::Error> {
+        let statements = Statements {
+            get: client.prepare("SELECT value FROM jobber_reviewd.entries WHERE key = $1")?,
+            up: client.prepare(
+                "SELECT key, value FROM jobber_reviewd.entries WHERE key >= $1 AND key < $2 ORDER BY key LIMIT $3",
+            )?,
+            down: client.prepare(
+                "SELECT key, value FROM jobber_reviewd.entries WHERE key >= $1 AND key < $2 ORDER BY key DESC LIMIT $3",
+            )?,
+            put: client.prepare(
+                "INSERT INTO jobber_reviewd.entries SELECT * FROM unnest($1::bytea[], $2::bytea[]) \
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            )?,
+            delete: client.prepare("DELETE FROM jobber_reviewd.entries WHERE key = ANY($1)")?,
+        };
+        Ok(Self { client: Some(client), statements })
+    }
+
+    fn parts(&mut self) -> Result<(&mut Client, &Statements), StoreError> {
+        let closed = || StoreError::Away("the connection is closed".to_owned());
+        Ok((self.client.as_mut().ok_or_else(closed)?, &self.statements))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let client = self.client.take();
+        // Its farewell waits for the server, which no async thread may.
+        let _thread = std::thread::Builder::new().spawn(move || drop(client));
+    }
+}
+
+/// Makes connections for the pool.
+struct Connector(Address);
+
+impl r2d2::ManageConnection for Connector {
+    type Connection = Connection;
+    type Error = StoreError;
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        Ok(Connection::new(self.0.connect()?)?)
+    }
+
+    fn is_valid(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        Ok(connection.parts()?.0.is_valid(PATIENCE)?)
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        connection.client.as_ref().is_none_or(Client::is_closed)
+    }
+}
+
+/// What the holder of the lease works with.
+pub(super) struct Session {
+    writer: Arc<Mutex<Connection>>,
+    readers: r2d2::Pool<Connector>,
+    address: Address,
+    keeper: Keeper,
+}
+
+/// Why a session cannot begin now.
+pub(super) enum NotYet {
+    /// Another process holds the lease.
+    Held(String),
+    Away(StoreError),
+}
+
+impl Session {
+    /// Makes what is missing, and takes the lease if it is free.
+    pub(super) fn begin_with(address: &Address) -> Result<Self, NotYet> {
+        let away = NotYet::Away;
+        let mut client = address.connect().map_err(away)?;
+        client.batch_execute(DEFINITION).map_err(|error| away(error.into()))?;
+        let keeper = Keeper::take(client, address)?;
+        let writer = address.connect().and_then(|client| Ok(Connection::new(client)?)).map_err(away)?;
+        let readers = r2d2::Pool::builder()
+            .max_size(READERS)
+            .min_idle(Some(1))
+            .connection_timeout(PATIENCE)
+            .test_on_check_out(false)
+            .build(Connector(address.clone()))
+            .map_err(|error| away(StoreError::Away(error.to_string())))?;
+        Ok(Self { writer: Arc::new(Mutex::new(writer)), readers, address: address.clone(), keeper })
+    }
+
+    /// The table as the writer sees it.
+    pub(super) fn table(&self) -> Table {
+        Table::new(Source::Writer(Arc::clone(&self.writer)), self.address.clone())
+    }
+
+    pub(super) fn for_readers(&self) -> Table {
+        Table::new(Source::Readers(self.readers.clone()), self.address.clone())
+    }
+
+    pub(super) fn begin(&self) -> Result<(), StoreError> {
+        Ok(lock(&self.writer).parts()?.0.batch_execute("BEGIN")?)
+    }
+
+    /// Commits what was applied, if the lease is still ours.
+    pub(super) fn commit(&self) -> Result<(), StoreError> {
+        let mut writer = lock(&self.writer);
+        let (client, _) = writer.parts()?;
+        self.keeper.lease().prove(client)?;
+        Ok(client.batch_execute("COMMIT")?)
+    }
+
+    pub(super) fn roll_back(&self) -> Result<(), StoreError> {
+        Ok(lock(&self.writer).parts()?.0.batch_execute("ROLLBACK")?)
+    }
+
+    pub(super) fn release(&self) {
+        self.keeper.release();
+    }
+
+    pub(super) fn lease(&self) -> Lease {
+        self.keeper.lease().clone()
+    }
+}

@@ -1,0 +1,139 @@
+//! Where the database is, and how it is reached.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::postgres::config::{Host, SslMode};
+use ::postgres::{Client, Config, NoTls};
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::store::StoreError;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A server that is gone without a word is given up after this.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// What every session wants: a session that was paused in the middle holds up nobody for long, and few rows are reason
+/// enough to use the index.
+const SETTINGS: &str = "SET application_name = 'jobber-reviewd'; SET statement_timeout = '30s'; \
+    SET idle_in_transaction_session_timeout = '5s'; SET enable_seqscan = off; SET client_min_messages = warning";
+
+/// A database of PostgreSQL.
+#[derive(Clone)]
+pub struct Address {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Address {
+    /// Reads `postgres://USER@HOST[:PORT]/DATABASE`. TLS is needed unless the server is on this machine or the URL says
+    /// `sslmode=disable`; its certificate must be one that this machine trusts.
+    ///
+    /// The error says what is wrong, and how to write it.
+    pub fn parse(url: &str, password: Option<&SecretString>) -> Result<Self, String> {
+        let wrong = |why: &str| format!("{why}; write one such as postgres://reviewd@db.example.com/reviewd");
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(wrong("it is not an address of PostgreSQL"));
+        }
+        let mut config: Config = url.parse().map_err(|_| wrong("it is not an address of PostgreSQL"))?;
+        if config.get_password().is_some() {
+            return Err("it contains a password; use store.password_file".to_owned());
+        }
+        if config.get_dbname().is_none() {
+            return Err(wrong("it names no database"));
+        }
+        if config.get_hosts().is_empty() {
+            return Err(wrong("it names no host"));
+        }
+        let says_ssl = url.contains("sslmode=");
+        let is_near = config.get_hosts().iter().all(is_near);
+        let is_plain = if says_ssl { config.get_ssl_mode() == SslMode::Disable } else { is_near };
+        config.ssl_mode(if is_plain { SslMode::Disable } else { SslMode::Require });
+        if let Some(password) = password {
+            config.password(password.expose_secret().trim());
+        }
+        config.connect_timeout(PATIENCE).tcp_user_timeout(SILENCE).keepalives_idle(SILENCE);
+        let tls = if is_plain { None } else { Some(tls()?) };
+        Ok(Self { config, tls })
+    }
+
+    pub(super) fn connect(&self) -> Result<Client, StoreError> {
+        let mut client = match &self.tls {
+            Some(tls) => self.config.connect(tls.clone())?,
+            None => self.config.connect(NoTls)?,
+        };
+        client.batch_execute(SETTINGS)?;
+        Ok(client)
+    }
+}
+
+fn is_near(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        }
+    }
+}
+
+fn tls() -> Result<MakeRustlsConnect, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(MakeRustlsConnect::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// Without what is secret.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        write!(f, "postgres://{hosts}/{}", self.config.get_dbname().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_needed_beyond_this_machine_and_errors_say_what_to_write() {
+        let is_plain = |url: &str| Address::parse(url, None).unwrap().tls.is_none();
+        assert!(
+            is_plain("postgres://me@127.0.0.1/reviewd")
+                && is_plain("postgres:///reviewd?host=/run/postgresql")
+        );
+        assert!(!is_plain("postgres://me@db.example.com/reviewd"));
+        assert!(!is_plain("postgres://me@db.example.com/reviewd?sslmode=prefer"), "no quiet fallback");
+        assert!(is_plain("postgres://me@db.example.com/reviewd?sslmode=disable"));
+        for (url, said) in [
+            ("mysql://me@db/reviewd", "it is not an address of PostgreSQL; write one such as postgres://"),
+            ("postgres://me:secret@db/reviewd", "it contains a password; use store.password_file"),
+            ("postgres://db", "it names no database"),
+            ("postgres:///reviewd", "it names no host"),
+        ] {
+            let error = Address::parse(url, None).unwrap_err();
+            assert!(error.contains(said) && !error.contains("secret@"), "{url}: {error}");
+        }
+        let secret = SecretString::from("hush\n");
+        let address = Address::parse("postgres://me@db.example.com:6432/reviewd", Some(&secret)).unwrap();
+        assert_eq!(format!("{address} {address:?}").matches("hush").count(), 0);
+        assert_eq!(address.config.get_password(), Some(&b"hush"[..]));
+    }
+}

@@ -1,0 +1,61 @@
+BEGIN;
+-- Two that start at the same moment take turns.
+SELECT pg_advisory_xact_lock(hashtext('jobber_reviewd.definition'));
+
+CREATE SCHEMA IF NOT EXISTS jobber_reviewd;
+
+CREATE TABLE IF NOT EXISTS jobber_reviewd.entries (
+    key bytea PRIMARY KEY,
+    value bytea NOT NULL
+);
+
+-- One row: who works with the store, and until when by the server's clock.
+CREATE TABLE IF NOT EXISTS jobber_reviewd.lease (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    owner text NOT NULL,
+    fence bigint NOT NULL,
+    until timestamptz NOT NULL
+);
+
+-- A value is a byte for its version, then JSON. PostgreSQL's text has no character zero.
+CREATE OR REPLACE FUNCTION jobber_reviewd.content(value bytea) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT replace(convert_from(substring(value FROM 2), 'UTF8'), '\u0000', '')::jsonb $$;
+
+-- The first part of a key after its family.
+CREATE OR REPLACE FUNCTION jobber_reviewd.first_part(key bytea, family integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT convert_from(
+        substring(key FROM family + 1 FOR position('\x00'::bytea IN substring(key FROM family + 1)) - 1), 'UTF8') $$;
+
+CREATE OR REPLACE VIEW jobber_reviewd.accounts AS
+    SELECT content ->> 'id' AS id,
+        content ->> 'name' AS name,
+        content ->> 'label' AS label,
+        content ->> 'trigger' AS trigger,
+        content -> 'connection' ->> 'state' AS state,
+        (content ->> 'connected_at')::timestamptz AS connected_at,
+        (content ->> 'paused_at')::timestamptz AS paused_at
+    FROM (SELECT jobber_reviewd.content(value) AS content FROM jobber_reviewd.entries
+        WHERE key >= 'account\000' AND key < 'account\001') AS stored;
+
+CREATE OR REPLACE VIEW jobber_reviewd.decisions AS
+    SELECT jobber_reviewd.first_part(key, 9) AS account_id,
+        content -> 'work' ->> 'kind' AS work_kind,
+        content -> 'work' ->> 'id' AS work_id,
+        content ->> 'trigger' AS trigger,
+        (content ->> 'finished_at')::timestamptz AS finished_at,
+        (content ->> 'at')::timestamptz AS at,
+        content ->> 'outcome' AS outcome,
+        content ->> 'reason' AS reason,
+        content ->> 'ask_id' AS ask_id,
+        content -> 'delivery' ->> 'state' AS delivery,
+        content -> 'subject' ->> 'client_name' AS client_name,
+        content -> 'subject' ->> 'job_number' AS job_number
+    FROM (SELECT key, jobber_reviewd.content(value) AS content FROM jobber_reviewd.entries
+        WHERE key >= 'decision\000' AND key < 'decision\001') AS stored;
+
+CREATE OR REPLACE VIEW jobber_reviewd.asks AS
+    SELECT account_id, ask_id, work_kind, work_id, trigger, at, delivery, client_name, job_number
+    FROM jobber_reviewd.decisions WHERE outcome = 'asked';
+COMMIT;

@@ -1,0 +1,178 @@
+//! The lease: which process works with the store. It counts by the server's clock.
+//!
+//! Its holder extends it every few seconds. Whoever takes it after it ran out gets a higher *fence*; a commit with an
+//! older fence is refused. So a holder that was paused cannot write, whatever its own clock says.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ::postgres::Client;
+use tokio::sync::watch;
+
+use super::{Address, NotYet};
+use crate::store::StoreError;
+
+/// How long a lease is good after it was extended.
+const LIFE: Duration = Duration::from_secs(15);
+
+/// How often it is extended.
+const EVERY: Duration = Duration::from_secs(4);
+
+/// By how much the holder stops relying on it before it ends.
+const MARGIN: Duration = Duration::from_secs(3);
+
+/// What a process knows about its lease.
+#[derive(Clone)]
+pub(in crate::store) struct Lease {
+    fence: i64,
+    /// Until when it is good for certain, by this machine's steady clock.
+    until: Arc<Mutex<Instant>>,
+    lost: watch::Receiver<Option<String>>,
+}
+
+impl Lease {
+    /// Whether it is good for certain. To be asked right before something that must not be done twice.
+    pub(in crate::store) fn is_good(&self) -> bool {
+        Instant::now() < *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the lease is lost.
+    pub(in crate::store) async fn lost(&self) -> String {
+        let mut lost = self.lost.clone();
+        let why = lost.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
+            // It was given back.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Fails if another process may hold the lease. Nobody can take it until the transaction of `client` ends.
+    pub(super) fn prove(&self, client: &mut Client) -> Result<(), StoreError> {
+        let ours =
+            "SELECT 1 FROM jobber_reviewd.lease WHERE fence = $1 AND until > clock_timestamp() FOR SHARE";
+        match client.query_opt(ours, &[&self.fence])? {
+            Some(_) => Ok(()),
+            None => Err(StoreError::Failed(GONE.to_owned())),
+        }
+    }
+}
+
+const GONE: &str =
+    "another process may have taken it over, because this one was paused or the server was away";
+
+/// Keeps the lease on a thread of its own.
+pub(super) struct Keeper {
+    lease: Lease,
+    stop: Sender<()>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Keeper {
+    /// Takes the lease if nobody holds it.
+    pub(super) fn take(mut client: Client, address: &Address) -> Result<Self, NotYet> {
+        let away = |error: ::postgres::Error| NotYet::Away(error.into());
+        let asked = Instant::now();
+        let taken = client
+            .query_opt(
+                "INSERT INTO jobber_reviewd.lease AS held (owner, fence, until) \
+                 VALUES (coalesce(host(inet_client_addr()), 'its own machine') || ', process ' || $1::text, 1, \
+                         clock_timestamp() + $2::text::interval) \
+                 ON CONFLICT (one) DO UPDATE SET owner = excluded.owner, fence = held.fence + 1, until = excluded.until \
+                 WHERE held.until < clock_timestamp() RETURNING fence",
+                &[&std::process::id().to_string(), &life()],
+            )
+            .map_err(away)?;
+        let Some(row) = taken else {
+            let holder = client.query_opt("SELECT owner FROM jobber_reviewd.lease", &[]).map_err(away)?;
+            let holder = holder.map_or_else(String::new, |row| row.get(0));
+            return Err(NotYet::Held(holder));
+        };
+        let until = Arc::new(Mutex::new(good_until(asked)));
+        let (lose, lost) = watch::channel(None);
+        let (stop, stopped) = channel();
+        let lease = Lease { fence: row.get(0), until, lost };
+        let (mine, address) = (lease.clone(), address.clone());
+        let thread = std::thread::Builder::new()
+            .name("store-lease".to_owned())
+            .spawn(move || {
+                let mut client = Some(client);
+                loop {
+                    match stopped.recv_timeout(EVERY) {
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+                    }
+                    if let Err(why) = extend(&mut client, &address, &mine)
+                        && (why.is_some() || !mine.is_good())
+                    {
+                        let why = why.unwrap_or_else(|| "PostgreSQL is away".to_owned());
+                        lose.send_replace(Some(why));
+                        return;
+                    }
+                }
+                let back = "UPDATE jobber_reviewd.lease SET until = '-infinity' WHERE fence = $1";
+                if let Some(client) = &mut client {
+                    // If it does not come through, the lease ends by itself.
+                    let _ends = client.execute(back, &[&mine.fence]);
+                }
+            })
+            .map_err(|error| NotYet::Away(StoreError::Away(error.to_string())))?;
+        Ok(Self { lease, stop, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Gives it back, so that others need not wait for its end.
+    pub(super) fn release(&self) {
+        let _ended = self.stop.send(());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+/// Extends the lease. The error says why it is lost, or nothing if the server was not reached.
+fn extend(client: &mut Option<Client>, address: &Address, lease: &Lease) -> Result<(), Option<String>> {
+    let asked = Instant::now();
+    let extended = match client {
+        Some(client) => client.execute(
+            "UPDATE jobber_reviewd.lease SET until = clock_timestamp() + $2::text::interval WHERE fence = $1",
+            &[&lease.fence, &life()],
+        ),
+        None => match address.connect() {
+            Ok(again) => {
+                *client = Some(again);
+                return extend(client, address, lease);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store's lease could not be extended");
+                return Err(None);
+            }
+        },
+    };
+    match extended {
+        Ok(1..) => {
+            *lease.until.lock().unwrap_or_else(PoisonError::into_inner) = good_until(asked);
+            Ok(())
+        }
+        Ok(0) => Err(Some(GONE.to_owned())),
+        Err(error) => {
+            let error = StoreError::from(error);
+            tracing::warn!(%error, "the store's lease could not be extended");
+            *client = None;
+            Err(None)
+        }
+    }
+}
+
+fn life() -> String {
+    format!("{} seconds", LIFE.as_secs())
+}
+
+fn good_until(asked: Instant) -> Instant {
+    asked + (LIFE - MARGIN)
+}
