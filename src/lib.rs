@@ -63,7 +63,9 @@ pub mod testing {
     pub use crate::ops::{Done, OpError, protocol};
     pub use crate::outbound::secret::WebhookSecret;
     pub use crate::server::{Api, Console, Http, description};
-    pub use crate::store::{IfMissing, NewConnection, PlanCommit, Start, Store, StoreError, Tokens};
+    pub use crate::store::{
+        Address, IfMissing, NewConnection, Place, PlanCommit, Start, Store, StoreError, Tokens,
+    };
     pub use crate::store_key::StoreKey;
     pub use crate::telemetry::ALL as SERIES;
     pub use crate::workers::inbox::Followed;

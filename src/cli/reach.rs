@@ -41,6 +41,7 @@ pub(super) async fn ask<V: Verb>(config: Option<&Path>, verb: &V) -> Result<V::R
 
 pub(super) async fn reach<V: Verb>(config: &Config, verb: &V, hear: &mut Hear<'_>) -> Result<V::Reply, Stop> {
     let mut secrets = None;
+    let mut in_the_way = StoreError::Locked { path: config.store.path.clone() };
     for _ in 0..TRIES {
         match control::call(&config.control.socket, verb, hear).await {
             Ok(reply) => return reply.map_err(Stop::from),
@@ -68,16 +69,21 @@ pub(super) async fn reach<V: Verb>(config: &Config, verb: &V, hear: &mut Hear<'_
                 context.close().await;
                 return reply;
             }
-            // The daemon that holds it is not listening yet, or no longer.
-            Err(StoreError::Locked { .. }) => tokio::time::sleep(BETWEEN).await,
+            // The daemon that holds it is not listening yet, or no longer; or it runs elsewhere.
+            Err(error @ (StoreError::Locked { .. } | StoreError::Held { .. })) => {
+                in_the_way = error;
+                tokio::time::sleep(BETWEEN).await;
+            }
             Err(error) => {
                 return Err(Stop::new(status_of_store(Some(&error)), error));
             }
         }
     }
+    if matches!(in_the_way, StoreError::Held { .. }) {
+        return Err(Stop::failed(in_the_way));
+    }
     Err(Stop::usage(format!(
-        "{}; no daemon answers on control.socket {}: check that store.path and control.socket belong to the same daemon",
-        StoreError::Locked { path: config.store.path.clone() },
+        "{in_the_way}; no daemon answers on control.socket {}: check that store.path and control.socket belong to the same daemon",
         config.control.socket.display()
     )))
 }

@@ -58,6 +58,7 @@ impl Cluster {
             .args([&folder, &programs])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let said = BufReader::new(server.stdout.take().unwrap()).lines();
@@ -106,10 +107,15 @@ impl Cluster {
     }
 }
 
+/// Whether the tests are to use PostgreSQL.
+pub fn is_wanted() -> bool {
+    std::env::var("JOBBER_REVIEWD_TEST_STORE").is_ok_and(|store| store == "postgres")
+}
+
 /// A new database on the server of this process, if its tests are to use PostgreSQL.
 pub fn wanted() -> Option<String> {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
-    if std::env::var("JOBBER_REVIEWD_TEST_STORE").is_ok_and(|store| store == "postgres") {
+    if is_wanted() {
         // No async thread may wait for the server.
         let made = std::thread::spawn(|| {
             SHARED.get_or_init(|| Cluster::start().expect("PostgreSQL is not installed")).database()

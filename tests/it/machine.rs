@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jobber_reviewd::testing::{IfMissing, Store, StoreKey};
+use jobber_reviewd::testing::{Address, IfMissing, Place, Store, StoreKey};
 use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Op, Sandbox, Seed};
 use serde_json::{Value, json};
 use tokio::net::UnixDatagram;
 use tokio::process::{Child, Command};
 
+use crate::cluster;
 use crate::support::{Receiver, http, local, webhook_secret};
 
 /// Longer than anything here takes, so that a hang is a failure and not a hang.
@@ -26,6 +27,8 @@ pub struct Machine {
     pub receiver: Receiver,
     pub public_url: String,
     pub account: u64,
+    /// The address of the database, if the store is not in a folder.
+    pub database: Option<String>,
 }
 
 /// What a run of the program said.
@@ -43,6 +46,10 @@ impl Said {
 
 impl Machine {
     pub async fn set_up() -> Self {
+        Self::set_up_with(cluster::wanted()).await
+    }
+
+    pub async fn set_up_with(database: Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sandbox = Sandbox::start(local(), Seed::Empty).await.unwrap();
         let made = sandbox
@@ -57,6 +64,7 @@ impl Machine {
             folder,
             sandbox,
             receiver,
+            database,
         };
         machine.secret("client_secret", CLIENT_SECRET);
         machine.secret("store_key", &STANDARD.encode([1; 32]));
@@ -79,7 +87,7 @@ public_url = "{}"
 [control]
 socket = "{}"
 [store]
-path = "{}"
+{}
 key_file = "{}"
 [poll]
 schedule = "* * * * * *"
@@ -100,7 +108,10 @@ sunday = "00:00-24:00"
             self.sandbox.api_base(),
             self.public_url,
             path("control.sock"),
-            path("store"),
+            match &self.database {
+                Some(url) => format!("url = \"{url}\""),
+                None => format!("path = \"{}\"", path("store")),
+            },
             path("store_key"),
             self.receiver.url(),
             path("webhook_secret"),
@@ -249,7 +260,13 @@ sunday = "00:00-24:00"
 
 pub fn open(machine: &Machine) -> Store {
     let key = StoreKey::parse(&STANDARD.encode([1; 32]).into()).unwrap();
-    Store::open(&machine.path("store"), &key, IfMissing::MakeFirst).unwrap()
+    let place = match &machine.database {
+        Some(url) => Place::Postgres(Box::new(Address::parse(url, None).unwrap())),
+        None => Place::Folder(machine.path("store")),
+    };
+    // No async thread may wait for a server.
+    let open = || Store::wait_for(&place, &key, IfMissing::MakeFirst, |_| {});
+    std::thread::scope(|scope| scope.spawn(open).join().unwrap()).unwrap()
 }
 
 pub fn program() -> Command {

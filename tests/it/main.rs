@@ -46,6 +46,7 @@ mod policy;
 mod probing;
 mod seconds;
 mod service;
+mod standby;
 mod subscribing;
 mod support;
 mod terminal;

@@ -1,7 +1,9 @@
 //! The lease: which process works with the store. It counts by the server's clock.
 //!
-//! Its holder extends it every few seconds. Whoever takes it after it ran out gets a higher *fence*; a commit with an
-//! older fence is refused. So a holder that was paused cannot write, whatever its own clock says.
+//! Its holder extends it every few seconds, and has a lock of PostgreSQL as long as its connection lives. A holder that
+//! died is followed at once, because the lock ends with its connection; one that was paused, or that nobody hears, when
+//! its lease ran out: its connection is ended then. Whoever follows gets a higher *fence*, and a commit with an older
+//! fence is refused. So a holder that was paused cannot write, whatever its own clock says.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +20,9 @@ const LIFE: Duration = Duration::from_secs(15);
 
 /// How often it is extended.
 const EVERY: Duration = Duration::from_secs(4);
+
+/// The lock of PostgreSQL that the holder's connection has: `reviewd` in ASCII.
+const LOCK: i64 = 0x0072_6576_6965_7764;
 
 /// By how much the holder stops relying on it before it ends.
 const MARGIN: Duration = Duration::from_secs(3);
@@ -74,21 +79,26 @@ impl Keeper {
     pub(super) fn take(mut client: Client, address: &Address) -> Result<Self, NotYet> {
         let away = |error: ::postgres::Error| NotYet::Away(error.into());
         let asked = Instant::now();
-        let taken = client
-            .query_opt(
+        if !has_lock(&mut client).map_err(away)? {
+            let holder = "SELECT owner, until < clock_timestamp() FROM jobber_reviewd.lease";
+            let (owner, is_over) = match client.query_opt(holder, &[]).map_err(away)? {
+                Some(row) => (row.get(0), row.get(1)),
+                None => (String::new(), false),
+            };
+            if !is_over || !evict(&mut client).map_err(away)? {
+                return Err(NotYet::Held(owner));
+            }
+        }
+        let row = client
+            .query_one(
                 "INSERT INTO jobber_reviewd.lease AS held (owner, fence, until) \
                  VALUES (coalesce(host(inet_client_addr()), 'its own machine') || ', process ' || $1::text, 1, \
                          clock_timestamp() + $2::text::interval) \
                  ON CONFLICT (one) DO UPDATE SET owner = excluded.owner, fence = held.fence + 1, until = excluded.until \
-                 WHERE held.until < clock_timestamp() RETURNING fence",
+                 RETURNING fence",
                 &[&std::process::id().to_string(), &life()],
             )
             .map_err(away)?;
-        let Some(row) = taken else {
-            let holder = client.query_opt("SELECT owner FROM jobber_reviewd.lease", &[]).map_err(away)?;
-            let holder = holder.map_or_else(String::new, |row| row.get(0));
-            return Err(NotYet::Held(holder));
-        };
         let until = Arc::new(Mutex::new(good_until(asked)));
         let (lose, lost) = watch::channel(None);
         let (stop, stopped) = channel();
@@ -144,10 +154,14 @@ fn extend(client: &mut Option<Client>, address: &Address, lease: &Lease) -> Resu
             &[&lease.fence, &life()],
         ),
         None => match address.connect() {
-            Ok(again) => {
-                *client = Some(again);
-                return extend(client, address, lease);
-            }
+            Ok(mut again) => match has_lock(&mut again) {
+                Ok(true) => {
+                    *client = Some(again);
+                    return extend(client, address, lease);
+                }
+                Ok(false) => return Err(Some(GONE.to_owned())),
+                Err(error) => Err(error),
+            },
             Err(error) => {
                 tracing::warn!(%error, "the store's lease could not be extended");
                 return Err(None);
@@ -167,6 +181,22 @@ fn extend(client: &mut Option<Client>, address: &Address, lease: &Lease) -> Resu
             Err(None)
         }
     }
+}
+
+/// Takes the lock that tells others that the holder's connection lives. It ends with the connection.
+fn has_lock(client: &mut Client) -> Result<bool, ::postgres::Error> {
+    Ok(client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])?.get(0))
+}
+
+/// Ends the connection of a holder whose lease ran out. Returns whether the lock is ours now.
+fn evict(client: &mut Client) -> Result<bool, ::postgres::Error> {
+    client.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         AND (classid::bigint << 32) | objid::bigint = $1",
+        &[&LOCK],
+    )?;
+    has_lock(client)
 }
 
 fn life() -> String {

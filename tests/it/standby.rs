@@ -1,0 +1,278 @@
+//! Several daemons over one database: one works, the others stand by and take over.
+//!
+//! `JOBBER_REVIEWD_KILLS=100 cargo test --test it standby -- --nocapture` is the long run; it prints how often what
+//! happened. `JOBBER_REVIEWD_SEED` plays another one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use jobber_sandbox::Op;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use crate::cluster::Cluster;
+use crate::machine::{Machine, program};
+use crate::support::local;
+
+/// A takeover after a death or a pause takes at most this long.
+const TAKEOVER: Duration = Duration::from_secs(30);
+
+/// Longer than anything takes here.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const HALF_A_BLINK: Duration = Duration::from_millis(50);
+
+struct Fleet {
+    machine: Machine,
+    cluster: Cluster,
+    daemons: Vec<Option<Child>>,
+    jobs: BTreeSet<String>,
+}
+
+impl Fleet {
+    /// So many daemons, and a contractor who is connected. `None` where PostgreSQL is not installed.
+    async fn set_up(size: usize) -> Option<Self> {
+        let cluster = tokio::task::spawn_blocking(Cluster::start).await.unwrap()?;
+        let (cluster, url) = tokio::task::spawn_blocking(move || {
+            let url = cluster.database();
+            (cluster, url)
+        })
+        .await
+        .unwrap();
+        let machine = Machine::set_up_with(Some(url)).await;
+        let first = std::fs::read_to_string(machine.path("config.toml")).unwrap();
+        for number in 1..size {
+            let port = std::net::TcpListener::bind(local()).unwrap().local_addr().unwrap().port();
+            let own = machine.config(port).replace("control.sock", &format!("control-{number}.sock"));
+            std::fs::write(machine.path(&format!("config-{number}.toml")), own).unwrap();
+        }
+        std::fs::write(machine.path("config-0.toml"), first).unwrap();
+        let mut fleet = Self { machine, cluster, daemons: Vec::new(), jobs: BTreeSet::new() };
+        fleet.daemons.push(None);
+        fleet.start(0);
+        fleet.until("the first daemon works", async |fleet| fleet.working().await == Some(0)).await;
+        fleet.machine.connect().await;
+        for number in 1..size {
+            fleet.daemons.push(None);
+            fleet.start(number);
+        }
+        Some(fleet)
+    }
+
+    fn start(&mut self, number: usize) {
+        let mut command = program();
+        command.arg("--config").arg(self.machine.path(&format!("config-{number}.toml")));
+        command.env("JOBBER_REVIEWD_FIRST_START", "true").stdout(Stdio::null()).stderr(Stdio::null());
+        self.daemons[number] = Some(command.spawn().unwrap());
+    }
+
+    /// As systemd does: whoever ended is started again.
+    fn keep_up(&mut self) {
+        for number in 0..self.daemons.len() {
+            let daemon = self.daemons[number].as_mut();
+            if daemon.is_none_or(|daemon| daemon.try_wait().unwrap().is_some()) {
+                self.start(number);
+            }
+        }
+    }
+
+    /// The daemon that works: it answers on its socket.
+    async fn working(&self) -> Option<usize> {
+        for number in 0..self.daemons.len() {
+            let name = if number == 0 { "control.sock".to_owned() } else { format!("control-{number}.sock") };
+            if UnixStream::connect(self.machine.path(&name)).await.is_ok() {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    async fn until(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
+        let begun = Instant::now();
+        let mut look = tokio::time::interval(HALF_A_BLINK);
+        while !is_so(self).await {
+            assert!(begun.elapsed() < PATIENCE, "it never came to this: {what}");
+            look.tick().await;
+        }
+    }
+
+    async fn signal(&self, number: usize, name: &str) {
+        let id = self.daemons[number].as_ref().and_then(Child::id).unwrap().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().await.unwrap().success());
+    }
+
+    async fn ended(&mut self, number: usize) -> ExitStatus {
+        let daemon = self.daemons[number].take();
+        tokio::time::timeout(PATIENCE, daemon.unwrap().wait()).await.expect("it did not end").unwrap()
+    }
+
+    fn close_a_job(&mut self) {
+        let job = self.machine.close_a_job();
+        self.jobs.insert(job);
+    }
+
+    /// The ids under which each job was asked about.
+    fn asked(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for got in self.machine.receiver.got() {
+            let job = got.json()["job"]["id"].as_str().unwrap().to_owned();
+            ids.entry(job).or_default().insert(got.id().to_owned());
+        }
+        ids
+    }
+
+    /// All jobs were asked about, each under one id, and no refresh token was used twice.
+    async fn all_asked(&self) {
+        self.until("every job is asked about", async |fleet| fleet.asked().len() == fleet.jobs.len()).await;
+        for (job, ids) in self.asked() {
+            assert!(self.jobs.contains(&job) && ids.len() == 1, "{job}: {ids:?}");
+        }
+        assert_eq!(self.machine.sandbox.stats(self.machine.account).spent_refresh_uses, 0);
+    }
+}
+
+#[tokio::test]
+async fn whoever_works_is_followed_when_it_dies_is_paused_or_stopped() {
+    let Some(mut fleet) = Fleet::set_up(2).await else { return skips() };
+    fleet.close_a_job();
+    fleet.all_asked().await;
+
+    let died = Instant::now();
+    fleet.signal(0, "-KILL").await;
+    fleet.ended(0).await;
+    fleet.close_a_job();
+    fleet.all_asked().await;
+    assert!(died.elapsed() < TAKEOVER, "{:?}", died.elapsed());
+    assert_eq!(fleet.working().await, Some(1));
+
+    // Paused past its lease, it finds itself replaced.
+    fleet.start(0);
+    let paused = Instant::now();
+    fleet.signal(1, "-STOP").await;
+    fleet.close_a_job();
+    fleet.machine.sandbox.control(Op::ExpireTokens { account: fleet.machine.account }).unwrap();
+    fleet.all_asked().await;
+    assert!(paused.elapsed() < TAKEOVER, "{:?}", paused.elapsed());
+    fleet.signal(1, "-CONT").await;
+    assert_eq!(fleet.ended(1).await.code(), Some(1), "the store is another one's");
+    assert_eq!(fleet.working().await, Some(0));
+
+    // A verb where nobody works is told where somebody does.
+    let mut verb = program();
+    verb.arg("--config").arg(fleet.machine.path("config-1.toml")).arg("status");
+    let said = crate::machine::say(verb).await;
+    assert!(said.status == 1 && said.err.contains("in use by another daemon"), "{}", said.err);
+
+    fleet.start(1);
+    let stopped = Instant::now();
+    fleet.signal(0, "-TERM").await;
+    assert_eq!(fleet.ended(0).await.code(), Some(0));
+    fleet.close_a_job();
+    fleet.all_asked().await;
+    assert!(stopped.elapsed() < TAKEOVER / 2, "{:?}", stopped.elapsed());
+
+    // Without the database nothing is done; with it everything goes on.
+    let mut fleet = without_database(fleet).await;
+    fleet.keep_up();
+    fleet.close_a_job();
+    fleet = with_database(fleet).await;
+    fleet.all_asked().await;
+}
+
+async fn without_database(mut fleet: Fleet) -> Fleet {
+    tokio::task::spawn_blocking(move || {
+        fleet.cluster.kill();
+        fleet
+    })
+    .await
+    .unwrap()
+}
+
+async fn with_database(mut fleet: Fleet) -> Fleet {
+    tokio::task::spawn_blocking(move || {
+        fleet.cluster.serve_again();
+        fleet
+    })
+    .await
+    .unwrap()
+}
+
+/// What happens in a run that nobody asked to be longer.
+const EVENTS: usize = 5;
+
+/// Says that there is no PostgreSQL, which is a failure where everything must run.
+fn skips() {
+    assert!(std::env::var_os("JOBBER_REVIEWD_TEST_ALL").is_none(), "there is no PostgreSQL");
+    println!("skipped: no PostgreSQL");
+}
+
+fn setting(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn whatever_happens_to_three_daemons_and_their_database_nobody_is_lost_or_asked_twice() {
+    let Some(mut fleet) = Fleet::set_up(3).await else { return skips() };
+    let (events, seed) = (setting("JOBBER_REVIEWD_KILLS", EVENTS), setting("JOBBER_REVIEWD_SEED", 1));
+    let mut random = fastrand::Rng::with_seed(seed as u64);
+    let mut happened: BTreeMap<&str, usize> = BTreeMap::new();
+    for event in 0..events {
+        for _ in 0..2 {
+            fleet.close_a_job();
+        }
+        if random.bool() {
+            fleet.machine.sandbox.control(Op::ExpireTokens { account: fleet.machine.account }).unwrap();
+        }
+        let working = fleet.working().await.unwrap_or_else(|| random.usize(..3));
+        tokio::time::sleep(Duration::from_millis(random.u64(..1_500))).await;
+        // A pause takes its time: in a short run there is one.
+        let what = match if event == 1 { 9 } else { random.u8(..9) } {
+            0..4 => {
+                fleet.signal(working, "-KILL").await;
+                fleet.ended(working).await;
+                "whoever works is killed"
+            }
+            4..6 => {
+                let any = random.usize(..3);
+                fleet.signal(any, "-KILL").await;
+                fleet.ended(any).await;
+                "anyone is killed"
+            }
+            6..8 => {
+                fleet = without_database(fleet).await;
+                tokio::time::sleep(Duration::from_millis(random.u64(..2_000))).await;
+                fleet = with_database(fleet).await;
+                "the database is killed"
+            }
+            8 => {
+                fleet.signal(working, "-TERM").await;
+                fleet.ended(working).await;
+                "whoever works is stopped"
+            }
+            _ => {
+                fleet.signal(working, "-STOP").await;
+                let others = async |fleet: &Fleet| {
+                    let is_asked = fleet.asked().len() == fleet.jobs.len();
+                    is_asked && fleet.working().await.is_some()
+                };
+                fleet.until("another one works", others).await;
+                fleet.signal(working, "-CONT").await;
+                "whoever works is paused past its lease"
+            }
+        };
+        *happened.entry(what).or_default() += 1;
+        fleet.keep_up();
+    }
+    let begun = Instant::now();
+    while fleet.asked().len() < fleet.jobs.len() {
+        assert!(begun.elapsed() < PATIENCE, "{} of {} asked", fleet.asked().len(), fleet.jobs.len());
+        tokio::time::sleep(HALF_A_BLINK).await;
+        fleet.keep_up();
+    }
+    fleet.all_asked().await;
+    println!("seed {seed}, {} jobs, three daemons, one database", fleet.jobs.len());
+    for (what, times) in &happened {
+        println!("{what:<42}{times:>6}");
+    }
+}
