@@ -36,9 +36,9 @@ use self::args::{
     AccountVerb, AlertsVerb, Cli, ConfigVerb, EventsVerb, KeyVerb, LinkVerb, Only, ProbeArgs, QueueVerb,
     ShadowVerb, SuppressVerb, Verb,
 };
+use self::call::Call;
 #[cfg(feature = "demo")]
-use self::call::print_json;
-use self::call::{Call, print_text};
+use self::call::{print_json, print_text};
 use self::examples::with_examples;
 use self::exit::{Status, Stop, status_of_store};
 use self::reach::{ask, reach};

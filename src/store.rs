@@ -45,6 +45,7 @@ mod changes;
 mod codec;
 mod decisions;
 mod engine;
+mod entry;
 mod error;
 mod find;
 mod forwards;

@@ -345,10 +345,12 @@ fn account_shown(shown: &AccountShown, now: Timestamp) -> String {
         .as_ref()
         .map_or_else(String::new, |problem| format!("\n\nIts settings cannot be used: {problem}"));
     let history = shown.account.history.iter().rev();
-    let history: String =
-        history.map(|moment| format!("\n{}  {}", instant(moment.at), moment.turn)).collect();
-    let history =
-        if history.is_empty() { history } else { format!("\n\nWhat became of its connection:{history}") };
+    let mut history: Vec<String> =
+        history.map(|moment| format!("{}  {}", instant(moment.at), moment.turn)).collect();
+    if !history.is_empty() {
+        history.insert(0, "\n\nWhat became of its connection:".to_owned());
+    }
+    let history = history.join("\n");
     format!(
         "{name}{label}, {id}\n{state}; connected {connected}; asks about work finished since {}\n\n{}{history}{problem}",
         instant(shown.account.asks_from),

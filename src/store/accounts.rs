@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::engine::Bytes;
+use super::entry::Bytes;
 use super::outbox::{drop_entries_of, forget_entries_of};
 use super::txn::Txn;
 use super::waiting::update_waiting;

@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::engine::{Database, Snapshot, Writes};
+use super::engine::{Database, Snapshot};
+use super::entry::Writes;
 use super::open::{tally_path, write_tally};
 use super::place::Place;
 use super::postgres::{NotYet, Session};
@@ -315,10 +316,12 @@ fn give_to_owner(new: &Path, path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use secrecy::ExposeSecret as _;
 
     use super::super::IfMissing;
-    use super::super::tests::{Fixture, at, id, job, key, unlocked};
+    use super::super::tests::{Fixture, at, cluster, id, job, key as store_key, unlocked};
     use super::*;
 
     async fn exported() -> (Fixture, String) {
@@ -342,9 +345,9 @@ mod tests {
     async fn everything_comes_back() {
         let (fixture, text) = exported().await;
         let path = fixture.folder.path().join("restored");
-        let copied = Store::restore(&path, &key(1), text.as_bytes()).unwrap();
+        let copied = Store::restore(&path, &store_key(1), text.as_bytes()).unwrap();
         assert_eq!((copied.accounts, copied.made_at), (1, at(7)));
-        let store = unlocked(|| Store::open(&path, &key(1), IfMissing::Refuse)).unwrap();
+        let store = unlocked(|| Store::open(&path, &store_key(1), IfMissing::Refuse)).unwrap();
         assert_eq!(store.accounts().await.unwrap(), fixture.store.accounts().await.unwrap());
         assert_eq!(
             store.decision(&id(), &job("j1")).await.unwrap(),
@@ -415,7 +418,7 @@ mod tests {
         let sum = hex(Sha256::new_with_prefix(old.as_bytes()));
         old += &line(&Tail { entries: None, sha256: sum });
         let path = fixture.folder.path().join("restored");
-        let copied = Store::restore(&path, &key(1), old.as_bytes()).unwrap();
+        let copied = Store::restore(&path, &store_key(1), old.as_bytes()).unwrap();
         assert_eq!((copied.entries, copied.accounts), (count, 1));
     }
 
@@ -423,7 +426,7 @@ mod tests {
     async fn a_copy_that_is_not_whole_is_refused_and_leaves_nothing() {
         let (fixture, text) = exported().await;
         let path = fixture.folder.path().join("restored");
-        let restore = |text: &[u8]| Store::restore(&path, &key(1), text).unwrap_err().to_string();
+        let restore = |text: &[u8]| Store::restore(&path, &store_key(1), text).unwrap_err().to_string();
         let lines: Vec<&str> = text.lines().collect();
         for count in 0..lines.len() {
             let cut = lines[..count].iter().fold(String::new(), |cut, line| cut + line + "\n");
@@ -445,20 +448,56 @@ mod tests {
         assert!(left.iter().all(|name| name.to_str().unwrap().starts_with("store")), "{left:?}");
     }
 
+    /// The entries of an export, without the number of commits: opening is one.
+    fn entries(text: &str) -> BTreeSet<&str> {
+        let commits = STANDARD_NO_PAD.encode(key::commits());
+        text.lines().filter(|line| line.starts_with("{\"k\"") && !line.contains(&commits)).collect()
+    }
+
+    #[tokio::test]
+    async fn an_export_of_either_engine_restores_into_the_other() {
+        let Some(url) = cluster::any() else { return };
+        let fixture = Fixture::connected_in_folder().await;
+        fixture.asked("j1").await;
+        let (_, text) = export(&fixture.store).await;
+        let place = Place::Postgres(Box::new(super::super::Address::parse(&url, None).unwrap()));
+        let on_a_thread = |work: &(dyn Fn() -> Result<Copied, RestoreError> + Sync)| {
+            std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+        };
+        // Cut short, it leaves nothing behind.
+        let short = text.rsplit_once("{\"entries\"").unwrap().0;
+        let broken = on_a_thread(&|| Store::restore_in(&place, &store_key(1), short.as_bytes()));
+        assert!(matches!(broken, Err(RestoreError::Broken(_))), "{broken:?}");
+        on_a_thread(&|| Store::restore_in(&place, &store_key(1), text.as_bytes())).unwrap();
+        let full = on_a_thread(&|| Store::restore_in(&place, &store_key(1), text.as_bytes()));
+        assert!(matches!(full, Err(RestoreError::Full(_))), "{full:?}");
+
+        let open = || Store::open_in(&place, &store_key(1), IfMissing::Refuse);
+        let store = std::thread::scope(|scope| scope.spawn(open).join().unwrap()).unwrap();
+        let (_, there) = export(&store).await;
+        assert_eq!(entries(&there), entries(&text));
+        store.close().await;
+        let path = fixture.folder.path().join("back");
+        Store::restore(&path, &store_key(1), there.as_bytes()).unwrap();
+        let store = unlocked(|| Store::open(&path, &store_key(1), IfMissing::Refuse)).unwrap();
+        let (_, back) = export(&store).await;
+        assert_eq!(entries(&back), entries(&text));
+    }
+
     #[tokio::test]
     async fn another_key_or_a_store_in_the_way_is_refused() {
         let (fixture, text) = exported().await;
         let path = fixture.folder.path().join("restored");
-        let error = Store::restore(&path, &key(2), text.as_bytes()).unwrap_err();
+        let error = Store::restore(&path, &store_key(2), text.as_bytes()).unwrap_err();
         assert!(matches!(error, RestoreError::WrongKey), "{error}");
         let place = fixture.store.place();
-        let restore = || Store::restore_in(place, &key(1), text.as_bytes()).unwrap_err();
+        let restore = || Store::restore_in(place, &store_key(1), text.as_bytes()).unwrap_err();
         let error = std::thread::scope(|scope| scope.spawn(restore).join().unwrap());
         let is_held = matches!(error, RestoreError::Store(StoreError::Held { .. }));
         assert!(is_held || matches!(error, RestoreError::Occupied(_)), "{error}");
         std::fs::create_dir(&path).unwrap();
         std::fs::write(path.join("note"), "mine").unwrap();
-        let error = Store::restore(&path, &key(1), text.as_bytes()).unwrap_err();
+        let error = Store::restore(&path, &store_key(1), text.as_bytes()).unwrap_err();
         assert!(matches!(error, RestoreError::Occupied(_)), "{error}");
         assert_eq!(std::fs::read_to_string(path.join("note")).unwrap(), "mine");
     }

@@ -1,17 +1,12 @@
 //! The database below the store: sled's files on this machine, or PostgreSQL. The rest of the store knows only this.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use super::entry::{Bytes, Entry, Writes};
 use super::{StoreError, postgres, sled};
 
-pub(super) use sled::Bytes;
-
-/// The writes of one operation by key. `None` deletes the key.
-pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
-
 /// Entries in the order of their keys.
-pub(super) type Entries = Box<dyn Iterator<Item = Result<(Bytes, Bytes), StoreError>> + Send>;
+pub(super) type Entries = Box<dyn Iterator<Item = Result<Entry, StoreError>> + Send>;
 
 #[derive(Clone)]
 pub(super) enum Table {
@@ -50,7 +45,7 @@ impl Table {
     }
 
     /// The first entry at or after `from`.
-    pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+    pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<Entry>, StoreError> {
         match self {
             Self::Sled(table) => table.first(from),
             Self::Postgres(table) => table.first(from),
@@ -77,19 +72,19 @@ impl Table {
     pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
         Ok(match self {
             Self::Sled(table) => Snapshot::Sled(table.snapshot()),
-            Self::Postgres(table) => Snapshot::Postgres(table.snapshot()?),
+            Self::Postgres(table) => Snapshot::Postgres(Box::new(table.snapshot()?)),
         })
     }
 }
 
 pub(super) enum Snapshot {
     Sled(sled::Snapshot),
-    Postgres(postgres::Snapshot),
+    Postgres(Box<postgres::Snapshot>),
 }
 
 impl Snapshot {
     /// The next entries by key, about `bytes` in all. Empty at the end.
-    pub(super) fn next(&self, bytes: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+    pub(super) fn next(&self, bytes: usize) -> Result<Vec<Entry>, StoreError> {
         match self {
             Self::Sled(snapshot) => snapshot.next(bytes),
             Self::Postgres(snapshot) => snapshot.next(bytes),
@@ -106,7 +101,7 @@ pub(super) struct Database {
 
 enum Kind {
     Sled(sled::Database),
-    Postgres(postgres::Session),
+    Postgres(Box<postgres::Session>),
 }
 
 impl Database {
@@ -115,7 +110,7 @@ impl Database {
     }
 
     pub(super) fn postgres(session: postgres::Session) -> Self {
-        Self { table: Table::Postgres(session.table()), kind: Kind::Postgres(session) }
+        Self { table: Table::Postgres(session.table()), kind: Kind::Postgres(Box::new(session)) }
     }
 
     /// The table for everybody else.

@@ -82,7 +82,7 @@ fn put_block(txn: &mut Txn<'_>, key: Vec<u8>, postings: &BTreeSet<Posting>) {
 fn change(txn: &mut Txn<'_>, prefix: &[u8], posting: Posting, is_there: bool) -> Result<(), StoreError> {
     let place = [prefix, &posting].concat();
     let (key, mut block) = match txn.last_to(prefix, &place)? {
-        Some((key, block)) => (key.to_vec(), postings(&block)?),
+        Some((key, block)) => (key, postings(&block)?),
         None => (prefix.to_vec(), BTreeSet::new()),
     };
     if is_there {

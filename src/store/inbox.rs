@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use jiff::Timestamp;
 
-use super::engine::Bytes;
+use super::entry::Bytes;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
 use super::{forwards, subscriptions};

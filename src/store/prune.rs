@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::engine::Bytes;
+use super::entry::Bytes;
 use super::reviews::forget_ask;
 use super::txn::Txn;
 use super::{Store, StoreError, find, key};

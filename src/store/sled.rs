@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::engine::Writes;
+use super::entry::{Bytes, Entry, Writes};
 use super::{StoreError, key};
 
 pub(super) use snapshot::Snapshot;
@@ -45,23 +45,6 @@ impl From<::sled::Error> for StoreError {
     }
 }
 
-#[derive(Debug, Clone)]
-pub(super) enum Bytes {
-    Stored(::sled::IVec),
-    Made(Vec<u8>),
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Stored(bytes) => bytes,
-            Self::Made(bytes) => bytes,
-        }
-    }
-}
-
 #[derive(Clone)]
 pub(super) struct Table {
     tree: ::sled::Tree,
@@ -76,10 +59,7 @@ impl Table {
 
     /// Every entry with a key that begins with `prefix`: a family, or an account of one, with what sorts by time in
     /// its order. A concurrent write may or may not be seen.
-    pub(super) fn scan(
-        &self,
-        prefix: &[u8],
-    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
+    pub(super) fn scan(&self, prefix: &[u8]) -> impl Iterator<Item = Result<Entry, StoreError>> + use<> {
         self.tree.scan_prefix(short_key(prefix)).map(layout::entry)
     }
 
@@ -88,7 +68,7 @@ impl Table {
         &self,
         from: &[u8],
         prefix: &[u8],
-    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
+    ) -> impl Iterator<Item = Result<Entry, StoreError>> + use<> {
         let prefix = short_key(prefix);
         let entries = self.tree.range(short_key(from)..);
         entries
@@ -97,7 +77,7 @@ impl Table {
     }
 
     /// The first entry at or after `from`.
-    pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+    pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<Entry>, StoreError> {
         let from = from.map(|key| short_key(&key));
         self.tree.range((from, Bound::Unbounded)).next().map(layout::entry).transpose()
     }
@@ -107,7 +87,7 @@ impl Table {
         &self,
         prefix: &[u8],
         last: &[u8],
-    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> + use<> {
+    ) -> impl Iterator<Item = Result<Entry, StoreError>> + use<> {
         self.tree.range(short_key(prefix)..=short_key(last)).rev().map(layout::entry)
     }
 

@@ -34,7 +34,7 @@ pub(super) fn job(name: &str) -> WorkRef {
 
 #[path = "../../tests/it/cluster.rs"]
 #[expect(dead_code, reason = "no server is killed here")]
-mod cluster;
+pub(super) mod cluster;
 
 pub(super) struct Fixture {
     pub(super) folder: tempfile::TempDir,

@@ -5,7 +5,8 @@ use std::ops::Bound;
 
 use super::StoreError;
 use super::codec::{self, Stored};
-use super::engine::{Bytes, Entries, Snapshot, Table, Writes};
+use super::engine::{Entries, Snapshot, Table};
+use super::entry::{Bytes, Entry, Writes};
 
 /// The reads and writes of one operation. It reads committed entries and its own writes.
 pub(super) struct Txn<'t> {
@@ -28,7 +29,7 @@ impl<'t> Txn<'t> {
     pub(super) fn get_raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.writes.get(key) {
             Some(written) => Ok(written.clone()),
-            None => Ok(self.table.get(key)?.map(|bytes| bytes.to_vec())),
+            None => self.table.get(key),
         }
     }
 
@@ -63,12 +64,12 @@ impl<'t> Txn<'t> {
     }
 
     /// The first entry at or after `from`.
-    pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+    pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<Entry>, StoreError> {
         self.table.first(from)
     }
 
     /// The last entry at or before `last` with a key that begins with `prefix`, as of this operation's writes.
-    pub(super) fn last_to(&self, prefix: &[u8], last: &[u8]) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+    pub(super) fn last_to(&self, prefix: &[u8], last: &[u8]) -> Result<Option<Entry>, StoreError> {
         let mut range = self.writes.range(prefix.to_vec()..=last.to_vec()).rev();
         let written = range.find_map(|(key, value)| Some((key, value.as_ref()?)));
         for entry in self.table.back_from(prefix, last) {
@@ -81,7 +82,7 @@ impl<'t> Txn<'t> {
                 return Ok(Some((key, value)));
             }
         }
-        Ok(written.map(|(key, value)| (Bytes::Made(key.clone()), Bytes::Made(value.clone()))))
+        Ok(written.map(|(key, value)| (key.clone(), value.clone())))
     }
 
     /// Everything as of before this operation's writes. For operations of the writer only.

@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
-use super::engine::{Database, Table, Writes};
+use super::engine::{Database, Table};
+use super::entry::Writes;
 use super::{StoreError, codec, key};
 use crate::crash_point::CrashPoint;
 

@@ -1,7 +1,6 @@
 //! Stores with connected accounts and work that is due.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -10,11 +9,11 @@ use jobber_reviewd::testing::model::{
     AccountId, Candidate, EncodedId, Link, LinkId, LinkState, Stream, Subject, Trigger, WorkRef,
 };
 use jobber_reviewd::testing::{
-    Clock as _, Context, IfMissing, NewConnection, Plan, PlanCommit, Start, Store, SystemClock, Tokens,
+    Clock as _, Context, NewConnection, Plan, PlanCommit, Start, Store, SystemClock, Tokens,
 };
 use serde_json::json;
 
-use crate::{account, key};
+use crate::account;
 
 /// Connects the sandbox's account.
 pub(crate) async fn walk(context: &Context, sandbox: &jobber_sandbox::Sandbox, number: u64) {
@@ -35,8 +34,7 @@ pub(crate) async fn walk(context: &Context, sandbox: &jobber_sandbox::Sandbox, n
 }
 
 /// Connects accounts as the pages do, past Jobber.
-pub(crate) async fn connect(path: &Path, accounts: usize) {
-    let store = Store::open(path, &key(), IfMissing::MakeFirst).unwrap();
+pub(crate) async fn connect(store: Store, accounts: usize) {
     let now = SystemClock.now();
     let later = now + SignedDuration::from_hours(1000);
     let claims = URL_SAFE_NO_PAD

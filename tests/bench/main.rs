@@ -12,6 +12,9 @@
     reason = "a benchmark prints, and stops where it cannot go on; its numbers are small"
 )]
 
+#[path = "../it/cluster.rs"]
+#[expect(dead_code, reason = "no server is killed here")]
+mod cluster;
 mod console;
 mod daemon;
 mod events;
@@ -21,6 +24,7 @@ mod history;
 mod latency;
 mod peer;
 mod plot;
+mod postgres;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -39,6 +43,7 @@ use jobber_reviewd::testing::{
 };
 use serde_json::json;
 
+use cluster::Cluster;
 use daemon::Daemon;
 use events::Events;
 use filling::{connect, make_due, walk};
@@ -73,7 +78,7 @@ const PLOT: &str = "plot";
 
 type Part = (&'static str, fn(&Bench));
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     ("start", Bench::cold_start),
     ("commits", Bench::commits),
     ("sweep", |bench| bench.idle_sweep(1_000)),
@@ -83,6 +88,7 @@ const PARTS: [Part; 12] = [
         bench.events();
         bench.pile_of_events(400, 250);
     }),
+    ("postgres", postgres::measure),
     ("console", console::measure),
     ("latency", latency::measure),
     ("history", history::measure),
@@ -116,6 +122,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 struct Bench {
     server: Server,
+    /// Where stores are, if not in folders.
+    cluster: Option<Cluster>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -140,7 +148,7 @@ fn secrets() -> Secrets {
 /// The threads of sled can hold its lock a moment longer after the store is closed.
 fn open(installation: &Installation) -> Store {
     loop {
-        match Store::open(&installation.config.store.path, &key(), IfMissing::MakeFirst) {
+        match Store::open_in(&installation.config.place().unwrap(), &key(), IfMissing::MakeFirst) {
             Err(StoreError::Locked { .. }) => std::thread::yield_now(),
             opened => return opened.unwrap(),
         }
@@ -158,7 +166,7 @@ fn account(number: usize) -> AccountId {
 
 impl Bench {
     fn start() -> Self {
-        Self { server: Server::start(), runtime: runtime() }
+        Self { server: Server::start(), runtime: runtime(), cluster: None }
     }
 
     fn count(&self) -> (u64, u64) {
@@ -197,11 +205,14 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
             path("webhook_secret"),
         );
         std::fs::write(path("config.toml"), text).unwrap();
-        let config = Config::load(Some(Path::new(&path("config.toml")))).unwrap();
+        let mut config = Config::load(Some(Path::new(&path("config.toml")))).unwrap();
+        config.store.url = self.cluster.as_ref().map(Cluster::database);
+        let installation = Installation { folder, config };
         if accounts > 0 {
-            self.runtime.block_on(connect(&folder.path().join("store"), accounts));
+            let store = open(&installation);
+            self.runtime.block_on(connect(store, accounts));
         }
-        Installation { folder, config }
+        installation
     }
 
     fn cold_start(&self) {
@@ -220,7 +231,7 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
 
     fn commits(&self) {
         let installation = self.install(0);
-        let store = Store::open(&installation.config.store.path, &key(), IfMissing::MakeFirst).unwrap();
+        let store = open(&installation);
         for (clients, each) in [(1, 500), (64, 50)] {
             let rates = (0..RUNS)
                 .map(|_| {

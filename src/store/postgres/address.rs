@@ -24,7 +24,9 @@ const SETTINGS: &str = "SET application_name = 'jobber-reviewd'; SET statement_t
 
 /// A database of PostgreSQL.
 #[derive(Clone)]
-pub struct Address {
+pub struct Address(Arc<Reach>);
+
+struct Reach {
     config: Config,
     tls: Option<MakeRustlsConnect>,
 }
@@ -58,13 +60,14 @@ impl Address {
         }
         config.connect_timeout(PATIENCE).tcp_user_timeout(SILENCE).keepalives_idle(SILENCE);
         let tls = if is_plain { None } else { Some(tls()?) };
-        Ok(Self { config, tls })
+        Ok(Self(Arc::new(Reach { config, tls })))
     }
 
     pub(super) fn connect(&self) -> Result<Client, StoreError> {
-        let mut client = match &self.tls {
-            Some(tls) => self.config.connect(tls.clone())?,
-            None => self.config.connect(NoTls)?,
+        let Reach { config, tls } = &*self.0;
+        let mut client = match tls {
+            Some(tls) => config.connect(tls.clone())?,
+            None => config.connect(NoTls)?,
         };
         client.batch_execute(SETTINGS)?;
         Ok(client)
@@ -93,12 +96,12 @@ fn tls() -> Result<MakeRustlsConnect, String> {
 /// Without what is secret.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts = self.config.get_hosts().iter().map(|host| match host {
+        let hosts = self.0.config.get_hosts().iter().map(|host| match host {
             Host::Tcp(name) => name.clone(),
             Host::Unix(path) => path.display().to_string(),
         });
         let hosts = hosts.collect::<Vec<_>>().join(",");
-        write!(f, "postgres://{hosts}/{}", self.config.get_dbname().unwrap_or_default())
+        write!(f, "postgres://{hosts}/{}", self.0.config.get_dbname().unwrap_or_default())
     }
 }
 
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn tls_is_needed_beyond_this_machine_and_errors_say_what_to_write() {
-        let is_plain = |url: &str| Address::parse(url, None).unwrap().tls.is_none();
+        let is_plain = |url: &str| Address::parse(url, None).unwrap().0.tls.is_none();
         assert!(
             is_plain("postgres://me@127.0.0.1/reviewd")
                 && is_plain("postgres:///reviewd?host=/run/postgresql")
@@ -134,6 +137,6 @@ mod tests {
         let secret = SecretString::from("hush\n");
         let address = Address::parse("postgres://me@db.example.com:6432/reviewd", Some(&secret)).unwrap();
         assert_eq!(format!("{address} {address:?}").matches("hush").count(), 0);
-        assert_eq!(address.config.get_password(), Some(&b"hush"[..]));
+        assert_eq!(address.0.config.get_password(), Some(&b"hush"[..]));
     }
 }

@@ -24,8 +24,8 @@ const EVERY: Duration = Duration::from_secs(4);
 /// The lock of PostgreSQL that the holder's connection has: `reviewd` in ASCII.
 const LOCK: i64 = 0x0072_6576_6965_7764;
 
-/// By how much the holder stops relying on it before it ends.
-const MARGIN: Duration = Duration::from_secs(3);
+/// For how long its holder relies on it: it stops a little before the end.
+const RELIED_ON: Duration = Duration::from_secs(12);
 
 /// What a process knows about its lease.
 #[derive(Clone)]
@@ -108,11 +108,7 @@ impl Keeper {
             .name("store-lease".to_owned())
             .spawn(move || {
                 let mut client = Some(client);
-                loop {
-                    match stopped.recv_timeout(EVERY) {
-                        Err(RecvTimeoutError::Timeout) => {}
-                        Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
-                    }
+                while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                     if let Err(why) = extend(&mut client, &address, &mine)
                         && (why.is_some() || !mine.is_good())
                     {
@@ -204,5 +200,5 @@ fn life() -> String {
 }
 
 fn good_until(asked: Instant) -> Instant {
-    asked + (LIFE - MARGIN)
+    asked + RELIED_ON
 }

@@ -7,7 +7,7 @@ use ::postgres::Row;
 
 use super::{Address, Connection, Connector, lock};
 use crate::store::StoreError;
-use crate::store::engine::{Bytes, Writes};
+use crate::store::entry::{Bytes, Entry, Writes};
 
 /// Entries that are read at once. The first part is smaller: many scans want only what comes first.
 const FIRST: i64 = 32;
@@ -30,8 +30,6 @@ pub(in crate::store) struct Table {
     address: Address,
 }
 
-type Entry = (Bytes, Bytes);
-
 impl Table {
     pub(super) fn new(source: Source, address: Address) -> Self {
         Self { source, address }
@@ -50,7 +48,7 @@ impl Table {
     pub(in crate::store) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.with(|connection| {
             let (client, statements) = connection.parts()?;
-            Ok(client.query_opt(&statements.get, &[&key])?.map(|row| Bytes::Made(row.get(0))))
+            Ok(client.query_opt(&statements.get, &[&key])?.map(|row| row.get(0)))
         })
     }
 
@@ -101,7 +99,7 @@ impl Table {
                         if found.len() >= usize::try_from(FIRST).unwrap_or_default()
                             && let Some((key, _)) = found.last()
                         {
-                            before = Some(key.to_vec());
+                            before = Some(key.clone());
                         }
                         if found.is_empty() {
                             return None;
@@ -166,7 +164,7 @@ impl Table {
 }
 
 fn entry(row: &Row) -> Entry {
-    (Bytes::Made(row.get(0)), Bytes::Made(row.get(1)))
+    (row.get(0), row.get(1))
 }
 
 /// The first key after those that begin with `prefix`.

@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
-use super::Bytes;
+use crate::store::entry::{Bytes, Entry};
 use crate::store::short::{put_id, put_work, take_id, take_work};
 use crate::store::{StoreError, key};
 
@@ -181,7 +181,7 @@ fn is_packed_family(short: &[u8]) -> bool {
 
 pub(super) fn unpacked(short: &[u8], value: ::sled::IVec) -> Result<Bytes, StoreError> {
     if value.first() != Some(&PACKED) || !is_packed_family(short) {
-        return Ok(Bytes::Stored(value));
+        return Ok(value.to_vec());
     }
     let broken = |detail: &str| StoreError::Corrupt { family: "packed value", detail: detail.to_owned() };
     let (length, packed) = value[1..].split_first_chunk::<4>().ok_or_else(|| broken("it is cut off"))?;
@@ -194,20 +194,18 @@ pub(super) fn unpacked(short: &[u8], value: ::sled::IVec) -> Result<Bytes, Store
         let length = usize::try_from(length).ok()?;
         unpacker.decompress(packed, length).ok().filter(|value| value.len() == length)
     });
-    unpacked.map(Bytes::Made).ok_or_else(|| broken("it does not unpack"))
+    unpacked.ok_or_else(|| broken("it does not unpack"))
 }
 
 /// What an entry of the database is to the rest of the store.
-pub(super) fn entry(
-    entry: ::sled::Result<(::sled::IVec, ::sled::IVec)>,
-) -> Result<(Bytes, Bytes), StoreError> {
+pub(super) fn entry(entry: ::sled::Result<(::sled::IVec, ::sled::IVec)>) -> Result<Entry, StoreError> {
     let (short, value) = entry?;
     let value = unpacked(&short, value)?;
     if !is_packed_family(&short) {
-        return Ok((Bytes::Stored(short), value));
+        return Ok((short.to_vec(), value));
     }
     let broken = || StoreError::Corrupt { family: "key", detail: "it does not parse".to_owned() };
-    Ok((Bytes::Made(long_key(&short).ok_or_else(broken)?), value))
+    Ok((long_key(&short).ok_or_else(broken)?, value))
 }
 
 #[cfg(test)]

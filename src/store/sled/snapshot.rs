@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::{Bytes, Table, layout};
+use super::{Table, layout};
 use crate::store::StoreError;
-use crate::store::engine::Writes;
+use crate::store::entry::{Entry, Writes};
 
 /// What a snapshot still has to read, and what was replaced there since. `None` was not there.
 struct Unread {
@@ -69,7 +69,7 @@ impl Snapshot {
     }
 
     /// The next entries by key, about `bytes` in all. Empty at the end.
-    pub(in crate::store) fn next(&self, bytes: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+    pub(in crate::store) fn next(&self, bytes: usize) -> Result<Vec<Entry>, StoreError> {
         loop {
             // Writes to what is read here wait meanwhile.
             let mut unread = lock(&self.unread);
