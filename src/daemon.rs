@@ -102,6 +102,8 @@ impl Daemon {
         listener: Option<TcpListener>,
         if_missing: IfMissing,
     ) -> anyhow::Result<Self> {
+        // While it stands by, a reload is for nobody, and ends nothing.
+        let _hangup = signal(SignalKind::hangup())?;
         let (place, key) = (config.place()?, secrets.store_key.clone());
         let store =
             tokio::task::spawn_blocking(move || Store::wait_for(&place, &key, if_missing, systemd::stand_by))

@@ -160,8 +160,8 @@ impl Store {
         }
     }
 
-    /// Whether it is certain that no other process works with the store. To be asked right before something that must
-    /// not be done twice and cannot be taken back.
+    /// Whether the store is still this process's own, as far as it can know by itself: not after a pause. To be asked right
+    /// before something that must not be done twice and cannot be taken back.
     pub fn is_ours(&self) -> bool {
         match &self.0.tenure {
             Tenure::Own => true,
@@ -238,6 +238,18 @@ impl Store {
         self.write(move |txn| {
             let Some(mut account) = txn.get::<Account>(&key)? else { return Ok(()) };
             account.timezone = Some(timezone.clone());
+            txn.put(&key, &account);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stores that the week which ended at `due` was mailed to an account's contractor.
+    pub async fn note_digest_told(&self, id: &AccountId, due: Timestamp) -> Result<(), StoreError> {
+        let key = key::account(id);
+        self.write(move |txn| {
+            let Some(mut account) = txn.get::<Account>(&key)? else { return Ok(()) };
+            account.digest_told = Some(due);
             txn.put(&key, &account);
             Ok(())
         })

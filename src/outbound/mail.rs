@@ -30,8 +30,17 @@ pub struct Mail {
 #[error("{why}")]
 pub struct Unsent {
     pub why: String,
-    /// Whether the server refused it for good (5xx): another try would change nothing.
-    pub is_final: bool,
+    /// What the server said to it. `None` if it said nothing.
+    pub refused: Option<Refused>,
+}
+
+/// How a server refuses a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// 4xx: it may take it later.
+    ForNow,
+    /// 5xx: another try would change nothing.
+    ForGood,
 }
 
 /// Whether `text` is an address for mail, with or without a name.
@@ -94,7 +103,7 @@ impl Mail {
 
     /// Sends a text; its first line is the subject. Sent again under the same id, it has the same `Message-ID`.
     pub async fn send(&self, id: &MessageId, text: &str) -> Result<(), Unsent> {
-        let again = |why: String| Unsent { why, is_final: false };
+        let again = |why: String| Unsent { why, refused: None };
         let subject = capped(text.lines().next().unwrap_or_default(), SUBJECT);
         let mut mail = Message::builder()
             .from(self.from.clone())
@@ -107,7 +116,11 @@ impl Mail {
         let mail = mail.body(text.to_owned()).map_err(|error| again(error.to_string()))?;
         match tokio::time::timeout(PATIENCE, self.transport.send(mail)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(Unsent { why: error.to_string(), is_final: error.is_permanent() }),
+            Ok(Err(error)) => {
+                let for_good = error.is_permanent().then_some(Refused::ForGood);
+                let refused = for_good.or(error.is_transient().then_some(Refused::ForNow));
+                Err(Unsent { why: error.to_string(), refused })
+            }
             Err(_) => Err(again("the mail server took too long".to_owned())),
         }
     }

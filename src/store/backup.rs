@@ -168,7 +168,10 @@ impl Store {
             Place::Postgres(address) => address,
         };
         let database = match Session::begin_with(address) {
-            Ok(session) => Database::postgres(session),
+            Ok(session) => {
+                session.take_time()?;
+                Database::postgres(session)
+            }
             Err(NotYet::Held(by)) => return Err(StoreError::Held { place: place.to_string(), by }.into()),
             Err(NotYet::Away(error)) => return Err(error.into()),
         };

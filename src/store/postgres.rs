@@ -28,8 +28,11 @@ use super::StoreError;
 /// What makes the tables and views; done again, it changes nothing.
 const DEFINITION: &str = include_str!("postgres/definition.sql");
 
-/// How long a connection may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The version in it. It is done only where there is an older one: changing a view waits for whoever reads it.
+const VERSION: i32 = 1;
+
+/// How long a reader waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Connections that read at the same time.
 const READERS: u32 = 16;
@@ -84,6 +87,10 @@ impl Connection {
         Ok(Self { client: Some(client), statements })
     }
 
+    fn is_closed(&self) -> bool {
+        self.client.as_ref().is_none_or(Client::is_closed)
+    }
+
     fn parts(&mut self) -> Result<(&mut Client, &Statements), StoreError> {
         let closed = || StoreError::Away("the connection is closed".to_owned());
         Ok((self.client.as_mut().ok_or_else(closed)?, &self.statements))
@@ -114,7 +121,7 @@ impl r2d2::ManageConnection for Connector {
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.client.as_ref().is_none_or(Client::is_closed)
+        connection.is_closed()
     }
 }
 
@@ -134,11 +141,16 @@ pub(super) enum NotYet {
 }
 
 impl Session {
-    /// Makes what is missing, and takes the lease if it is free.
+    /// Takes the lease if it is free, and makes what is missing.
     pub(super) fn begin_with(address: &Address) -> Result<Self, NotYet> {
         let away = NotYet::Away;
+        let refused = |error: ::postgres::Error| away(error.into());
         let mut client = address.connect().map_err(away)?;
-        client.batch_execute(DEFINITION).map_err(|error| away(error.into()))?;
+        let known = "SELECT coalesce(substring(obj_description(to_regclass('jobber_reviewd.lease'), 'pg_class') \
+            FROM 'definition ([0-9]+)')::integer, 0)";
+        if client.query_one(known, &[]).map_err(refused)?.get::<_, i32>(0) < VERSION {
+            client.batch_execute(DEFINITION).map_err(refused)?;
+        }
         let keeper = Keeper::take(client, address)?;
         let writer = address.connect().and_then(|client| Ok(Connection::new(client)?)).map_err(away)?;
         let readers = r2d2::Pool::builder()
@@ -174,6 +186,12 @@ impl Session {
 
     pub(super) fn roll_back(&self) -> Result<(), StoreError> {
         Ok(lock(&self.writer).parts()?.0.batch_execute("ROLLBACK")?)
+    }
+
+    /// Lets a transaction wait for more than the server: for a file that is read meanwhile.
+    pub(super) fn take_time(&self) -> Result<(), StoreError> {
+        let patient = "SET idle_in_transaction_session_timeout = 0";
+        Ok(lock(&self.writer).parts()?.0.batch_execute(patient)?)
     }
 
     pub(super) fn release(&self) {

@@ -80,7 +80,7 @@ impl Channels {
     pub(super) async fn mail_to(&self, to: &[String], id: &MessageId, text: &str) -> Result<(), Unsent> {
         match &self.mail {
             Some(Ok(mail)) => mail.to(to).send(id, text).await,
-            Some(Err(why)) => Err(Unsent { why: why.clone(), is_final: false }),
+            Some(Err(why)) => Err(Unsent { why: why.clone(), refused: None }),
             None => Ok(()),
         }
     }

@@ -207,29 +207,20 @@ async fn whoever_works_is_followed_when_it_dies_is_paused_or_stopped() {
     assert!(stopped.elapsed() < TAKEOVER / 2, "{:?}", stopped.elapsed());
 
     // Without the database nothing is done; with it everything goes on.
-    let mut fleet = without_database(fleet).await;
+    let mut fleet = to_the_database(fleet, Cluster::kill).await;
     fleet.keep_up();
     fleet.close_a_job();
-    fleet = with_database(fleet).await;
+    fleet = to_the_database(fleet, Cluster::serve_again).await;
     fleet.all_asked().await;
 }
 
-async fn without_database(mut fleet: Fleet) -> Fleet {
-    tokio::task::spawn_blocking(move || {
-        fleet.cluster.kill();
+/// Does something to the server, which no async thread may wait for.
+async fn to_the_database(mut fleet: Fleet, what: fn(&mut Cluster)) -> Fleet {
+    let done = tokio::task::spawn_blocking(move || {
+        what(&mut fleet.cluster);
         fleet
-    })
-    .await
-    .unwrap()
-}
-
-async fn with_database(mut fleet: Fleet) -> Fleet {
-    tokio::task::spawn_blocking(move || {
-        fleet.cluster.serve_again();
-        fleet
-    })
-    .await
-    .unwrap()
+    });
+    done.await.unwrap()
 }
 
 /// What happens in a run that nobody asked to be longer.
@@ -272,9 +263,9 @@ async fn whatever_happens_to_three_daemons_and_their_database_nobody_is_lost_or_
                 "anyone is killed"
             }
             6..8 => {
-                fleet = without_database(fleet).await;
+                fleet = to_the_database(fleet, Cluster::kill).await;
                 tokio::time::sleep(Duration::from_millis(random.u64(..2_000))).await;
-                fleet = with_database(fleet).await;
+                fleet = to_the_database(fleet, Cluster::serve_again).await;
                 "the database is killed"
             }
             8 => {

@@ -68,6 +68,9 @@ pub struct Account {
     /// What became of the connection, the oldest first, at most [`HISTORY`]. Older stores have none from before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Moment>,
+    /// The end of the last week that was mailed to the contractor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_told: Option<Timestamp>,
 }
 
 /// How many moments of its connection an account keeps.
@@ -141,6 +144,7 @@ impl Account {
             events: false,
             events_ended: false,
             history: vec![Moment { at, turn: Turn::Connected }],
+            digest_told: None,
         }
     }
 

@@ -41,6 +41,9 @@ impl Address {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(wrong("it is not an address of PostgreSQL"));
         }
+        let says_ssl = url.split(['?', '&']).any(|part| part.starts_with("sslmode="));
+        // A certificate is always verified, with the name of the server.
+        let url = url.replace("sslmode=verify-full", "sslmode=require");
         let mut config: Config = url.parse().map_err(|_| wrong("it is not an address of PostgreSQL"))?;
         if config.get_password().is_some() {
             return Err("it contains a password; use store.password_file".to_owned());
@@ -51,14 +54,15 @@ impl Address {
         if config.get_hosts().is_empty() {
             return Err(wrong("it names no host"));
         }
-        let says_ssl = url.contains("sslmode=");
-        let is_near = config.get_hosts().iter().all(is_near);
+        let is_near = config.get_hosts().iter().all(is_near)
+            && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback);
         let is_plain = if says_ssl { config.get_ssl_mode() == SslMode::Disable } else { is_near };
         config.ssl_mode(if is_plain { SslMode::Disable } else { SslMode::Require });
         if let Some(password) = password {
             config.password(password.expose_secret().trim());
         }
         config.connect_timeout(PATIENCE).tcp_user_timeout(SILENCE).keepalives_idle(SILENCE);
+        config.keepalives_interval(SILENCE / 5).keepalives_retries(3);
         let tls = if is_plain { None } else { Some(tls()?) };
         Ok(Self(Arc::new(Reach { config, tls })))
     }
@@ -124,6 +128,8 @@ mod tests {
         );
         assert!(!is_plain("postgres://me@db.example.com/reviewd"));
         assert!(!is_plain("postgres://me@db.example.com/reviewd?sslmode=prefer"), "no quiet fallback");
+        assert!(!is_plain("postgres://me@localhost/reviewd?sslmode=verify-full"));
+        assert!(!is_plain("postgres://me@localhost/reviewd?hostaddr=10.0.0.5"));
         assert!(is_plain("postgres://me@db.example.com/reviewd?sslmode=disable"));
         for (url, said) in [
             ("mysql://me@db/reviewd", "it is not an address of PostgreSQL; write one such as postgres://"),

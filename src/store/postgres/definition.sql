@@ -13,14 +13,17 @@ CREATE TABLE IF NOT EXISTS jobber_reviewd.entries (
 CREATE TABLE IF NOT EXISTS jobber_reviewd.lease (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     owner text NOT NULL,
+    -- The server's process for the holder's connection.
+    backend integer NOT NULL,
     fence bigint NOT NULL,
     until timestamptz NOT NULL
 );
 
--- A value is a byte for its version, then JSON. PostgreSQL's text has no character zero.
+-- A value is a byte for its version, then JSON. The text of this server has no character zero: it is left out.
 CREATE OR REPLACE FUNCTION jobber_reviewd.content(value bytea) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ SELECT replace(convert_from(substring(value FROM 2), 'UTF8'), '\u0000', '')::jsonb $$;
+    AS $$ SELECT regexp_replace(
+        convert_from(substring(value FROM 2), 'UTF8'), '(?<!\\)((\\\\)*)\\u0000', '\1', 'g')::jsonb $$;
 
 -- The first part of a key after its family.
 CREATE OR REPLACE FUNCTION jobber_reviewd.first_part(key bytea, family integer) RETURNS text
@@ -28,7 +31,7 @@ CREATE OR REPLACE FUNCTION jobber_reviewd.first_part(key bytea, family integer) 
     AS $$ SELECT convert_from(
         substring(key FROM family + 1 FOR position('\x00'::bytea IN substring(key FROM family + 1)) - 1), 'UTF8') $$;
 
-CREATE OR REPLACE VIEW jobber_reviewd.accounts AS
+CREATE OR REPLACE VIEW jobber_reviewd.accounts WITH (security_barrier) AS
     SELECT content ->> 'id' AS id,
         content ->> 'name' AS name,
         content ->> 'label' AS label,
@@ -39,7 +42,7 @@ CREATE OR REPLACE VIEW jobber_reviewd.accounts AS
     FROM (SELECT jobber_reviewd.content(value) AS content FROM jobber_reviewd.entries
         WHERE key >= 'account\000' AND key < 'account\001') AS stored;
 
-CREATE OR REPLACE VIEW jobber_reviewd.decisions AS
+CREATE OR REPLACE VIEW jobber_reviewd.decisions WITH (security_barrier) AS
     SELECT jobber_reviewd.first_part(key, 9) AS account_id,
         content -> 'work' ->> 'kind' AS work_kind,
         content -> 'work' ->> 'id' AS work_id,
@@ -55,7 +58,9 @@ CREATE OR REPLACE VIEW jobber_reviewd.decisions AS
     FROM (SELECT key, jobber_reviewd.content(value) AS content FROM jobber_reviewd.entries
         WHERE key >= 'decision\000' AND key < 'decision\001') AS stored;
 
-CREATE OR REPLACE VIEW jobber_reviewd.asks AS
+CREATE OR REPLACE VIEW jobber_reviewd.asks WITH (security_barrier) AS
     SELECT account_id, ask_id, work_kind, work_id, trigger, at, delivery, client_name, job_number
     FROM jobber_reviewd.decisions WHERE outcome = 'asked';
+
+COMMENT ON TABLE jobber_reviewd.lease IS 'definition 1';
 COMMIT;

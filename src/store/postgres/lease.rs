@@ -5,7 +5,7 @@
 //! its lease ran out: its connection is ended then. Whoever follows gets a higher *fence*, and a commit with an older
 //! fence is refused. So a holder that was paused cannot write, whatever its own clock says.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ use crate::store::StoreError;
 
 /// How long a lease is good after it was extended.
 const LIFE: Duration = Duration::from_secs(15);
+
+/// Stands for an extension that has to wait for the end of the old connection.
+const NOT_YET: u64 = u64::MAX;
 
 /// How often it is extended.
 const EVERY: Duration = Duration::from_secs(4);
@@ -37,20 +40,27 @@ pub(in crate::store) struct Lease {
 }
 
 impl Lease {
-    /// Whether it is good for certain. To be asked right before something that must not be done twice.
+    /// Whether it is good as far as this process can know: not after a pause. Commits are proved by the server.
     pub(in crate::store) fn is_good(&self) -> bool {
         Instant::now() < *self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the lease is lost.
+    /// Waits until the lease is lost, or was not extended for too long, whatever the thread waits for.
     pub(in crate::store) async fn lost(&self) -> String {
         let mut lost = self.lost.clone();
-        let why = lost.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
-        match why {
-            Some(why) => why,
-            // It was given back.
-            None => std::future::pending().await,
+        while self.is_good() {
+            let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+            let heard = async { lost.wait_for(Option::is_some).await.ok().and_then(|why| why.clone()) };
+            tokio::select! {
+                why = heard => match why {
+                    Some(why) => return why,
+                    // It was given back.
+                    None => return std::future::pending().await,
+                },
+                () = tokio::time::sleep_until(until.into()) => {}
+            }
         }
+        AWAY.to_owned()
     }
 
     /// Fails if another process may hold the lease. Nobody can take it until the transaction of `client` ends.
@@ -64,6 +74,8 @@ impl Lease {
     }
 }
 
+const AWAY: &str = "PostgreSQL is away, and the lease ran out";
+
 const GONE: &str =
     "another process may have taken it over, because this one was paused or the server was away";
 
@@ -71,7 +83,8 @@ const GONE: &str =
 pub(super) struct Keeper {
     lease: Lease,
     stop: Sender<()>,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// Hears nothing until the thread has ended.
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Keeper {
@@ -91,10 +104,12 @@ impl Keeper {
         }
         let row = client
             .query_one(
-                "INSERT INTO jobber_reviewd.lease AS held (owner, fence, until) \
-                 VALUES (coalesce(host(inet_client_addr()), 'its own machine') || ', process ' || $1::text, 1, \
+                "INSERT INTO jobber_reviewd.lease AS held (owner, backend, fence, until) \
+                 VALUES (coalesce(host(inet_client_addr()), 'its own machine') || ', process ' || $1::text, \
+                         pg_backend_pid(), extract(epoch FROM clock_timestamp())::bigint, \
                          clock_timestamp() + $2::text::interval) \
-                 ON CONFLICT (one) DO UPDATE SET owner = excluded.owner, fence = held.fence + 1, until = excluded.until \
+                 ON CONFLICT (one) DO UPDATE SET owner = excluded.owner, backend = excluded.backend, \
+                         fence = held.fence + 1, until = excluded.until \
                  RETURNING fence",
                 &[&std::process::id().to_string(), &life()],
             )
@@ -102,18 +117,19 @@ impl Keeper {
         let until = Arc::new(Mutex::new(good_until(asked)));
         let (lose, lost) = watch::channel(None);
         let (stop, stopped) = channel();
+        let (is_alive, ended) = channel();
         let lease = Lease { fence: row.get(0), until, lost };
         let (mine, address) = (lease.clone(), address.clone());
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("store-lease".to_owned())
             .spawn(move || {
+                let _alive: Sender<()> = is_alive;
                 let mut client = Some(client);
                 while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                     if let Err(why) = extend(&mut client, &address, &mine)
                         && (why.is_some() || !mine.is_good())
                     {
-                        let why = why.unwrap_or_else(|| "PostgreSQL is away".to_owned());
-                        lose.send_replace(Some(why));
+                        lose.send_replace(Some(why.unwrap_or_else(|| AWAY.to_owned())));
                         return;
                     }
                 }
@@ -124,7 +140,7 @@ impl Keeper {
                 }
             })
             .map_err(|error| NotYet::Away(StoreError::Away(error.to_string())))?;
-        Ok(Self { lease, stop, thread: Mutex::new(Some(thread)) })
+        Ok(Self { lease, stop, ended: Mutex::new(ended) })
     }
 
     pub(super) fn lease(&self) -> &Lease {
@@ -134,10 +150,8 @@ impl Keeper {
     /// Gives it back, so that others need not wait for its end.
     pub(super) fn release(&self) {
         let _ended = self.stop.send(());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _panicked = thread.join();
-        }
+        // A server that does not answer ends the lease by itself.
+        let _ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(EVERY);
     }
 }
 
@@ -146,7 +160,8 @@ fn extend(client: &mut Option<Client>, address: &Address, lease: &Lease) -> Resu
     let asked = Instant::now();
     let extended = match client {
         Some(client) => client.execute(
-            "UPDATE jobber_reviewd.lease SET until = clock_timestamp() + $2::text::interval WHERE fence = $1",
+            "UPDATE jobber_reviewd.lease SET backend = pg_backend_pid(), \
+             until = clock_timestamp() + $2::text::interval WHERE fence = $1",
             &[&lease.fence, &life()],
         ),
         None => match address.connect() {
@@ -155,7 +170,13 @@ fn extend(client: &mut Option<Client>, address: &Address, lease: &Lease) -> Resu
                     *client = Some(again);
                     return extend(client, address, lease);
                 }
-                Ok(false) => return Err(Some(GONE.to_owned())),
+                // The server has not noticed yet that our old connection is gone; or another process was faster.
+                Ok(false) => again
+                    .execute(
+                        "SELECT pg_terminate_backend(backend) FROM jobber_reviewd.lease WHERE fence = $1",
+                        &[&lease.fence],
+                    )
+                    .and_then(|ours| if ours == 0 { Ok(0) } else { Ok(NOT_YET) }),
                 Err(error) => Err(error),
             },
             Err(error) => {
@@ -165,6 +186,7 @@ fn extend(client: &mut Option<Client>, address: &Address, lease: &Lease) -> Resu
         },
     };
     match extended {
+        Ok(NOT_YET) => Err(None),
         Ok(1..) => {
             *lease.until.lock().unwrap_or_else(PoisonError::into_inner) = good_until(asked);
             Ok(())
@@ -184,14 +206,12 @@ fn has_lock(client: &mut Client) -> Result<bool, ::postgres::Error> {
     Ok(client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])?.get(0))
 }
 
-/// Ends the connection of a holder whose lease ran out. Returns whether the lock is ours now.
+/// Ends the connection of a holder whose lease ran out, and of nobody who was faster than we. Returns whether the lock is
+/// ours now.
 fn evict(client: &mut Client) -> Result<bool, ::postgres::Error> {
-    client.query(
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
-         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-         AND (classid::bigint << 32) | objid::bigint = $1",
-        &[&LOCK],
-    )?;
+    let over =
+        "SELECT pg_terminate_backend(backend) FROM jobber_reviewd.lease WHERE until < clock_timestamp()";
+    client.query(over, &[])?;
     has_lock(client)
 }
 

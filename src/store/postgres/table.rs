@@ -35,12 +35,20 @@ impl Table {
         Self { source, address }
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn with<T>(&self, work: impl Fn(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match &self.source {
             Source::Writer(connection) => work(&mut lock(connection)),
             Source::Readers(pool) => {
-                let mut taken = pool.get().map_err(|error| StoreError::Away(error.to_string()))?;
-                work(&mut taken)
+                let get = || pool.get().map_err(|error| StoreError::Away(error.to_string()));
+                let mut taken = get()?;
+                match work(&mut taken) {
+                    // It was closed while nobody used it.
+                    Err(_) if taken.is_closed() => {
+                        taken = get()?;
+                        work(&mut taken)
+                    }
+                    done => done,
+                }
             }
         }
     }

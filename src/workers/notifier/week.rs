@@ -6,11 +6,13 @@ use std::sync::PoisonError;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Channel, Notifier};
+use super::Notifier;
+use crate::clock::is_over;
 use crate::digest;
 use crate::domain::alerting::weekly::{AccountWeek, body, for_contractor};
 use crate::domain::funnel::{Funnel, is_within};
 use crate::domain::model::{AccountId, Decision, MessageId};
+use crate::outbound::mail::{Refused, Unsent};
 use crate::store::StoreError;
 
 /// Begins the ids of digests.
@@ -18,6 +20,20 @@ pub(super) const PREFIX: &str = "dig_";
 
 /// Sooner than this after a digest there is no other one.
 const SOON: SignedDuration = SignedDuration::from_hours(3 * 24);
+
+/// What is not told after this is not told any more.
+const LONG: SignedDuration = SignedDuration::from_hours(24);
+
+/// Contractors who get their mail in one round.
+const AT_ONCE: usize = 25;
+
+/// Who was told.
+enum Told {
+    All,
+    /// The others have their turn in the next round.
+    Some,
+    Failed(String),
+}
 
 impl Notifier {
     /// Sends the digest if its time has come since the last one. Returns whether it was sent.
@@ -46,8 +62,14 @@ impl Notifier {
         };
         *self.week.lock().unwrap_or_else(PoisonError::into_inner) = Some((due, body.clone()));
         let sent = match self.deliver(&id, &body, &mut HashSet::new()).await {
-            Ok(()) => self.tell_contractors(&id, &body).await?,
-            failed => failed,
+            Ok(()) => self.tell_contractors(&id, &body, due).await?,
+            Err(error) => Told::Failed(error),
+        };
+        let sent = match sent {
+            Told::All => Ok(()),
+            Told::Some => return Ok(false),
+            Told::Failed(_) if is_over(due, LONG, now) => Ok(()),
+            Told::Failed(error) => Err(error),
         };
         self.note_failing(sent.as_ref().err());
         if let Err(error) = sent {
@@ -60,35 +82,45 @@ impl Notifier {
         Ok(true)
     }
 
-    /// Mails every account's own week to whom `review.digest_to` names.
-    async fn tell_contractors(&self, id: &MessageId, body: &Value) -> Result<Result<(), String>, StoreError> {
+    /// Mails every account's own week to whom `review.digest_to` names, a few at a time: alerts go on in between.
+    async fn tell_contractors(
+        &self,
+        id: &MessageId,
+        body: &Value,
+        due: Timestamp,
+    ) -> Result<Told, StoreError> {
+        let (mut mailed, mut failed) = (0, None);
         for week in body["accounts"].as_array().into_iter().flatten() {
             let Some(account) = week["id"].as_str().map(AccountId::new) else { continue };
             let Some(account) = self.parts.store.account(&account).await? else { continue };
             // Settings that cannot be used are told elsewhere.
             let Ok(review) = self.parts.settings.review(&account.overrides) else { continue };
-            if review.digest_to.is_empty() {
+            if review.digest_to.is_empty() || account.digest_told == Some(due) {
                 continue;
+            }
+            if mailed == AT_ONCE {
+                return Ok(Told::Some);
             }
             let own = digest::short(&[id.as_str(), account.id.as_str()]);
             let own = MessageId::new(format!("{PREFIX}{own}"));
-            let place = (own.clone(), Channel::Mail);
-            if self.posted().contains(&place) {
-                continue;
-            }
             let contact = account.brand.as_ref().and_then(|brand| brand.contact.as_deref());
             let text = for_contractor(week, contact.or(self.contact.as_deref()));
+            mailed += 1;
             match self.channels.mail_to(&review.digest_to, &own, &text).await {
                 Ok(()) => {}
-                Err(unsent) if unsent.is_final => {
-                    tracing::warn!(account.id = %account.id, error = unsent.why, "the account's digest was refused: correct its digest_to");
+                Err(Unsent { why, refused: Some(Refused::ForGood) }) => {
+                    tracing::warn!(account.id = %account.id, error = why, "the account's digest was refused: correct its digest_to");
+                }
+                Err(Unsent { why, refused: Some(Refused::ForNow) }) => {
+                    failed = Some(why);
+                    continue;
                 }
                 // The others would wait for the same server.
-                Err(unsent) => return Ok(Err(format!("alerts.mail: {unsent}"))),
+                Err(Unsent { why, refused: None }) => return Ok(Told::Failed(format!("alerts.mail: {why}"))),
             }
-            self.posted().insert(place);
+            self.parts.store.note_digest_told(&account.id, due).await?;
         }
-        Ok(Ok(()))
+        Ok(failed.map_or(Told::All, |why| Told::Failed(format!("alerts.mail: {why}"))))
     }
 
     fn made(&self, due: Timestamp) -> Option<Value> {
