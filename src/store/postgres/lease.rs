@@ -176,7 +176,7 @@ fn extend(client: &mut Option<Client>, address: &Address, lease: &Lease) -> Resu
                         "SELECT pg_terminate_backend(backend) FROM jobber_reviewd.lease WHERE fence = $1",
                         &[&lease.fence],
                     )
-                    .and_then(|ours| if ours == 0 { Ok(0) } else { Ok(NOT_YET) }),
+                    .map(|ours| if ours == 0 { 0 } else { NOT_YET }),
                 Err(error) => Err(error),
             },
             Err(error) => {
