@@ -66,6 +66,7 @@ struct Statements {
     down: Statement,
     put: Statement,
     delete: Statement,
+    ours: Statement,
 }
 
 impl Connection {
@@ -83,6 +84,7 @@ impl Connection {
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             )?,
             delete: client.prepare("DELETE FROM jobber_reviewd.entries WHERE key = ANY($1)")?,
+            ours: client.prepare(lease::OURS)?,
         };
         Ok(Self { client: Some(client), statements })
     }
@@ -179,8 +181,8 @@ impl Session {
     /// Commits what was applied, if the lease is still ours.
     pub(super) fn commit(&self) -> Result<(), StoreError> {
         let mut writer = lock(&self.writer);
-        let (client, _) = writer.parts()?;
-        self.keeper.lease().prove(client)?;
+        let (client, statements) = writer.parts()?;
+        self.keeper.lease().prove(client, &statements.ours)?;
         Ok(client.batch_execute("COMMIT")?)
     }
 

@@ -17,10 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A server that is gone without a word is given up after this.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// What every session wants: a session that was paused in the middle holds up nobody for long, and few rows are reason
-/// enough to use the index.
+/// What every session wants: a session that was paused in the middle holds up nobody for long, few rows are reason enough
+/// to use the index, and short statements are not worth compiling.
 const SETTINGS: &str = "SET application_name = 'jobber-reviewd'; SET statement_timeout = '30s'; \
-    SET idle_in_transaction_session_timeout = '5s'; SET enable_seqscan = off; SET client_min_messages = warning";
+    SET idle_in_transaction_session_timeout = '5s'; SET enable_seqscan = off; SET jit = off; SET client_min_messages = warning";
 
 /// A database of PostgreSQL.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ::postgres::Client;
+use ::postgres::{Client, Statement};
 use tokio::sync::watch;
 
 use super::{Address, NotYet};
@@ -64,9 +64,7 @@ impl Lease {
     }
 
     /// Fails if another process may hold the lease. Nobody can take it until the transaction of `client` ends.
-    pub(super) fn prove(&self, client: &mut Client) -> Result<(), StoreError> {
-        let ours =
-            "SELECT 1 FROM jobber_reviewd.lease WHERE fence = $1 AND until > clock_timestamp() FOR SHARE";
+    pub(super) fn prove(&self, client: &mut Client, ours: &Statement) -> Result<(), StoreError> {
         match client.query_opt(ours, &[&self.fence])? {
             Some(_) => Ok(()),
             None => Err(StoreError::Failed(GONE.to_owned())),
@@ -78,6 +76,10 @@ const AWAY: &str = "PostgreSQL is away, and the lease ran out";
 
 const GONE: &str =
     "another process may have taken it over, because this one was paused or the server was away";
+
+/// Finds the lease of a fence, if it is good, and keeps it from being taken until the transaction ends.
+pub(super) const OURS: &str =
+    "SELECT 1 FROM jobber_reviewd.lease WHERE one AND fence = $1 AND until > clock_timestamp() FOR SHARE";
 
 /// Keeps the lease on a thread of its own.
 pub(super) struct Keeper {
