@@ -49,7 +49,7 @@ pub(super) struct Cli {
         env = "JOBBER_REVIEWD_ACCEPT_EMPTY_STORE"
     )]
     pub(super) accept_empty_store: bool,
-    /// Create the store: without this, a store.path that was never used is asked about, or refused where nobody can answer
+    /// Create the store: without this, a store.path that was never used is asked about, or refused where nobody can answer; an empty store.url is refused
     #[arg(long, env = "JOBBER_REVIEWD_FIRST_START")]
     pub(super) first_start: bool,
     #[command(subcommand)]

@@ -432,13 +432,15 @@ async fn the_week_is_told_once_at_its_time_and_never_the_week_before_the_first()
     assert!(!told(&app).await);
     // The clock of the tests begins on a Tuesday: the next Monday is at most six days away.
     app.pass(hours(6 * 24));
-    operator.answers(&[500]);
+    operator.answers(&[500, 500]);
     assert!(!told(&app).await, "the channel failed");
+    app.pass(hours(30));
+    assert!(!told(&app).await, "it is not given up after a day");
     assert!(told(&app).await);
     assert!(!told(&app).await, "once");
     let got = operator.got();
-    assert_eq!((got.len(), got[0].id()), (2, got[1].id()), "under one id");
-    let digest = got[1].json();
+    assert_eq!((got.len(), got[0].id()), (3, got[2].id()), "under one id");
+    let digest = got[2].json();
     assert_eq!(digest["type"], "digest");
     assert_eq!(digest["to"], "2026-03-16T12:00:00Z");
     assert_eq!(digest["from"], "2026-03-09T12:00:00Z");
@@ -463,7 +465,7 @@ async fn the_week_is_told_once_at_its_time_and_never_the_week_before_the_first()
     assert!(!told(&app).await);
     app.pass(hours(16 * 24));
     assert!(told(&app).await && !told(&app).await);
-    assert_eq!(operator.got().len(), 4);
+    assert_eq!(operator.got().len(), 5);
 }
 
 #[tokio::test]

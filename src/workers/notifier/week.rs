@@ -21,7 +21,7 @@ pub(super) const PREFIX: &str = "dig_";
 /// Sooner than this after a digest there is no other one.
 const SOON: SignedDuration = SignedDuration::from_hours(3 * 24);
 
-/// What is not told after this is not told any more.
+/// What contractors are not told after this they are not told any more.
 const LONG: SignedDuration = SignedDuration::from_hours(24);
 
 /// Contractors who get their mail in one round.
@@ -62,14 +62,16 @@ impl Notifier {
         };
         *self.week.lock().unwrap_or_else(PoisonError::into_inner) = Some((due, body.clone()));
         let sent = match self.deliver(&id, &body, &mut HashSet::new()).await {
-            Ok(()) => self.tell_contractors(&id, &body, due).await?,
-            Err(error) => Told::Failed(error),
-        };
-        let sent = match sent {
-            Told::All => Ok(()),
-            Told::Some => return Ok(false),
-            Told::Failed(_) if is_over(due, LONG, now) => Ok(()),
-            Told::Failed(error) => Err(error),
+            Ok(()) => match self.tell_contractors(&id, &body, due).await? {
+                Told::All => Ok(()),
+                Told::Some => return Ok(false),
+                Told::Failed(error) if is_over(due, LONG, now) => {
+                    tracing::warn!(error, "contractors' digests that were not taken for a day are given up");
+                    Ok(())
+                }
+                Told::Failed(error) => Err(error),
+            },
+            Err(error) => Err(error),
         };
         self.note_failing(sent.as_ref().err());
         if let Err(error) = sent {
