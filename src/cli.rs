@@ -159,6 +159,10 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Verb::Events(verb) => events(&call, verb).await,
         Verb::Key(verb) => key(&call, verb).await,
         Verb::Suppress(verb) => suppress(&call, verb).await,
+        Verb::Forget { what, account, yes } => call.run(protocol::Forget { what, account, write: yes }).await,
+        Verb::ExportPerson { what, account } => {
+            call::print_json(&ask(call.config.as_deref(), &protocol::ExportPerson { what, account }).await?)
+        }
         Verb::Queue(verb) => queue(&call, verb).await,
         Verb::Shadow(ShadowVerb::Report { file, account }) => {
             files::shadow_report(&call, &file, account).await

@@ -22,7 +22,7 @@ use crate::jobber::Client;
 use crate::jobber::token_endpoint::{App, BadEndpoint, TokenEndpoint};
 use crate::outbound::resolver::Resolver;
 use crate::outbound::sender::{Sender, TIMEOUT};
-use crate::store::{Store, StoreError};
+use crate::store::{Pruned, Store, StoreError};
 use crate::workers::actions::Writer;
 use crate::workers::changes::ChangeWatcher;
 use crate::workers::channels::Channels;
@@ -237,11 +237,19 @@ impl Context {
         self.store.keep_tally().await?;
         self.store.forget_heard(self.clock.now()).await?;
         let Some(now) = self.session.jobber_clock().agreed() else { return Ok(0) };
-        let forgotten = self.store.prune(now, self.config.store.retention.0).await?;
-        if forgotten > 0 {
-            tracing::info!(entries = forgotten, "deleted entries older than store.retention");
+        let kept = &self.config.store;
+        let Pruned { deleted, erased } =
+            self.store.prune(now, kept.retention.0, kept.personal_retention.0).await?;
+        if deleted > 0 {
+            tracing::info!(entries = deleted, "deleted entries older than store.retention");
         }
-        Ok(forgotten)
+        if erased > 0 {
+            tracing::info!(
+                entries = erased,
+                "erased who people are from entries older than store.personal_retention"
+            );
+        }
+        Ok(deleted)
     }
 
     /// Compares the clock with the newest instant in the store, at a start: it may have gone back while nothing ran.

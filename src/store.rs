@@ -48,6 +48,7 @@ mod engine;
 mod entry;
 mod error;
 mod find;
+mod forget;
 mod forwards;
 mod health;
 mod inbox;
@@ -85,6 +86,7 @@ pub use backup::{Copied, RestoreError};
 pub use changes::{Changed, ClientsCommit, RecordsCommit};
 pub use decisions::{AskCommit, PlanCommit};
 pub use error::{StoreError, is_full};
+pub use forget::Erased;
 pub use forwards::GapsCommit;
 pub use inbox::Noted;
 pub use links::{LinkRefusal, NewConnection, Start};
@@ -92,11 +94,13 @@ pub use open::IfMissing;
 pub use outbox::{QueueRefusal, ReceiverId};
 pub use place::Place;
 pub use postgres::Address;
+pub use prune::Pruned;
 pub use seal::Tokens;
 pub use tokens::{Held, PairId};
 pub use waiting::DueTimes;
 
 use self::engine::{Table, Tenure};
+use self::people::People;
 use self::writer::Writer;
 use seal::Sealer;
 use txn::Txn;
@@ -108,6 +112,7 @@ struct Inner {
     table: Table,
     writer: Writer,
     sealer: Sealer,
+    people: People,
     place: Place,
     tenure: Tenure,
     awaited: std::sync::RwLock<causes::Awaited>,

@@ -144,6 +144,25 @@ pub(super) enum Verb {
     /// People who are never asked
     #[command(subcommand)]
     Suppress(SuppressVerb),
+    /// Erase who somebody is from everything that is kept, and never ask them again; ids, reasons and times stay
+    Forget {
+        /// A phone number, an e-mail address, or the id of a client from Jobber's API
+        what: String,
+        /// Only what this account keeps, by id or name
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// Do it; without this, only show what there is
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Everything that is kept about somebody, as JSON
+    ExportPerson {
+        /// A phone number, an e-mail address, or the id of a client from Jobber's API
+        what: String,
+        /// Only what this account keeps, by id or name
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
     /// Import people whom another tool has asked, so that review.cooldown applies to them too
     Import {
         /// A CSV file with the columns phone, email, `asked_at` and, if it covers several accounts, account

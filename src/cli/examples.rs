@@ -3,7 +3,7 @@
 use clap::Command;
 
 /// What stands below the help of each verb.
-const EXAMPLES: [(&str, &[&str]); 42] = [
+const EXAMPLES: [(&str, &[&str]); 44] = [
     (
         "link create",
         &[
@@ -47,6 +47,8 @@ const EXAMPLES: [(&str, &[&str]); 42] = [
     ("key create", &["key create crm --account 'Ace Plumbing' --may clients.note,asks.review"]),
     ("key list", &["key list"]),
     ("key revoke", &["key revoke crm"]),
+    ("forget", &["forget '+1 555 123 4567'", "forget john@example.com --account 'Ace Plumbing' --yes"]),
+    ("export-person", &["export-person john@example.com"]),
     ("suppress add", &["suppress add '+1 555 123 4567' --note 'asked us to stop'"]),
     ("suppress list", &["suppress list"]),
     ("suppress remove", &["suppress remove john@example.com"]),

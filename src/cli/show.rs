@@ -22,12 +22,13 @@ use crate::ops::doctor::{Check, CheckState};
 use crate::ops::explain::Explained;
 use crate::ops::links::{LinkShown, NewLinkReply};
 use crate::ops::once::OnceReport;
+use crate::ops::people::Forgetting;
 use crate::ops::probe::Finding;
 use crate::ops::queue::QueueRow;
 use crate::ops::status::{AccountStatus, StatusReport};
 use crate::ops::words::relative;
 use crate::store::Copied;
-use crate::text_table::{rows as table_of, table};
+use crate::text_table::{counted, rows as table_of, table};
 
 const NO_ACCOUNTS: &str = "There are no accounts. `link create NAME` creates a link to connect one.";
 
@@ -181,6 +182,16 @@ impl Show for Vec<Suppression> {
     }
 }
 
+impl Show for Forgetting {
+    fn text(&self, _: &Paper) -> String {
+        forgetting(self)
+    }
+
+    fn status(&self) -> Status {
+        if self.under_way > 0 { Status::Partly } else { Status::Fine }
+    }
+}
+
 impl Show for Copied {
     fn text(&self, _: &Paper) -> String {
         format!("export complete: accounts {}, store entries {}", self.accounts, self.entries)
@@ -240,6 +251,45 @@ fn shadow(report: &ShadowReport) -> String {
         lines(&report.outside_hours),
         table(&["who asked", "whom", "when", "our decision"], "There is no difference.", us.chain(them))
     )
+}
+
+fn forgetting(told: &Forgetting) -> String {
+    let Forgetting { erased, names, accounts, decisions, cards, messages, reviews, writes, under_way } = told;
+    let counts = [
+        (decisions, "decision"),
+        (cards, "card"),
+        (messages, "message"),
+        (reviews, "review"),
+        (writes, "write in Jobber"),
+    ];
+    let counts = counts.into_iter().filter(|(count, _)| **count > 0);
+    let mut what: Vec<String> = counts
+        .map(|(count, what)| match what.split_once(' ') {
+            Some((first, rest)) => format!("{} {rest}", counted(*count, first)),
+            None => counted(*count, what),
+        })
+        .collect();
+    if what.is_empty() {
+        what.push("nothing".to_owned());
+    }
+    let mut what = what.join(", ");
+    if *accounts > 1 {
+        // A string takes every write.
+        let _ok = write!(what, ", in {accounts} accounts");
+    }
+    if !*erased {
+        let named = names.iter().cloned().collect::<Vec<_>>().join(", ");
+        let named = if named.is_empty() { String::new() } else { format!(" about {named}") };
+        return format!(
+            "Kept{named}: {what}.\nAdd --yes to erase who it is. Ids, reasons and times stay, and they are never asked again.\n`export-person` shows all of it."
+        );
+    }
+    let mut text = format!("Erased: {what}. They are never asked again; `suppress remove` ends that.");
+    if *under_way > 0 {
+        let left = counted(*under_way, "message");
+        let _ok = write!(text, "\nNot erased: {left} that was being sent. Run this again in a minute.");
+    }
+    text
 }
 
 fn suppression(suppression: &Suppression, now: Timestamp) -> [String; 4] {

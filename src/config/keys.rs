@@ -89,6 +89,11 @@ pub const KEYS: &[Key] = &[
         "How long decisions and past asks are kept; must be longer than `review.max_age` and `review.cooldown`.",
     ),
     key(
+        "store.personal_retention",
+        Some("\"365d\""),
+        "How long names, contacts, titles of work, texts of reviews and answers of Jobber's to writes are kept of what is settled; afterwards only ids, reasons and times stay.",
+    ),
+    key(
         "poll.schedule",
         Some("\"0 */5 * * * *\""),
         "When to sweep: cron in UTC with six fields, seconds first.",

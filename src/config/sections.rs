@@ -58,6 +58,12 @@ pub struct StoreSection {
     pub password_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
     pub retention: Period,
+    #[serde(default = "a_year")]
+    pub personal_retention: Period,
+}
+
+fn a_year() -> Period {
+    Period(jiff::SignedDuration::from_hours(365 * 24))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ mod decision;
 mod facts;
 mod link;
 mod outbox;
+mod person;
 mod record;
 mod review;
 mod switches;
@@ -47,6 +48,7 @@ pub use link::{Link, LinkBrand, LinkState, Pending, alike};
 pub use outbox::{
     DeadReason, EntryState, LastAttempt, MessageKind, Noted, OutboxEntry, Payload, ReceiverState,
 };
+pub use person::{Forgotten, Kept, KeptCard, KeptDecision, Personal};
 pub use record::{InvoiceRecord, InvoiceStatus, JobRecord, JobStatus, Record, Stream, VisitRecord};
 pub use review::{ApiKey, AskOf, Review};
 pub use switches::{Share, Switches};

@@ -1,11 +1,14 @@
 //! People: suppressions, and asks by another tool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 use super::{Done, OpError, find_account, named};
 use crate::context::Context;
 use crate::domain::import::AskedBefore;
-use crate::domain::model::{AccountId, ContactKey, Suppression};
+use crate::domain::model::{AccountId, ContactKey, Kept, Suppression};
+use crate::store::Erased;
 
 /// Suppresses a person for `account`, or without one for all accounts.
 pub async fn suppress(
@@ -36,6 +39,82 @@ pub async fn unsuppress(context: &Context, what: &str, account: Option<String>) 
 
 pub async fn suppressions(context: &Context) -> Result<Vec<Suppression>, OpError> {
     Ok(context.store.suppressions().await?)
+}
+
+/// What is kept about a person, in numbers, and whether it was erased.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgetting {
+    pub erased: bool,
+    /// As the cards and decisions call the person.
+    pub names: BTreeSet<String>,
+    pub accounts: usize,
+    pub decisions: usize,
+    pub cards: usize,
+    pub messages: usize,
+    pub reviews: usize,
+    pub writes: usize,
+    /// Messages that were being sent, and so were not erased.
+    pub under_way: usize,
+}
+
+/// Erases who a person is. Without `write` it only counts what there is.
+pub async fn forget(
+    context: &Context,
+    what: &str,
+    account: Option<String>,
+    write: bool,
+) -> Result<Forgetting, OpError> {
+    let account = named(context, account).await?.map(|account| account.id);
+    let who = contact(what)?;
+    let kept = context.store.kept_about(&who, account.as_ref()).await?;
+    let mut told = counts(&kept);
+    if write {
+        let now = context.clock.now();
+        let Erased { under_way } = context.store.forget(&who, account.as_ref(), now).await?;
+        tracing::info!(
+            decisions = told.decisions,
+            cards = told.cards,
+            messages = told.messages,
+            reviews = told.reviews,
+            writes = told.writes,
+            "somebody was forgotten"
+        );
+        told = Forgetting { erased: true, under_way, names: BTreeSet::new(), ..told };
+    }
+    Ok(told)
+}
+
+fn counts(kept: &Kept) -> Forgetting {
+    let decisions = kept.decisions.iter().map(|kept| &kept.account);
+    let accounts: BTreeSet<_> = decisions.chain(kept.cards.iter().map(|kept| &kept.account)).collect();
+    let names = kept.decisions.iter().filter_map(|kept| kept.decision.subject.client_name.clone());
+    Forgetting {
+        erased: false,
+        names: names.chain(kept.cards.iter().map(|kept| kept.card.name.clone())).collect(),
+        accounts: accounts.len(),
+        decisions: kept.decisions.len(),
+        cards: kept.cards.len(),
+        messages: kept.messages.len(),
+        reviews: kept.reviews.len(),
+        writes: kept.writes.len(),
+        under_way: 0,
+    }
+}
+
+/// Everything that is kept about a person.
+pub async fn export(context: &Context, what: &str, account: Option<String>) -> Result<Kept, OpError> {
+    let account = named(context, account).await?.map(|account| account.id);
+    let who = contact(what)?;
+    let kept = context.store.kept_about(&who, account.as_ref()).await?;
+    if !kept.is_empty() {
+        return Ok(kept);
+    }
+    Err(OpError::NotFound(match context.store.forgotten_at(&who, account.as_ref()).await? {
+        Some(at) => {
+            format!("nothing is kept about {what}: they were forgotten on {}", at.strftime("%Y-%m-%d"))
+        }
+        None => format!("nothing is kept about {what}"),
+    }))
 }
 
 fn contact(what: &str) -> Result<ContactKey, OpError> {

@@ -19,6 +19,7 @@ use super::events::{EventsOf, EventsReport};
 use super::explain::{Audited, Explained};
 use super::links::{LinkShown, NewLinkReply};
 use super::once::{OnceReport, once};
+use super::people::Forgetting;
 use super::probe::{Finding, Probing};
 use super::queue::QueueRow;
 use super::reviews::{ApiKeyShown, NewApiKey};
@@ -30,7 +31,7 @@ use super::{
 use crate::context::Context;
 use crate::domain::import::AskedBefore;
 use crate::domain::model::{
-    Account, ActionRecord, LinkBrand, LinkId, MessageId, OutboxEntry, Suppression, Trigger,
+    Account, ActionRecord, Kept, LinkBrand, LinkId, MessageId, OutboxEntry, Suppression, Trigger,
 };
 use crate::domain::shadow::ShadowReport;
 use crate::store::Copied;
@@ -430,6 +431,24 @@ verbs! {
 
     /// Lists all suppressions.
     "suppress_list": SuppressList {} -> Vec<Suppression> = |scene| people::suppressions(scene.context).await;
+
+    /// Erases who a person is.
+    "forget": Forget {
+        /// A phone, an e-mail, or the id of a client.
+        what: String,
+        /// Id or name of the only account that forgets. If absent, all do.
+        account: Option<String>,
+        /// Whether to erase it or only to count.
+        write: bool,
+    } -> Forgetting = |scene| people::forget(scene.context, &what, account, write).await;
+
+    /// Gives everything that is kept about a person.
+    "export_person": ExportPerson {
+        /// A phone, an e-mail, or the id of a client.
+        what: String,
+        /// Id or name of the only account that is looked at. If absent, all are.
+        account: Option<String>,
+    } -> Kept = |scene| people::export(scene.context, &what, account).await;
 
     /// Stores people that another tool has asked.
     "import": Import {

@@ -27,13 +27,16 @@ impl Store {
     /// Stores changed cards and a message for each that differs from the known one. Returns the number of
     /// messages.
     pub async fn commit_clients(&self, commit: ClientsCommit) -> Result<usize, StoreError> {
-        let awaited = self.awaited();
+        let (awaited, people) = (self.awaited(), self.0.people.clone());
         self.write(move |txn| {
             let ClientsCommit { account: id, account_name, cards, watermark, now } = &commit;
             let Some(mut account) = txn.get::<Account>(&key::account(id))? else { return Ok(0) };
             let (watermark, now) = (*watermark, *now);
             let mut events = 0;
             for card in cards {
+                if people.forgotten(txn, id, Some(&card.id), &card.contacts())?.is_some() {
+                    continue;
+                }
                 let key = key::card(id, &card.id);
                 let before = txn.get::<ClientSnapshot>(&key)?;
                 // Jobber's instants are whole seconds: two edits can have the same one. Only the content tells.

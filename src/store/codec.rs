@@ -11,7 +11,8 @@ use crate::domain::forward::{Pending as Forwarded, Sequence};
 use crate::domain::gaps::GapMarks;
 use crate::domain::model::{
     Account, ActionRecord, Alert, ApiKey, AskOf, Burst, Cause, ClientSnapshot, Contacted, DayTally, Decision,
-    Health, Link, Marker, Noted, OpenTally, OutboxEntry, Pending, ReceiverState, Review, Seen, Suppression,
+    Forgotten, Health, Link, Marker, Noted, OpenTally, OutboxEntry, Pending, ReceiverState, Review, Seen,
+    Suppression,
 };
 use crate::domain::pace::Pace;
 use crate::domain::webhook_event::InboxEntry;
@@ -50,6 +51,7 @@ stored! {
     ApiKey = "key of the API",
     AskOf = "index of asks",
     Cause = "cause",
+    Forgotten = "note of somebody forgotten",
     Forwarded = "event to forward",
     Sequence = "count of events",
     Review = "review",
@@ -159,6 +161,7 @@ mod tests {
         pending: Pending = r#"{"link":"00ff","browser":"11ee","trigger":"visit_completed","expires_at":"2026-03-01T00:15:00Z"}"#,
         instant: Timestamp = r#""2026-03-01T00:15:00Z""#,
         contacted: Contacted = r#"{"account":"Z2lk","ask_id":"ask_1","at":"2026-03-10T11:00:00Z"}"#,
+        forgotten: Forgotten = r#"{"at":"2026-03-10T11:00:00Z","of":"00ff"}"#,
         suppression: Suppression = r#"{"what":"+15551234567","account":null,"note":"asked us to stop","at":"2026-03-10T11:00:00Z"}"#,
         account_with_a_brand: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","brand":{"name":"Stars","contact":"help@example.com"},"trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null}"#,
         account_with_a_history: Account = r#"{"id":"Z2lk","name":"Ace Plumbing","label":"ace","trigger":"job_completed","connected_at":"2026-03-01T00:00:00Z","asks_from":"2026-03-01T00:00:00Z","connection":{"state":"connected"},"watermarks":{},"reconciled_at":null,"history":[{"at":"2026-03-01T00:00:00Z","what":"connected"},{"at":"2026-03-02T00:00:00Z","what":"lost","reason":"no_token"},{"at":"2026-03-03T00:00:00Z","what":"disconnected"},{"at":"2026-03-03T00:00:00Z","what":"paused"},{"at":"2026-03-04T00:00:00Z","what":"resumed"}],"digest_told":"2026-03-09T12:00:00Z"}"#,

@@ -114,6 +114,7 @@ impl Store {
     ///
     /// A work that got a candidate or an ask since the plan was made keeps it.
     pub async fn commit_plan(&self, commit: PlanCommit) -> Result<usize, StoreError> {
+        let people = self.0.people.clone();
         self.write(move |txn| {
             let PlanCommit {
                 account: id,
@@ -141,6 +142,8 @@ impl Store {
                 if was_due && health.last_webhook_at.is_some_and(|heard| candidate.finished_at > heard) {
                     health.unheard += 1;
                 }
+                let mut candidate = candidate.clone();
+                people.erase_forgotten(txn, id, &mut candidate.subject)?;
                 put_waiting(txn, id, candidate.clone(), *now)?;
                 finished.push((candidate.work.clone(), candidate.finished_at));
                 new += 1;
@@ -149,7 +152,9 @@ impl Store {
                 if is_settled(txn, id, &decision.work)? {
                     continue;
                 }
-                put_decision(txn, id, decision)?;
+                let mut decision = decision.clone();
+                people.erase_forgotten(txn, id, &mut decision.subject)?;
+                put_decision(txn, id, &decision)?;
                 new += 1;
             }
             if *burst_above > 0 && !finished.is_empty() {
@@ -252,7 +257,7 @@ impl Store {
         policy: &Arc<Policy>,
         now: impl Into<Moment>,
     ) -> Result<AskCommit, StoreError> {
-        let (id, policy) = (account.clone(), Arc::clone(policy));
+        let (id, policy, people) = (account.clone(), Arc::clone(policy), self.0.people.clone());
         let Moment { ours, sure } = now.into();
         self.write(move |txn| {
             let Some(mut decision) = txn.get::<Decision>(&key::decision(&id, &ask.work))? else {
@@ -265,6 +270,10 @@ impl Store {
             }
             // Two works of one person can be decided at once. The second is rechecked and then skipped with a
             // reason.
+            let card = ask.subject.client_id.as_ref();
+            if people.suppression(txn, &id, card, &ask.contacts)?.is_some() {
+                return Ok(AskCommit::Superseded);
+            }
             if people::rests(txn, &id, &ask.contacts, &policy, sure)? {
                 return Ok(AskCommit::Superseded);
             }
@@ -322,7 +331,10 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let (id, work, awaited) = (account.clone(), work.clone(), self.awaited());
+        let people = self.0.people.clone();
         self.write(move |txn| {
+            let mut subject = subject.clone();
+            people.erase_forgotten(txn, &id, &mut subject)?;
             let was_waiting = update_waiting(txn, &id, &work, |decision| {
                 decision.outcome = Outcome::Skipped { reason };
                 decision.saw.clone_from(&saw);

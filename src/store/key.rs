@@ -41,6 +41,7 @@ pub(super) const PENDING: &[u8] = b"pending\0";
 /// Stands for all accounts. No id of Jobber looks like this.
 pub(super) const EVERYWHERE: &str = "*";
 pub(super) const SUPPRESSION: &[u8] = b"suppression\0";
+pub(super) const FORGOTTEN: &[u8] = b"forgotten\0";
 
 pub(super) fn schema() -> Vec<u8> {
     b"meta\0schema".to_vec()
@@ -135,6 +136,10 @@ pub(super) fn webhook_secret(id: &AccountId) -> Vec<u8> {
 
 pub(super) fn card(account: &AccountId, client: &EncodedId) -> Vec<u8> {
     join(CARD, &[account.as_str().as_bytes(), client.as_str().as_bytes()])
+}
+
+pub(super) fn account_of_card(key: &[u8]) -> Option<AccountId> {
+    parse_account(key.strip_prefix(CARD)?.split(|byte| *byte == 0).next()?)
 }
 
 pub(super) fn seen(account: &AccountId, work: &WorkRef) -> Vec<u8> {
@@ -271,6 +276,11 @@ pub(super) fn parse_marker(key: &[u8]) -> Option<(AccountId, WorkRef)> {
 /// `scope` is an account or [`EVERYWHERE`].
 pub(super) fn suppression(scope: &str, contact: &ContactKey) -> Vec<u8> {
     join(SUPPRESSION, &[scope.as_bytes(), contact.as_str().as_bytes()])
+}
+
+/// `hash` is the keyed hash of a contact or a card, and of where it is forgotten.
+pub(super) fn forgotten(hash: &str) -> Vec<u8> {
+    join(FORGOTTEN, &[hash.as_bytes()])
 }
 
 pub(super) fn of_account(family: &[u8], account: &AccountId) -> Vec<u8> {

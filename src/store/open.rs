@@ -32,7 +32,7 @@ use super::postgres::{NotYet, Session};
 use super::sled::is_there;
 use super::txn::Txn;
 use super::writer::Writer;
-use super::{Inner, SCHEMA, Sealer, Store, StoreError, find, key, migrations, outbox, sled};
+use super::{Inner, People, SCHEMA, Sealer, Store, StoreError, find, key, migrations, outbox, sled};
 use crate::store_key::StoreKey;
 
 /// How long a process that waits for the store waits before it looks again.
@@ -172,7 +172,7 @@ impl Store {
         let writer =
             Writer::start(database, commits).map_err(|error| StoreError::Open { path: named(), error })?;
         let awaited = std::sync::RwLock::default();
-        Ok(Self(Arc::new(Inner { table, writer, sealer, place, tenure, awaited })))
+        Ok(Self(Arc::new(Inner { table, writer, sealer, people: People::new(key), place, tenure, awaited })))
     }
 
     /// Brings the database to the present schema. Returns the number of its commits.

@@ -252,9 +252,7 @@ impl Store {
             if is_under_way(&entry, now) {
                 return Ok(Err(QueueRefusal::UnderWay(id.clone())));
             }
-            take_from_index(txn, &entry);
-            note_delivery(txn, &entry, Delivery::Dropped)?;
-            remove_entry(txn, &entry);
+            drop_from_queue(txn, &entry)?;
             Ok(Ok(()))
         })
         .await
@@ -277,20 +275,7 @@ impl Store {
                 return Ok(false);
             }
             note_cause(txn, &awaited, &entry, &format!("{SKIPPED}{}", reason.as_str()), now);
-            let decision_key = key::decision(&entry.account, entry.payload.work());
-            if let Some(mut decision) = txn.get::<Decision>(&decision_key)? {
-                decision.outcome = Outcome::Skipped { reason };
-                decision.saw.clone_from(&saw);
-                decision.saw.insert("attempts".to_owned(), entry.attempt.to_string());
-                decision.saw.insert("ask_not_sent".to_owned(), id.to_string());
-                if entry.attempt == 0 {
-                    people::take_back(txn, &entry)?;
-                }
-                decision.at = now;
-                put_decision(txn, &entry.account, &decision)?;
-            }
-            take_from_index(txn, &entry);
-            remove_entry(txn, &entry);
+            skip_in_queue(txn, &entry, reason, saw.clone(), now)?;
             Ok(true)
         })
         .await
@@ -373,6 +358,53 @@ pub(super) fn put_entry(txn: &mut Txn<'_>, entry: &OutboxEntry) {
         }
     }
     txn.put(&key::outbox(&entry.id), entry);
+}
+
+/// Its markers stay, so the customer is not asked again.
+fn drop_from_queue(txn: &mut Txn<'_>, entry: &OutboxEntry) -> Result<(), StoreError> {
+    take_from_index(txn, entry);
+    note_delivery(txn, entry, Delivery::Dropped)?;
+    remove_entry(txn, entry);
+    Ok(())
+}
+
+fn skip_in_queue(
+    txn: &mut Txn<'_>,
+    entry: &OutboxEntry,
+    reason: SkipReason,
+    saw: BTreeMap<String, String>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let decision_key = key::decision(&entry.account, entry.payload.work());
+    if let Some(mut decision) = txn.get::<Decision>(&decision_key)? {
+        decision.outcome = Outcome::Skipped { reason };
+        decision.saw = saw;
+        decision.saw.insert("attempts".to_owned(), entry.attempt.to_string());
+        decision.saw.insert("ask_not_sent".to_owned(), entry.id.to_string());
+        if entry.attempt == 0 {
+            people::take_back(txn, entry)?;
+        }
+        decision.at = now;
+        put_decision(txn, &entry.account, &decision)?;
+    }
+    take_from_index(txn, entry);
+    remove_entry(txn, entry);
+    Ok(())
+}
+
+/// Deletes a message about somebody who is forgotten, unless it is being sent.
+pub(super) fn forget_entry(txn: &mut Txn<'_>, id: &MessageId, now: Timestamp) -> Result<(), StoreError> {
+    match txn.get::<OutboxEntry>(&key::outbox(id))? {
+        Some(entry) if is_under_way(&entry, now) => Ok(()),
+        Some(entry)
+            if entry.payload.kind() == MessageKind::Ask
+                && !matches!(entry.state, EntryState::Dead { .. }) =>
+        {
+            skip_in_queue(txn, &entry, SkipReason::Suppressed, BTreeMap::new(), now)
+        }
+        Some(entry) => drop_from_queue(txn, &entry),
+        None => Ok(()),
+    }
 }
 
 /// Removes an entry that was taken from the index.

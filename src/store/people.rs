@@ -2,17 +2,101 @@
 
 use std::collections::BTreeMap;
 
+use hmac::digest::KeyInit;
+use hmac::digest::generic_array::GenericArray;
+use hmac::{Hmac, Mac as _};
 use jiff::Timestamp;
+use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use super::markers::{marked_by, markers};
 use super::txn::Txn;
 use super::{Store, StoreError, key};
+use crate::digest;
 use crate::domain::decide::{Past, rests_until};
 use crate::domain::model::{
-    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Marker, MessageId, MessageKind, Noted,
-    OutboxEntry, Suppression, WorkKind, WorkRef,
+    AccountId, AskId, ContactKey, Contacted, Decision, EncodedId, Forgotten, Marker, MessageId, MessageKind,
+    Noted, OutboxEntry, Personal as _, Subject, Suppression, WorkKind, WorkRef,
 };
 use crate::domain::rules::Policy;
+use crate::store_key::StoreKey;
+
+/// Names people who were forgotten, by a hash that only the holder of the store's key can make.
+#[derive(Clone)]
+pub(super) struct People(StoreKey);
+
+impl People {
+    pub(super) fn new(key: &StoreKey) -> Self {
+        Self(key.clone())
+    }
+
+    /// `scope` is an account or [`key::EVERYWHERE`].
+    pub(super) fn hash(&self, scope: &str, who: &ContactKey) -> String {
+        let mut block = Zeroizing::new([0; 64]);
+        block[..32].copy_from_slice(self.0.bytes());
+        let mut mac = <Hmac<Sha256> as KeyInit>::new(GenericArray::from_slice(&*block));
+        mac.update(digest::of(&["forgotten", scope, who.as_str()]).as_bytes());
+        digest::of_bytes(&mac.finalize().into_bytes())
+    }
+
+    /// Since when somebody with one of these contacts, or this card, is forgotten.
+    pub(super) fn forgotten(
+        &self,
+        txn: &Txn<'_>,
+        account: &AccountId,
+        card: Option<&EncodedId>,
+        contacts: &[ContactKey],
+    ) -> Result<Option<Timestamp>, StoreError> {
+        for who in named(card, contacts) {
+            for scope in [account.as_str(), key::EVERYWHERE] {
+                if let Some(Forgotten { at, .. }) = txn.get(&key::forgotten(&self.hash(scope, &who)))? {
+                    return Ok(Some(at));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Erases who somebody is, if they were forgotten.
+    pub(super) fn erase_forgotten(
+        &self,
+        txn: &Txn<'_>,
+        account: &AccountId,
+        subject: &mut Subject,
+    ) -> Result<(), StoreError> {
+        if self.forgotten(txn, account, subject.client_id.as_ref(), &subject.contacts())?.is_some() {
+            subject.erase();
+        }
+        Ok(())
+    }
+
+    /// Whether somebody must never be asked.
+    pub(super) fn suppression(
+        &self,
+        txn: &Txn<'_>,
+        account: &AccountId,
+        card: Option<&EncodedId>,
+        contacts: &[ContactKey],
+    ) -> Result<Option<Suppression>, StoreError> {
+        for who in named(card, contacts) {
+            for scope in [account.as_str(), key::EVERYWHERE] {
+                if let Some(suppression) = txn.get(&key::suppression(scope, &who))? {
+                    return Ok(Some(suppression));
+                }
+            }
+        }
+        let forgotten = self.forgotten(txn, account, card, contacts)?;
+        Ok(forgotten.map(|at| Suppression { what: FORGOTTEN.to_owned(), account: None, note: None, at }))
+    }
+}
+
+/// Everything that somebody is suppressed or forgotten by.
+fn named(card: Option<&EncodedId>, contacts: &[ContactKey]) -> impl Iterator<Item = ContactKey> {
+    contacts.iter().cloned().chain(card.map(|id| ContactKey::card(id.as_str())))
+}
+
+/// Stands for whoever was forgotten.
+const FORGOTTEN: &str = "somebody forgotten";
 
 /// The ask id for asks by another tool.
 const IMPORTED: &str = "imported";
@@ -30,11 +114,12 @@ impl Store {
     ) -> Result<Past, StoreError> {
         let (account, work, job_ids) = (account.clone(), work.clone(), job_ids.to_vec());
         let (card, contacts, policy) = (card.cloned(), contacts.to_vec(), policy.clone());
+        let people = self.0.people.clone();
         self.read(move |txn| {
             Ok(Past {
                 markers: markers(txn, &account, &work, &job_ids)?,
                 contacted: last_contact(txn, &account, &contacts, &policy)?,
-                suppression: suppression(txn, &account, card.as_ref(), &contacts)?,
+                suppression: people.suppression(txn, &account, card.as_ref(), &contacts)?,
             })
         })
         .await
@@ -42,13 +127,13 @@ impl Store {
 
     /// Whether a person was suppressed after an ask for them was made.
     pub async fn is_suppressed(&self, ask: &MessageId) -> Result<bool, StoreError> {
-        let ask = key::outbox(ask);
+        let (ask, people) = (key::outbox(ask), self.0.people.clone());
         self.read(move |txn| {
             let Some(entry) = txn.get::<OutboxEntry>(&ask)? else { return Ok(false) };
             let decision = txn.get::<Decision>(&key::decision(&entry.account, entry.payload.work()))?;
             let Some(subject) = decision.map(|decision| decision.subject) else { return Ok(false) };
             let (card, contacts) = (subject.client_id.as_ref(), subject.contacts());
-            Ok(suppression(txn, &entry.account, card, &contacts)?.is_some())
+            Ok(people.suppression(txn, &entry.account, card, &contacts)?.is_some())
         })
         .await
     }
@@ -61,7 +146,8 @@ impl Store {
         contacts: &[ContactKey],
     ) -> Result<Option<Suppression>, StoreError> {
         let (account, card, contacts) = (account.clone(), card.clone(), contacts.to_vec());
-        self.read(move |txn| suppression(txn, &account, Some(&card), &contacts)).await
+        let people = self.0.people.clone();
+        self.read(move |txn| people.suppression(txn, &account, Some(&card), &contacts)).await
     }
 
     /// Suppresses a person: they are never asked.
@@ -74,16 +160,26 @@ impl Store {
         .await
     }
 
-    /// Ends a suppression. Returns whether there was one.
+    /// Ends a suppression, also one of somebody who was forgotten. Returns whether there was one.
     pub async fn unsuppress(
         &self,
         who: &ContactKey,
         account: Option<&AccountId>,
     ) -> Result<bool, StoreError> {
         let key = suppression_key(who, account);
+        let forgotten = key::forgotten(&self.0.people.hash(scope(account), who));
         self.write(move |txn| {
-            let was_there = txn.get_raw(&key)?.is_some();
+            let mut was_there = txn.get_raw(&key)?.is_some();
             txn.remove(&key);
+            if let Some(Forgotten { of, .. }) = txn.get(&forgotten)? {
+                was_there = true;
+                for entry in txn.scan(key::FORGOTTEN) {
+                    let (name, value) = entry?;
+                    if super::codec::decode::<Forgotten>(&value)?.of == of {
+                        txn.remove(&name);
+                    }
+                }
+            }
             Ok(was_there)
         })
         .await
@@ -109,25 +205,13 @@ impl Store {
     }
 }
 
-fn suppression(
-    txn: &Txn<'_>,
-    account: &AccountId,
-    card: Option<&EncodedId>,
-    contacts: &[ContactKey],
-) -> Result<Option<Suppression>, StoreError> {
-    let card = card.map(|id| ContactKey::card(id.as_str()));
-    for contact in contacts.iter().chain(&card) {
-        for scope in [account.as_str(), key::EVERYWHERE] {
-            if let Some(suppression) = txn.get(&key::suppression(scope, contact))? {
-                return Ok(Some(suppression));
-            }
-        }
-    }
-    Ok(None)
+fn suppression_key(who: &ContactKey, account: Option<&AccountId>) -> Vec<u8> {
+    key::suppression(scope(account), who)
 }
 
-fn suppression_key(who: &ContactKey, account: Option<&AccountId>) -> Vec<u8> {
-    key::suppression(account.map_or(key::EVERYWHERE, AccountId::as_str), who)
+/// One account, or all.
+pub(super) fn scope(account: Option<&AccountId>) -> &str {
+    account.map_or(key::EVERYWHERE, AccountId::as_str)
 }
 
 fn last_contact(

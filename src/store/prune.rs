@@ -15,28 +15,43 @@ use crate::domain::model::{ActionRecord, AskId, Contacted, Decision, Link, Marke
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Maximum number of entries deleted in one commit, so that other writes get their turn.
-const TOGETHER: usize = 256;
+pub(super) const TOGETHER: usize = 256;
+
+/// What was too old to be kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pruned {
+    pub deleted: usize,
+    /// Entries that stay, and no longer say who it was.
+    pub erased: usize,
+}
 
 impl Store {
-    /// Deletes what is older than `retention`, at most once a day. Returns the number of entries.
-    pub async fn prune(&self, now: Timestamp, retention: SignedDuration) -> Result<usize, StoreError> {
+    /// Deletes what is older than `retention`, and erases who people are from what is older than `personal`, at most once a
+    /// day. Returns the number of entries of each.
+    pub async fn prune(
+        &self,
+        now: Timestamp,
+        retention: SignedDuration,
+        personal: SignedDuration,
+    ) -> Result<Pruned, StoreError> {
         let last = self.get::<Timestamp>(&key::pruned_at()).await?;
         if last.is_some_and(|last| now.duration_since(last).abs() < EVERY) {
-            return Ok(0);
+            return Ok(Pruned::default());
         }
         let before = minus(now, retention);
         let old = self.scan(move |txn| old_keys(txn, before)).await?;
-        let mut forgotten = 0;
+        let mut deleted = 0;
         for keys in old.chunks(TOGETHER) {
             let keys = keys.to_vec();
-            forgotten += self.write(move |txn| forget(txn, &keys, before)).await?;
+            deleted += self.write(move |txn| forget(txn, &keys, before)).await?;
         }
+        let erased = self.forget_people(now, personal).await?;
         self.write(move |txn| {
             txn.put(&key::pruned_at(), &now);
             Ok(())
         })
         .await?;
-        Ok(forgotten)
+        Ok(Pruned { deleted, erased })
     }
 }
 
@@ -147,9 +162,9 @@ mod tests {
             .await
             .unwrap();
 
-        assert_eq!(fixture.store.prune(at(60), YEAR).await.unwrap(), 0, "nothing is old yet");
+        assert_eq!(fixture.store.prune(at(60), YEAR, YEAR).await.unwrap().deleted, 0, "nothing is old yet");
         // The used link, the two decisions, one marker, and the count of the day.
-        assert_eq!(fixture.store.prune(at(LATER), YEAR).await.unwrap(), 5);
+        assert_eq!(fixture.store.prune(at(LATER), YEAR, YEAR).await.unwrap().deleted, 5);
         for gone in ["delivered", "skipped"] {
             assert_eq!(fixture.store.decision(&id(), &job(gone)).await.unwrap(), None);
         }
@@ -158,7 +173,7 @@ mod tests {
         }
         let marked = async |name| !fixture.store.markers(&id(), &job(name), &[]).await.unwrap().is_empty();
         assert!(marked("queued").await && !marked("delivered").await);
-        assert_eq!(fixture.store.prune(at(LATER + 60), YEAR).await.unwrap(), 0, "once a day");
+        assert_eq!(fixture.store.prune(at(LATER + 60), YEAR, YEAR).await.unwrap().deleted, 0, "once a day");
     }
 
     /// Its own instant is by our clock, that of the work is by Jobber's.
@@ -178,7 +193,7 @@ mod tests {
         };
         let skipped = vec![work("young", at(LATER - 60)), work("old", at(0))];
         fixture.plan(Plan { candidates: vec![], skipped, watermark: None }).await;
-        fixture.store.prune(at(LATER), YEAR).await.unwrap();
+        fixture.store.prune(at(LATER), YEAR, YEAR).await.unwrap();
         assert!(fixture.store.decision(&id(), &job("young")).await.unwrap().is_some());
         assert_eq!(fixture.store.decision(&id(), &job("old")).await.unwrap(), None);
     }
@@ -187,7 +202,7 @@ mod tests {
     async fn who_was_asked_is_known_for_the_whole_retention() {
         let fixture = Fixture::connected().await;
         deliver(&fixture, "j").await;
-        assert_eq!(fixture.store.prune(at(364 * 24 * 60), YEAR).await.unwrap(), 0);
+        assert_eq!(fixture.store.prune(at(364 * 24 * 60), YEAR, YEAR).await.unwrap().deleted, 0);
         assert_eq!(fixture.plan(candidates(&["j"])).await, 0, "it is settled");
     }
 
@@ -215,7 +230,7 @@ mod tests {
                 })
                 .collect();
             fixture.plan(Plan { candidates: vec![], skipped, watermark: None }).await;
-            fixture.store.prune(at(month * MONTH), YEAR).await.unwrap();
+            fixture.store.prune(at(month * MONTH), YEAR, YEAR).await.unwrap();
             sizes.push(fixture.store.size_on_disk().await);
         }
         let known = fixture.store.decisions(&id()).await.unwrap().len();

@@ -8,7 +8,9 @@ use subtle::ConstantTimeEq as _;
 use super::causes;
 use super::txn::Txn;
 use super::{Store, StoreError, key};
-use crate::domain::model::{AccountId, ApiKey, AskId, AskOf, Cause, Decision, Outcome, Review};
+use crate::domain::model::{
+    AccountId, ApiKey, AskId, AskOf, Cause, Decision, Outcome, Personal as _, Review,
+};
 use crate::domain::reaction::REVIEWED;
 
 /// How exactly the last use of a key is kept.
@@ -42,7 +44,15 @@ impl Store {
     /// Keeps what a customer wrote. A later one for the same ask replaces it. Returns whether it is the first.
     pub async fn note_review(&self, ask: &AskId, review: &Review) -> Result<bool, StoreError> {
         let (ask, review, awaited) = (ask.clone(), review.clone(), self.awaited());
+        let people = self.0.people.clone();
         self.write(move |txn| {
+            let mut review = review.clone();
+            let AskOf { account, work } = &review.of;
+            let decision = txn.get::<Decision>(&key::decision(account, work))?;
+            let card = decision.and_then(|decision| decision.subject.client_id);
+            if people.forgotten(txn, account, card.as_ref(), &[])?.is_some() {
+                review.erase();
+            }
             let name = key::review(&ask);
             let is_first = txn.get::<Review>(&name)?.is_none();
             if is_first {

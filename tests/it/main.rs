@@ -28,6 +28,7 @@ mod delivering;
 mod explaining;
 mod findings;
 mod following;
+mod forgetting;
 mod forwarding;
 mod guards;
 mod held_up;
