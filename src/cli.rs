@@ -8,6 +8,7 @@ mod doctor;
 mod examples;
 mod exit;
 mod files;
+mod init;
 mod jobber;
 mod links;
 mod man;
@@ -174,6 +175,9 @@ async fn run(cli: Cli) -> Result<Status, Stop> {
         Verb::Restore { file } => files::restore(&call, &file).await,
         Verb::Config(ConfigVerb::Show) => settings::show(&call),
         Verb::Config(ConfigVerb::Check) => settings::check(&call),
+        Verb::Config(ConfigVerb::Schema) => settings::schema(),
+        Verb::Init(args) => init::init(call, args).await,
+        Verb::Secret(verb) => init::secret(&call, verb),
         Verb::Console => call.run(protocol::ConsoleOpen {}).await,
         Verb::Status { watch: true, only } => watch(&call, &only).await,
         Verb::Status { watch: false, only } => {

@@ -7,6 +7,7 @@
 mod error;
 mod keys;
 mod reading;
+mod schema;
 mod secret;
 mod sections;
 mod trial;
@@ -28,6 +29,7 @@ use crate::outbound::resolver::{is_loopback, is_public, literal};
 pub use error::{ConfigError, ConfigErrors};
 pub use keys::{KEYS, Key};
 use keys::{OF_ACCOUNTS, RENAMED};
+pub use schema::schema;
 pub use secret::{SecretName, Secrets, find_secret};
 pub use sections::{
     ActionsSection, AlertsSection, ApiSection, BrandSection, ConsoleSection, ControlSection, EventsSection,
@@ -107,7 +109,7 @@ impl Config {
         Self::read(file)
     }
 
-    #[cfg(feature = "fuzzing")]
+    /// The settings in a text, without the environment.
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigErrors> {
         let figment = Figment::from(Serialized::defaults(defaults())).merge(Toml::string(text));
         reading::extract(&figment, Self::mistakes)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::exit::Stop;
+use super::init::{InitArgs, SecretVerb};
 use super::jobber::JobberVerb;
 use crate::config::{Period, TRY_TEMPLATES};
 use crate::domain::model::Trigger;
@@ -58,6 +59,11 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Write settings and secrets for a new installation: asks for what is not given, and writes over nothing
+    Init(InitArgs),
+    /// Secrets that are ours to make
+    #[command(subcommand)]
+    Secret(SecretVerb),
     /// One-time authorisation links
     #[command(subcommand)]
     Link(LinkVerb),
@@ -446,6 +452,8 @@ pub(super) enum ConfigVerb {
     Show,
     /// Read all settings and secrets, and report every mistake
     Check,
+    /// The settings as JSON Schema, for editors that complete and check them
+    Schema,
 }
 
 #[cfg(feature = "demo")]

@@ -3,7 +3,7 @@
 use clap::Command;
 
 /// What stands below the help of each verb.
-const EXAMPLES: [(&str, &[&str]); 44] = [
+const EXAMPLES: [(&str, &[&str]); 47] = [
     (
         "link create",
         &[
@@ -68,6 +68,15 @@ const EXAMPLES: [(&str, &[&str]); 44] = [
     ("queue drop", &["queue drop '#112'"]),
     ("config show", &["config show --json"]),
     ("config check", &["config check --config new.toml"]),
+    ("config schema", &["config schema"]),
+    (
+        "init",
+        &[
+            "init",
+            "init --client-id 0f1e… --client-secret-file secret --public-url https://reviews.example.com --webhook-url https://platform.example.com/hook --start",
+        ],
+    ),
+    ("secret new", &["secret new webhook-secret", "secret new store-key --file /root/store_key"]),
 ];
 
 fn examples(verb: &str) -> Option<&'static [&'static str]> {

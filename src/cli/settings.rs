@@ -43,6 +43,10 @@ pub(super) fn show(call: &Call) -> Result<Status, Stop> {
     print_text(&plain(&["key", "value"], rows))
 }
 
+pub(super) fn schema() -> Result<Status, Stop> {
+    print_json(&crate::config::schema())
+}
+
 pub(super) fn check(call: &Call) -> Result<Status, Stop> {
     let (config, secrets) = call.secrets()?;
     forwards(&config, &secrets.webhook_secret).map_err(Stop::usage)?;

@@ -171,6 +171,34 @@ async fn tags_in_jobber_say_never_and_not_yet() {
     app.finish().await;
 }
 
+/// The adapters of `docs/receivers`, byte for byte.
+#[tokio::test]
+async fn a_chat_and_a_gateway_for_texts_get_what_they_take() {
+    for (adapter, expected) in [
+        (
+            "slack.json.j2",
+            r#"{"text": "Ace &amp; Sons &lt;Plumbing&gt;: John Smith is due for a review request (+15551234567)\n> Hi John! How was your Water Heater Installation with Mike?", "unfurl_links": false}"#,
+        ),
+        (
+            "sms.json.j2",
+            r#"{"to": "+15551234567", "sender": "Ace \u0026 Sons \u003cPlumbing\u003e", "text": "Hi John! How was your Water Heater Installation with Mike?", "reference": "JOB"}"#,
+        ),
+    ] {
+        let body = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/receivers").join(adapter);
+        let app = TestApp::start_with(|config| config.review.body_file = Some(body)).await;
+        let ace = app.contractor("Ace & Sons <Plumbing>");
+        app.connect(&ace, Trigger::JobCompleted).await;
+        app.pass(minutes(5));
+        let job = ace.closed_job(&app);
+        app.sweep().await;
+        app.pass(hours(2));
+        app.sweep().await;
+        let got = app.receiver.got();
+        assert_eq!(got[0].body, expected.replace("JOB", job.id.as_str()), "{adapter}");
+        app.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn the_operators_words_and_field_names_reach_the_platform() {
     let folder = tempfile::tempdir().unwrap();

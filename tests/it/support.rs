@@ -23,7 +23,7 @@ use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Fault, FaultKind, Op, Sandbox, Se
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::cluster;
+use crate::{cluster, contracts};
 
 pub use crate::contractor::{Contractor, Customer};
 
@@ -86,6 +86,8 @@ impl Got {
 #[derive(Default)]
 struct Inbox {
     got: Vec<Got>,
+    /// What came and is not as `docs/schema` says.
+    misfits: Vec<String>,
     /// Statuses to answer with, the next one last; then 200.
     answers: Vec<(u16, Option<String>)>,
 }
@@ -98,6 +100,15 @@ pub struct Receiver {
     address: SocketAddr,
     inbox: Arc<Mutex<Inbox>>,
     count: tokio::sync::watch::Receiver<usize>,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let misfits = std::mem::take(&mut self.inbox.lock().unwrap().misfits);
+            assert!(misfits.is_empty(), "not as docs/schema says: {misfits:#?}");
+        }
+    }
 }
 
 impl Receiver {
@@ -148,6 +159,7 @@ type Counted = (Arc<Mutex<Inbox>>, tokio::sync::watch::Sender<usize>);
 
 async fn receive(State((inbox, counted)): State<Counted>, headers: HeaderMap, body: Bytes) -> Response {
     let mut inbox = inbox.lock().unwrap();
+    inbox.misfits.extend(contracts::misfit(&body));
     inbox.got.push(Got { headers, body });
     counted.send_replace(inbox.got.len());
     let (status, retry_after) = inbox.answers.pop().unwrap_or((200, None));
