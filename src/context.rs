@@ -236,6 +236,7 @@ impl Context {
     pub async fn tidy(&self) -> Result<usize, StoreError> {
         self.store.keep_tally().await?;
         self.store.forget_heard(self.clock.now()).await?;
+        self.store.forget_pending(self.clock.now()).await?;
         let Some(now) = self.session.jobber_clock().agreed() else { return Ok(0) };
         let kept = &self.config.store;
         let Pruned { deleted, erased } =

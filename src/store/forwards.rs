@@ -263,13 +263,15 @@ impl Store {
         let old = self
             .scan(move |txn| {
                 let mut old = Vec::new();
-                for name in txn.keys(key::HEARD)? {
-                    if txn.get::<Timestamp>(&name)?.is_some_and(|at| at < repeats) {
+                for record in txn.records::<Timestamp>(key::HEARD) {
+                    let (name, at) = record?;
+                    if at < repeats {
                         old.push(name);
                     }
                 }
-                for name in txn.keys(key::SEQUENCE)? {
-                    if txn.get::<Sequence>(&name)?.is_some_and(|sequence| sequence.at < counted) {
+                for record in txn.records::<Sequence>(key::SEQUENCE) {
+                    let (name, sequence) = record?;
+                    if sequence.at < counted {
                         old.push(name);
                     }
                 }

@@ -5,7 +5,6 @@ use subtle::ConstantTimeEq;
 
 use super::accounts::forget_troubles;
 use super::tokens::put_pair;
-use super::txn::Txn;
 use super::{Store, StoreError, Tokens, key};
 use crate::domain::endpoints::Endpoints;
 use crate::domain::model::{
@@ -94,9 +93,8 @@ impl Store {
     ) -> Result<Result<Link, LinkRefusal>, StoreError> {
         let id = id.clone();
         self.write(move |txn| {
-            let keys = txn.keys(key::LINK)?;
-            for key in keys {
-                let Some(mut link) = txn.get::<Link>(&key)? else { continue };
+            for record in txn.records::<Link>(key::LINK).collect::<Vec<_>>() {
+                let (key, mut link) = record?;
                 if link.id != id {
                     continue;
                 }
@@ -112,21 +110,35 @@ impl Store {
         .await
     }
 
+    /// Forgets the authorisations that were begun and never finished.
+    pub async fn forget_pending(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |txn| {
+            let mut over = Vec::new();
+            for record in txn.records::<Pending>(key::PENDING) {
+                let (key, pending) = record?;
+                if pending.expires_at <= now {
+                    over.push(key);
+                }
+            }
+            over.iter().for_each(|key| txn.remove(key));
+            Ok(())
+        })
+        .await
+    }
+
     /// Deletes the links that cannot be used any more. Returns their number.
     pub async fn forget_links(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.write(move |txn| {
-            let mut forgotten = 0;
-            for key in txn.keys(key::LINK)? {
-                let is_over = txn.get::<Link>(&key)?.is_some_and(|link| {
-                    matches!(link.state, LinkState::Used { .. } | LinkState::Revoked { .. })
-                        || link.expires_at <= now
-                });
-                if is_over {
-                    txn.remove(&key);
-                    forgotten += 1;
+            let mut over = Vec::new();
+            for record in txn.records::<Link>(key::LINK) {
+                let (key, link) = record?;
+                let is_ended = matches!(link.state, LinkState::Used { .. } | LinkState::Revoked { .. });
+                if is_ended || link.expires_at <= now {
+                    over.push(key);
                 }
             }
-            Ok(forgotten)
+            over.iter().for_each(|key| txn.remove(key));
+            Ok(over.len())
         })
         .await
     }
@@ -174,7 +186,6 @@ impl Store {
         now: Timestamp,
     ) -> Result<Result<(), LinkRefusal>, StoreError> {
         self.write(move |txn| {
-            forget_expired(txn, now)?;
             let link_key = key::link(&start.link);
             let mut link = match usable(txn.get(&link_key)?, &start.browser, now) {
                 Ok(link) => link,
@@ -313,20 +324,22 @@ fn is_held(pressed_at: Option<Timestamp>, now: Timestamp) -> bool {
     pressed_at.is_some_and(|at| now.duration_since(at).abs() < HELD)
 }
 
-fn forget_expired(txn: &mut Txn<'_>, now: Timestamp) -> Result<(), StoreError> {
-    let keys = txn.keys(key::PENDING)?;
-    for key in keys {
-        if txn.get::<Pending>(&key)?.is_none_or(|pending| pending.expires_at <= now) {
-            txn.remove(&key);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Fixture, at, id};
     use super::*;
+
+    #[tokio::test]
+    async fn what_was_begun_and_never_finished_is_forgotten_when_it_is_over() {
+        let fixture = Fixture::empty();
+        fixture.link("hash", None).await;
+        fixture.store.start_link(Fixture::start("hash", "state", "browser"), at(1)).await.unwrap().unwrap();
+        let pending = || fixture.store.read(|txn| txn.keys(key::PENDING));
+        fixture.store.forget_pending(at(14)).await.unwrap();
+        assert_eq!(pending().await.unwrap().len(), 1);
+        fixture.store.forget_pending(at(15)).await.unwrap();
+        assert_eq!(pending().await.unwrap().len(), 0);
+    }
 
     #[tokio::test]
     async fn a_link_connects_once() {

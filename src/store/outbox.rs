@@ -496,22 +496,28 @@ pub(super) fn forget_entries_of(txn: &mut Txn<'_>, account: &AccountId) -> Resul
 
 fn entries_of(txn: &Txn<'_>, account: &AccountId) -> Result<Vec<OutboxEntry>, StoreError> {
     let mut entries = Vec::new();
-    for key in txn.keys(key::OUTBOX)? {
-        entries.extend(txn.get::<OutboxEntry>(&key)?.filter(|entry| entry.account == *account));
+    for record in txn.records::<OutboxEntry>(key::OUTBOX) {
+        let (_, entry) = record?;
+        if entry.account == *account {
+            entries.push(entry);
+        }
     }
     Ok(entries)
 }
 
 /// Makes every leased entry due: the process that leased it is gone.
 pub(super) fn release_leases(txn: &mut Txn<'_>) -> Result<(), StoreError> {
-    let keys = txn.keys(key::OUTBOX)?;
-    for key in keys {
-        let Some(mut entry) = txn.get::<OutboxEntry>(&key)? else { continue };
+    let mut leased = Vec::new();
+    for record in txn.records::<OutboxEntry>(key::OUTBOX) {
+        let (_, entry) = record?;
         if let EntryState::Leased { .. } = entry.state {
-            take_from_index(txn, &entry);
-            entry.state = EntryState::Due { at: entry.created_at };
-            put_entry(txn, &entry);
+            leased.push(entry);
         }
+    }
+    for mut entry in leased {
+        take_from_index(txn, &entry);
+        entry.state = EntryState::Due { at: entry.created_at };
+        put_entry(txn, &entry);
     }
     Ok(())
 }

@@ -59,6 +59,25 @@ impl<'t> Txn<'t> {
         self.table.scan_from(from, prefix).map(|entry| codec::decode(&entry?.1))
     }
 
+    /// The entries of a family as they are after this operation's writes to entries that were there before. One read of the
+    /// table, however many there are.
+    pub(super) fn records<V: Stored>(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Bytes, V), StoreError>> {
+        self.scan(prefix).filter_map(|entry| {
+            let (key, value) = match entry {
+                Ok(entry) => entry,
+                Err(error) => return Some(Err(error)),
+            };
+            let value = match self.writes.get(&key[..]) {
+                Some(written) => written.as_ref()?,
+                None => &value,
+            };
+            Some(codec::decode(value).map(|value| (key, value)))
+        })
+    }
+
     pub(super) fn keys(&self, prefix: &[u8]) -> Result<Vec<Bytes>, StoreError> {
         self.scan(prefix).map(|entry| Ok(entry?.0)).collect()
     }

@@ -181,7 +181,7 @@ async fn a_chat_and_a_gateway_for_texts_get_what_they_take() {
         ),
         (
             "sms.json.j2",
-            r#"{"to": "+15551234567", "sender": "Ace \u0026 Sons \u003cPlumbing\u003e", "text": "Hi John! How was your Water Heater Installation with Mike?", "reference": "JOB"}"#,
+            r#"{"to": "+15551234567", "sender": "Ace & Sons <Plumbing>", "text": "Hi John! How was your Water Heater Installation with Mike?", "reference": "JOB"}"#,
         ),
     ] {
         let body = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/receivers").join(adapter);
