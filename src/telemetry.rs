@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use jiff::Timestamp;
+use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Series {
@@ -39,12 +40,16 @@ series! {
     REQUESTS = Seconds "jobber_reviewd_request_seconds" "How long requests took, in seconds, by `to`: jobber or receiver.";
     EVENTS = Counter "jobber_reviewd_events_total" "Webhooks of Jobber's, by `result`: new, known, swept, forwarded, unknown, other_topic, nonsense or refused.";
     ACTIONS = Counter "jobber_reviewd_actions_total" "Writes in Jobber, by `action` and `outcome`: done, refused, partly, unknown or not_sent.";
-    LAST_SUCCESS = Gauge "jobber_reviewd_account_last_success_seconds" "Seconds since an account was last read completely, by `account` and `name`; only for active accounts.";
+    LAST_SUCCESS = Gauge "jobber_reviewd_account_last_success_seconds" "Seconds since an account was last read completely, by `account` and `account_name`; for active accounts, at most `metrics.accounts`.";
+    LAST_SUCCESS_AT = Gauge "jobber_reviewd_account_last_success_timestamp_seconds" "When that was, in seconds since 1970.";
+    OLDEST_SUCCESS_AT = Gauge "jobber_reviewd_oldest_success_timestamp_seconds" "When the active account that was not read for the longest time was last read completely, in seconds since 1970; of all accounts.";
+    ACCOUNT_WORKS = Gauge "jobber_reviewd_account_works" "Finished work of an account, by `account`, `account_name` and `outcome`: asked and skipped in the last seven days, waiting and held now; at most `metrics.accounts` accounts.";
     ACCOUNTS = Gauge "jobber_reviewd_accounts" "Accounts, by `state`.";
     CLOCK_AHEAD = Gauge "jobber_reviewd_clock_ahead_seconds" "Seconds by which the machine's clock was ahead of Jobber's at its last answer; negative if it was behind.";
-    POINTS = Gauge "jobber_reviewd_points_available" "API points that an account had left at Jobber's last answer, by `account`.";
+    POINTS = Gauge "jobber_reviewd_points_available" "API points that an account had left at Jobber's last answer, by `account` and `account_name`; at most `metrics.accounts` accounts.";
     CANDIDATES = Gauge "jobber_reviewd_candidates" "Finished work that waits until it is due.";
     OUTBOX = Gauge "jobber_reviewd_outbox" "Asks on their way, by `state`: due, leased or dead.";
+    NEXT_DUE_AT = Gauge "jobber_reviewd_next_due_timestamp_seconds" "When the next one is or was due, in seconds since 1970, by `what`: candidate or ask; 0 if there is none.";
     OVERDUE = Gauge "jobber_reviewd_overdue_seconds" "How long the oldest one is overdue, in seconds, by `what`: candidate or ask.";
     ALERTS = Gauge "jobber_reviewd_alerts" "Open alerts, by `kind`.";
     STORE_BYTES = Gauge "jobber_reviewd_store_bytes" "Size of the store on disk, in bytes.";
@@ -90,19 +95,29 @@ pub fn asked_jobber(took: Duration) {
     histogram!(REQUESTS, "to" => "jobber").record(took.as_secs_f64());
 }
 
-#[expect(clippy::cast_precision_loss, reason = "points are few")]
-pub fn points(account: &str, available: u64) {
-    gauge!(POINTS, "account" => account.to_owned()).set(available as f64);
+/// What is shown of one account.
+#[derive(Debug, Clone)]
+pub struct OfAccount {
+    pub id: String,
+    pub name: String,
+    pub last_success: Timestamp,
+    /// Works by outcome.
+    pub works: [(&'static str, usize); 4],
+    pub points: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
-    /// Account id, name, and seconds since the last successful sweep.
-    pub last_success: Vec<(String, String, f64)>,
+    pub now: Timestamp,
+    /// Those that have series of their own.
+    pub each: Vec<OfAccount>,
+    /// When the account that was not read for the longest time was read.
+    pub oldest_success: Option<Timestamp>,
     pub accounts: Vec<(&'static str, usize)>,
     pub candidates: usize,
     pub outbox: [(&'static str, usize); 3],
-    pub overdue: [(&'static str, f64); 2],
+    /// When the next one is or was due.
+    pub next_due: [(&'static str, Option<Timestamp>); 2],
     pub alerts: Vec<(&'static str, usize)>,
     pub store_bytes: u64,
     /// Seconds by which the machine's clock was ahead of Jobber's at its last answer.
@@ -112,9 +127,21 @@ pub struct Standing {
 
 #[expect(clippy::cast_precision_loss, reason = "numbers are far below what a float holds")]
 pub fn show(standing: &Standing) {
-    for (account, name, seconds) in &standing.last_success {
-        gauge!(LAST_SUCCESS, "account" => account.clone(), "name" => name.clone()).set(*seconds);
+    let since_1970 = |at: Timestamp| at.as_millisecond() as f64 / 1000.0;
+    let over = |at: Timestamp| standing.now.duration_since(at).as_secs_f64().max(0.0);
+    for OfAccount { id, name, last_success, works, points } in &standing.each {
+        let of = [Label::new("account", id.clone()), Label::new("account_name", name.clone())];
+        gauge!(LAST_SUCCESS, of.to_vec()).set(over(*last_success));
+        gauge!(LAST_SUCCESS_AT, of.to_vec()).set(since_1970(*last_success));
+        for (outcome, number) in works {
+            let labels = [&of[..], &[Label::new("outcome", *outcome)]].concat();
+            gauge!(ACCOUNT_WORKS, labels).set(*number as f64);
+        }
+        if let Some(points) = points {
+            gauge!(POINTS, of.to_vec()).set(*points as f64);
+        }
     }
+    gauge!(OLDEST_SUCCESS_AT).set(since_1970(standing.oldest_success.unwrap_or(standing.now)));
     if let Some(ahead) = standing.clock_ahead {
         gauge!(CLOCK_AHEAD).set(ahead);
     }
@@ -124,8 +151,9 @@ pub fn show(standing: &Standing) {
     for (state, number) in &standing.outbox {
         gauge!(OUTBOX, "state" => *state).set(*number as f64);
     }
-    for (what, seconds) in &standing.overdue {
-        gauge!(OVERDUE, "what" => *what).set(*seconds);
+    for (what, at) in &standing.next_due {
+        gauge!(OVERDUE, "what" => *what).set(at.map_or(0.0, over));
+        gauge!(NEXT_DUE_AT, "what" => *what).set(at.map_or(0.0, since_1970));
     }
     for (kind, number) in &standing.alerts {
         gauge!(ALERTS, "kind" => *kind).set(*number as f64);

@@ -102,6 +102,11 @@ impl Budget {
         rest
     }
 
+    /// The points that were left at the last answer.
+    pub fn available(&self) -> Option<u64> {
+        self.level.map(|(level, _)| level.available)
+    }
+
     /// What an operation of this kind is expected to cost.
     pub fn expected(&self, kind: &'static str, cost: Option<u64>) -> u64 {
         let last = || self.costs.iter().find(|(known, _)| *known == kind).map(|(_, cost)| *cost);

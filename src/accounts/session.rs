@@ -246,9 +246,14 @@ impl Session {
             available: status.currently_available,
             rate: status.restore_rate,
         };
-        telemetry::points(account.as_str(), status.currently_available);
         let now = self.clock.now();
         self.with_budget(account, |budget| budget.note(kind, requested, level, now));
+    }
+
+    /// The points that an account had left at the last answer.
+    pub fn points(&self, account: &AccountId) -> Option<u64> {
+        let budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        budgets.get(account)?.available()
     }
 
     fn with_budget<T>(&self, account: &AccountId, act: impl FnOnce(&mut Budget) -> T) -> T {

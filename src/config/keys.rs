@@ -71,6 +71,11 @@ pub const KEYS: &[Key] = &[
         "Address and port of `/metrics` for Prometheus, such as `127.0.0.1:9187`; without it nothing is counted.",
     ),
     key(
+        "metrics.accounts",
+        Some("500"),
+        "At most so many accounts, the first by name, have series of their own there, with their names; 0 is none.",
+    ),
+    key(
         "control.socket",
         Some("\"/run/jobber-reviewd/control.sock\""),
         "Socket through which the command line reaches a running daemon.",

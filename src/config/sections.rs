@@ -36,10 +36,22 @@ pub struct HttpSection {
     pub public_url: HttpsUrl,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsSection {
     pub listen: Option<SocketAddr>,
+    #[serde(default = "a_few_hundred")]
+    pub accounts: usize,
+}
+
+fn a_few_hundred() -> usize {
+    500
+}
+
+impl Default for MetricsSection {
+    fn default() -> Self {
+        Self { listen: None, accounts: a_few_hundred() }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,21 +9,25 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::{Limits, serve};
+use crate::clock::minus;
 use crate::context::Context;
 use crate::domain::model::{AlertKind, EntryState, OutboxEntry};
 use crate::jobber::API_VERSION;
 use crate::store::StoreError;
-use crate::telemetry::{self, Standing};
+use crate::telemetry::{self, OfAccount, Standing};
 
 /// Histogram buckets of request times in seconds, up to the longest timeout.
 const BUCKETS: &[f64] = &[0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
+
+/// How far back the works of an account are counted.
+const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -84,23 +88,43 @@ async fn board(State(Board { context, handle }): State<Board>) -> Response {
 
 async fn standing(context: &Context) -> Result<Standing, StoreError> {
     let (store, now) = (&context.store, context.clock.now());
-    let over = |at: Timestamp| now.duration_since(at).as_secs_f64().max(0.0);
     let mut standing = Standing {
+        now,
         api_version: API_VERSION,
         store_bytes: store.size_on_disk().await,
         clock_ahead: context.session.jobber_clock().ahead().map(|ahead| ahead.as_secs_f64()),
         ..Standing::default()
     };
     let mut states = ["connected", "paused", "needs_authorization", "disconnected"].map(|state| (state, 0));
+    let mut active = Vec::new();
     for id in store.account_ids().await? {
         let Some(account) = store.account(&id).await? else { continue };
         if let Some((_, number)) = states.iter_mut().find(|(state, _)| *state == account.state()) {
             *number += 1;
         }
         if account.is_active() {
-            let since = store.health(&account.id).await?.last_success.unwrap_or(account.connected_at);
-            standing.last_success.push((account.id.to_string(), account.name, over(since)));
+            let last = store.health(&account.id).await?.last_success.unwrap_or(account.connected_at);
+            standing.oldest_success = Some(standing.oldest_success.map_or(last, |oldest| oldest.min(last)));
+            active.push((account.name, account.id, last));
         }
+    }
+    active.sort();
+    active.truncate(context.config.metrics.accounts);
+    for (name, id, last_success) in active {
+        let (week, open) = store.tally(&id, minus(now, WEEK)).await?;
+        let skipped = week.skipped.values().sum();
+        standing.each.push(OfAccount {
+            points: context.session.points(&id),
+            id: id.to_string(),
+            name,
+            last_success,
+            works: [
+                ("asked", week.asked),
+                ("skipped", skipped),
+                ("waiting", open.waiting),
+                ("held", open.held),
+            ],
+        });
     }
     standing.accounts = states.into();
     standing.candidates = store.waiting_count().await?;
@@ -111,10 +135,8 @@ async fn standing(context: &Context) -> Result<Standing, StoreError> {
     };
     let [due, leased, dead] = store.fold_entries([0; 3], count).await?;
     standing.outbox = [("due", due), ("leased", leased), ("dead", dead)];
-    standing.overdue = [
-        ("candidate", store.next_candidate_due().await?.map_or(0.0, over)),
-        ("ask", store.next_message_due().await?.map_or(0.0, over)),
-    ];
+    standing.next_due =
+        [("candidate", store.next_candidate_due().await?), ("ask", store.next_message_due().await?)];
     let mut kinds = AlertKind::ALL.map(|kind| (kind.as_str(), 0));
     for alert in context.notifier.standing().await? {
         if let Some((_, number)) = kinds.iter_mut().find(|(kind, _)| *kind == alert.kind.as_str()) {

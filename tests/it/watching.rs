@@ -87,6 +87,19 @@ async fn everything_that_is_counted_is_shown() {
     assert_eq!(http().post(events).body("{}").send().await.unwrap().status(), 401);
     let url = format!("http://{port}/metrics");
     let text = http().get(&url).send().await.unwrap().text().await.unwrap();
+    let accounts = machine.run(&["account", "list", "--json"]).await.json();
+    let id = accounts[0]["id"].as_str().unwrap().to_owned();
+    // Instants are instants of today, in seconds.
+    let value = |name: &str| {
+        let line =
+            text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    let now = jiff::Timestamp::now().as_duration().as_secs_f64();
+    for name in ["oldest_success", "account_last_success"] {
+        let at = value(&format!("jobber_reviewd_{name}_timestamp_seconds"));
+        assert!((now - 600.0..=now).contains(&at), "{name}: {at}");
+    }
     for series in SERIES {
         assert!(text.contains(&format!("# TYPE {} ", series.name)), "{} is not there: {text}", series.name);
     }
@@ -97,9 +110,22 @@ async fn everything_that_is_counted_is_shown() {
         "jobber_reviewd_token_refreshes_total{result=\"refreshed\"} 1",
         "jobber_reviewd_actions_total{action=\"clients.note\",outcome=\"done\"} 1",
         "jobber_reviewd_outbox{state=\"due\"} 1",
+        "jobber_reviewd_account_works{account=\"ID\",account_name=\"Ace Plumbing\",outcome=\"asked\"} 1",
+        "jobber_reviewd_account_last_success_seconds{account=\"ID\",account_name=\"Ace Plumbing\"}",
     ] {
+        let line = &line.replace("ID", &id);
         assert!(text.contains(line), "{line}: {text}");
     }
     assert_eq!(terminate(daemon).await, 0);
     promtool(&["check", "metrics"], &text).await;
+
+    // Without series of their own, accounts are only counted.
+    let mut command = machine.command(&[]);
+    command.env("JOBBER_REVIEWD__METRICS__LISTEN", port.to_string());
+    command.env("JOBBER_REVIEWD__METRICS__ACCOUNTS", "0");
+    let daemon = machine.begin(command).await.unwrap();
+    let text = http().get(&url).send().await.unwrap().text().await.unwrap();
+    assert!(text.contains("jobber_reviewd_oldest_success_timestamp_seconds "), "{text}");
+    assert!(!text.contains("account_name="), "{text}");
+    assert_eq!(terminate(daemon).await, 0);
 }
