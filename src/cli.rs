@@ -17,6 +17,7 @@ mod reach;
 mod settings;
 mod show;
 mod style;
+mod version;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
@@ -44,6 +45,7 @@ use self::examples::with_examples;
 use self::exit::{Status, Stop, status_of_store};
 use self::reach::{ask, reach};
 use self::show::{Paper, Show as _};
+use self::version::Version;
 use crate::clock::SystemClock;
 use crate::config::{Config, allow_trials, parse_value, try_templates};
 use crate::daemon::{Daemon, stop_on_signal};
@@ -81,6 +83,13 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Status::Usage } else { Status::Fine }.into();
         }
     };
+    if cli.version {
+        let call = Call { config: None, json: cli.json };
+        return match call.print(&Version::of_this(cli.verbose)) {
+            Ok(status) => status.into(),
+            Err(stop) => give_up(&stop, cli.json),
+        };
+    }
     if matches!(cli.verb, Some(Verb::TryTemplates)) {
         return try_templates();
     }

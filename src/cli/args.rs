@@ -23,7 +23,7 @@ const AUDITED: &str = "90d";
 #[derive(Debug, Parser)]
 #[command(
     name = "jobber-reviewd",
-    version,
+    disable_version_flag = true,
     after_help = "Exit status: 0 success, 1 failure, 2 wrong usage or configuration, 3 somebody must act (lost \
                   connection, dead letters, missing store), 4 partly done, 5 not found.\nLogs go to stderr. JOBBER_REVIEWD_LOG=debug shows more; it also takes the filters of tracing."
 )]
@@ -53,6 +53,12 @@ pub(super) struct Cli {
     /// Create the store: without this, a store.path that was never used is asked about, or refused where nobody can answer; an empty store.url is refused
     #[arg(long, env = "JOBBER_REVIEWD_FIRST_START")]
     pub(super) first_start: bool,
+    /// Print the version
+    #[arg(short = 'V', long)]
+    pub(super) version: bool,
+    /// With --version: also the commit, the version of Jobber's API, the features, the target and the compiler
+    #[arg(long, requires = "version")]
+    pub(super) verbose: bool,
     #[command(subcommand)]
     pub(super) verb: Option<Verb>,
 }

@@ -135,6 +135,20 @@ async fn what_the_package_brought_is_kept_and_completed() {
 }
 
 #[test]
+fn the_version_says_more_to_whoever_asks() {
+    let short = words(&run(&["--version"]).stdout);
+    assert_eq!(short, format!("jobber-reviewd {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(words(&run(&["-V"]).stdout), short);
+    let told = words(&run(&["--version", "--verbose"]).stdout);
+    for part in ["commit: ", "Jobber's API: 20", "features: demo", "target: ", "rustc: "] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let told: Value = serde_json::from_slice(&run(&["--version", "--verbose", "--json"]).stdout).unwrap();
+    assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(run(&["--verbose"]).status.code(), Some(2), "only with --version");
+}
+
+#[test]
 fn a_secret_is_new_each_time_and_never_written_over() {
     let made = || words(&run(&["secret", "new", "webhook-secret"]).stdout);
     let (one, other) = (made(), made());
