@@ -54,6 +54,7 @@ use crate::ops::Done;
 use crate::ops::accounts::Handed;
 use crate::ops::protocol;
 use crate::store::{IfMissing, Store, StoreError};
+use crate::telemetry::traces::Traces;
 
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -361,8 +362,15 @@ async fn daemon(call: Call, may_begin: IfMissing) -> Result<Status, Stop> {
             store => Stop::new(status_of_store(store), format!("{error:#}")),
         },
     )?;
+    let traces = Traces::begin().map_err(|error| {
+        Stop::usage(format!("traces: {error}; correct the OTEL_… variables, or leave them out"))
+    })?;
     stop_on_signal(daemon.stop()).map_err(Stop::failed)?;
-    daemon.run(reread).await.map_err(|error| Stop::failed(format!("{error:#}")))?;
+    let ran = daemon.run(reread).await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    ran.map_err(|error| Stop::failed(format!("{error:#}")))?;
     Ok(Status::Fine)
 }
 

@@ -3,6 +3,8 @@
 //! Steps count through the functions here. Without the listener, counting costs almost nothing and has no
 //! effect.
 
+pub mod traces;
+
 use std::time::Duration;
 
 use jiff::Timestamp;

@@ -7,6 +7,7 @@ pub mod changes;
 pub mod channels;
 pub mod delivery;
 pub mod forwarding;
+mod found;
 pub mod gaps;
 pub mod inbox;
 pub(crate) mod limit;

@@ -47,9 +47,11 @@ impl Sender {
         body: &str,
         now: Timestamp,
     ) -> Attempted {
-        self.post_as("application/json", url, secret, id, body, now).await
+        self.post_as("application/json", url, secret, id, body, now, None).await
     }
 
+    /// Posts a body of any type, as part of a trace if there is one.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of one request")]
     pub async fn post_as(
         &self,
         content_type: &'static str,
@@ -58,8 +60,9 @@ impl Sender {
         id: &MessageId,
         body: &str,
         now: Timestamp,
+        traceparent: Option<&str>,
     ) -> Attempted {
-        let sent = self
+        let mut request = self
             .http
             .post(url.clone())
             .timeout(self.timeout)
@@ -68,10 +71,11 @@ impl Sender {
             .header("webhook-timestamp", now.as_second())
             .header("webhook-signature", secret.sign(id, now, body))
             .header("idempotency-key", id.as_str())
-            .body(body.to_owned())
-            .send()
-            .await;
-        match sent {
+            .body(body.to_owned());
+        if let Some(traceparent) = traceparent {
+            request = request.header("traceparent", traceparent);
+        }
+        match request.send().await {
             Ok(mut response) => {
                 let status = response.status().as_u16();
                 let retry_after = response

@@ -96,7 +96,7 @@ impl Channels {
         match (channel, &self.webhook, &self.mail, self.command.split_first()) {
             (Channel::Webhook, Some(Receiver { url, secret }), ..) => {
                 let (kind, body) = (self.format.content_type(), self.format.write(message));
-                let attempted = self.sender.post_as(kind, url, secret, id, &body, now).await;
+                let attempted = self.sender.post_as(kind, url, secret, id, &body, now, None).await;
                 match attempted.reply {
                     Reply::Accepted { .. } => Ok(()),
                     _ => Err(attempted.note),

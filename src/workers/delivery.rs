@@ -43,7 +43,8 @@ use crate::domain::rules::LocalHours;
 use crate::jobber::operations::WorkDetails;
 use crate::outbound::sender::{Attempted, Sender, TIMEOUT};
 use crate::store::{ReceiverId, StoreError};
-use crate::telemetry;
+use crate::telemetry::traces::Step;
+use crate::telemetry::{self, traces};
 
 /// An ask that was decided within this time is sent as it is.
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
@@ -251,7 +252,11 @@ impl Deliverer {
         let Some(entry) = self.parts.store.lease(id, now, plus(now, LEASE)).await? else { return Ok(None) };
         CrashPoint::OutboxLeased.pass();
         let begun = std::time::Instant::now();
-        let attempted = self.sender.post(&receiver.url, &receiver.secret, id, &entry.body, now).await;
+        let step = traces::step(id.as_str(), "deliver");
+        let trace = step.as_ref().map(Step::traceparent);
+        let Receiver { url, secret, .. } = &receiver;
+        let json = "application/json";
+        let attempted = self.sender.post_as(json, url, secret, id, &entry.body, now, trace.as_deref()).await;
         CrashPoint::OutboxPosted.pass();
         let now = self.parts.clock.now();
         let next = match retry::next(entry.failures + 1, &attempted.reply, now, entropy(&entry)) {
@@ -259,6 +264,7 @@ impl Deliverer {
             next => next,
         };
         telemetry::delivered(name_of(&next), begun.elapsed());
+        trace_attempt(step, &entry, &attempted, &next);
         tell(&entry, &attempted, &next);
         let last = last_attempt(&attempted, now);
         let settled = self.parts.store.settle(id, entry.attempt, receiver.id(), next.clone(), last).await?;
@@ -336,6 +342,19 @@ impl Deliverer {
         tracing::info!(ask.key = %id, %reason, "not sent any more");
         self.parts.store.skip_entry(id, reason, saw, now).await?;
         Ok(false)
+    }
+}
+
+fn trace_attempt(step: Option<Step>, entry: &OutboxEntry, attempted: &Attempted, next: &Next) {
+    let Some(step) = step else { return };
+    let step = step
+        .with("account.id", entry.account.to_string())
+        .with("message.id", entry.id.to_string())
+        .with("attempt", i64::from(entry.attempt))
+        .with("answer", attempted.note.clone())
+        .with("result", name_of(next));
+    if !matches!(next, Next::Delivered) {
+        step.failed(name_of(next));
     }
 }
 

@@ -16,6 +16,7 @@ use jiff::SignedDuration;
 
 use super::backoff::Backoff;
 use super::changes::ChangeWatcher;
+use super::found;
 use super::parts::WorkerParts;
 use super::pool::{Entered, InFlight, Pool, guarded};
 use crate::accounts::session::{SessionError, Trouble};
@@ -178,6 +179,7 @@ impl Inbox {
         if work.kind != rules.trigger.work_kind() {
             return Ok(());
         }
+        let begun = self.parts.clock.now();
         let answer = self.parts.session.run(&account.id, &WorkDetails { work }).await?;
         followed.read += 1;
         // Deleted meanwhile.
@@ -198,7 +200,9 @@ impl Inbox {
                 burst_above: rules.policy.burst_above,
                 now,
             };
+            let candidates = commit.plan.candidates.clone();
             followed.candidates += self.parts.store.commit_plan(commit).await?;
+            found::trace(&account.id, &candidates, "webhook", begun);
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::Backoff;
+use super::found;
 use super::paging::{Known, Paging};
 use super::parts::WorkerParts;
 use super::pool::{Effect, Entered, InFlight, Pool, Progress, guarded};
@@ -270,6 +271,7 @@ impl Poller {
             }
             self.parts.store.commit_plan(commit).await?;
             CrashPoint::SweepStored.pass();
+            found::trace(&account.id, &polled.candidates, "sweep", now);
         }
         if effect == Effect::Apply {
             for place in places {

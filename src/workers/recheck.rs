@@ -27,7 +27,7 @@ use super::pool::{Effect, Entered, InFlight, Panicked, Pool, guarded};
 use crate::accounts::session::{SessionError, Trouble};
 use crate::clock::{Moment, plus};
 use crate::crash_point::CrashPoint;
-use crate::domain::decide::{Contractor, Verdict, decide, preview};
+use crate::domain::decide::{Contractor, Verdict, ask_id, decide, preview};
 use crate::domain::model::{
     Account, AccountId, Ask, AskBody, AskId, Candidate, Facts, Failure, SkipReason, Subject, Trigger,
     WorkRef, contacts_of,
@@ -36,7 +36,7 @@ use crate::domain::plan::too_old;
 use crate::domain::rules::Rules;
 use crate::jobber::operations::{WorkDetails, WorkExtras};
 use crate::store::{AskCommit, StoreError};
-use crate::telemetry;
+use crate::telemetry::{self, traces};
 
 /// How long an account pauses after a failed recheck, unless Jobber asks for longer.
 const REST: SignedDuration = SignedDuration::from_secs(30);
@@ -163,8 +163,11 @@ impl Rechecker {
             let Some(candidate) = self.parts.store.candidate(&account.id, &work).await? else {
                 return Ok(None);
             };
+            let step = traces::are_on()
+                .then(|| ask_id(&account.id, candidate.trigger, &work))
+                .and_then(|ask| traces::step(ask.as_str(), "decide"));
             let prepared = guarded(self.prepare(account, &candidate)).await;
-            Ok::<_, StoreError>(Some((work, candidate, prepared)))
+            Ok::<_, StoreError>(Some((work, candidate, prepared, step)))
         };
         // Read side by side, decided and stored one after the other: the longest due leaves first.
         let mut reading = stream::iter(works).map(read).buffered(SIDE_BY_SIDE);
@@ -172,7 +175,7 @@ impl Rechecker {
             if self.rests(&account.id) || self.pool.is_stopped() {
                 break;
             }
-            let Some((work, candidate, prepared)) = prepared? else { continue };
+            let Some((work, candidate, prepared, step)) = prepared? else { continue };
             let concluded = match prepared {
                 Ok(prepared) => guarded(self.conclude(account, &candidate, prepared?, Effect::Apply)).await,
                 Err(panic) => Err(panic),
@@ -186,6 +189,10 @@ impl Rechecker {
             };
             let (of, reason) = outcome.names();
             telemetry::decided(of, reason);
+            if let Some(step) = step {
+                let step = step.with("account.id", account.id.to_string()).with("work", work.to_string());
+                drop(step.with("outcome", of).with("reason", reason));
+            }
             let works = !matches!(outcome, AskOutcome::Failed { outage: true, .. });
             self.pool.note(works);
             self.parts.store.note_asking(&account.id, works, self.parts.clock.now()).await?;

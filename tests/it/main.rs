@@ -55,5 +55,6 @@ mod subscribing;
 mod support;
 mod terminal;
 mod tokens;
+mod tracing;
 mod trouble;
 mod watching;
