@@ -1,32 +1,44 @@
 // Receives review requests with Node 18 or newer: npm install standardwebhooks && WEBHOOK_SECRET=whsec_… node receiver.mjs
 import { createServer } from "node:http";
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, unlinkSync, writeFileSync } from "node:fs";
 import { Webhook } from "standardwebhooks";
 
 const webhook = new Webhook(process.env.WEBHOOK_SECRET);
 const folder = process.env.ASKS ?? "asks";
 const LARGEST = 1_000_000;
-mkdirSync(folder, { recursive: true });
+mkdirSync(folder, { recursive: true, mode: 0o700 });
+
+function sync(path, file = openSync(path, "r")) {
+  fsyncSync(file);
+  closeSync(file);
+}
 
 // Stores a message under its id, whole or not at all. Returns whether it is new.
 function store(id, body) {
   const part = `${folder}/.${process.pid}-${Math.random()}`;
-  const file = openSync(part, "wx");
   try {
-    writeSync(file, body);
-    fsyncSync(file);
+    writeFileSync(part, body, { flag: "wx", mode: 0o600 });
+    sync(part);
     linkSync(part, `${folder}/${id}.json`);
+    sync(folder);
     return true;
   } catch (error) {
     if (error.code === "EEXIST") return false;
     throw error;
   } finally {
-    closeSync(file);
     unlinkSync(part);
   }
 }
 
-async function receive(request, body) {
+async function receive(request) {
+  const parts = [];
+  let size = 0;
+  for await (const part of request) {
+    size += part.length;
+    if (size > LARGEST) return 413;
+    parts.push(part);
+  }
+  const body = Buffer.concat(parts).toString();
   let message;
   try {
     message = webhook.verify(body, request.headers);
@@ -40,15 +52,8 @@ async function receive(request, body) {
   return store(id, body) ? 201 : 200;
 }
 
-const server = createServer(async (request, response) => {
-  const parts = [];
-  let size = 0;
-  for await (const part of request) {
-    size += part.length;
-    if (size <= LARGEST) parts.push(part);
-  }
-  const body = Buffer.concat(parts).toString();
-  const status = size > LARGEST ? 413 : await receive(request, body).catch((error) => (console.error(error), 500));
-  response.writeHead(status).end();
+const server = createServer((request, response) => {
+  const failed = (error) => (console.error(error.message), 500);
+  receive(request).catch(failed).then((status) => response.writeHead(status, { connection: "close" }).end());
 });
 server.listen(Number(process.env.PORT ?? 8080), "127.0.0.1", () => console.log(`listening on ${server.address().port}`));

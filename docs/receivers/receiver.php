@@ -1,8 +1,11 @@
 <?php
-// Receives review requests with PHP 8: WEBHOOK_SECRET=whsec_… php -S 127.0.0.1:8080 receiver.php
+// Receives review requests with PHP 8.1: WEBHOOK_SECRET=whsec_… php -S 127.0.0.1:8080 receiver.php
 // Standard Webhooks without a library: composer has standard-webhooks/standard-webhooks.
 declare(strict_types=1);
 
+// Whatever fails is answered with 500, so that the message comes again.
+ini_set('display_errors', '0');
+http_response_code(500);
 const TOLERANCE = 300;
 
 function is_signed(string $secret, string $id, string $timestamp, string $signatures, string $body): bool
@@ -11,13 +14,9 @@ function is_signed(string $secret, string $id, string $timestamp, string $signat
     if ($key === false || $key === '') {
         throw new RuntimeException('WEBHOOK_SECRET is not whsec_ and base64');
     }
-    $expected = base64_encode(hash_hmac('sha256', "$id.$timestamp.$body", $key, true));
-    foreach (explode(' ', $signatures) as $signature) {
-        if (hash_equals("v1,$expected", $signature)) {
-            return ctype_digit($timestamp) && abs(time() - (int) $timestamp) <= TOLERANCE;
-        }
-    }
-    return false;
+    $expected = 'v1,' . base64_encode(hash_hmac('sha256', "$id.$timestamp.$body", $key, true));
+    $is_known = array_filter(explode(' ', $signatures), fn (string $given): bool => hash_equals($expected, $given));
+    return $is_known && ctype_digit($timestamp) && abs(time() - (int) $timestamp) <= TOLERANCE;
 }
 
 // Stores a message under its id, whole or not at all. Returns whether it is new.
@@ -27,12 +26,11 @@ function store(string $folder, string $id, string $body): bool
         throw new RuntimeException("cannot make $folder");
     }
     $part = tempnam($folder, '.part');
-    if (file_put_contents($part, $body) !== strlen($body)) {
-        throw new RuntimeException("cannot write in $folder");
-    }
-    $is_new = @link($part, "$folder/$id.json");
+    $file = fopen($part, 'w');
+    $is_written = fwrite($file, $body) === strlen($body) && fsync($file) && fclose($file);
+    $is_new = $is_written && @link($part, "$folder/$id.json");
     unlink($part);
-    if (!$is_new && !file_exists("$folder/$id.json")) {
+    if (!$is_written || (!$is_new && !file_exists("$folder/$id.json"))) {
         throw new RuntimeException("cannot store $id");
     }
     return $is_new;

@@ -11,7 +11,6 @@ WEBHOOK = Webhook(os.environ["WEBHOOK_SECRET"])
 FOLDER = os.environ.get("ASKS", "asks")
 LARGEST = 1_000_000
 
-
 def store(id: str, body: bytes) -> bool:
     """Stores a message under its id, whole or not at all. Returns whether it is new."""
     with tempfile.NamedTemporaryFile(dir=FOLDER, prefix=".") as part:
@@ -22,15 +21,19 @@ def store(id: str, body: bytes) -> bool:
             os.link(part.name, os.path.join(FOLDER, id + ".json"))
         except FileExistsError:
             return False
+    folder = os.open(FOLDER, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
     return True
 
 
 class Receiver(BaseHTTPRequestHandler):
+    timeout = 15
     def do_POST(self):
-        length = int(self.headers.get("content-length", 0))
-        if length > LARGEST:
+        length = self.headers.get("content-length", "")
+        if not length.isdecimal() or int(length) > LARGEST:
             return self.answer(413)
-        body = self.rfile.read(length)
+        body = self.rfile.read(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
         try:
             message = WEBHOOK.verify(body, headers)
@@ -50,7 +53,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-os.makedirs(FOLDER, exist_ok=True)
+os.makedirs(FOLDER, mode=0o700, exist_ok=True)
 server = ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", 8080))), Receiver)
 print("listening on", server.server_port, flush=True)
 server.serve_forever()

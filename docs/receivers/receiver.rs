@@ -15,7 +15,7 @@ fn store(folder: &Path, id: &str, body: &[u8]) -> std::io::Result<bool> {
     part.write_all(body)?;
     part.as_file().sync_all()?;
     match part.persist_noclobber(folder.join(format!("{id}.json"))) {
-        Ok(_) => Ok(true),
+        Ok(_) => std::fs::File::open(folder)?.sync_all().map(|()| true),
         Err(taken) if taken.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
         Err(failed) => Err(failed.error),
     }

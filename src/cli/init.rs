@@ -111,6 +111,12 @@ struct Plan {
 pub(super) async fn init(call: Call, args: InitArgs) -> Result<Status, Stop> {
     let starts = args.start;
     let settings = call.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
+    // A link is followed, and the places of secrets are written down as whole paths.
+    let settings =
+        settings.canonicalize().or_else(|_| std::path::absolute(&settings)).map_err(Stop::failed)?;
+    if starts && call.json {
+        return Err(Stop::usage("--start prints what doctor finds: leave --json out"));
+    }
     let plan = plan(settings, args)?;
     let file_of = |name: SecretName| plan.settings.with_file_name(name.credential());
     let folder = plan.settings.parent().unwrap_or(Path::new("."));
@@ -128,7 +134,7 @@ pub(super) async fn init(call: Call, args: InitArgs) -> Result<Status, Stop> {
     let signing = read(&webhook_secret)?;
     let redirect = plan.config.redirect_uri();
     let scopes = NEEDED.map(|(_, label)| label);
-    if call.json && !starts {
+    if call.json {
         return print_json(&json!({
             "settings": plan.settings, "redirect_uri": redirect, "scopes": scopes, "store_key_file": store_key,
             "webhook_secret": signing.expose_secret(),
@@ -146,9 +152,7 @@ pub(super) async fn init(call: Call, args: InitArgs) -> Result<Status, Stop> {
         text.push_str("\nNext: sudo systemctl enable --now jobber-reviewd && sudo jobber-reviewd doctor");
         return print_text(&text);
     }
-    if !call.json {
-        print_text(&text)?;
-    }
+    print_text(&text)?;
     let started = tokio::process::Command::new("systemctl").args(["enable", "--now", UNIT]).status().await;
     match started {
         Ok(status) if status.success() => {}
@@ -176,11 +180,14 @@ fn plan(settings: PathBuf, args: InitArgs) -> Result<Plan, Stop> {
     }
     let secret_file = settings.with_file_name(SecretName::JobberClientSecret.credential());
     let needs_secret = !secret_file.exists();
-    if !needs_secret && args.client_secret_file.is_some() {
-        return Err(Stop::usage(format!(
-            "{} is there already: leave --client-secret-file out, or move the file away first",
-            secret_file.display()
-        )));
+    let given_secret = args.client_secret_file.as_deref().map(read).transpose()?;
+    if !needs_secret {
+        let kept = read(&secret_file)?;
+        let is_other = |given: &SecretString| given.expose_secret() != kept.expose_secret();
+        if kept.expose_secret().is_empty() || given_secret.as_ref().is_some_and(is_other) {
+            let problem = if kept.expose_secret().is_empty() { "is empty" } else { "has another secret" };
+            return Err(Stop::usage(format!("{} {problem}: move it away first", secret_file.display())));
+        }
     }
     let is_open =
         |name: &str, placeholder: &str| present.lines().any(|line| line == line_of(name, placeholder));
@@ -189,7 +196,7 @@ fn plan(settings: PathBuf, args: InitArgs) -> Result<Plan, Stop> {
         let unknown = PLACEHOLDERS.into_iter().zip(&given);
         let unknown = unknown.filter(|((name, holder), given)| given.is_none() && is_open(name, holder));
         let mut missing: Vec<String> = unknown.map(|((name, _), _)| flag(name)).collect();
-        if needs_secret && args.client_secret_file.is_none() {
+        if needs_secret && given_secret.is_none() {
             missing.push("--client-secret-file".to_owned());
         }
         if !missing.is_empty() {
@@ -215,9 +222,9 @@ fn plan(settings: PathBuf, args: InitArgs) -> Result<Plan, Stop> {
         text = with_file(&text, name, &settings.with_file_name(name.credential()));
     }
     let config = Config::parse(&text).map_err(Stop::usage)?;
-    let client_secret = match args.client_secret_file {
+    let client_secret = match given_secret {
         _ if !needs_secret => None,
-        Some(file) => Some(read(&file)?),
+        Some(secret) => Some(secret),
         None => {
             Some(rpassword::prompt_password("Its client secret (not shown): ").map_err(Stop::failed)?.into())
         }
@@ -295,7 +302,9 @@ fn create(path: &Path, secret: &SecretString) -> Result<bool, Stop> {
 }
 
 fn replace(path: &Path, text: &str) -> Result<(), Stop> {
-    let part = part_of(path, 0o644, text)?;
+    // As it was, where it was.
+    let mode = std::fs::metadata(path).map_or(0o644, |known| known.permissions().mode() & 0o777);
+    let part = part_of(path, mode, text)?;
     std::fs::rename(&part, path).map_err(|error| cannot(path, &error))
 }
 
@@ -309,7 +318,11 @@ fn part_of(path: &Path, mode: u32, text: &str) -> Result<PathBuf, Stop> {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };
-    write().map_err(|error: std::io::Error| cannot(path, &error))?;
+    write().map_err(|error: std::io::Error| {
+        // What is not there cannot be removed.
+        let _removed = std::fs::remove_file(&part);
+        cannot(path, &error)
+    })?;
     Ok(part)
 }
 

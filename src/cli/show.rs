@@ -254,13 +254,15 @@ fn shadow(report: &ShadowReport) -> String {
 }
 
 fn forgetting(told: &Forgetting) -> String {
-    let Forgetting { erased, names, accounts, decisions, cards, messages, reviews, writes, under_way } = told;
+    let Forgetting { erased, names, accounts, decisions, cards, messages, reviews, writes, notes, under_way } =
+        told;
     let counts = [
         (decisions, "decision"),
         (cards, "card"),
         (messages, "message"),
         (reviews, "review"),
         (writes, "write in Jobber"),
+        (notes, "note of asks or suppressions"),
     ];
     let counts = counts.into_iter().filter(|(count, _)| **count > 0);
     let mut what: Vec<String> = counts

@@ -13,8 +13,8 @@ use crate::digest;
 use crate::domain::message;
 use crate::domain::model::{
     AccountId, Ask, AskBody, AskId, BodyAccount, BodyClient, BodyInvoice, BodyJob, BodyPerson, BodyProperty,
-    BodyVisit, Candidate, ClientFacts, Contacted, Decision, EmailAddress, Facts, Marker, Phone, Record,
-    SkipReason, Subject, Suppression, Trigger, VisitsOfJob, WorkKind, WorkRef, contacts_of,
+    BodyVisit, Candidate, ClientFacts, Contacted, Decision, EmailAddress, Facts, Marker, Personal as _,
+    Phone, Record, SkipReason, Subject, Suppression, Trigger, VisitsOfJob, WorkKind, WorkRef, contacts_of,
 };
 use crate::domain::plan::{Finish, finish, too_old};
 use crate::domain::rules::{KindOfClients, Phones, Policy, Respected, Rules};
@@ -51,6 +51,8 @@ pub struct Past {
     pub contacted: Option<Contacted>,
     /// Set if the operator said that this person is never asked.
     pub suppression: Option<Suppression>,
+    /// Nothing that says who it is may be kept.
+    pub is_forgotten: bool,
 }
 
 const HOLD: SignedDuration = SignedDuration::from_hours(1);
@@ -67,7 +69,10 @@ pub fn decide(
     let Some(facts) = facts else {
         return skip(SkipReason::NotFound, vec![], candidate.subject.clone());
     };
-    let subject = subject_of(candidate, facts, &rules.policy);
+    let mut subject = subject_of(candidate, facts, &rules.policy);
+    if past.is_forgotten {
+        subject.erase();
+    }
     let no = |reason, saw| skip(reason, saw, subject.clone());
 
     let finished_at = match finish(&facts.record, candidate.trigger, rules.include_drafts) {

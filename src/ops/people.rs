@@ -53,6 +53,8 @@ pub struct Forgetting {
     pub messages: usize,
     pub reviews: usize,
     pub writes: usize,
+    /// Notes of when the person was asked, and that they must not be.
+    pub notes: usize,
     /// Messages that were being sent, and so were not erased.
     pub under_way: usize,
 }
@@ -97,6 +99,7 @@ fn counts(kept: &Kept) -> Forgetting {
         messages: kept.messages.len(),
         reviews: kept.reviews.len(),
         writes: kept.writes.len(),
+        notes: kept.asked.len() + kept.suppressions.len(),
         under_way: 0,
     }
 }

@@ -44,6 +44,9 @@ pub struct Limits {
     pub rate: NonZeroU32,
 }
 
+/// How long a connection that has not said anything is kept when everything ends.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
+
 impl Default for Limits {
     fn default() -> Self {
         let some = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
@@ -194,7 +197,10 @@ async fn answer(
     limits: Limits,
     stop: CancellationToken,
 ) {
+    let begun = CancellationToken::new();
+    let begins = begun.clone();
     let service = tower::service_fn(move |mut request: Request<hyper::body::Incoming>| {
+        begins.cancel();
         let caller = Caller::of(peer, request.headers());
         request.extensions_mut().insert(caller);
         let (router, place) = (router.clone(), requests.enter(caller, limits.at_once));
@@ -217,13 +223,24 @@ async fn answer(
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            // The request of whoever has just connected is on its way.
+            tokio::select! {
+                ended = &mut connection => ended,
+                () = first_request(&begun) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Waits for the first request of a connection, and not for long.
+async fn first_request(begun: &CancellationToken) {
+    let _late = tokio::time::timeout(FIRST_REQUEST, begun.cancelled()).await;
 }
 
 /// Reads the whole body, then answers. A body that drips holds up nothing but itself.
@@ -313,6 +330,25 @@ mod tests {
     fn impatient() -> Limits {
         let little = Duration::from_millis(200);
         Limits { head: little, body: little, answer: little, ..Limits::default() }
+    }
+
+    #[tokio::test]
+    async fn whoever_connects_as_everything_ends_is_still_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let router = Router::new().route("/", axum::routing::get(async || "here"));
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let answering = tokio::spawn(answer(stream, peer, router, Busy::default(), Limits::default(), stop));
+        // It has had its turn, and knows that it is to end.
+        tokio::task::yield_now().await;
+        let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut client, request).await.unwrap();
+        let mut said = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut client, &mut said).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("here"), "{said:?}");
+        answering.await.unwrap();
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::entry::Bytes;
 use super::outbox::forget_entry;
 use super::people::{self, People};
 use super::tallies::put_decision;
@@ -14,18 +15,24 @@ use super::txn::Txn;
 use super::{Store, StoreError, key};
 use crate::clock::minus;
 use crate::domain::model::{
-    AccountId, ActionRecord, AskId, ClientSnapshot, ContactKey, Contacted, Decision, EncodedId, Forgotten,
-    Kept, KeptCard, KeptDecision, MessageId, OutboxEntry, Outcome, Personal, Review, Suppression, WorkRef,
+    AccountId, ActionRecord, AskId, AskOf, ClientSnapshot, ContactKey, Contacted, Decision, EncodedId,
+    Forgotten, Kept, KeptCard, KeptDecision, MessageId, MessageKind, Noted, OutboxEntry, Outcome, Personal,
+    Review, Suppression, WorkRef,
 };
 
 /// What a person is known by.
 #[derive(Debug, Clone, Default)]
 struct Names {
     contacts: BTreeSet<ContactKey>,
+    /// Those of them that somebody else has too.
+    shared: BTreeSet<ContactKey>,
+    /// Phones and addresses as they are written.
+    written: BTreeSet<String>,
     /// Cards in Jobber.
     clients: BTreeSet<(AccountId, EncodedId)>,
     works: BTreeSet<(AccountId, WorkRef)>,
-    jobs: BTreeSet<(AccountId, EncodedId)>,
+    /// Works and the jobs behind them.
+    records: BTreeSet<(AccountId, EncodedId)>,
     asks: BTreeSet<MessageId>,
 }
 
@@ -34,19 +41,38 @@ impl Names {
         client.is_some_and(|client| self.clients.contains(&(account.clone(), client.clone())))
     }
 
-    /// The person's contacts and cards, as they are suppressed and forgotten.
-    fn keys(&self) -> BTreeSet<ContactKey> {
+    /// The person's contacts that are nobody else's, and the cards, as they are suppressed and forgotten.
+    fn own(&self) -> BTreeSet<ContactKey> {
         let cards = self.clients.iter().map(|(_, client)| ContactKey::card(client.as_str()));
-        self.contacts.iter().cloned().chain(cards).collect()
+        self.contacts.difference(&self.shared).cloned().chain(cards).collect()
     }
 
     fn meet(&mut self, account: &AccountId, decision: &Decision) {
         let Decision { work, subject, .. } = decision;
         self.contacts.extend(subject.contacts());
+        self.written.extend(subject.phone.iter().chain(&subject.email).cloned());
         self.works.insert((account.clone(), work.clone()));
-        self.jobs.extend(subject.job_id.clone().map(|job| (account.clone(), job)));
+        let records = subject.job_id.iter().chain([&work.id]).cloned();
+        self.records.extend(records.map(|record| (account.clone(), record)));
         self.asks.extend(decision.ask().map(MessageId::new));
     }
+
+    /// Whether a text of an account names one of the person's cards or records, or a contact. Ids are compared with their
+    /// quotes: one can begin like another.
+    fn are_in(&self, account: &AccountId, text: &str) -> bool {
+        let ids = self.clients.iter().chain(&self.records).filter(|(of, _)| of == account);
+        ids.map(|(_, id)| format!("\"{id}\"")).any(|id| text.contains(&id))
+            || self.written.iter().any(|written| text.contains(&format!("\"{written}\"")))
+    }
+}
+
+/// What a look through the store found.
+#[derive(Debug, Clone, Default)]
+struct Found {
+    names: Names,
+    kept: Kept,
+    /// Keys of entries that say when the person was asked, or that they must not be.
+    notes: Vec<Bytes>,
 }
 
 /// What became of the wish to forget somebody.
@@ -63,7 +89,7 @@ impl Store {
         who: &ContactKey,
         account: Option<&AccountId>,
     ) -> Result<Kept, StoreError> {
-        Ok(self.look_for(who, account, Names::default()).await?.1)
+        Ok(self.look_for(who, account, Names::default()).await?.kept)
     }
 
     /// When the person was forgotten.
@@ -88,18 +114,17 @@ impl Store {
         let mut names = Names::default();
         // The second time for what was stored while the first looked.
         for _ in 0..2 {
-            let (found, kept) = self.look_for(who, account, names).await?;
-            names = found;
+            let found = self.look_for(who, account, names).await?;
+            names = found.names.clone();
             let (who, scope) = (who.clone(), people::scope(account).to_owned());
-            let (people, names, account) = (self.0.people.clone(), names.clone(), account.cloned());
+            let people = self.0.people.clone();
             self.write(move |txn| {
-                mark(txn, &people, &scope, &who, &names, now)?;
-                erase(txn, &kept, now)?;
-                forget_contacts(txn, &names, account.as_ref())
+                mark(txn, &people, &scope, &who, &found.names, now)?;
+                erase(txn, &found, now)
             })
             .await?;
         }
-        let left = self.look_for(who, account, names).await?.1;
+        let left = self.look_for(who, account, names).await?.kept;
         Ok(Erased { under_way: left.messages.len() })
     }
 
@@ -108,12 +133,13 @@ impl Store {
         who: &ContactKey,
         account: Option<&AccountId>,
         known: Names,
-    ) -> Result<(Names, Kept), StoreError> {
-        let (who, account) = (who.clone(), account.cloned());
+    ) -> Result<Found, StoreError> {
+        let (who, account, people) = (who.clone(), account.cloned(), self.0.people.clone());
         self.scan(move |txn| {
-            let names = names_of(txn, &who, account.as_ref(), known)?;
-            let kept = kept(txn, &names, account.as_ref())?;
-            Ok((names, kept))
+            let names = names_of(txn, &people, &who, account.as_ref(), known.clone())?;
+            let notes = notes(txn, &names, account.as_ref())?;
+            let kept = kept(txn, &names, &notes, account.as_ref())?;
+            Ok(Found { names, kept, notes })
         })
         .await
     }
@@ -172,45 +198,124 @@ fn cards(
 /// The cards on which somebody stands, and then all that these cards and their works say.
 fn names_of(
     txn: &Txn<'_>,
+    people: &People,
     who: &ContactKey,
     only: Option<&AccountId>,
     known: Names,
 ) -> Result<Names, StoreError> {
     let mut names = known;
+    let scope = people::scope(only);
+    // Somebody who was forgotten before is known by the cards that were marked with them.
+    let before = txn.get::<Forgotten>(&key::forgotten(&people.hash(scope, who)))?.map(|before| before.of);
     let is_meant = |client: Option<&EncodedId>, contacts: &[ContactKey]| {
-        client.is_some_and(|client| ContactKey::card(client.as_str()) == *who) || contacts.contains(who)
+        let Some(card) = client.map(|client| ContactKey::card(client.as_str())) else {
+            return Ok(contacts.contains(who));
+        };
+        let marked = match &before {
+            Some(_) => txn.get::<Forgotten>(&key::forgotten(&people.hash(scope, &card)))?,
+            None => None,
+        };
+        let is_marked = marked.is_some_and(|marked| Some(marked.of) == before);
+        Ok::<_, StoreError>(is_marked || card == *who || contacts.contains(who))
     };
     names.contacts.insert(who.clone());
+    for (account, work) in asked_by(txn, who, only)? {
+        if let Some(decision) = txn.get::<Decision>(&key::decision(&account, &work))? {
+            names.clients.extend(decision.subject.client_id.clone().map(|client| (account.clone(), client)));
+            names.meet(&account, &decision);
+        }
+    }
     for found in decisions(txn, only) {
         let (account, decision) = found?;
         let client = decision.subject.client_id.as_ref();
-        if is_meant(client, &decision.subject.contacts()) {
+        if is_meant(client, &decision.subject.contacts())? {
             names.clients.extend(client.cloned().map(|client| (account.clone(), client)));
             names.meet(&account, &decision);
         }
     }
     for found in cards(txn, only) {
         let (account, card) = found?;
-        if is_meant(Some(&card.id), &card.contacts()) {
+        if is_meant(Some(&card.id), &card.contacts())? {
             names.clients.insert((account, card.id));
         }
     }
+    let mut others: BTreeSet<ContactKey> = BTreeSet::new();
     for found in decisions(txn, only) {
         let (account, decision) = found?;
-        if names.is_client(&account, decision.subject.client_id.as_ref()) {
+        let is_own = names.works.contains(&(account.clone(), decision.work.clone()));
+        if is_own || names.is_client(&account, decision.subject.client_id.as_ref()) {
             names.meet(&account, &decision);
+        } else {
+            others.extend(decision.subject.contacts());
         }
     }
     for found in cards(txn, only) {
         let (account, card) = found?;
         if names.is_client(&account, Some(&card.id)) {
             names.contacts.extend(card.contacts());
+            names.written.extend(card.phones.iter().map(|phone| phone.number.clone()));
+            names.written.extend(card.emails.iter().map(|email| email.address.clone()));
+        } else {
+            others.extend(card.contacts());
         }
     }
+    names.shared = names.contacts.intersection(&others).filter(|shared| *shared != who).cloned().collect();
+    let is_own =
+        |written: &String| ContactKey::of(written).is_none_or(|contact| !names.shared.contains(&contact));
+    names.written = names.written.iter().filter(|written| is_own(written)).cloned().collect();
     Ok(names)
 }
 
-fn kept(txn: &Txn<'_>, names: &Names, only: Option<&AccountId>) -> Result<Kept, StoreError> {
+/// The works that somebody was asked about, or is to be: by contacts that no decision shows.
+fn asked_by(
+    txn: &Txn<'_>,
+    who: &ContactKey,
+    only: Option<&AccountId>,
+) -> Result<Vec<(AccountId, WorkRef)>, StoreError> {
+    let mut works = Vec::new();
+    for entry in txn.scan(key::CONTACT) {
+        let (name, value) = entry?;
+        let (_, contact) = key::parse_contact(&name).ok_or_else(key::broken)?;
+        if contact == *who {
+            let contacted: Contacted = super::codec::decode(&value)?;
+            let of = txn.get::<AskOf>(&key::ask(&contacted.ask_id))?;
+            works.extend(of.map(|of| (of.account, of.work)));
+        }
+    }
+    for entry in txn.values::<OutboxEntry>(key::OUTBOX) {
+        let entry = entry?;
+        if entry.payload.kind() == MessageKind::Ask
+            && txn.get::<Noted>(&key::noted(&entry.id))?.is_some_and(|noted| noted.contacts.contains(who))
+        {
+            works.push((entry.account.clone(), entry.payload.work().clone()));
+        }
+    }
+    works.retain(|(account, _)| is_in(account, only));
+    Ok(works)
+}
+
+/// Keys that say when the person was asked, or that they must not be. Of one account only its own: what counts for all
+/// accounts keeps the others from asking too soon.
+fn notes(txn: &Txn<'_>, names: &Names, only: Option<&AccountId>) -> Result<Vec<Bytes>, StoreError> {
+    let own = names.own();
+    let is_here = |scope: &str| only.is_none_or(|only| scope.trim_start_matches('~') == only.as_str());
+    let mut notes = Vec::new();
+    for (family, parse) in [
+        (key::CONTACT, key::parse_contact as fn(&[u8]) -> Option<(String, ContactKey)>),
+        (key::SUPPRESSION, key::parse_suppression),
+    ] {
+        for entry in txn.scan(family) {
+            let (name, _) = entry?;
+            let (scope, contact) = parse(&name).ok_or_else(key::broken)?;
+            if own.contains(&contact) && is_here(&scope) {
+                notes.push(name);
+            }
+        }
+    }
+    Ok(notes)
+}
+
+fn kept(txn: &Txn<'_>, names: &Names, notes: &[Bytes], only: Option<&AccountId>) -> Result<Kept, StoreError> {
     let mut kept = Kept::default();
     for (account, work) in &names.works {
         let decision = txn.get::<Decision>(&key::decision(account, work))?.filter(Decision::is_personal);
@@ -230,51 +335,38 @@ fn kept(txn: &Txn<'_>, names: &Names, only: Option<&AccountId>) -> Result<Kept, 
         let review = txn.get::<Review>(&key::review(&AskId::new(ask.as_str())))?;
         kept.reviews.extend(review.filter(Review::is_personal));
     }
-    let records = names.clients.iter().chain(&names.jobs).cloned();
-    let records = records.chain(names.works.iter().map(|(account, work)| (account.clone(), work.id.clone())));
-    for (account, target) in records.collect::<BTreeSet<_>>() {
-        let prefix = key::acted_on_of(&account, target.as_str());
-        for name in txn.keys(&prefix)? {
-            let name = key::action_of(&account, &prefix, &name).ok_or_else(key::broken)?;
-            kept.writes.extend(txn.get::<ActionRecord>(&name)?.filter(ActionRecord::is_personal));
+    for record in txn.values::<ActionRecord>(key::ACTION) {
+        let record = record?;
+        if is_in(&record.account, only) && record.is_personal() && is_on(&record, names) {
+            kept.writes.push(record);
         }
     }
-    for entry in txn.scan(key::CONTACT) {
-        let (name, value) = entry?;
-        let contact = key::parse_contact(&name).ok_or_else(key::broken)?;
-        let contacted: Contacted = super::codec::decode(&value)?;
-        let is_known = kept.asked.contains(&contacted);
-        if names.contacts.contains(&contact) && is_in(&contacted.account, only) && !is_known {
+    for name in notes {
+        if name.starts_with(key::SUPPRESSION) {
+            kept.suppressions.extend(txn.get::<Suppression>(name)?);
+        } else if let Some(contacted) = txn.get::<Contacted>(name)?.filter(|new| !kept.asked.contains(new)) {
             kept.asked.push(contacted);
-        }
-    }
-    for contact in names.keys() {
-        for scope in scopes(names, only) {
-            kept.suppressions.extend(txn.get::<Suppression>(&key::suppression(&scope, &contact))?);
         }
     }
     Ok(kept)
 }
 
-/// Where a suppression of the person can stand.
-fn scopes(names: &Names, only: Option<&AccountId>) -> BTreeSet<String> {
-    if let Some(only) = only {
-        return BTreeSet::from([only.to_string()]);
-    }
-    let accounts = names.clients.iter().map(|(account, _)| account.to_string());
-    accounts.chain([key::EVERYWHERE.to_owned()]).collect()
-}
-
-/// Whether a message is about one of the person's works or cards. Jobber's ids are unique in any text.
+/// Whether a message is about one of the person's works or cards.
 fn is_about(entry: &OutboxEntry, names: &Names) -> bool {
-    let about = (entry.account.clone(), entry.payload.work().clone());
-    names.works.contains(&about)
-        || names.clients.iter().any(|(account, client)| {
-            *account == entry.account && (about.1.id == *client || entry.body.contains(client.as_str()))
-        })
+    let (account, work) = (&entry.account, entry.payload.work());
+    let record = (account.clone(), work.id.clone());
+    names.clients.contains(&record) || names.records.contains(&record) || names.are_in(account, &entry.body)
 }
 
-/// Notes that the person is never asked, instead of what said it before.
+/// Whether a write was on one of the person's records, or Jobber's answer names one.
+fn is_on(record: &ActionRecord, names: &Names) -> bool {
+    let target = record.target.as_deref().map(|target| (record.account.clone(), EncodedId::new(target)));
+    let is_target = target.is_some_and(|on| names.clients.contains(&on) || names.records.contains(&on));
+    // Plain data with text keys encodes.
+    is_target || names.are_in(&record.account, &serde_json::to_string(&record.outcome).unwrap_or_default())
+}
+
+/// Notes that the person is never asked.
 fn mark(
     txn: &mut Txn<'_>,
     people: &People,
@@ -283,28 +375,27 @@ fn mark(
     names: &Names,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    people.note_some();
     let of = people.hash(scope, who);
-    for contact in names.keys() {
+    for contact in names.own() {
         let key = key::forgotten(&people.hash(scope, &contact));
         if txn.get::<Forgotten>(&key)?.is_none() {
             txn.put(&key, &Forgotten { at: now, of: of.clone() });
         }
-        txn.remove(&key::suppression(scope, &contact));
     }
     Ok(())
 }
 
-fn erase(txn: &mut Txn<'_>, kept: &Kept, now: Timestamp) -> Result<(), StoreError> {
+fn erase(txn: &mut Txn<'_>, found: &Found, now: Timestamp) -> Result<(), StoreError> {
+    let Found { names, kept, notes } = found;
     for entry in &kept.messages {
         forget_entry(txn, &entry.id, now)?;
     }
     for KeptDecision { account, decision } in &kept.decisions {
         erase_decision(txn, account, &key::decision(account, &decision.work))?;
     }
-    for KeptDecision { decision, .. } in &kept.decisions {
-        if let Some(ask) = decision.ask() {
-            erase_record::<Review>(txn, &key::review(&AskId::new(ask)))?;
-        }
+    for ask in &names.asks {
+        erase_record::<Review>(txn, &key::review(&AskId::new(ask.as_str())))?;
     }
     for record in &kept.writes {
         erase_record::<ActionRecord>(txn, &key::action(&record.account, &record.key))?;
@@ -312,19 +403,8 @@ fn erase(txn: &mut Txn<'_>, kept: &Kept, now: Timestamp) -> Result<(), StoreErro
     for KeptCard { account, card } in &kept.cards {
         txn.remove(&key::card(account, &card.id));
     }
-    Ok(())
-}
-
-/// When somebody was asked matters no more: they are never asked.
-fn forget_contacts(txn: &mut Txn<'_>, names: &Names, only: Option<&AccountId>) -> Result<(), StoreError> {
-    for entry in txn.scan(key::CONTACT) {
-        let (name, value) = entry?;
-        let contact = key::parse_contact(&name).ok_or_else(key::broken)?;
-        let contacted: Contacted = super::codec::decode(&value)?;
-        if names.contacts.contains(&contact) && is_in(&contacted.account, only) {
-            txn.remove(&name);
-        }
-    }
+    // They are never asked now, whatever stood there.
+    notes.iter().for_each(|name| txn.remove(name));
     Ok(())
 }
 
@@ -371,7 +451,7 @@ fn old_records<R: Personal + Settled + super::codec::Stored>(
     txn: &Txn<'_>,
     family: &[u8],
     before: Timestamp,
-) -> Result<Vec<super::entry::Bytes>, StoreError> {
+) -> Result<Vec<Bytes>, StoreError> {
     let mut old = Vec::new();
     for entry in txn.scan(family) {
         let (key, value) = entry?;

@@ -263,10 +263,19 @@ pub(super) fn contact(scope: &str, contact: &ContactKey) -> Vec<u8> {
     join(CONTACT, &[scope.as_bytes(), contact.as_str().as_bytes()])
 }
 
-/// The contact in a key of [`contact`].
-pub(super) fn parse_contact(key: &[u8]) -> Option<ContactKey> {
-    let (_, contact) = text(key.strip_prefix(CONTACT)?)?.split_once('\0')?;
-    Some(ContactKey::stored(contact))
+/// Scope and contact in a key of [`contact`].
+pub(super) fn parse_contact(key: &[u8]) -> Option<(String, ContactKey)> {
+    scope_and_contact(key.strip_prefix(CONTACT)?)
+}
+
+/// Scope and contact in a key of [`suppression`].
+pub(super) fn parse_suppression(key: &[u8]) -> Option<(String, ContactKey)> {
+    scope_and_contact(key.strip_prefix(SUPPRESSION)?)
+}
+
+fn scope_and_contact(rest: &[u8]) -> Option<(String, ContactKey)> {
+    let (scope, contact) = text(rest)?.split_once('\0')?;
+    Some((scope.to_owned(), ContactKey::stored(contact)))
 }
 
 pub(super) fn parse_marker(key: &[u8]) -> Option<(AccountId, WorkRef)> {

@@ -171,8 +171,9 @@ impl Store {
         let (table, tenure) = (database.for_readers(), database.tenure());
         let writer =
             Writer::start(database, commits).map_err(|error| StoreError::Open { path: named(), error })?;
-        let awaited = std::sync::RwLock::default();
-        Ok(Self(Arc::new(Inner { table, writer, sealer, people: People::new(key), place, tenure, awaited })))
+        let (awaited, people) = (std::sync::RwLock::default(), People::new(key));
+        people.look(&Txn::new(&table))?;
+        Ok(Self(Arc::new(Inner { table, writer, sealer, people, place, tenure, awaited })))
     }
 
     /// Brings the database to the present schema. Returns the number of its commits.

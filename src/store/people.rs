@@ -1,6 +1,8 @@
 //! People: when each was last asked, and who is never asked.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hmac::digest::KeyInit;
 use hmac::digest::generic_array::GenericArray;
@@ -23,17 +25,33 @@ use crate::store_key::StoreKey;
 
 /// Names people who were forgotten, by a hash that only the holder of the store's key can make.
 #[derive(Clone)]
-pub(super) struct People(StoreKey);
+pub(super) struct People {
+    key: StoreKey,
+    /// Whether anybody was ever forgotten. Mostly nobody was, and then nothing is looked up.
+    are_some: Arc<AtomicBool>,
+}
 
 impl People {
     pub(super) fn new(key: &StoreKey) -> Self {
-        Self(key.clone())
+        Self { key: key.clone(), are_some: Arc::default() }
+    }
+
+    /// Learns whether anybody was forgotten before.
+    pub(super) fn look(&self, txn: &Txn<'_>) -> Result<(), StoreError> {
+        if txn.scan(key::FORGOTTEN).next().transpose()?.is_some() {
+            self.note_some();
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_some(&self) {
+        self.are_some.store(true, Ordering::Release);
     }
 
     /// `scope` is an account or [`key::EVERYWHERE`].
     pub(super) fn hash(&self, scope: &str, who: &ContactKey) -> String {
         let mut block = Zeroizing::new([0; 64]);
-        block[..32].copy_from_slice(self.0.bytes());
+        block[..32].copy_from_slice(self.key.bytes());
         let mut mac = <Hmac<Sha256> as KeyInit>::new(GenericArray::from_slice(&*block));
         mac.update(digest::of(&["forgotten", scope, who.as_str()]).as_bytes());
         digest::of_bytes(&mac.finalize().into_bytes())
@@ -47,6 +65,9 @@ impl People {
         card: Option<&EncodedId>,
         contacts: &[ContactKey],
     ) -> Result<Option<Timestamp>, StoreError> {
+        if !self.are_some.load(Ordering::Acquire) {
+            return Ok(None);
+        }
         for who in named(card, contacts) {
             for scope in [account.as_str(), key::EVERYWHERE] {
                 if let Some(Forgotten { at, .. }) = txn.get(&key::forgotten(&self.hash(scope, &who)))? {
@@ -116,10 +137,12 @@ impl Store {
         let (card, contacts, policy) = (card.cloned(), contacts.to_vec(), policy.clone());
         let people = self.0.people.clone();
         self.read(move |txn| {
+            let card = card.as_ref();
             Ok(Past {
+                is_forgotten: people.forgotten(txn, &account, card, &contacts)?.is_some(),
                 markers: markers(txn, &account, &work, &job_ids)?,
                 contacted: last_contact(txn, &account, &contacts, &policy)?,
-                suppression: people.suppression(txn, &account, card.as_ref(), &contacts)?,
+                suppression: people.suppression(txn, &account, card, &contacts)?,
             })
         })
         .await
@@ -127,12 +150,14 @@ impl Store {
 
     /// Whether a person was suppressed after an ask for them was made.
     pub async fn is_suppressed(&self, ask: &MessageId) -> Result<bool, StoreError> {
-        let (ask, people) = (key::outbox(ask), self.0.people.clone());
+        let (ask, noted, people) = (key::outbox(ask), key::noted(ask), self.0.people.clone());
         self.read(move |txn| {
             let Some(entry) = txn.get::<OutboxEntry>(&ask)? else { return Ok(false) };
             let decision = txn.get::<Decision>(&key::decision(&entry.account, entry.payload.work()))?;
             let Some(subject) = decision.map(|decision| decision.subject) else { return Ok(false) };
-            let (card, contacts) = (subject.client_id.as_ref(), subject.contacts());
+            let (card, mut contacts) = (subject.client_id.as_ref(), subject.contacts());
+            // Also those that it would not go to.
+            contacts.extend(txn.get::<Noted>(&noted)?.into_iter().flat_map(|noted| noted.contacts));
             Ok(people.suppression(txn, &entry.account, card, &contacts)?.is_some())
         })
         .await
@@ -297,7 +322,7 @@ pub(super) fn note_untried(txn: &mut Txn<'_>) -> Result<(), StoreError> {
     }
     for found in txn.scan(key::CONTACT) {
         let (name, value) = found?;
-        let contact = key::parse_contact(&name).ok_or_else(key::broken)?;
+        let (_, contact) = key::parse_contact(&name).ok_or_else(key::broken)?;
         let contacted: Contacted = super::codec::decode(&value)?;
         if let Some(noted) = untried.get_mut(contacted.ask_id.as_str()) {
             noted.contacts.push(contact);

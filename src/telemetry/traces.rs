@@ -16,15 +16,16 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::{HttpClient, HttpError};
-use opentelemetry_otlp::{
-    ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
-};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTracerProvider, Span};
 use sha2::{Digest as _, Sha256};
 
 /// How long the last spans may take to leave at the end.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long the collector may take to answer.
+const COLLECTOR: Duration = Duration::from_secs(10);
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
@@ -50,11 +51,12 @@ pub fn are_on() -> bool {
 
 impl Traces {
     /// Begins to send spans, if the environment asks for it. To be called on the runtime that sends them.
-    pub fn begin() -> Result<Option<Self>, ExporterBuildError> {
+    pub fn begin() -> anyhow::Result<Option<Self>> {
         if !is_wanted() {
             return Ok(None);
         }
-        let poster = Poster { http: reqwest::Client::new(), runtime: tokio::runtime::Handle::current() };
+        let http = reqwest::Client::builder().timeout(COLLECTOR).redirect(reqwest::redirect::Policy::none());
+        let poster = Poster { http: http.build()?, runtime: tokio::runtime::Handle::current() };
         let mut exporter = SpanExporter::builder().with_http().with_http_client(poster);
         if !is_set("OTEL_EXPORTER_OTLP_PROTOCOL") && !is_set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") {
             exporter = exporter.with_protocol(Protocol::HttpBinary);

@@ -201,8 +201,11 @@ impl Inbox {
                 now,
             };
             let candidates = commit.plan.candidates.clone();
-            followed.candidates += self.parts.store.commit_plan(commit).await?;
-            found::trace(&account.id, &candidates, "webhook", begun);
+            let new = self.parts.store.commit_plan(commit).await?;
+            followed.candidates += new;
+            if new > 0 {
+                found::trace(&account.id, &candidates, "webhook", begun);
+            }
         }
         Ok(())
     }

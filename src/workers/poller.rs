@@ -269,9 +269,11 @@ impl Poller {
                     telemetry::decided("skipped", reason.as_str());
                 }
             }
-            self.parts.store.commit_plan(commit).await?;
+            let new = self.parts.store.commit_plan(commit).await?;
             CrashPoint::SweepStored.pass();
-            found::trace(&account.id, &polled.candidates, "sweep", now);
+            if new > 0 {
+                found::trace(&account.id, &polled.candidates, "sweep", now);
+            }
         }
         if effect == Effect::Apply {
             for place in places {

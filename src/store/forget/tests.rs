@@ -128,19 +128,23 @@ impl Customer {
             url: None,
         };
         store.note_review(&AskId::new(delivered.as_str()), &review).await.unwrap();
-        let write = ActionRecord {
-            account: id(),
-            key: format!("act-{}", self.card),
-            action: "clients.update".to_owned(),
-            by: "operator".to_owned(),
-            target: Some(self.card.to_owned()),
-            input: "00ff".to_owned(),
-            at: at(9),
-            outcome: ActionOutcome::Begun,
-        };
-        store.begin_action(&write).await.unwrap();
-        let answer = json!({"name": self.name});
-        store.end_action(&id(), &write.key, ActionOutcome::Done { ended_at: at(9), answer }).await.unwrap();
+        // A record that was there, and one that was made.
+        for target in [Some(self.card.to_owned()), None] {
+            let write = ActionRecord {
+                account: id(),
+                key: format!("act-{}-{}", self.card, target.is_some()),
+                action: "clients.update".to_owned(),
+                by: "operator".to_owned(),
+                target,
+                input: "00ff".to_owned(),
+                at: at(9),
+                outcome: ActionOutcome::Begun,
+            };
+            store.begin_action(&write).await.unwrap();
+            let answer = json!({"client": {"id": self.card, "name": self.name}});
+            let done = ActionOutcome::Done { ended_at: at(9), answer };
+            store.end_action(&id(), &write.key, done).await.unwrap();
+        }
     }
 
     /// How many entries tell who it is.
@@ -175,14 +179,16 @@ async fn nothing_tells_who_it_was_and_nobody_else_is_touched() {
     let store = &fixture.store;
     JOHN.leave_traces(&fixture).await;
     MARY.leave_traces(&fixture).await;
-    let suppression = Suppression { what: JOHN.phone.into(), account: None, note: None, at: at(9) };
-    store.suppress(&JOHN.who(), suppression).await.unwrap();
+    for account in [None, Some(AccountId::new("another"))] {
+        let suppression = Suppression { what: JOHN.phone.into(), account, note: None, at: at(9) };
+        store.suppress(&JOHN.who(), suppression).await.unwrap();
+    }
     let (johns, marys) = (JOHN.traces(store).await, MARY.traces(store).await);
     assert!(johns > 12 && marys > 10, "{johns}, {marys}");
     let kept = store.kept_about(&JOHN.who(), None).await.unwrap();
     let counts = (kept.decisions.len(), kept.cards.len(), kept.reviews.len(), kept.writes.len());
     // The asks that are queued and dead, and the changes of the card.
-    assert_eq!((counts, kept.messages.len()), ((5, 1, 1, 1), 4));
+    assert_eq!((counts, kept.messages.len()), ((5, 1, 1, 2), 4));
 
     assert_eq!(store.forget(&JOHN.who(), None, at(10)).await.unwrap().under_way, 0);
     assert_eq!(JOHN.traces(store).await, 0);
@@ -238,9 +244,8 @@ async fn what_is_being_sent_is_said_and_forgotten_later() {
     let failed = Next::DueAgain { at: at(30) };
     store.settle(&sent, entry.attempt, receiver(), failed, last(12, 503)).await.unwrap();
     assert!(JOHN.traces(store).await > 0);
-    // By the card: nothing else says any more that it is his.
-    let card = ContactKey::card(JOHN.card);
-    assert_eq!(store.forget(&card, None, at(21)).await.unwrap().under_way, 0);
+    // Nothing but the note that he was forgotten says any more that it is his.
+    assert_eq!(store.forget(&JOHN.who(), None, at(21)).await.unwrap().under_way, 0);
     assert_eq!(JOHN.traces(store).await, 0);
     let refused = store.retry_entry(&sent, None, at(22)).await.unwrap();
     assert_eq!(refused, Err(QueueRefusal::NoSuchMessage(sent)));
@@ -258,7 +263,8 @@ async fn one_account_forgets_and_another_keeps_what_is_its_own() {
     fixture.plan(JOHN.plan("new")).await;
     assert_eq!(JOHN.ask(store, "new").await, AskCommit::Stored);
     store.forget(&JOHN.who(), Some(&id()), at(11)).await.unwrap();
-    assert_eq!(JOHN.traces(store).await, 0);
+    // Hashes of his two contacts, which keep every account from asking him too soon.
+    assert_eq!(JOHN.traces(store).await, 2);
     assert_eq!(store.forgotten_at(&JOHN.who(), None).await.unwrap(), None);
     assert_eq!(store.forgotten_at(&JOHN.who(), Some(&id())).await.unwrap(), Some(at(11)));
 }
@@ -271,8 +277,8 @@ async fn who_it_was_is_kept_for_its_own_time() {
     let (day, year) = (24 * 60, 365 * 24 * 60);
     let month = SignedDuration::from_hours(30 * 24);
     assert_eq!(store.prune(at(20 * day), LONG, month).await.unwrap().erased, 0);
-    // Delivered and skipped, the review and the write. The others wait or lie in the queue, if only as dead letters.
-    assert_eq!(store.prune(at(year), LONG, month).await.unwrap().erased, 4);
+    // Delivered and skipped, the review and the two writes. The others wait or lie in the queue, if only as dead letters.
+    assert_eq!(store.prune(at(year), LONG, month).await.unwrap().erased, 5);
     consistent(store).await;
     let subject = async |what: &str| store.decision(&id(), &JOHN.job(what)).await.unwrap().unwrap().subject;
     for (what, is_there) in [("delivered", false), ("skipped", false), ("queued", true), ("waiting", true)] {
@@ -282,4 +288,75 @@ async fn who_it_was_is_kept_for_its_own_time() {
     assert_eq!(store.prune(at(2 * year), LONG, month).await.unwrap().erased, 0, "once");
     let entry = store.entry(&MessageId::from(&ask(&JOHN.job("queued")).id)).await.unwrap().unwrap();
     assert!(matches!(entry.state, EntryState::Due { .. }) && matches!(entry.payload, Payload::Ask { .. }));
+}
+
+/// As after Jobber was asked: more contacts than the ask goes to.
+async fn ask_with(fixture: &Fixture, customer: &Customer, what: &str, more: &[ContactKey]) {
+    fixture.plan(customer.plan(what)).await;
+    let mut made = ask(&customer.job(what));
+    made.subject = customer.subject();
+    made.contacts = [customer.subject().contacts().as_slice(), more].concat();
+    let policy = Arc::new(Policy { cooldown: SignedDuration::ZERO, ..Policy::default() });
+    let stored = fixture.store.commit_ask(&id(), made, "{}".into(), &policy, at(5)).await.unwrap();
+    assert_eq!(stored, AskCommit::Stored);
+}
+
+#[tokio::test]
+async fn a_number_that_no_ask_goes_to_names_a_person_too() {
+    let fixture = Fixture::connected().await;
+    let store = &fixture.store;
+    let landline = ContactKey::phone("+15550100999").unwrap();
+    ask_with(&fixture, &JOHN, "one", std::slice::from_ref(&landline)).await;
+    let ask = MessageId::from(&ask(&JOHN.job("one")).id);
+    let suppression = Suppression { what: "landline".into(), account: None, note: None, at: at(6) };
+    store.suppress(&landline, suppression).await.unwrap();
+    assert!(store.is_suppressed(&ask).await.unwrap());
+    store.unsuppress(&landline, None).await.unwrap();
+    assert!(!store.is_suppressed(&ask).await.unwrap());
+
+    store.forget(&landline, None, at(7)).await.unwrap();
+    assert_eq!(JOHN.traces(store).await, 0);
+    fixture.plan(JOHN.plan("two")).await;
+    assert_eq!(JOHN.ask(store, "two").await, AskCommit::Superseded);
+}
+
+#[tokio::test]
+async fn whoever_shares_a_contact_or_the_beginning_of_an_id_is_somebody_else() {
+    let fixture = Fixture::connected().await;
+    let store = &fixture.store;
+    // The office's address, and an id that goes on where John's ends.
+    let neighbour = Customer { email: JOHN.email, card: "Y0pvaG4=8", ..MARY };
+    JOHN.leave_traces(&fixture).await;
+    neighbour.leave_traces(&fixture).await;
+    let suppression = Suppression { what: JOHN.email.into(), account: None, note: None, at: at(9) };
+    let office = ContactKey::email(JOHN.email).unwrap();
+    store.suppress(&office, suppression).await.unwrap();
+    let before = store.kept_about(&neighbour.who(), None).await.unwrap();
+
+    store.forget(&JOHN.who(), None, at(10)).await.unwrap();
+    let after = store.kept_about(&neighbour.who(), None).await.unwrap();
+    let of =
+        |kept: &Kept| (kept.decisions.clone(), kept.cards.clone(), kept.messages.len(), kept.writes.len());
+    assert_eq!(of(&after), of(&before));
+    assert!(store.suppressions().await.unwrap().iter().any(|known| known.what == JOHN.email));
+    store.unsuppress(&office, None).await.unwrap();
+    fixture.plan(neighbour.plan("new")).await;
+    assert_eq!(neighbour.ask(store, "new").await, AskCommit::Stored);
+    fixture.plan(JOHN.plan("new")).await;
+    assert_eq!(JOHN.ask(store, "new").await, AskCommit::Superseded);
+    assert!(store.kept_about(&JOHN.who(), None).await.unwrap().decisions.is_empty());
+}
+
+#[tokio::test]
+async fn a_review_is_erased_although_its_decision_was_before() {
+    let fixture = Fixture::connected().await;
+    let store = &fixture.store;
+    JOHN.leave_traces(&fixture).await;
+    let (work, year) = (JOHN.job("delivered"), 365 * 24 * 60);
+    store.prune(at(year), LONG, SignedDuration::from_hours(24)).await.unwrap();
+    let of = AskOf { account: id(), work: work.clone() };
+    let late = Review { of, at: at(year), rating: 4.0, text: Some(JOHN.name.to_owned()), url: None };
+    store.note_review(&AskId::new(ask(&work).id.as_str()), &late).await.unwrap();
+    store.forget(&ContactKey::card(JOHN.card), None, at(year + 1)).await.unwrap();
+    assert_eq!(JOHN.traces(store).await, 0);
 }
