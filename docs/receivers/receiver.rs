@@ -1,4 +1,4 @@
-//! Receives review requests. Crates: axum, serde_json, standardwebhooks, tempfile, tokio.
+//! Receives review requests. Crates: `axum`, `serde_json`, `standardwebhooks`, `tempfile`, `tokio`.
 //! `WEBHOOK_SECRET=whsec_… cargo run --example receiver`
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to whoever started it")]
 

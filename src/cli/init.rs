@@ -37,7 +37,7 @@ pub(super) struct InitArgs {
     /// A file with the app's client secret; - reads it from stdin. It is never taken from the command line itself
     #[arg(long, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
-    /// How browsers reach this machine: https://reviews.example.com
+    /// How browsers reach this machine, such as `https://reviews.example.com`
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
     /// Where review requests are posted: the webhook of your review platform

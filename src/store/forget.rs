@@ -404,7 +404,9 @@ fn erase(txn: &mut Txn<'_>, found: &Found, now: Timestamp) -> Result<(), StoreEr
         txn.remove(&key::card(account, &card.id));
     }
     // They are never asked now, whatever stood there.
-    notes.iter().for_each(|name| txn.remove(name));
+    for name in notes {
+        txn.remove(name);
+    }
     Ok(())
 }
 

@@ -120,7 +120,9 @@ impl Store {
                     over.push(key);
                 }
             }
-            over.iter().for_each(|key| txn.remove(key));
+            for key in &over {
+                txn.remove(key);
+            }
             Ok(())
         })
         .await
@@ -137,7 +139,9 @@ impl Store {
                     over.push(key);
                 }
             }
-            over.iter().for_each(|key| txn.remove(key));
+            for key in &over {
+                txn.remove(key);
+            }
             Ok(over.len())
         })
         .await

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use jiff::Timestamp;
 use jobber_reviewd::testing::model::Trigger;
 use jobber_reviewd::testing::protocol::TestEvent;
-use jobber_reviewd::testing::{Check, CheckState};
+use jobber_reviewd::testing::{Check, CheckState, Clock as _, SystemClock};
 
 use crate::support::*;
 
@@ -89,21 +89,21 @@ impl Running {
         names
     }
 
-    async fn is_as_it_should_be(self) {
+    async fn behaves(self) {
         let url = format!("http://127.0.0.1:{}/", self.port);
         let app = TestApp::start_with(|config| {
-            config.review.webhook_url = serde_json::from_value(url.into()).unwrap()
+            config.review.webhook_url = serde_json::from_value(url.into()).unwrap();
         })
         .await;
         let pass_to = |at: Timestamp| app.pass(at.duration_since(app.clock_now()));
-        pass_to(Timestamp::now() - hours(3));
+        pass_to(SystemClock.now() - hours(3));
         let ace = app.contractor("Ace Plumbing");
         app.connect(&ace, Trigger::JobCompleted).await;
         app.pass(minutes(10));
         let job = ace.closed_job(&app);
         app.sweep().await;
         // Receivers refuse what is signed for another time than their own.
-        pass_to(Timestamp::now());
+        pass_to(SystemClock.now());
         assert_eq!(app.once().await.delivered, 1);
         let stored = self.stored();
         assert!(stored.len() == 1 && stored[0].starts_with("ask_"), "{stored:?}");
@@ -126,7 +126,7 @@ async fn in_rust() {
     if !program.exists() {
         return skips("receiver in Rust: cargo build --example receiver");
     }
-    Running::start(Command::new(program)).is_as_it_should_be().await;
+    Running::start(Command::new(program)).behaves().await;
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn in_python() {
     };
     let mut command = Command::new(python);
     command.arg(paper("receiver.py"));
-    Running::start(command).is_as_it_should_be().await;
+    Running::start(command).behaves().await;
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn in_node() {
     std::fs::copy(paper("receiver.mjs"), &program).unwrap();
     let mut command = Command::new("node");
     command.arg(program);
-    Running::start(command).is_as_it_should_be().await;
+    Running::start(command).behaves().await;
 }
 
 #[tokio::test]
@@ -161,5 +161,5 @@ async fn in_php() {
     if !works(Path::new("php"), &["--version"]) {
         return skips("PHP");
     }
-    Running::start_php().is_as_it_should_be().await;
+    Running::start_php().behaves().await;
 }

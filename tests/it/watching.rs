@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use jobber_reviewd::testing::SERIES;
+use jobber_reviewd::testing::{Clock as _, SERIES, SystemClock};
 use tokio::process::Command;
 
 use crate::machine::{Machine, terminate};
@@ -95,7 +95,7 @@ async fn everything_that_is_counted_is_shown() {
             text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
         line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
     };
-    let now = jiff::Timestamp::now().as_duration().as_secs_f64();
+    let now = SystemClock.now().as_duration().as_secs_f64();
     for name in ["oldest_success", "account_last_success"] {
         let at = value(&format!("jobber_reviewd_{name}_timestamp_seconds"));
         assert!((now - 600.0..=now).contains(&at), "{name}: {at}");
