@@ -1,6 +1,6 @@
 // Receives review requests with Node 18 or newer: npm install standardwebhooks && WEBHOOK_SECRET=whsec_… node receiver.mjs
 import { createServer } from "node:http";
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, unlinkSync, writeFileSync } from "node:fs";
+import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { Webhook } from "standardwebhooks";
 
 const webhook = new Webhook(process.env.WEBHOOK_SECRET);
@@ -26,7 +26,7 @@ function store(id, body) {
     if (error.code === "EEXIST") return false;
     throw error;
   } finally {
-    unlinkSync(part);
+    rmSync(part, { force: true });
   }
 }
 

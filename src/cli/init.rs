@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -111,9 +111,8 @@ struct Plan {
 pub(super) async fn init(call: Call, args: InitArgs) -> Result<Status, Stop> {
     let starts = args.start;
     let settings = call.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
-    // A link is followed, and the places of secrets are written down as whole paths.
-    let settings =
-        settings.canonicalize().or_else(|_| std::path::absolute(&settings)).map_err(Stop::failed)?;
+    // The places of secrets are written down as whole paths.
+    let settings = std::path::absolute(settings).map_err(Stop::failed)?;
     if starts && call.json {
         return Err(Stop::usage("--start prints what doctor finds: leave --json out"));
     }
@@ -302,9 +301,15 @@ fn create(path: &Path, secret: &SecretString) -> Result<bool, Stop> {
 }
 
 fn replace(path: &Path, text: &str) -> Result<(), Stop> {
-    // As it was, where it was.
-    let mode = std::fs::metadata(path).map_or(0o644, |known| known.permissions().mode() & 0o777);
+    // Where a link leads, with the rights that it has.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let known = std::fs::metadata(path).ok();
+    let mode = known.as_ref().map_or(0o644, |known| known.mode() & 0o777);
     let part = part_of(path, mode, text)?;
+    if let Some(known) = known {
+        let given = std::os::unix::fs::chown(&part, Some(known.uid()), Some(known.gid()));
+        given.map_err(|error| cannot(path, &error))?;
+    }
     std::fs::rename(&part, path).map_err(|error| cannot(path, &error))
 }
 

@@ -254,8 +254,19 @@ fn shadow(report: &ShadowReport) -> String {
 }
 
 fn forgetting(told: &Forgetting) -> String {
-    let Forgetting { erased, names, accounts, decisions, cards, messages, reviews, writes, notes, under_way } =
-        told;
+    let Forgetting {
+        erased,
+        names,
+        accounts,
+        decisions,
+        cards,
+        messages,
+        reviews,
+        writes,
+        notes,
+        under_way,
+        shared,
+    } = told;
     let counts = [
         (decisions, "decision"),
         (cards, "card"),
@@ -287,6 +298,13 @@ fn forgetting(told: &Forgetting) -> String {
         );
     }
     let mut text = format!("Erased: {what}. They are never asked again; `suppress remove` ends that.");
+    if *shared > 0 {
+        let kept = counted(*shared, "contact");
+        let _ok = write!(
+            text,
+            "\n{kept} stay: other customers have them too. If those are the same person, run this by the id of their card."
+        );
+    }
     if *under_way > 0 {
         let left = counted(*under_way, "message");
         let _ok = write!(text, "\nNot erased: {left} that was being sent. Run this again in a minute.");

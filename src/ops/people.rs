@@ -57,6 +57,8 @@ pub struct Forgetting {
     pub notes: usize,
     /// Messages that were being sent, and so were not erased.
     pub under_way: usize,
+    /// Contacts that stand with other customers too, and stay theirs.
+    pub shared: usize,
 }
 
 /// Erases who a person is. Without `write` it only counts what there is.
@@ -72,7 +74,7 @@ pub async fn forget(
     let mut told = counts(&kept);
     if write {
         let now = context.clock.now();
-        let Erased { under_way } = context.store.forget(&who, account.as_ref(), now).await?;
+        let Erased { under_way, shared } = context.store.forget(&who, account.as_ref(), now).await?;
         tracing::info!(
             decisions = told.decisions,
             cards = told.cards,
@@ -81,7 +83,7 @@ pub async fn forget(
             writes = told.writes,
             "somebody was forgotten"
         );
-        told = Forgetting { erased: true, under_way, names: BTreeSet::new(), ..told };
+        told = Forgetting { erased: true, under_way, shared, names: BTreeSet::new(), ..told };
     }
     Ok(told)
 }
@@ -101,6 +103,7 @@ fn counts(kept: &Kept) -> Forgetting {
         writes: kept.writes.len(),
         notes: kept.asked.len() + kept.suppressions.len(),
         under_way: 0,
+        shared: 0,
     }
 }
 

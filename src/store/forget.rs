@@ -3,7 +3,8 @@
 //! Nothing is indexed for this. It reads whole families, because an index by every contact would itself be a list of
 //! people, and because this is seldom.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -27,7 +28,7 @@ struct Names {
     /// Those of them that somebody else has too.
     shared: BTreeSet<ContactKey>,
     /// Phones and addresses as they are written.
-    written: BTreeSet<String>,
+    written: BTreeMap<String, ContactKey>,
     /// Cards in Jobber.
     clients: BTreeSet<(AccountId, EncodedId)>,
     works: BTreeSet<(AccountId, WorkRef)>,
@@ -47,10 +48,21 @@ impl Names {
         self.contacts.difference(&self.shared).cloned().chain(cards).collect()
     }
 
+    /// Remembers how contacts are written. What is no contact (`n/a`, or nothing) is in every text.
+    fn read<'a>(
+        &mut self,
+        phones: impl Iterator<Item = &'a String>,
+        emails: impl Iterator<Item = &'a String>,
+    ) {
+        let phones = phones.filter_map(|text| Some((text.clone(), ContactKey::phone(text)?)));
+        let emails = emails.filter_map(|text| Some((text.clone(), ContactKey::email(text)?)));
+        self.written.extend(phones.chain(emails));
+    }
+
     fn meet(&mut self, account: &AccountId, decision: &Decision) {
         let Decision { work, subject, .. } = decision;
         self.contacts.extend(subject.contacts());
-        self.written.extend(subject.phone.iter().chain(&subject.email).cloned());
+        self.read(subject.phone.iter(), subject.email.iter());
         self.works.insert((account.clone(), work.clone()));
         let records = subject.job_id.iter().chain([&work.id]).cloned();
         self.records.extend(records.map(|record| (account.clone(), record)));
@@ -62,7 +74,7 @@ impl Names {
     fn are_in(&self, account: &AccountId, text: &str) -> bool {
         let ids = self.clients.iter().chain(&self.records).filter(|(of, _)| of == account);
         ids.map(|(_, id)| format!("\"{id}\"")).any(|id| text.contains(&id))
-            || self.written.iter().any(|written| text.contains(&format!("\"{written}\"")))
+            || self.written.keys().any(|written| text.contains(&format!("\"{written}\"")))
     }
 }
 
@@ -80,6 +92,8 @@ struct Found {
 pub struct Erased {
     /// Messages that were being sent at that moment. Nothing of them was erased.
     pub under_way: usize,
+    /// Contacts that stand with other customers too, and stay theirs.
+    pub shared: usize,
 }
 
 impl Store {
@@ -124,8 +138,9 @@ impl Store {
             })
             .await?;
         }
+        let shared = names.shared.len();
         let left = self.look_for(who, account, names).await?.kept;
-        Ok(Erased { under_way: left.messages.len() })
+        Ok(Erased { under_way: left.messages.len(), shared })
     }
 
     async fn look_for(
@@ -195,6 +210,35 @@ fn cards(
     })
 }
 
+/// The cards of somebody who was forgotten before: nothing else says any more that they belong together.
+struct Marks<'t> {
+    txn: &'t Txn<'t>,
+    people: &'t People,
+    who: &'t ContactKey,
+    known: RefCell<BTreeMap<(AccountId, ContactKey), bool>>,
+}
+
+impl Marks<'_> {
+    /// Whether a card was marked together with the contact: in its account, or in all.
+    fn have(&self, account: &AccountId, card: ContactKey) -> Result<bool, StoreError> {
+        let place = (account.clone(), card);
+        if let Some(known) = self.known.borrow().get(&place) {
+            return Ok(*known);
+        }
+        let mark = |scope: &str, who: &ContactKey| {
+            let found = self.people.mark(self.txn, scope, who)?;
+            Ok::<_, StoreError>(found.map(|forgotten| forgotten.of))
+        };
+        let mut is_marked = false;
+        for scope in [account.as_str(), key::EVERYWHERE] {
+            let of = mark(scope, self.who)?;
+            is_marked |= of.is_some() && of == mark(scope, &place.1)?;
+        }
+        self.known.borrow_mut().insert(place, is_marked);
+        Ok(is_marked)
+    }
+}
+
 /// The cards on which somebody stands, and then all that these cards and their works say.
 fn names_of(
     txn: &Txn<'_>,
@@ -204,38 +248,36 @@ fn names_of(
     known: Names,
 ) -> Result<Names, StoreError> {
     let mut names = known;
-    let scope = people::scope(only);
-    // Somebody who was forgotten before is known by the cards that were marked with them.
-    let before = txn.get::<Forgotten>(&key::forgotten(&people.hash(scope, who)))?.map(|before| before.of);
-    let is_meant = |client: Option<&EncodedId>, contacts: &[ContactKey]| {
-        let Some(card) = client.map(|client| ContactKey::card(client.as_str())) else {
-            return Ok(contacts.contains(who));
-        };
-        let marked = match &before {
-            Some(_) => txn.get::<Forgotten>(&key::forgotten(&people.hash(scope, &card)))?,
-            None => None,
-        };
-        let is_marked = marked.is_some_and(|marked| Some(marked.of) == before);
-        Ok::<_, StoreError>(is_marked || card == *who || contacts.contains(who))
+    let marks = Marks { txn, people, who, known: RefCell::default() };
+    let is_meant = |account: &AccountId, client: Option<&EncodedId>, contacts: &[ContactKey]| {
+        let card = client.map(|client| ContactKey::card(client.as_str()));
+        if contacts.contains(who) || card.as_ref() == Some(who) {
+            return Ok(true);
+        }
+        card.map_or(Ok(false), |card| marks.have(account, card))
     };
     names.contacts.insert(who.clone());
     for (account, work) in asked_by(txn, who, only)? {
-        if let Some(decision) = txn.get::<Decision>(&key::decision(&account, &work))? {
-            names.clients.extend(decision.subject.client_id.clone().map(|client| (account.clone(), client)));
+        let Some(decision) = txn.get::<Decision>(&key::decision(&account, &work))? else { continue };
+        let Some(client) = decision.subject.client_id.clone() else { continue };
+        // A number can have gone on to somebody else since.
+        let card = txn.get::<ClientSnapshot>(&key::card(&account, &client))?;
+        if card.is_none_or(|card| card.contacts().contains(who)) {
+            names.clients.insert((account.clone(), client));
             names.meet(&account, &decision);
         }
     }
     for found in decisions(txn, only) {
         let (account, decision) = found?;
         let client = decision.subject.client_id.as_ref();
-        if is_meant(client, &decision.subject.contacts())? {
+        if is_meant(&account, client, &decision.subject.contacts())? {
             names.clients.extend(client.cloned().map(|client| (account.clone(), client)));
             names.meet(&account, &decision);
         }
     }
     for found in cards(txn, only) {
         let (account, card) = found?;
-        if is_meant(Some(&card.id), &card.contacts())? {
+        if is_meant(&account, Some(&card.id), &card.contacts())? {
             names.clients.insert((account, card.id));
         }
     }
@@ -253,16 +295,15 @@ fn names_of(
         let (account, card) = found?;
         if names.is_client(&account, Some(&card.id)) {
             names.contacts.extend(card.contacts());
-            names.written.extend(card.phones.iter().map(|phone| phone.number.clone()));
-            names.written.extend(card.emails.iter().map(|email| email.address.clone()));
+            let (phones, emails) = (card.phones.iter(), card.emails.iter());
+            names.read(phones.map(|phone| &phone.number), emails.map(|email| &email.address));
         } else {
             others.extend(card.contacts());
         }
     }
     names.shared = names.contacts.intersection(&others).filter(|shared| *shared != who).cloned().collect();
-    let is_own =
-        |written: &String| ContactKey::of(written).is_none_or(|contact| !names.shared.contains(&contact));
-    names.written = names.written.iter().filter(|written| is_own(written)).cloned().collect();
+    let shared = &names.shared;
+    names.written.retain(|_, contact| !shared.contains(contact));
     Ok(names)
 }
 

@@ -57,6 +57,19 @@ impl People {
         digest::of_bytes(&mac.finalize().into_bytes())
     }
 
+    /// What was noted when a contact or card was forgotten.
+    pub(super) fn mark(
+        &self,
+        txn: &Txn<'_>,
+        scope: &str,
+        who: &ContactKey,
+    ) -> Result<Option<Forgotten>, StoreError> {
+        if !self.are_some.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        txn.get(&key::forgotten(&self.hash(scope, who)))
+    }
+
     /// Since when somebody with one of these contacts, or this card, is forgotten.
     pub(super) fn forgotten(
         &self,
@@ -65,12 +78,9 @@ impl People {
         card: Option<&EncodedId>,
         contacts: &[ContactKey],
     ) -> Result<Option<Timestamp>, StoreError> {
-        if !self.are_some.load(Ordering::Acquire) {
-            return Ok(None);
-        }
         for who in named(card, contacts) {
             for scope in [account.as_str(), key::EVERYWHERE] {
-                if let Some(Forgotten { at, .. }) = txn.get(&key::forgotten(&self.hash(scope, &who)))? {
+                if let Some(Forgotten { at, .. }) = self.mark(txn, scope, &who)? {
                     return Ok(Some(at));
                 }
             }
@@ -99,6 +109,10 @@ impl People {
         card: Option<&EncodedId>,
         contacts: &[ContactKey],
     ) -> Result<Option<Suppression>, StoreError> {
+        // What an operator noted may say who it is.
+        if let Some(at) = self.forgotten(txn, account, card, contacts)? {
+            return Ok(Some(Suppression { what: FORGOTTEN.to_owned(), account: None, note: None, at }));
+        }
         for who in named(card, contacts) {
             for scope in [account.as_str(), key::EVERYWHERE] {
                 if let Some(suppression) = txn.get(&key::suppression(scope, &who))? {
@@ -106,8 +120,7 @@ impl People {
                 }
             }
         }
-        let forgotten = self.forgotten(txn, account, card, contacts)?;
-        Ok(forgotten.map(|at| Suppression { what: FORGOTTEN.to_owned(), account: None, note: None, at }))
+        Ok(None)
     }
 }
 

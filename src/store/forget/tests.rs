@@ -360,3 +360,49 @@ async fn a_review_is_erased_although_its_decision_was_before() {
     store.forget(&ContactKey::card(JOHN.card), None, at(year + 1)).await.unwrap();
     assert_eq!(JOHN.traces(store).await, 0);
 }
+
+#[tokio::test]
+async fn what_is_no_contact_names_nobody() {
+    let fixture = Fixture::connected().await;
+    let store = &fixture.store;
+    let john = Customer { phone: "", email: "n/a", ..JOHN };
+    john.leave_traces(&fixture).await;
+    MARY.leave_traces(&fixture).await;
+    let before = MARY.traces(store).await;
+    let kept = store.kept_about(&ContactKey::card(john.card), None).await.unwrap();
+    assert!(kept.messages.iter().all(|entry| !entry.body.contains(MARY.name)));
+    store.forget(&ContactKey::card(john.card), None, at(10)).await.unwrap();
+    assert_eq!(MARY.traces(store).await, before);
+}
+
+#[tokio::test]
+async fn a_number_that_went_on_to_somebody_else_names_only_them() {
+    let fixture = Fixture::connected().await;
+    let store = &fixture.store;
+    // When Mary was asked, it was hers too. Her card says that it is not any more.
+    ask_with(&fixture, &MARY, "one", &[JOHN.who()]).await;
+    let ask = MessageId::from(&ask(&MARY.job("one")).id);
+    let entry = store.lease(&ask, at(6), at(7)).await.unwrap().unwrap();
+    store.settle(&ask, entry.attempt, receiver(), Next::Delivered, last(6, 200)).await.unwrap();
+    MARY.cards(store, 1).await;
+    JOHN.cards(store, 2).await;
+    store.forget(&JOHN.who(), None, at(10)).await.unwrap();
+    let work = store.decision(&id(), &MARY.job("one")).await.unwrap().unwrap();
+    assert_eq!(work.subject.client_name.as_deref(), Some(MARY.name));
+    assert_eq!(store.kept_about(&JOHN.who(), None).await.unwrap().cards, []);
+}
+
+#[tokio::test]
+async fn a_second_run_finds_what_the_first_left_in_whatever_accounts() {
+    for (first, second) in [(None, Some(id())), (Some(id()), None)] {
+        let fixture = Fixture::connected().await;
+        let store = &fixture.store;
+        let sent = JOHN.asked(&fixture, "sent").await;
+        let entry = store.lease(&sent, at(6), at(20)).await.unwrap().unwrap();
+        assert_eq!(store.forget(&JOHN.who(), first.as_ref(), at(10)).await.unwrap().under_way, 1);
+        let refused = Next::Dead(DeadReason::Refused);
+        store.settle(&sent, entry.attempt, receiver(), refused, last(12, 400)).await.unwrap();
+        store.forget(&JOHN.who(), second.as_ref(), at(21)).await.unwrap();
+        assert_eq!(store.entry(&sent).await.unwrap(), None);
+    }
+}
