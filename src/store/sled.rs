@@ -270,10 +270,21 @@ fn is_damage(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData)
 }
 
+/// The database itself, as soon as sled's threads have let go of it.
+#[cfg(test)]
+fn raw(path: &Path) -> ::sled::Db {
+    loop {
+        match ::sled::Config::new().path(path).open() {
+            Err(::sled::Error::Io(error)) if is_lock_failure(&error) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 /// Writes entries as schemas 1 to 8 had them.
 #[cfg(test)]
 pub(super) fn write_old(path: &Path, entries: Vec<(Vec<u8>, Vec<u8>)>) {
-    let db = ::sled::Config::new().path(path).open().unwrap();
+    let db = raw(path);
     let tree = db.open_tree(OLD_TREE).unwrap();
     for (key, value) in entries {
         tree.insert(key, value).unwrap();
@@ -284,10 +295,6 @@ pub(super) fn write_old(path: &Path, entries: Vec<(Vec<u8>, Vec<u8>)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn raw(path: &Path) -> ::sled::Db {
-        ::sled::Config::new().path(path).open().unwrap()
-    }
 
     fn is_marked(db: &::sled::Db) -> bool {
         db.open_tree(OLD_TREE).unwrap().get(key::schema()).unwrap().is_some_and(|mark| mark == MOVED)
