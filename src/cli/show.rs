@@ -302,7 +302,7 @@ fn forgetting(told: &Forgetting) -> String {
         let kept = counted(*shared, "contact");
         let _ok = write!(
             text,
-            "\n{kept} stay: other customers have them too. If those are the same person, run this by the id of their card."
+            "\nNot erased: {kept} that another customer has too. If that is the same person, run this with the id of the other card."
         );
     }
     if *under_way > 0 {

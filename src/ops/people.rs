@@ -32,7 +32,7 @@ pub async fn unsuppress(context: &Context, what: &str, account: Option<String>) 
         Ok(Done::new(format!("{what} can be asked again")))
     } else {
         Err(OpError::NotFound(format!(
-            "{what} is not on the list: `suppress list` shows who is, and for which account"
+            "{what} is not on the list: `suppress list` shows who is, and for which account; whoever was forgotten is not shown there, and needs the same --account"
         )))
     }
 }

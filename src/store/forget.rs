@@ -215,27 +215,29 @@ struct Marks<'t> {
     txn: &'t Txn<'t>,
     people: &'t People,
     who: &'t ContactKey,
-    known: RefCell<BTreeMap<(AccountId, ContactKey), bool>>,
+    /// What the contact was forgotten with, by scope: a few accounts, however many cards there are.
+    with: RefCell<BTreeMap<String, Option<String>>>,
 }
 
 impl Marks<'_> {
     /// Whether a card was marked together with the contact: in its account, or in all.
-    fn have(&self, account: &AccountId, card: ContactKey) -> Result<bool, StoreError> {
-        let place = (account.clone(), card);
-        if let Some(known) = self.known.borrow().get(&place) {
-            return Ok(*known);
-        }
-        let mark = |scope: &str, who: &ContactKey| {
-            let found = self.people.mark(self.txn, scope, who)?;
-            Ok::<_, StoreError>(found.map(|forgotten| forgotten.of))
-        };
-        let mut is_marked = false;
+    fn have(&self, account: &AccountId, card: &ContactKey) -> Result<bool, StoreError> {
         for scope in [account.as_str(), key::EVERYWHERE] {
-            let of = mark(scope, self.who)?;
-            is_marked |= of.is_some() && of == mark(scope, &place.1)?;
+            let Some(with) = self.forgotten_with(scope)? else { continue };
+            if self.people.mark(self.txn, scope, card)?.is_some_and(|mark| mark.of == with) {
+                return Ok(true);
+            }
         }
-        self.known.borrow_mut().insert(place, is_marked);
-        Ok(is_marked)
+        Ok(false)
+    }
+
+    fn forgotten_with(&self, scope: &str) -> Result<Option<String>, StoreError> {
+        if let Some(known) = self.with.borrow().get(scope) {
+            return Ok(known.clone());
+        }
+        let with = self.people.mark(self.txn, scope, self.who)?.map(|mark| mark.of);
+        self.with.borrow_mut().insert(scope.to_owned(), with.clone());
+        Ok(with)
     }
 }
 
@@ -248,13 +250,13 @@ fn names_of(
     known: Names,
 ) -> Result<Names, StoreError> {
     let mut names = known;
-    let marks = Marks { txn, people, who, known: RefCell::default() };
+    let marks = Marks { txn, people, who, with: RefCell::default() };
     let is_meant = |account: &AccountId, client: Option<&EncodedId>, contacts: &[ContactKey]| {
         let card = client.map(|client| ContactKey::card(client.as_str()));
         if contacts.contains(who) || card.as_ref() == Some(who) {
             return Ok(true);
         }
-        card.map_or(Ok(false), |card| marks.have(account, card))
+        card.map_or(Ok(false), |card| marks.have(account, &card))
     };
     names.contacts.insert(who.clone());
     for (account, work) in asked_by(txn, who, only)? {
@@ -281,27 +283,43 @@ fn names_of(
             names.clients.insert((account, card.id));
         }
     }
-    let mut others: BTreeSet<ContactKey> = BTreeSet::new();
+    let is_own = |names: &Names, account: &AccountId, decision: &Decision| {
+        names.works.contains(&(account.clone(), decision.work.clone()))
+            || names.is_client(account, decision.subject.client_id.as_ref())
+    };
     for found in decisions(txn, only) {
         let (account, decision) = found?;
-        let is_own = names.works.contains(&(account.clone(), decision.work.clone()));
-        if is_own || names.is_client(&account, decision.subject.client_id.as_ref()) {
+        if is_own(&names, &account, &decision) {
             names.meet(&account, &decision);
-        } else {
-            others.extend(decision.subject.contacts());
+        }
+    }
+    for (account, client) in names.clients.clone() {
+        if let Some(card) = txn.get::<ClientSnapshot>(&key::card(&account, &client))? {
+            names.contacts.extend(card.contacts());
+            let (phones, emails) = (card.phones.iter(), card.emails.iter());
+            names.read(phones.map(|phone| &phone.number), emails.map(|email| &email.address));
+        }
+    }
+    // Once more, now that all of them are known: nobody else's contacts are held in memory.
+    let mut shared = BTreeSet::new();
+    let mut note = |contacts: Vec<ContactKey>| {
+        shared.extend(
+            contacts.into_iter().filter(|contact| contact != who && names.contacts.contains(contact)),
+        );
+    };
+    for found in decisions(txn, only) {
+        let (account, decision) = found?;
+        if !is_own(&names, &account, &decision) {
+            note(decision.subject.contacts());
         }
     }
     for found in cards(txn, only) {
         let (account, card) = found?;
-        if names.is_client(&account, Some(&card.id)) {
-            names.contacts.extend(card.contacts());
-            let (phones, emails) = (card.phones.iter(), card.emails.iter());
-            names.read(phones.map(|phone| &phone.number), emails.map(|email| &email.address));
-        } else {
-            others.extend(card.contacts());
+        if !names.is_client(&account, Some(&card.id)) {
+            note(card.contacts());
         }
     }
-    names.shared = names.contacts.intersection(&others).filter(|shared| *shared != who).cloned().collect();
+    names.shared = shared;
     let shared = &names.shared;
     names.written.retain(|_, contact| !shared.contains(contact));
     Ok(names)
