@@ -27,8 +27,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
-#[cfg(feature = "demo")]
-use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "demo")]
@@ -107,9 +105,18 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Why the program gave up, on stderr.
+#[derive(serde::Serialize)]
+struct GaveUp<'s> {
+    error: &'s str,
+    exit_status: u8,
+}
+
 fn give_up(stop: &Stop, is_json: bool) -> ExitCode {
     let told = if is_json {
-        serde_json::json!({"error": stop.message, "exit_status": stop.status.code()}).to_string()
+        // Text and a number always become JSON.
+        serde_json::to_string(&GaveUp { error: &stop.message, exit_status: stop.status.code() })
+            .unwrap_or_default()
     } else {
         format!("jobber-reviewd: {}", stop.message)
     };
@@ -436,6 +443,16 @@ async fn watch(call: &Call, only: &Only) -> Result<Status, Stop> {
     }
 }
 
+/// Where the local Jobber is.
+#[cfg(feature = "demo")]
+#[derive(serde::Serialize)]
+struct SandboxRuns<'s> {
+    home: &'s str,
+    api_base: &'s str,
+    client_id: &'s str,
+    client_secret: &'s str,
+}
+
 #[cfg(feature = "demo")]
 async fn sandbox(args: SandboxArgs, call: &Call) -> Result<Status, Stop> {
     use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Sandbox, Seed};
@@ -451,9 +468,9 @@ async fn sandbox(args: SandboxArgs, call: &Call) -> Result<Status, Stop> {
     })?;
     let (home, api) = (format!("http://{}/", sandbox.address()), sandbox.api_base());
     if call.json {
-        print_json(
-            &json!({"home": home, "api_base": api, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}),
-        )?;
+        let running =
+            SandboxRuns { home: &home, api_base: &api, client_id: CLIENT_ID, client_secret: CLIENT_SECRET };
+        print_json(&running)?;
     } else {
         print_text(&format!(
             "A local Jobber runs at {home}\n  jobber.api_base   {api}\n  jobber.client_id  {CLIENT_ID}\n  client secret     {CLIENT_SECRET}\n  control           POST {home}control\nPress Ctrl-C to stop it."

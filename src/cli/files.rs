@@ -3,8 +3,6 @@
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use serde_json::json;
-
 use super::call::{Call, print_json, print_text};
 use super::exit::{Status, Stop};
 use super::reach::{ask, reach};
@@ -77,6 +75,17 @@ pub(super) async fn restore(call: &Call, file: &Path) -> Result<Status, Stop> {
     ))
 }
 
+/// What became of the rows of a file.
+#[derive(serde::Serialize)]
+pub(super) struct Imported<'b> {
+    /// Rows that can be used.
+    rows: usize,
+    /// Rows that cannot be used.
+    bad: &'b [import::BadRow],
+    /// Whether the rows were stored, or only checked.
+    written: bool,
+}
+
 fn read_asked(file: &Path, columns: &[String]) -> Result<import::Parsed, Stop> {
     let cannot = |error: &dyn std::fmt::Display| Stop::usage(format!("{}: {error}", file.display()));
     let text = std::fs::read(file).map_err(|error| cannot(&error))?;
@@ -102,7 +111,7 @@ pub(super) async fn import_asked(
         }
     }
     if call.json {
-        print_json(&json!({"rows": asked.len(), "bad": bad, "written": yes}))?;
+        print_json(&Imported { rows: asked.len(), bad: &bad, written: yes })?;
     } else {
         for row in &bad {
             print_text(&format!("line {}: {}", row.line, row.problem))?;

@@ -80,12 +80,20 @@ impl Kind {
     }
 }
 
+/// A new secret, or the file that it is in.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NewSecret<'s> {
+    Secret(&'s str),
+    File(&'s Path),
+}
+
 pub(super) fn secret(call: &Call, verb: SecretVerb) -> Result<Status, Stop> {
     let SecretVerb::New { kind, file } = verb;
     let secret = kind.make()?;
     let Some(file) = file else {
         return if call.json {
-            print_json(&json!({"secret": secret.expose_secret()}))
+            print_json(&NewSecret::Secret(secret.expose_secret()))
         } else {
             print_text(secret.expose_secret())
         };
@@ -94,7 +102,7 @@ pub(super) fn secret(call: &Call, verb: SecretVerb) -> Result<Status, Stop> {
         return Err(Stop::usage(format!("{} is there already: move it away first", file.display())));
     }
     if call.json {
-        print_json(&json!({"file": file}))
+        print_json(&NewSecret::File(&file))
     } else {
         print_text(&format!("a new secret is in {}", file.display()))
     }
@@ -106,6 +114,19 @@ struct Plan {
     text: String,
     config: Config,
     client_secret: Option<SecretString>,
+}
+
+/// What was written, and what has to be handed over.
+#[derive(serde::Serialize)]
+pub(super) struct Initialised<'p> {
+    settings: &'p Path,
+    /// For the app in Jobber's developer centre.
+    redirect_uri: &'p str,
+    /// For the app in Jobber's developer centre.
+    scopes: &'p [&'p str],
+    store_key_file: &'p Path,
+    /// For the receiver.
+    webhook_secret: &'p str,
 }
 
 pub(super) async fn init(call: Call, args: InitArgs) -> Result<Status, Stop> {
@@ -134,10 +155,13 @@ pub(super) async fn init(call: Call, args: InitArgs) -> Result<Status, Stop> {
     let redirect = plan.config.redirect_uri();
     let scopes = NEEDED.map(|(_, label)| label);
     if call.json {
-        return print_json(&json!({
-            "settings": plan.settings, "redirect_uri": redirect, "scopes": scopes, "store_key_file": store_key,
-            "webhook_secret": signing.expose_secret(),
-        }));
+        return print_json(&Initialised {
+            settings: &plan.settings,
+            redirect_uri: &redirect,
+            scopes: &scopes,
+            store_key_file: &store_key,
+            webhook_secret: signing.expose_secret(),
+        });
     }
     let mut text = format!(
         "Written: {} and its secrets.\n\nIn Jobber's developer centre, give the app\n  the redirect URI  {redirect}\n  the scopes        {}\n\nYour review platform needs this secret to verify what it gets. It is shown once; it stays in {}:\n  {}\n\nKeep a copy of {} in a safe place: without it every contractor has to connect again.\n",

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
 
 use super::args::LinkArgs;
 use super::call::{Call, print_json, print_text};
 use super::exit::{Status, Stop};
 use super::reach::ask;
 use crate::domain::actions::nearest;
-use crate::domain::model::{LinkBrand, Trigger};
+use crate::domain::model::{LinkBrand, LinkId, Trigger};
 use crate::ops::links::NewLinkReply;
 use crate::ops::protocol::LinkCreate;
 
@@ -111,6 +111,15 @@ fn read(
     Ok((columns, rows))
 }
 
+/// A link for a row of the list.
+#[derive(serde::Serialize)]
+pub(super) struct LinkMade<'m> {
+    name: &'m str,
+    id: &'m LinkId,
+    url: &'m str,
+    expires_at: Timestamp,
+}
+
 /// The list again, with the links.
 fn print(call: &Call, columns: &[String], made: &[(&Row, NewLinkReply)]) -> Result<Status, Stop> {
     let cells = |(row, link): &(&Row, NewLinkReply)| -> Vec<String> {
@@ -118,8 +127,13 @@ fn print(call: &Call, columns: &[String], made: &[(&Row, NewLinkReply)]) -> Resu
         row.cells.iter().cloned().chain(added).collect()
     };
     if call.json {
-        let row = |made: &(&Row, NewLinkReply)| json!({"name": made.0.wanted.name, "id": made.1.id, "url": made.1.url, "expires_at": made.1.expires_at});
-        return print_json(&made.iter().map(row).collect::<Vec<Value>>());
+        let with_links = made.iter().map(|(row, NewLinkReply { id, url, expires_at, .. })| LinkMade {
+            name: &row.wanted.name,
+            id,
+            url,
+            expires_at: *expires_at,
+        });
+        return print_json(&with_links.collect::<Vec<_>>());
     }
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = columns.iter().map(String::as_str).chain(ADDED);

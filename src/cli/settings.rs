@@ -1,6 +1,6 @@
 //! Shows and checks the effective settings.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::call::{Call, print_json, print_text};
 use super::exit::{Status, Stop};
@@ -47,6 +47,14 @@ pub(super) fn schema() -> Result<Status, Stop> {
     print_json(&crate::config::schema())
 }
 
+/// Settings without errors.
+#[derive(serde::Serialize)]
+pub(super) struct Checked {
+    ok: bool,
+    /// Whether `review.message` makes sense without a title, a technician or a first name.
+    message_reads_when_parts_are_missing: bool,
+}
+
 pub(super) fn check(call: &Call) -> Result<Status, Stop> {
     let (config, secrets) = call.secrets()?;
     forwards(&config, &secrets.webhook_secret).map_err(Stop::usage)?;
@@ -59,7 +67,7 @@ pub(super) fn check(call: &Call) -> Result<Status, Stop> {
     }
     let reads_always = config.review.texts(None).map_err(Stop::usage)?.reads_when_parts_are_missing();
     if call.json {
-        return print_json(&json!({"ok": true, "message_reads_when_parts_are_missing": reads_always}));
+        return print_json(&Checked { ok: true, message_reads_when_parts_are_missing: reads_always });
     }
     print_text("the configuration is fine")?;
     if !reads_always {

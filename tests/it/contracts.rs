@@ -14,6 +14,7 @@ fn folder() -> PathBuf {
 fn schemas() -> BTreeMap<String, Value> {
     let files = std::fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path());
     files
+        .filter(|path| path.is_file())
         .map(|path| {
             let schema = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
             (path.file_stem().unwrap().to_str().unwrap().to_owned(), schema)
@@ -21,7 +22,7 @@ fn schemas() -> BTreeMap<String, Value> {
         .collect()
 }
 
-fn validator(schema: &Value) -> Validator {
+pub fn validator(schema: &Value) -> Validator {
     jsonschema::draft202012::options().should_validate_formats(true).build(schema).unwrap()
 }
 

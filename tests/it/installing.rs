@@ -8,6 +8,7 @@ use jobber_reviewd::testing::KEYS;
 use jobber_sandbox::{CLIENT_ID, CLIENT_SECRET, Sandbox, Seed};
 use serde_json::{Value, json};
 
+use crate::replies;
 use crate::support::*;
 
 fn program(arguments: &[&str]) -> Command {
@@ -127,6 +128,7 @@ async fn what_the_package_brought_is_kept_and_completed() {
     std::io::Write::write_all(&mut init.stdin.take().unwrap(), b"from stdin\n").unwrap();
     let told = init.wait_with_output().unwrap();
     let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(replies::misfit_of("initialised", &told), None);
     assert_eq!(told["redirect_uri"], "https://r.example.com/oauth/callback");
     assert_eq!(told["webhook_secret"], "whsec_bXkgb3duIHNlY3JldCBvZiBzdWZmaWNpZW50IHNpemU=");
     let written = std::fs::read_to_string(path("config.toml")).unwrap();

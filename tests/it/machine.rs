@@ -15,6 +15,7 @@ use tokio::net::UnixDatagram;
 use tokio::process::{Child, Command};
 
 use crate::cluster;
+use crate::replies;
 use crate::support::{Receiver, http, local, webhook_secret};
 
 /// Longer than anything here takes, so that a hang is a failure and not a hang.
@@ -135,7 +136,11 @@ sunday = "00:00-24:00"
     }
 
     pub async fn run(&self, arguments: &[&str]) -> Said {
-        say(self.command(arguments)).await
+        let said = say(self.command(arguments)).await;
+        if arguments.contains(&"--json") {
+            assert_eq!(replies::misfit(arguments, &said), None, "{arguments:?}");
+        }
+        said
     }
 
     /// As the daemon does when it is first started.

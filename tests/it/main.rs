@@ -48,6 +48,7 @@ mod papers;
 mod policy;
 mod probing;
 mod receivers;
+mod replies;
 mod seconds;
 mod service;
 mod standby;
