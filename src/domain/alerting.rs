@@ -7,7 +7,7 @@
 pub mod format;
 pub mod weekly;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -49,7 +49,10 @@ const LATE: SignedDuration = SignedDuration::from_mins(10);
 
 #[derive(Debug, Clone)]
 pub struct View {
+    /// Those that matter ([`AccountView::matters`]): there can be very many others.
     pub accounts: Vec<AccountView>,
+    /// How many accounts are connected.
+    pub connected: usize,
     pub receivers: Vec<ReceiverView>,
     pub draft_app: bool,
     pub version_ends: Timestamp,
@@ -78,11 +81,26 @@ pub struct AccountView {
     pub burst: Option<Burst>,
 }
 
+impl AccountView {
+    /// Whether anything can be said of the account. `named` are those that alerts and other troubles name.
+    pub fn matters(&self, named: &HashSet<&AccountId>, now: Timestamp) -> bool {
+        let Health { failing_since, asking_fails_since, needs_operator, .. } = &self.health;
+        failing_since.is_some()
+            || asking_fails_since.is_some()
+            || *needs_operator
+            || !of_account(self, now).is_empty()
+            || named.contains(&self.account.id)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct ReceiverView {
     /// Identifies it without its address.
     pub id: String,
-    pub accounts: Vec<String>,
+    /// Of one that it belongs to.
+    pub name: String,
+    /// How many accounts it belongs to.
+    pub accounts: usize,
     pub stopped_at: Option<Timestamp>,
     pub delivered_at: Option<Timestamp>,
     /// Creation time of the oldest ask that it did not take.
@@ -96,7 +114,7 @@ pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
     found.extend(jobber_unreachable(view, now));
     found.extend(needs_operator(view, now));
     found.extend(view.receivers.iter().filter_map(|receiver| of_receiver(receiver, now)));
-    let connected = view.accounts.iter().filter(|view| view.account.connection.is_connected()).count();
+    let connected = view.connected;
     if view.draft_app && connected >= DRAFT_NEAR {
         found.push(alert(
             AlertKind::DraftApp,
@@ -328,9 +346,9 @@ fn needs_operator(view: &View, now: Timestamp) -> Vec<Alert> {
 }
 
 fn of_receiver(receiver: &ReceiverView, now: Timestamp) -> Option<Alert> {
-    let whose = match receiver.accounts.as_slice() {
-        [only] => only.clone(),
-        several => format!("{} accounts", several.len()),
+    let whose = match receiver.accounts {
+        1 => receiver.name.clone(),
+        several => format!("{several} accounts"),
     };
     let waiting = receiver.waiting;
     let found = if let Some(since) = receiver.stopped_at {
@@ -360,9 +378,10 @@ pub enum Change {
 
 pub fn changes(raised: &[Alert], view: &View, now: Timestamp) -> Vec<Change> {
     let conditions = conditions(view, now);
+    let by_key: HashMap<&str, &Alert> = raised.iter().map(|alert| (alert.key.as_str(), alert)).collect();
     let mut changes = Vec::new();
     for condition in &conditions {
-        match raised.iter().find(|alert| alert.key == condition.key) {
+        match by_key.get(condition.key.as_str()).copied() {
             None => changes.push(Change::Stands(condition.clone())),
             // Reconnected and lost again between two looks: it needs another link.
             Some(alert) if alert.kind == AlertKind::ConnectionLost && condition.since > alert.since => {
@@ -384,34 +403,28 @@ pub fn changes(raised: &[Alert], view: &View, now: Timestamp) -> Vec<Change> {
             }
         }
     }
+    let there: HashSet<&str> = conditions.iter().map(|condition| condition.key.as_str()).collect();
+    let accounts: HashMap<&AccountId, &AccountView> =
+        view.accounts.iter().map(|view| (&view.account.id, view)).collect();
     let ended = raised.iter().filter(|alert| {
+        let account =
+            alert.account.as_ref().and_then(|id| accounts.get(id)).filter(|view| view.account.is_active());
         alert.over.is_none()
-            && !conditions.iter().any(|condition| condition.key == alert.key)
-            && !is_unread_yet(alert, view)
-            && !is_silent_still(alert, view)
+            && !there.contains(alert.key.as_str())
+            && !account.is_some_and(|view| is_unread_yet(alert, view) || is_silent_still(alert, view))
     });
     changes.extend(ended.cloned().map(Change::Ended));
     changes
 }
 
 /// A reconnected account counts as recovered only after a sweep: only then is it known what it missed.
-fn is_unread_yet(alert: &Alert, view: &View) -> bool {
-    alert.kind == AlertKind::ConnectionLost
-        && view.accounts.iter().any(|view| {
-            Some(&view.account.id) == alert.account.as_ref()
-                && view.account.is_active()
-                && view.health.last_success.is_none_or(|read| read <= alert.since)
-        })
+fn is_unread_yet(alert: &Alert, view: &AccountView) -> bool {
+    alert.kind == AlertKind::ConnectionLost && view.health.last_success.is_none_or(|read| read <= alert.since)
 }
 
 /// The usual number fades from the period in which it is counted. Only new work ends the silence.
-fn is_silent_still(alert: &Alert, view: &View) -> bool {
-    alert.kind == AlertKind::NoWork
-        && view.accounts.iter().any(|view| {
-            Some(&view.account.id) == alert.account.as_ref()
-                && view.account.is_active()
-                && view.health.last_finished_at.is_none_or(|work| work <= alert.since)
-        })
+fn is_silent_still(alert: &Alert, view: &AccountView) -> bool {
+    alert.kind == AlertKind::NoWork && view.health.last_finished_at.is_none_or(|work| work <= alert.since)
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

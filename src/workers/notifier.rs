@@ -92,9 +92,9 @@ impl Notifier {
     pub async fn notify_once(&self) -> Result<Vec<Alert>, StoreError> {
         let Ok(_turn) = self.turn.try_lock() else { return Ok(vec![]) };
         let now = self.parts.clock.now();
-        let view = self.view(now).await?;
-        let mut new = Vec::new();
         let known = self.parts.store.alerts().await?;
+        let view = self.view(&known, now).await?;
+        let mut new = Vec::new();
         for change in changes(&known, &view, now) {
             new.push(match change {
                 Change::Stands(alert) => {
@@ -300,14 +300,29 @@ impl Notifier {
         Ok(url.expose_secret().into())
     }
 
-    async fn view(&self, now: Timestamp) -> Result<View, StoreError> {
+    /// What there is to say, given the alerts that stand.
+    async fn view(&self, known: &[Alert], now: Timestamp) -> Result<View, StoreError> {
         let counts = self.parts.store.outbox_counts().await?;
-        let (mut accounts, mut receivers) = (Vec::new(), Receivers::default());
+        let (rules, piles) = (self.parts.rule_troubles.standing(now), self.parts.piles.standing(now));
+        let faults: Vec<(AccountId, String, String)> = self
+            .parts
+            .faults
+            .standing()
+            .into_iter()
+            .map(|fault| (fault.account, fault.what, fault.words))
+            .collect();
+        let named = rules.iter().map(|(id, ..)| id).chain(piles.iter().map(|(id, _)| id));
+        let named = named.chain(faults.iter().map(|(id, ..)| id));
+        let named: HashSet<&AccountId> =
+            named.chain(known.iter().filter_map(|alert| alert.account.as_ref())).collect();
+        let (mut accounts, mut connected, mut receivers) = (Vec::new(), 0, Receivers::default());
         let mut refused: BTreeMap<Topic, (Vec<AccountId>, String)> = BTreeMap::new();
         for id in self.parts.store.account_ids().await? {
             let Some(account) = self.parts.store.account(&id).await? else { continue };
+            connected += usize::from(account.connection.is_connected());
             let health = self.parts.store.health(&account.id).await?;
-            let dead = counts.by_account.get(&account.id).map_or(0, |count| count.dead);
+            let count = counts.by_account.get(&account.id);
+            let dead = count.map_or(0, |count| count.dead);
             let since = health.last_finished_at.unwrap_or(account.connected_at);
             let is_silent = account.is_active() && now.duration_since(since) >= SILENCE;
             let weekly = if is_silent { self.weekly(&account, now).await? } else { None };
@@ -315,9 +330,14 @@ impl Notifier {
                 Ok(receiver) if account.paused_at.is_none() => {
                     let id = receiver.id();
                     let state = self.parts.store.receiver(&id).await?;
-                    receivers.of.insert(account.id.clone(), id.clone());
-                    let view = receivers.views.entry(id.clone()).or_insert_with(|| untried(&id, &state));
-                    view.accounts.push(account.name.clone());
+                    if count.is_some() {
+                        receivers.of.insert(account.id.clone(), id.clone());
+                    }
+                    let view = receivers
+                        .views
+                        .entry(id.clone())
+                        .or_insert_with(|| untried(&id, &account.name, &state));
+                    view.accounts += 1;
                 }
                 Err(ReceiverError::Store(error)) => return Err(error),
                 // The account's sweeps report unusable settings.
@@ -329,30 +349,32 @@ impl Notifier {
                 }
             }
             let burst = self.parts.store.burst(&account.id).await?;
-            accounts.push(AccountView { account, health, dead, weekly, burst });
+            let view = AccountView { account, health, dead, weekly, burst };
+            if view.matters(&named, now) {
+                accounts.push(view);
+            }
         }
         if let Some(receiver) = self.parts.settings.events_receiver() {
             let id = receiver.id();
-            let mut view = untried(&id, &self.parts.store.receiver(&id).await?);
-            view.accounts.push("events.webhook_url".to_owned());
-            receivers.events = Some(view);
+            let view = untried(&id, "events.webhook_url", &self.parts.store.receiver(&id).await?);
+            receivers.events = Some(ReceiverView { accounts: 1, ..view });
         }
         let note = move |receivers: &mut Receivers, entry| receivers.note(entry, now);
         let Receivers { views, events, .. } = self.parts.store.fold_entries(receivers, note).await?;
         let receivers = views.into_values().chain(events).collect();
         let ahead = self.parts.session.jobber_clock().ahead();
-        let faults = self.parts.faults.standing();
         Ok(View {
             accounts,
+            connected,
             receivers,
             draft_app: self.draft_app,
             version_ends: supported_until(),
             ahead,
             is_stalled: self.parts.sweeps.is_stalled(),
-            rules: self.parts.rule_troubles.standing(now),
-            piles: self.parts.piles.standing(now),
+            rules,
+            piles,
             refused,
-            faults: faults.into_iter().map(|fault| (fault.account, fault.what, fault.words)).collect(),
+            faults,
         })
     }
 
@@ -406,10 +428,11 @@ impl Receivers {
     }
 }
 
-fn untried(id: &ReceiverId, state: &ReceiverState) -> ReceiverView {
+fn untried(id: &ReceiverId, name: &str, state: &ReceiverState) -> ReceiverView {
     ReceiverView {
         id: id.as_str().to_owned(),
-        accounts: vec![],
+        name: name.to_owned(),
+        accounts: 0,
         stopped_at: state.stopped_at,
         delivered_at: state.delivered_at,
         failing_since: None,

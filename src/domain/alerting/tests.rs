@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::domain::model::{AccountId, AskId, Delivery, EncodedId, Subject, Trigger, WorkRef};
 
@@ -40,6 +42,7 @@ fn rules() -> Rules {
 
 fn view(accounts: Vec<AccountView>) -> View {
     View {
+        connected: accounts.iter().filter(|view| view.account.connection.is_connected()).count(),
         accounts,
         receivers: vec![],
         draft_app: false,
@@ -129,7 +132,8 @@ fn the_app_and_the_api_have_their_limits() {
 fn a_receiver_that_is_gone_is_told_at_once_and_one_that_fails_later() {
     let receiver = |stopped_at, failing_since| ReceiverView {
         id: "r".into(),
-        accounts: vec!["Ace".into()],
+        name: "Ace".into(),
+        accounts: 1,
         stopped_at,
         delivered_at: None,
         failing_since,
@@ -197,4 +201,42 @@ fn what_was_held_up_is_counted_by_what_became_of_it() {
     assert_eq!(of(decision(100, 990, Outcome::Skipped { reason: SkipReason::TooOld })), (0, 1));
     assert_eq!(of(decision(100, 990, Outcome::Skipped { reason: SkipReason::NoContact })), (0, 0));
     assert_eq!(of(decision(995, 999, Outcome::Waiting { due_at: at(1005) })), (0, 0), "not due yet");
+}
+
+/// An account in one of many states.
+fn any_account(name: String, state: [u8; 6]) -> AccountView {
+    let [connection, health, events, burst, weekly, rest] = state;
+    let mut view = if connection == 0 { lost(&name, 0) } else { account(&name) };
+    view.health.failing_since = (health == 0).then(|| at(0));
+    view.health.asking_fails_since = (health == 1).then(|| at(0));
+    view.health.needs_operator = health == 2;
+    view.health.last_error = (health != 3).then(|| "secret".to_owned());
+    view.health.last_success = (connection != 1).then(|| at(i64::from(rest)));
+    view.health.last_finished_at = (weekly != 1).then(|| at(i64::from(rest)));
+    view.health.unheard = u32::from(events) * 2;
+    view.account.events = events != 1;
+    view.account.paused_at = (rest == 0).then(|| at(0));
+    view.weekly = (weekly == 0).then_some(9.0);
+    view.dead = usize::from(burst == 0);
+    view
+}
+
+proptest! {
+    #[test]
+    fn whoever_does_not_matter_changes_nothing(
+        before in proptest::collection::vec(proptest::array::uniform6(0..5_u8), 0..12),
+        after in proptest::collection::vec(proptest::array::uniform6(0..5_u8), 0..12),
+        draft_app: bool,
+    ) {
+        let accounts = |states: &[[u8; 6]]| {
+            let named = |(number, state): (usize, &[u8; 6])| any_account(format!("a{number}"), *state);
+            states.iter().enumerate().map(named).collect::<Vec<_>>()
+        };
+        let raised = conditions(&view(accounts(&before)), at(40));
+        let named = raised.iter().filter_map(|alert| alert.account.as_ref()).collect();
+        let all = View { draft_app, ..view(accounts(&after)) };
+        let mut few = all.clone();
+        few.accounts.retain(|view| view.matters(&named, at(80)));
+        prop_assert_eq!(changes(&raised, &few, at(80)), changes(&raised, &all, at(80)));
+    }
 }
