@@ -62,6 +62,9 @@ impl Store {
         let (account, count) = (account.clone(), works.len());
         let known = move |txn: &Txn<'_>| {
             let mut known = Known::default();
+            txn.fetch(
+                works.iter().flat_map(|work| [key::decision(&account, work), key::marker(&account, work)]),
+            )?;
             for work in works {
                 if let Some(decision) = txn.get(&key::decision(&account, &work))? {
                     known.decisions.insert(work.clone(), decision);

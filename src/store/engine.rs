@@ -27,6 +27,27 @@ impl Table {
         }
     }
 
+    /// Those of these keys that are there, where it pays to ask for them together.
+    pub(super) fn get_together(&self, keys: &[Vec<u8>]) -> Result<Option<Vec<Entry>>, StoreError> {
+        match self {
+            Self::Sled(_) => Ok(None),
+            Self::Postgres(table) => table.get_together(keys).map(Some),
+        }
+    }
+
+    /// For each of these places the last entry at or before it with a key that begins with `prefix`, where it pays to ask
+    /// for them together.
+    pub(super) fn last_together(
+        &self,
+        prefix: &[u8],
+        places: &[Vec<u8>],
+    ) -> Result<Option<Vec<(Vec<u8>, Entry)>>, StoreError> {
+        match self {
+            Self::Sled(_) => Ok(None),
+            Self::Postgres(table) => table.last_together(prefix, places).map(Some),
+        }
+    }
+
     /// Every entry with a key that begins with `prefix`: a family, or an account of one, with what sorts by time in
     /// its order. A concurrent write may or may not be seen.
     pub(super) fn scan(&self, prefix: &[u8]) -> Entries {

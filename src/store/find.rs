@@ -132,6 +132,8 @@ pub(super) fn index(
     let Some(work) = after.or(before).map(|decision| &decision.work) else { return Ok(()) };
     let (old, new) = (before.map(terms).unwrap_or_default(), after.map(terms).unwrap_or_default());
     let prefix = of_account(account);
+    let places = old.symmetric_difference(&new).map(|term| [&prefix[..], &posting(term, work)].concat());
+    txn.fetch_lasts(&prefix, places.collect())?;
     for term in old.difference(&new) {
         change(txn, &prefix, posting(term, work), false)?;
     }

@@ -33,6 +33,7 @@ impl Store {
     ) -> Result<Vec<(AccountId, Health, Health)>, StoreError> {
         self.write(move |txn| {
             let mut changes = Vec::with_capacity(notes.len());
+            txn.fetch(notes.iter().flat_map(|(id, _)| [key::account(id), key::health(id)]))?;
             for (id, result) in &notes {
                 // Removed during the sweep.
                 if txn.get_raw(&key::account(id))?.is_none() {

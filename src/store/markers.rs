@@ -27,6 +27,7 @@ pub(super) fn markers(
     job_ids: &[EncodedId],
 ) -> Result<BTreeMap<WorkRef, Marker>, StoreError> {
     let mut markers = BTreeMap::new();
+    txn.fetch(marked_by(work, job_ids).iter().map(|work| key::marker(account, work)))?;
     for work in marked_by(work, job_ids) {
         if let Some(marker) = txn.get(&key::marker(account, &work))? {
             markers.insert(work, marker);

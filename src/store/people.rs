@@ -78,8 +78,13 @@ impl People {
         card: Option<&EncodedId>,
         contacts: &[ContactKey],
     ) -> Result<Option<Timestamp>, StoreError> {
+        let scopes = [account.as_str(), key::EVERYWHERE];
+        if self.are_some.load(Ordering::Acquire) {
+            let marks = named(card, contacts).flat_map(|who| scopes.map(|scope| self.hash(scope, &who)));
+            txn.fetch(marks.map(|hash| key::forgotten(&hash)))?;
+        }
         for who in named(card, contacts) {
-            for scope in [account.as_str(), key::EVERYWHERE] {
+            for scope in scopes {
                 if let Some(Forgotten { at, .. }) = self.mark(txn, scope, &who)? {
                     return Ok(Some(at));
                 }
@@ -113,8 +118,10 @@ impl People {
         if let Some(at) = self.forgotten(txn, account, card, contacts)? {
             return Ok(Some(Suppression { what: FORGOTTEN.to_owned(), account: None, note: None, at }));
         }
+        let scopes = [account.as_str(), key::EVERYWHERE];
+        txn.fetch(named(card, contacts).flat_map(|who| scopes.map(|scope| key::suppression(scope, &who))))?;
         for who in named(card, contacts) {
-            for scope in [account.as_str(), key::EVERYWHERE] {
+            for scope in scopes {
                 if let Some(suppression) = txn.get(&key::suppression(scope, &who))? {
                     return Ok(Some(suppression));
                 }
@@ -264,6 +271,7 @@ fn last_contact(
         scopes.push(shadow_of(scope));
     }
     let mut last: Option<Contacted> = None;
+    txn.fetch(contacts.iter().flat_map(|contact| scopes.iter().map(|scope| key::contact(scope, contact))))?;
     for contact in contacts {
         for scope in &scopes {
             let contacted = txn.get::<Contacted>(&key::contact(scope, contact))?;
@@ -301,10 +309,12 @@ pub(super) fn note_contact(
     at: Timestamp,
 ) -> Result<(), StoreError> {
     let contacted = Contacted { account: account.clone(), ask_id: ask_id.clone(), at };
+    let scopes = [account.as_str(), key::EVERYWHERE];
+    let scopes = scopes.map(|scope| if policy.shadow { shadow_of(scope) } else { scope.to_owned() });
+    txn.fetch(contacts.iter().flat_map(|contact| scopes.iter().map(|scope| key::contact(scope, contact))))?;
     for contact in contacts {
-        for scope in [account.as_str(), key::EVERYWHERE] {
-            let scope = if policy.shadow { shadow_of(scope) } else { scope.to_owned() };
-            let key = key::contact(&scope, contact);
+        for scope in &scopes {
+            let key = key::contact(scope, contact);
             if txn.get::<Contacted>(&key)?.is_none_or(|known| known.at < at) {
                 txn.put(&key, &contacted);
             }

@@ -62,6 +62,8 @@ struct Connection {
 
 struct Statements {
     get: Statement,
+    get_together: Statement,
+    last_together: Statement,
     up: Statement,
     down: Statement,
     put: Statement,
@@ -73,6 +75,12 @@ impl Connection {
     fn new(mut client: Client) -> Result<Self, ::postgres::Error> {
         let statements = Statements {
             get: client.prepare("SELECT value FROM jobber_reviewd.entries WHERE key = $1")?,
+            get_together: client
+                .prepare("SELECT key, value FROM jobber_reviewd.entries WHERE key = ANY($1)")?,
+            last_together: client.prepare(
+                "SELECT found.key, found.value, place FROM unnest($2::bytea[]) AS place, LATERAL (\
+                 SELECT key, value FROM jobber_reviewd.entries WHERE key >= $1 AND key <= place ORDER BY key DESC LIMIT 1) AS found",
+            )?,
             up: client.prepare(
                 "SELECT key, value FROM jobber_reviewd.entries WHERE key >= $1 AND key < $2 ORDER BY key LIMIT $3",
             )?,

@@ -1,6 +1,7 @@
 //! Transactions: all reads and writes of the database go through them.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use super::StoreError;
@@ -12,24 +13,66 @@ use super::entry::{Bytes, Entry, Writes};
 pub(super) struct Txn<'t> {
     table: &'t Table,
     writes: Writes,
+    fetched: RefCell<Fetched>,
+}
+
+/// What was asked for together, as it is in the table.
+#[derive(Default)]
+struct Fetched {
+    values: HashMap<Vec<u8>, Option<Bytes>>,
+    /// The last entry at or before a place.
+    lasts: HashMap<Vec<u8>, Option<Entry>>,
 }
 
 impl<'t> Txn<'t> {
     pub(super) fn new(table: &'t Table) -> Self {
-        Self { table, writes: BTreeMap::new() }
+        Self { table, writes: BTreeMap::new(), fetched: RefCell::default() }
+    }
+
+    /// Says that these keys will be read. A server is asked for all of them at once.
+    pub(super) fn fetch(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> Result<(), StoreError> {
+        let is_new = |key: &Vec<u8>| !self.fetched.borrow().values.contains_key(key);
+        let keys: Vec<Vec<u8>> = keys.into_iter().filter(is_new).collect();
+        if keys.len() > 1
+            && let Some(found) = self.table.get_together(&keys)?
+        {
+            let mut fetched = self.fetched.borrow_mut();
+            fetched.values.extend(keys.into_iter().map(|key| (key, None)));
+            fetched.values.extend(found.into_iter().map(|(key, value)| (key, Some(value))));
+        }
+        Ok(())
+    }
+
+    /// Says that [`Self::last_to`] will be called for these places, with one prefix.
+    pub(super) fn fetch_lasts(&self, prefix: &[u8], places: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        if places.len() > 1
+            && let Some(found) = self.table.last_together(prefix, &places)?
+        {
+            let mut fetched = self.fetched.borrow_mut();
+            fetched.lasts.extend(places.into_iter().map(|place| (place, None)));
+            fetched.lasts.extend(found.into_iter().map(|(place, entry)| (place, Some(entry))));
+        }
+        Ok(())
+    }
+
+    fn committed(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        match self.fetched.borrow().values.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.table.get(key),
+        }
     }
 
     pub(super) fn get<V: Stored>(&self, key: &[u8]) -> Result<Option<V>, StoreError> {
         match self.writes.get(key) {
             Some(written) => written.as_deref().map(codec::decode).transpose(),
-            None => self.table.get(key)?.map(|bytes| codec::decode(&bytes)).transpose(),
+            None => self.committed(key)?.map(|bytes| codec::decode(&bytes)).transpose(),
         }
     }
 
     pub(super) fn get_raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.writes.get(key) {
             Some(written) => Ok(written.clone()),
-            None => self.table.get(key),
+            None => self.committed(key),
         }
     }
 
@@ -91,7 +134,13 @@ impl<'t> Txn<'t> {
     pub(super) fn last_to(&self, prefix: &[u8], last: &[u8]) -> Result<Option<Entry>, StoreError> {
         let mut range = self.writes.range(prefix.to_vec()..=last.to_vec()).rev();
         let written = range.find_map(|(key, value)| Some((key, value.as_ref()?)));
-        for entry in self.table.back_from(prefix, last) {
+        let fetched = self.fetched.borrow().lasts.get(last).cloned();
+        let is_removed = |entry: &Entry| matches!(self.writes.get(&entry.0[..]), Some(None));
+        let found: Entries = match fetched {
+            Some(entry) if !entry.as_ref().is_some_and(is_removed) => Box::new(entry.map(Ok).into_iter()),
+            _ => self.table.back_from(prefix, last),
+        };
+        for entry in found {
             let (key, value) = entry?;
             if written.is_some_and(|(written, _)| written[..] >= key[..]) {
                 break;

@@ -1,3 +1,5 @@
+mod reasons;
+
 use jiff::SignedDuration;
 use proptest::prelude::*;
 

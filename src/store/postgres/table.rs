@@ -60,6 +60,25 @@ impl Table {
         })
     }
 
+    pub(in crate::store) fn get_together(&self, keys: &[Vec<u8>]) -> Result<Vec<Entry>, StoreError> {
+        self.with(|connection| {
+            let (client, statements) = connection.parts()?;
+            Ok(client.query(&statements.get_together, &[&keys])?.iter().map(entry).collect())
+        })
+    }
+
+    pub(in crate::store) fn last_together(
+        &self,
+        prefix: &[u8],
+        places: &[Vec<u8>],
+    ) -> Result<Vec<(Vec<u8>, Entry)>, StoreError> {
+        self.with(|connection| {
+            let (client, statements) = connection.parts()?;
+            let rows = client.query(&statements.last_together, &[&prefix, &places])?;
+            Ok(rows.iter().map(|row| (row.get(2), entry(row))).collect())
+        })
+    }
+
     pub(in crate::store) fn scan_from(
         &self,
         from: &[u8],
