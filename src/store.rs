@@ -305,6 +305,10 @@ impl Store {
     }
 
     async fn get<V: codec::Stored + Send + 'static>(&self, key: &[u8]) -> Result<Option<V>, StoreError> {
+        if let Some(value) = self.0.table.at_hand(key) {
+            tokio::task::consume_budget().await;
+            return value.map(|bytes| codec::decode(&bytes)).transpose();
+        }
         let key = key.to_vec();
         self.read(move |txn| txn.get(&key)).await
     }

@@ -20,6 +20,14 @@ impl Table {
         matches!(self, Self::Postgres(_))
     }
 
+    /// A value that a remote database has, if it can be had without asking it.
+    pub(super) fn at_hand(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        match self {
+            Self::Sled(_) => None,
+            Self::Postgres(table) => table.at_hand(key),
+        }
+    }
+
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Sled(table) => table.get(key),

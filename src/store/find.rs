@@ -341,6 +341,7 @@ mod tests {
         #[test]
         fn the_index_has_what_was_put_in_and_not_taken_out(
             changes in prop::collection::vec((0..9_u8, 0..40_u8, prop::bool::weighted(0.7), any::<bool>()), 0..200),
+            asks_together: bool,
         ) {
             let folder = tempfile::tempdir().unwrap();
             let database = Database::sled(super::super::sled::open(folder.path()).unwrap());
@@ -352,6 +353,12 @@ mod tests {
             change(&mut txn, &of_account(&AccountId::new("acd")), posting(&Term::word("0"), &work(0)), true).unwrap();
             for (term, number, is_there, is_end) in changes {
                 let (term, work) = (Term::word(&term.to_string()), work(number));
+                if asks_together {
+                    // As a server answers.
+                    let place = [&prefix[..], &posting(&term, &work)].concat();
+                    let last = database.table.back_from(&prefix, &place).next().transpose().unwrap();
+                    txn.note_last(place, last);
+                }
                 change(&mut txn, &prefix, posting(&term, &work), is_there).unwrap();
                 let known = model.entry(term).or_default();
                 if is_there { known.insert(work); } else { known.remove(&work); }

@@ -105,6 +105,21 @@ pub(super) fn probe() -> Vec<u8> {
     b"meta\0probe".to_vec()
 }
 
+/// Whether a key belongs to the few that are read for every account again and again.
+pub(super) fn is_read_often(key: &[u8]) -> bool {
+    const OFTEN: [&[u8]; 8] = [
+        ACCOUNT,
+        b"asked\0",
+        b"burst\0",
+        b"health\0",
+        b"receiver\0",
+        b"standing\0",
+        b"token\0",
+        b"webhook_secret\0",
+    ];
+    OFTEN.iter().any(|family| key.starts_with(family))
+}
+
 pub(super) fn account(id: &AccountId) -> Vec<u8> {
     join(ACCOUNT, &[id.as_str().as_bytes()])
 }

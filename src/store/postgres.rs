@@ -9,6 +9,7 @@
 //! after a crash: the source of whatever was not answered is unchanged.
 
 mod address;
+mod cache;
 mod lease;
 mod table;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use ::postgres::{Client, Statement};
 
+use self::cache::Cache;
 use self::lease::Keeper;
 use self::table::Source;
 use super::StoreError;
@@ -141,6 +143,7 @@ pub(super) struct Session {
     readers: r2d2::Pool<Connector>,
     address: Address,
     keeper: Keeper,
+    cache: Arc<Cache>,
 }
 
 /// Why a session cannot begin now.
@@ -170,24 +173,35 @@ impl Session {
             .test_on_check_out(false)
             .build(Connector(address.clone()))
             .map_err(|error| away(StoreError::Away(error.to_string())))?;
-        Ok(Self { writer: Arc::new(Mutex::new(writer)), readers, address: address.clone(), keeper })
+        let (writer, cache) = (Arc::new(Mutex::new(writer)), Arc::default());
+        Ok(Self { writer, readers, address: address.clone(), keeper, cache })
     }
 
     /// The table as the writer sees it.
     pub(super) fn table(&self) -> Table {
-        Table::new(Source::Writer(Arc::clone(&self.writer)), self.address.clone())
+        Table::new(Source::Writer(Arc::clone(&self.writer)), Arc::clone(&self.cache), self.address.clone())
     }
 
     pub(super) fn for_readers(&self) -> Table {
-        Table::new(Source::Readers(self.readers.clone()), self.address.clone())
+        Table::new(Source::Readers(self.readers.clone()), Arc::clone(&self.cache), self.address.clone())
     }
 
     pub(super) fn begin(&self) -> Result<(), StoreError> {
+        self.cache.begin();
         Ok(lock(&self.writer).parts()?.0.batch_execute("BEGIN")?)
     }
 
     /// Commits what was applied, if the lease is still ours.
     pub(super) fn commit(&self) -> Result<(), StoreError> {
+        let done = self.try_commit();
+        match done {
+            Ok(()) => self.cache.committed(),
+            Err(_) => self.cache.give_up(),
+        }
+        done
+    }
+
+    fn try_commit(&self) -> Result<(), StoreError> {
         let mut writer = lock(&self.writer);
         let (client, statements) = writer.parts()?;
         self.keeper.lease().prove(client, &statements.ours)?;

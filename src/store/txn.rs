@@ -55,6 +55,12 @@ impl<'t> Txn<'t> {
         Ok(())
     }
 
+    /// As [`Self::fetch_lasts`] does with what a server answers.
+    #[cfg(test)]
+    pub(super) fn note_last(&self, place: Vec<u8>, last: Option<Entry>) {
+        self.fetched.borrow_mut().lasts.insert(place, last);
+    }
+
     fn committed(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         match self.fetched.borrow().values.get(key) {
             Some(value) => Ok(value.clone()),

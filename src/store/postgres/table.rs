@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use ::postgres::Row;
 
+use super::cache::Cache;
 use super::{Address, Connection, Connector, lock};
 use crate::store::StoreError;
 use crate::store::entry::{Bytes, Entry, Writes};
@@ -27,12 +28,13 @@ pub(super) enum Source {
 #[derive(Clone)]
 pub(in crate::store) struct Table {
     source: Source,
+    cache: Arc<Cache>,
     address: Address,
 }
 
 impl Table {
-    pub(super) fn new(source: Source, address: Address) -> Self {
-        Self { source, address }
+    pub(super) fn new(source: Source, cache: Arc<Cache>, address: Address) -> Self {
+        Self { source, cache, address }
     }
 
     fn with<T>(&self, work: impl Fn(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -53,18 +55,47 @@ impl Table {
         }
     }
 
+    /// A value, if it can be had without asking the server.
+    pub(in crate::store) fn at_hand(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        self.cache.get(key)
+    }
+
     pub(in crate::store) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.with(|connection| {
-            let (client, statements) = connection.parts()?;
-            Ok(client.query_opt(&statements.get, &[&key])?.map(|row| row.get(0)))
-        })
+        let read = || {
+            self.with(|connection| {
+                let (client, statements) = connection.parts()?;
+                Ok(client.query_opt(&statements.get, &[&key])?.map(|row| row.get(0)))
+            })
+        };
+        match self.uncommitted(key) {
+            Some(value) => Ok(value),
+            None => self.cache.get_or(key, read),
+        }
+    }
+
+    /// What the writer sees before others do.
+    fn uncommitted(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        match &self.source {
+            Source::Writer(_) => self.cache.uncommitted(key),
+            Source::Readers(_) => None,
+        }
     }
 
     pub(in crate::store) fn get_together(&self, keys: &[Vec<u8>]) -> Result<Vec<Entry>, StoreError> {
-        self.with(|connection| {
-            let (client, statements) = connection.parts()?;
-            Ok(client.query(&statements.get_together, &[&keys])?.iter().map(entry).collect())
-        })
+        let (mut found, mut asked) = (Vec::new(), Vec::new());
+        for key in keys {
+            match self.uncommitted(key).or_else(|| self.cache.get(key)) {
+                Some(value) => found.extend(value.map(|value| (key.clone(), value))),
+                None => asked.push(key),
+            }
+        }
+        if !asked.is_empty() {
+            found.extend(self.with(|connection| {
+                let (client, statements) = connection.parts()?;
+                Ok(client.query(&statements.get_together, &[&asked])?.iter().map(entry).collect::<Vec<_>>())
+            })?);
+        }
+        Ok(found)
     }
 
     pub(in crate::store) fn last_together(
@@ -149,6 +180,7 @@ impl Table {
 
     /// Writes in the open transaction.
     pub(in crate::store) fn apply(&self, writes: Writes) -> Result<(), StoreError> {
+        self.cache.note(&writes);
         let (mut keys, mut values, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for (key, value) in writes {
             match value {
