@@ -109,6 +109,21 @@ mod tests {
     }
 
     #[test]
+    fn instants_of_one_change_are_a_few_seconds_apart() {
+        let (at_most, more) = (plus(at(100), NEAR), plus(at(101), NEAR));
+        assert!(are_near(at(100), at_most) && are_near(at_most, at(100)));
+        assert!(!are_near(at(100), more) && !are_near(more, at(100)));
+        let job = |updated| Changed {
+            id: EncodedId::new("job"),
+            created_at: Some(at(100)),
+            updated_at: Some(updated),
+            completed_at: None,
+        };
+        let of = |updated| happened(Record::Job, &job(updated), Topic::ALL, at(100), at(200)).len();
+        assert_eq!((of(at_most), of(more)), (1, 2), "created, and changed later");
+    }
+
+    #[test]
     fn what_was_heard_since_the_change_is_no_gap() {
         assert!(!was_heard(None, at(100)));
         assert!(was_heard(Some(at(96)), at(100)));

@@ -151,7 +151,7 @@ mod tests {
         let note = |works| Pace::default().note(spread(works, 3599), connected(), 20, at(NOON + 3600));
         assert_eq!(note(20), None);
         let crowd = note(21).unwrap();
-        assert_eq!((crowd.usual, crowd.begun_at()), (0, at(NOON)));
+        assert_eq!((crowd.usual, crowd.begun_at(), crowd.ended_at()), (0, at(NOON), at(NOON + 3480)));
         assert!(crowd.holds(at(NOON)) && crowd.holds(at(NOON + 3427)) && !crowd.holds(at(NOON + 7200)));
         assert_eq!(
             Pace::default().note(spread(21, 3 * 3600), connected(), 20, at(NOON + 4 * 3600)),
@@ -170,6 +170,37 @@ mod tests {
             assert_eq!(found.is_some(), seen > 20, "{seen}");
         }
         assert!(found.unwrap().holds(at(NOON)), "the first ones belong to it");
+    }
+
+    #[test]
+    fn what_is_found_late_belongs_to_the_crowd_of_its_time() {
+        let mut pace = Pace::default();
+        let mut note = |works: u32, minute: i64| {
+            pace.note((0..works).map(|_| at(NOON + minute * 60)), connected(), 20, at(NOON + 7000))
+        };
+        assert_eq!(note(15, 0), None);
+        assert_eq!(note(1, 100), None);
+        let crowd = note(6, 10).unwrap();
+        assert_eq!((crowd.begun_at(), crowd.ended_at()), (at(NOON), at(NOON + 660)));
+    }
+
+    #[test]
+    fn the_usual_number_is_that_of_four_weeks() {
+        let mut pace = Pace::default();
+        let years_ago = at(NOON - 1_000 * DAY);
+        for day in (1..=28).rev() {
+            pace.note((0..40).map(|_| at(NOON - day * DAY)), years_ago, u32::MAX, at(NOON - day * DAY));
+        }
+        assert_eq!(pace.note(spread(200, 600), years_ago, 20, at(NOON)).unwrap().usual, 40);
+    }
+
+    #[test]
+    fn work_dated_tomorrow_counts_when_tomorrow_is_over() {
+        let mut pace = Pace::default();
+        pace.note((0..40).map(|_| at(NOON + DAY)), at(NOON), u32::MAX, at(NOON));
+        let later = NOON + 2 * DAY;
+        let crowd = pace.note((0..200).map(|_| at(later)), at(NOON), 20, at(later)).unwrap();
+        assert_eq!(crowd.usual, 40);
     }
 
     #[test]
@@ -229,6 +260,8 @@ mod tests {
             for second in seconds {
                 pace.note([at(second)], connected(), 20, at(NOON));
             }
+            let newest = pace.minutes.keys().next_back().copied().unwrap_or_default().min(minute(at(NOON)));
+            prop_assert!(pace.minutes.keys().all(|minute| *minute > newest - MINUTES_KEPT));
             prop_assert!(pace.minutes.len() <= usize::try_from(MINUTES_KEPT + DAY / MINUTE + 1).unwrap());
             prop_assert!(pace.days.keys().all(|day| *day >= NOON.div_euclid(DAY) - DAYS));
         }

@@ -256,7 +256,21 @@ fn a_created_invoice_counts_once_it_is_no_draft() {
 }
 
 #[test]
+fn an_empty_plan_has_nothing_to_store() {
+    let plan = Plan::default();
+    assert!(plan.is_empty());
+    assert!(!Plan { watermark: Some(at(NOW)), ..plan.clone() }.is_empty());
+    let all =
+        plan_now(&[closed("j1", "2026-03-10T09:00:00Z")], &Known::default(), &rules(Trigger::JobCompleted));
+    let candidates = Plan { candidates: all.candidates.clone(), ..Plan::default() };
+    assert!(!all.candidates.is_empty() && !candidates.is_empty());
+}
+
+#[test]
 fn paid_is_the_status_and_nothing_else() {
+    let unknown = Record::Invoice(invoice(InvoiceStatus::Unknown("refunded".into())));
+    let unclear = Finish::Unclear { status: "refunded".into() };
+    assert_eq!(finish(&unknown, Trigger::InvoicePaid, true), unclear);
     for status in [
         InvoiceStatus::Draft,
         InvoiceStatus::AwaitingPayment,
@@ -286,6 +300,8 @@ fn paid_is_the_status_and_nothing_else() {
     assert_eq!(paid_today, (at("2026-03-10T10:00:00Z"), at("2026-03-10T10:00:00Z")));
     let edited_later = paid(Some("2026-03-05T00:00:00Z"), "2026-03-10T10:00:00Z");
     assert_eq!(edited_later, (at("2026-03-05T00:00:00Z"), at("2026-03-06T00:00:00Z")));
+    let at_its_end = paid(Some("2026-03-09T10:00:00Z"), "2026-03-10T10:00:00Z");
+    assert_eq!(at_its_end.0, at("2026-03-09T10:00:00Z"), "a change after the day is another one");
     let unknown_day = paid(None, "2026-03-10T10:00:00Z");
     assert_eq!(unknown_day, (at("2026-03-10T10:00:00Z"), at("2026-03-09T10:00:00Z")));
 }
@@ -337,7 +353,8 @@ fn a_sweep_starts_an_overlap_before_its_watermark_or_the_connection() {
     let late = plus(at(NOW), SignedDuration::from_hours(24 * 300));
     assert_eq!(
         start_of(Some(at(NOW)), &rules, late),
-        minus(minus(minus(late, rules.max_age), EXPLAINED), OVERLAP)
+        // Its 300 days, without a week, 30 days and ten minutes.
+        at("2026-11-28T11:50:00Z")
     );
     assert_eq!(reconcile_start(at(NOW), &rules), at("2026-03-03T12:00:00Z"));
 }
