@@ -466,6 +466,9 @@ async fn sandbox(args: SandboxArgs, call: &Call) -> Result<Status, Stop> {
     let sandbox = Sandbox::start(address, seed).await.map_err(|error| {
         Stop::usage(format!("--port: {address} cannot be bound: {error}; choose another port"))
     })?;
+    // Before anybody is told that it runs.
+    let stop = tokio_util::sync::CancellationToken::new();
+    stop_on_signal(stop.clone()).map_err(Stop::failed)?;
     let (home, api) = (format!("http://{}/", sandbox.address()), sandbox.api_base());
     if call.json {
         let running =
@@ -476,8 +479,6 @@ async fn sandbox(args: SandboxArgs, call: &Call) -> Result<Status, Stop> {
             "A local Jobber runs at {home}\n  jobber.api_base   {api}\n  jobber.client_id  {CLIENT_ID}\n  client secret     {CLIENT_SECRET}\n  control           POST {home}control\nPress Ctrl-C to stop it."
         ))?;
     }
-    let stop = tokio_util::sync::CancellationToken::new();
-    stop_on_signal(stop.clone()).map_err(Stop::failed)?;
     stop.cancelled().await;
     Ok(Status::Fine)
 }

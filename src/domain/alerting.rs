@@ -82,7 +82,7 @@ pub struct AccountView {
 }
 
 impl AccountView {
-    /// Whether anything can be said of the account. `named` are those that alerts and other troubles name.
+    /// Whether anything can be said of the account. `named` are those that [`named`] names.
     pub fn matters(&self, named: &HashSet<&AccountId>, now: Timestamp) -> bool {
         let Health { failing_since, asking_fails_since, needs_operator, .. } = &self.health;
         failing_since.is_some()
@@ -107,6 +107,18 @@ pub struct ReceiverView {
     pub failing_since: Option<Timestamp>,
     pub last_error: Option<String>,
     pub waiting: usize,
+}
+
+/// The accounts that something is said of by name: alerts that stand, and troubles of rules, events and the program.
+pub fn named<'a>(
+    raised: &'a [Alert],
+    rules: &'a [(AccountId, usize, String)],
+    piles: &'a [(AccountId, usize)],
+    faults: &'a [(AccountId, String, String)],
+) -> HashSet<&'a AccountId> {
+    let of_troubles = rules.iter().map(|(id, ..)| id).chain(piles.iter().map(|(id, _)| id));
+    let all = of_troubles.chain(faults.iter().map(|(id, ..)| id));
+    all.chain(raised.iter().filter_map(|alert| alert.account.as_ref())).collect()
 }
 
 pub fn conditions(view: &View, now: Timestamp) -> Vec<Alert> {
@@ -394,7 +406,8 @@ pub fn changes(raised: &[Alert], view: &View, now: Timestamp) -> Vec<Change> {
                 let Alert { summary, action, .. } = condition.clone();
                 let held_up = condition.held_up.max(alert.held_up);
                 // Those that it ever concerned: their asks are counted at the end.
-                let more = condition.accounts.iter().filter(|id| !alert.accounts.contains(id));
+                let before: HashSet<&AccountId> = alert.accounts.iter().collect();
+                let more = condition.accounts.iter().filter(|id| !before.contains(id));
                 let accounts = alert.accounts.iter().chain(more).cloned().collect();
                 let now = Alert { accounts, summary, action, held_up, ..alert.clone() };
                 if now != *alert {

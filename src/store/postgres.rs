@@ -173,7 +173,8 @@ impl Session {
             .test_on_check_out(false)
             .build(Connector(address.clone()))
             .map_err(|error| away(StoreError::Away(error.to_string())))?;
-        let (writer, cache) = (Arc::new(Mutex::new(writer)), Arc::default());
+        let (writer, lease) = (Arc::new(Mutex::new(writer)), keeper.lease().clone());
+        let cache = Arc::new(Cache::new(move || lease.is_good()));
         Ok(Self { writer, readers, address: address.clone(), keeper, cache })
     }
 
@@ -214,6 +215,8 @@ impl Session {
 
     /// Lets a transaction wait for more than the server: for a file that is read meanwhile.
     pub(super) fn take_time(&self) -> Result<(), StoreError> {
+        // Nobody reads meanwhile.
+        self.cache.give_up();
         let patient = "SET idle_in_transaction_session_timeout = 0";
         Ok(lock(&self.writer).parts()?.0.batch_execute(patient)?)
     }

@@ -23,7 +23,7 @@ use crate::digest;
 use crate::domain::alerting::format::recovery;
 use crate::domain::alerting::weekly::TimeOfWeek;
 use crate::domain::alerting::{
-    AccountView, Change, HeldUp, ReceiverView, SILENCE, USUALLY, View, changes, over,
+    AccountView, Change, HeldUp, ReceiverView, SILENCE, USUALLY, View, changes, named, over,
 };
 use crate::domain::model::{
     Account, AccountId, Alert, AlertKind, EntryState, MessageId, MessageKind, OutboxEntry, ReceiverState,
@@ -95,11 +95,12 @@ impl Notifier {
         let known = self.parts.store.alerts().await?;
         let view = self.view(&known, now).await?;
         let mut new = Vec::new();
+        let begun: HashSet<(&str, Timestamp)> =
+            known.iter().map(|known| (known.key.as_str(), known.since)).collect();
         for change in changes(&known, &view, now) {
             new.push(match change {
                 Change::Stands(alert) => {
-                    let is_known = known.iter().any(|known| known.key == alert.key && known.since == alert.since);
-                    if !alert.told && !is_known {
+                    if !alert.told && !begun.contains(&(alert.key.as_str(), alert.since)) {
                         let account = alert.account.as_ref().map(AccountId::as_str);
                         tracing::warn!(alert.kind = %alert.kind, account.id = account, since = %alert.since, "a new alert: run jobber-reviewd status");
                     }
@@ -311,10 +312,7 @@ impl Notifier {
             .into_iter()
             .map(|fault| (fault.account, fault.what, fault.words))
             .collect();
-        let named = rules.iter().map(|(id, ..)| id).chain(piles.iter().map(|(id, _)| id));
-        let named = named.chain(faults.iter().map(|(id, ..)| id));
-        let named: HashSet<&AccountId> =
-            named.chain(known.iter().filter_map(|alert| alert.account.as_ref())).collect();
+        let named = named(known, &rules, &piles, &faults);
         let (mut accounts, mut connected, mut receivers) = (Vec::new(), 0, Receivers::default());
         let mut refused: BTreeMap<Topic, (Vec<AccountId>, String)> = BTreeMap::new();
         for id in self.parts.store.account_ids().await? {

@@ -1,15 +1,17 @@
 //! What verbs print with `--json` is what `docs/schema/replies` says, field by field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::LazyLock;
 
 use jobber_sandbox::Op;
 use jsonschema::Validator;
 use serde_json::{Value, json};
+use tokio::io::AsyncBufReadExt as _;
 
 use crate::contracts::validator;
-use crate::machine::{Machine, Said, terminate};
+use crate::machine::{Machine, Said, program, terminate};
 
 fn docs() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs")
@@ -93,12 +95,24 @@ fn verb_of(arguments: &[&str]) -> Option<&'static str> {
 
 /// What is wrong with what the program said to a command line with `--json`.
 pub fn misfit(arguments: &[&str], said: &Said) -> Option<String> {
-    let (name, body): (&str, Value) = match verb_of(arguments) {
-        _ if said.out.is_empty() => ("error", serde_json::from_str(said.err.lines().last()?).ok()?),
-        Some(verb) => (&NAMES[verb], serde_json::from_str(&said.out).ok()?),
-        None => return None,
+    let read = |text: &str| serde_json::from_str::<Value>(text).map_err(|error| format!("{error}: {text}"));
+    let body = if said.out.is_empty() {
+        let told = said.err.lines().last().unwrap_or_default();
+        // What is wrong with the words themselves is told as text.
+        if said.status == 2 && said.err.starts_with("error: ") {
+            return None;
+        }
+        read(told).map(|told| ("error", told))
+    } else {
+        match verb_of(arguments) {
+            Some(verb) => read(&said.out).map(|body| (NAMES[verb].as_str(), body)),
+            None => return None,
+        }
     };
-    misfit_of(name, &body)
+    match body {
+        Ok((name, body)) => misfit_of(name, &body),
+        Err(error) => Some(error),
+    }
 }
 
 pub fn misfit_of(name: &str, body: &Value) -> Option<String> {
@@ -106,6 +120,9 @@ pub fn misfit_of(name: &str, body: &Value) -> Option<String> {
         STRICT[name].iter_errors(body).map(|error| format!("{error} at {}", error.instance_path())).collect();
     (!errors.is_empty()).then(|| format!("{name}: {}: {body}", errors.join("; ")))
 }
+
+/// They are refused here: there is no burst, and no work that was too old. The error has its schema too.
+const NOTHING_THERE: [&str; 3] = ["queue release", "queue release-burst", "queue drop-burst"];
 
 /// The schema takes what was printed, and more that may come, and not just anything.
 fn holds(verb: &str, name: &str, body: &Value) {
@@ -135,10 +152,12 @@ async fn every_verb_prints_what_its_schema_says() {
     machine.connect().await;
     machine.close_a_job();
     machine.receiver.wait_for(1).await;
-    machine.receiver.answers(&[422]);
-    let jane = json!({"firstName": "Jane", "lastName": "Doe", "emails": [{"address": "jane@example.com"}]});
-    machine.close_a_job_of(machine.account, jane);
-    machine.receiver.wait_for(2).await;
+    machine.receiver.answers(&[422, 422]);
+    for name in ["jane", "joe"] {
+        let customer = json!({"firstName": name, "emails": [{"address": format!("{name}@example.com")}]});
+        machine.close_a_job_of(machine.account, customer);
+    }
+    machine.receiver.wait_for(3).await;
     let mut said_of = BTreeMap::new();
     let file = |name: &str, text: &str| {
         std::fs::write(machine.path(name), text).unwrap();
@@ -146,12 +165,12 @@ async fn every_verb_prints_what_its_schema_says() {
     };
     let asked = file("asked.csv", "email,asked_at\nold@example.com,2026-01-05\nnobody,never\n");
     let links = file("links.csv", "name\nBright Windows\n");
+    let new_secret = machine.path("new_secret").to_str().unwrap().to_owned();
     let copy = machine.path("copy").to_str().unwrap().to_owned();
     let mut run = async |arguments: &[&str]| {
         let said = machine.run(&[arguments, &["--json"]].concat()).await;
         let verb = verb_of(arguments).unwrap_or_else(|| panic!("{arguments:?} is not in the papers"));
-        if NAMES[verb] == "done" && said.out.is_empty() {
-            // There is no such thing to do. The error has its schema too.
+        if NOTHING_THERE.contains(&verb) && said.out.is_empty() {
             return Value::Null;
         }
         let body = said.json();
@@ -186,12 +205,14 @@ async fn every_verb_prints_what_its_schema_says() {
     run(&["jobber", "clients", "note", &client, "--message", "asked"]).await;
     run(&["audit", "--since", "30d"]).await;
     run(&["audit", "--actions"]).await;
-    let ask = run(&["queue", "list"]).await[0]["id"].as_str().unwrap().to_owned();
-    run(&["queue", "show", &ask]).await;
-    run(&["queue", "retry", &ask]).await;
+    let dead = run(&["queue", "list"]).await;
+    let [jane, joe] = [0, 1].map(|row: usize| dead[row]["id"].as_str().unwrap().to_owned());
+    run(&["queue", "show", &joe]).await;
+    let dropped = run(&["queue", "drop", &joe]).await;
+    assert!(dropped["done"].as_str().unwrap().contains("dropped"), "{dropped}");
+    run(&["queue", "release", dead[1]["work"]["id"].as_str().unwrap()]).await;
+    run(&["queue", "retry", &jane]).await;
     run(&["replay", "--since", "24h"]).await;
-    run(&["queue", "drop", &ask]).await;
-    run(&["queue", "release", "jane@example.com"]).await;
     run(&["queue", "release-burst", "--account", "Ace Plumbing"]).await;
     run(&["queue", "drop-burst", "--account", "Ace Plumbing"]).await;
     run(&["import", &asked, "--account", "Ace Plumbing"]).await;
@@ -203,6 +224,7 @@ async fn every_verb_prints_what_its_schema_says() {
     run(&["forget", "john@example.com"]).await;
     run(&["config", "check"]).await;
     run(&["console"]).await;
+    run(&["secret", "new", "webhook-secret", "--file", &new_secret]).await;
     run(&["secret", "new", "store-key"]).await;
     run(&["--version", "--verbose"]).await;
     run(&["export", &copy]).await;
@@ -215,14 +237,15 @@ async fn every_verb_prints_what_its_schema_says() {
     run(&["restore", &copy]).await;
 
     for (verb, name) in &*NAMES {
-        // One runs until it is stopped; the other has tests of its own.
+        // They have tests of their own.
         if ["sandbox", "init"].contains(&verb.as_str()) {
             continue;
         }
-        let Some(body) = said_of.get(verb.as_str()) else {
-            assert_eq!(name, "done", "{verb} was not run");
+        let body = said_of.get(verb.as_str());
+        if NOTHING_THERE.contains(&verb.as_str()) && body.is_none() {
             continue;
-        };
+        }
+        let body = body.unwrap_or_else(|| panic!("{verb} was not run"));
         holds(verb, name, body);
     }
 }
@@ -233,4 +256,44 @@ fn every_schema_is_one_and_stands_in_the_papers() {
         assert!(jsonschema::draft202012::meta::is_valid(&schema(name)), "{name}");
         assert!(name == "error" || NAMES.values().any(|known| known == name), "nothing prints {name}");
     }
+}
+
+#[test]
+fn every_verb_is_in_the_papers_and_every_schema_names_its_verbs() {
+    fn verbs(command: &clap::Command, above: &str) -> Vec<String> {
+        let below = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+        below
+            .flat_map(|verb| {
+                let path = format!("{above} {}", verb.get_name()).trim_start().to_owned();
+                if verb.has_subcommands() { verbs(verb, &path) } else { vec![path] }
+            })
+            .collect()
+    }
+
+    // They print text, files, or the settings.
+    let others = ["completions", "man", "demo", "config show", "config schema"];
+    for verb in verbs(&jobber_reviewd::testing::command(), "") {
+        let is_other = verb.starts_with("jobber ") || others.contains(&verb.as_str());
+        assert!(is_other || NAMES.contains_key(&verb), "{verb} has no schema");
+    }
+    for name in STRICT.keys().filter(|name| *name != "error") {
+        let title = schema(name)["title"].as_str().unwrap().to_owned();
+        let verbs = NAMES.iter().filter(|(_, known)| *known == name);
+        let named: BTreeSet<String> = verbs.map(|(verb, _)| format!("`{verb} --json`")).collect();
+        assert_eq!(title.split(", ").map(str::to_owned).collect::<BTreeSet<_>>(), named, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_local_jobber_says_where_it_is() {
+    let mut command = program();
+    let mut jobber =
+        command.args(["sandbox", "--port", "0", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = tokio::io::BufReader::new(jobber.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    while !said.ends_with('}') {
+        said += &out.next_line().await.unwrap().expect("it says nothing");
+    }
+    assert_eq!(misfit_of("sandbox", &serde_json::from_str(&said).unwrap()), None);
+    assert_eq!(terminate(jobber).await, 0);
 }

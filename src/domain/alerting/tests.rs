@@ -226,6 +226,7 @@ proptest! {
     fn whoever_does_not_matter_changes_nothing(
         before in proptest::collection::vec(proptest::array::uniform6(0..5_u8), 0..12),
         after in proptest::collection::vec(proptest::array::uniform6(0..5_u8), 0..12),
+        troubles in proptest::collection::vec(0..12_u8, 0..3),
         draft_app: bool,
     ) {
         let accounts = |states: &[[u8; 6]]| {
@@ -233,8 +234,12 @@ proptest! {
             states.iter().enumerate().map(named).collect::<Vec<_>>()
         };
         let raised = conditions(&view(accounts(&before)), at(40));
-        let named = raised.iter().filter_map(|alert| alert.account.as_ref()).collect();
-        let all = View { draft_app, ..view(accounts(&after)) };
+        let mut all = View { draft_app, ..view(accounts(&after)) };
+        let of = |number: u8| AccountId::new(format!("a{number}"));
+        all.rules = troubles.iter().map(|number| (of(*number), 1, "no".to_owned())).collect();
+        all.piles = troubles.iter().map(|number| (of(number + 1), 1)).collect();
+        all.faults = troubles.iter().map(|number| (of(number + 2), "it".to_owned(), "no".to_owned())).collect();
+        let named = named(&raised, &all.rules, &all.piles, &all.faults);
         let mut few = all.clone();
         few.accounts.retain(|view| view.matters(&named, at(80)));
         prop_assert_eq!(changes(&raised, &few, at(80)), changes(&raised, &all, at(80)));

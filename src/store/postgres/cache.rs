@@ -1,10 +1,12 @@
 //! What is read for every account again and again, kept in memory as the server has it.
 //!
-//! Only the holder of the lease writes, and each of its commits passes through here before anybody hears of it. So an
-//! entry here is the committed one. When it is not known what was committed, nothing is kept any more: the process ends.
+//! Only the holder of the lease writes, and each of its commits passes through here before anybody hears of it. So as long
+//! as the lease is good, an entry here is the committed one, or was it until a commit that nobody was told of yet. When it
+//! is not known what was committed, nothing is kept any more: the process ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache as Entries, GuardResult};
@@ -35,21 +37,26 @@ pub(super) struct Cache {
     /// Written in the open transaction.
     written: Mutex<Writes>,
     is_off: AtomicBool,
+    /// Whether nobody else can have written.
+    is_ours: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
-impl Default for Cache {
-    fn default() -> Self {
+impl Cache {
+    pub(super) fn new(is_ours: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self {
             entries: Entries::with_weighter(10_000, MOST, Size),
             written: Mutex::default(),
             is_off: AtomicBool::new(false),
+            is_ours: Box::new(is_ours),
         }
     }
-}
 
-impl Cache {
+    fn is_off(&self) -> bool {
+        self.is_off.load(Ordering::Acquire)
+    }
+
     fn keeps(&self, key: &[u8]) -> bool {
-        key::is_read_often(key) && !self.is_off.load(Ordering::Acquire)
+        key::is_read_often(key) && !self.is_off() && (self.is_ours)()
     }
 
     fn written(&self) -> MutexGuard<'_, Writes> {
@@ -62,7 +69,7 @@ impl Cache {
     }
 
     /// The value of a key: as it is kept, or as it is read and kept from now on. A commit of the key meanwhile wins over
-    /// what is read.
+    /// what is read. Nobody waits for somebody else who reads the same.
     pub(super) fn get_or(
         &self,
         key: &[u8],
@@ -71,7 +78,7 @@ impl Cache {
         if !self.keeps(key) {
             return read();
         }
-        match self.entries.get_value_or_guard(key, None) {
+        match self.entries.get_value_or_guard(key, Some(Duration::ZERO)) {
             GuardResult::Value(value) => Ok(value),
             GuardResult::Guard(place) => {
                 let value = read()?;
@@ -94,6 +101,9 @@ impl Cache {
     }
 
     pub(super) fn note(&self, writes: &Writes) {
+        if self.is_off() {
+            return;
+        }
         let often = writes.iter().filter(|(key, _)| key::is_read_often(key));
         self.written().extend(often.map(|(key, value)| (key.clone(), value.clone())));
     }
@@ -101,13 +111,16 @@ impl Cache {
     /// What was noted is committed.
     pub(super) fn committed(&self) {
         for (key, value) in std::mem::take(&mut *self.written()) {
+            // What is too large to be kept must end a read that is under way, too.
+            self.entries.remove(&key);
             self.entries.insert(key, value);
         }
     }
 
-    /// It is not known what is committed.
+    /// Keeps nothing any more: it is not known what is committed, or nobody reads.
     pub(super) fn give_up(&self) {
         self.is_off.store(true, Ordering::Release);
+        self.written().clear();
         self.entries.clear();
     }
 }
@@ -120,13 +133,17 @@ mod tests {
         [key::ACCOUNT, b"a"].concat()
     }
 
+    fn new() -> Cache {
+        Cache::new(|| true)
+    }
+
     fn read(cache: &Cache) -> Option<Bytes> {
         cache.get_or(&key(), || panic!("it is kept")).unwrap()
     }
 
     #[test]
     fn a_commit_wins_over_what_is_read_meanwhile() {
-        let cache = Cache::default();
+        let cache = new();
         let old = cache.get_or(&key(), || {
             cache.note(&Writes::from([(key(), Some(vec![2]))]));
             cache.committed();
@@ -142,8 +159,42 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_of_more_than_is_kept_wins_too() {
+        let cache = new();
+        let large = vec![2; usize::try_from(MOST).unwrap()];
+        let old = cache.get_or(&key(), || {
+            cache.note(&Writes::from([(key(), Some(large.clone()))]));
+            cache.committed();
+            Ok(Some(vec![1]))
+        });
+        assert_eq!(old.unwrap(), Some(vec![1]));
+        assert_eq!(cache.get(&key()), None);
+        assert_eq!(cache.get_or(&key(), || Ok(Some(vec![3]))).unwrap(), Some(vec![3]), "asked again");
+    }
+
+    #[test]
+    fn nobody_waits_for_another_reader() {
+        let cache = new();
+        let outer = cache.get_or(&key(), || cache.get_or(&key(), || Ok(Some(vec![1]))));
+        assert_eq!(outer.unwrap(), Some(vec![1]));
+    }
+
+    #[test]
+    fn whoever_may_have_lost_the_lease_asks_the_server() {
+        let is_ours = std::sync::Arc::new(AtomicBool::new(true));
+        let ours = std::sync::Arc::clone(&is_ours);
+        let cache = Cache::new(move || ours.load(Ordering::Relaxed));
+        assert_eq!(cache.get_or(&key(), || Ok(Some(vec![1]))).unwrap(), Some(vec![1]));
+        is_ours.store(false, Ordering::Relaxed);
+        assert_eq!(
+            (cache.get(&key()), cache.get_or(&key(), || Ok(Some(vec![2]))).unwrap()),
+            (None, Some(vec![2]))
+        );
+    }
+
+    #[test]
     fn nothing_is_kept_of_a_read_that_failed_or_of_a_group_that_was_not_committed() {
-        let cache = Cache::default();
+        let cache = new();
         let failed = cache.get_or(&key(), || Err(StoreError::Away("gone".to_owned())));
         assert!(failed.is_err());
         assert_eq!(cache.get_or(&key(), || Ok(Some(vec![1]))).unwrap(), Some(vec![1]));
@@ -157,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_is_many_times_as_large_as_the_accounts_is_not_kept() {
-        let cache = Cache::default();
+        let cache = new();
         let decision = [key::DECISION, b"a\0job\0b"].concat();
         cache.note(&Writes::from([(decision.clone(), Some(vec![2]))]));
         cache.committed();
