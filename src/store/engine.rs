@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use super::entry::{Bytes, Entry, Writes};
+use super::entry::{Bytes, Entry, Last, Value, Writes};
 use super::{StoreError, postgres, sled};
 
 /// Entries in the order of their keys.
@@ -21,7 +21,7 @@ impl Table {
     }
 
     /// A value that a remote database has, if it can be had without asking it.
-    pub(super) fn at_hand(&self, key: &[u8]) -> Option<Option<Bytes>> {
+    pub(super) fn at_hand(&self, key: &[u8]) -> Option<Value> {
         match self {
             Self::Sled(_) => None,
             Self::Postgres(table) => table.at_hand(key),
@@ -49,7 +49,7 @@ impl Table {
         &self,
         prefix: &[u8],
         places: &[Vec<u8>],
-    ) -> Result<Option<Vec<(Vec<u8>, Entry)>>, StoreError> {
+    ) -> Result<Option<Vec<Last>>, StoreError> {
         match self {
             Self::Sled(_) => Ok(None),
             Self::Postgres(table) => table.last_together(prefix, places).map(Some),

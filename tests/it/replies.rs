@@ -9,6 +9,7 @@ use jobber_sandbox::Op;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use tokio::io::AsyncBufReadExt as _;
+use tokio::process::Child;
 
 use crate::contracts::validator;
 use crate::machine::{Machine, Said, program, terminate};
@@ -139,9 +140,8 @@ fn holds(verb: &str, name: &str, body: &Value) {
     assert!(!lenient.is_valid(&json!("text")), "{verb} takes anything");
 }
 
-#[tokio::test]
-async fn every_verb_prints_what_its_schema_says() {
-    let machine = Machine::set_up().await;
+/// A daemon with everything that can be asked for: an account, an ask, two dead letters, alerts and a console.
+async fn with_all(machine: &Machine) -> Child {
     let config = std::fs::read_to_string(machine.path("config.toml")).unwrap();
     let url = machine.receiver.url();
     let config = format!("{config}[alerts]\nwebhook_url = \"{url}\"\n[console]\nlisten = \"127.0.0.1:0\"\n");
@@ -158,6 +158,13 @@ async fn every_verb_prints_what_its_schema_says() {
         machine.close_a_job_of(machine.account, customer);
     }
     machine.receiver.wait_for(3).await;
+    daemon
+}
+
+#[tokio::test]
+async fn every_verb_prints_what_its_schema_says() {
+    let machine = Machine::set_up().await;
+    let daemon = with_all(&machine).await;
     let mut said_of = BTreeMap::new();
     let file = |name: &str, text: &str| {
         std::fs::write(machine.path(name), text).unwrap();

@@ -12,7 +12,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::{Cache as Entries, GuardResult};
 
 use crate::store::StoreError;
-use crate::store::entry::{Bytes, Writes};
+use crate::store::entry::{Bytes, Value, Writes};
 use crate::store::key;
 
 /// Bytes that are kept at most: about those of 10,000 accounts.
@@ -24,8 +24,8 @@ const BESIDE: usize = 128;
 #[derive(Clone)]
 struct Size;
 
-impl Weighter<Vec<u8>, Option<Bytes>> for Size {
-    fn weight(&self, key: &Vec<u8>, value: &Option<Bytes>) -> u64 {
+impl Weighter<Bytes, Value> for Size {
+    fn weight(&self, key: &Bytes, value: &Value) -> u64 {
         let value = value.as_ref().map_or(0, Vec::len);
         u64::try_from(BESIDE + key.len() + value).unwrap_or(u64::MAX)
     }
@@ -33,7 +33,7 @@ impl Weighter<Vec<u8>, Option<Bytes>> for Size {
 
 pub(super) struct Cache {
     /// `None` is not there.
-    entries: Entries<Vec<u8>, Option<Bytes>, Size>,
+    entries: Entries<Bytes, Value, Size>,
     /// Written in the open transaction.
     written: Mutex<Writes>,
     is_off: AtomicBool,
@@ -64,7 +64,7 @@ impl Cache {
     }
 
     /// The value of a key, if it is kept.
-    pub(super) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
+    pub(super) fn get(&self, key: &[u8]) -> Option<Value> {
         if self.keeps(key) { self.entries.get(key) } else { None }
     }
 
@@ -73,8 +73,8 @@ impl Cache {
     pub(super) fn get_or(
         &self,
         key: &[u8],
-        read: impl FnOnce() -> Result<Option<Bytes>, StoreError>,
-    ) -> Result<Option<Bytes>, StoreError> {
+        read: impl FnOnce() -> Result<Value, StoreError>,
+    ) -> Result<Value, StoreError> {
         if !self.keeps(key) {
             return read();
         }
@@ -91,7 +91,7 @@ impl Cache {
     }
 
     /// What was written to a key in the open transaction.
-    pub(super) fn uncommitted(&self, key: &[u8]) -> Option<Option<Bytes>> {
+    pub(super) fn uncommitted(&self, key: &[u8]) -> Option<Value> {
         self.written().get(key).cloned()
     }
 

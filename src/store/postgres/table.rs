@@ -8,7 +8,7 @@ use ::postgres::Row;
 use super::cache::Cache;
 use super::{Address, Connection, Connector, lock};
 use crate::store::StoreError;
-use crate::store::entry::{Bytes, Entry, Writes};
+use crate::store::entry::{Bytes, Entry, Last, Value, Writes};
 
 /// Entries that are read at once. The first part is smaller: many scans want only what comes first.
 const FIRST: i64 = 32;
@@ -56,7 +56,7 @@ impl Table {
     }
 
     /// A value, if it can be had without asking the server.
-    pub(in crate::store) fn at_hand(&self, key: &[u8]) -> Option<Option<Bytes>> {
+    pub(in crate::store) fn at_hand(&self, key: &[u8]) -> Option<Value> {
         self.cache.get(key)
     }
 
@@ -74,7 +74,7 @@ impl Table {
     }
 
     /// What the writer sees before others do.
-    fn uncommitted(&self, key: &[u8]) -> Option<Option<Bytes>> {
+    fn uncommitted(&self, key: &[u8]) -> Option<Value> {
         match &self.source {
             Source::Writer(_) => self.cache.uncommitted(key),
             Source::Readers(_) => None,
@@ -102,7 +102,7 @@ impl Table {
         &self,
         prefix: &[u8],
         places: &[Vec<u8>],
-    ) -> Result<Vec<(Vec<u8>, Entry)>, StoreError> {
+    ) -> Result<Vec<Last>, StoreError> {
         self.with(|connection| {
             let (client, statements) = connection.parts()?;
             let rows = client.query(&statements.last_together, &[&prefix, &places])?;
