@@ -27,9 +27,9 @@
 //! store that is gone, emptied or cut short is noticed, and the daemon does not continue without its record
 //! of who was asked.
 //!
-//! Reads go to the table directly and may see one operation but not yet the next, and of an operation that is not answered
-//! yet one key but not yet another. A caller that acts on a read uses an operation that checks again. A read of a few keys is done at once. A read of a whole family
-//! runs on its own thread, so that no async thread waits for it.
+//! Reads go to the table directly and may see one operation but not yet the next, and of an operation that is not
+//! answered yet one key but not yet another. A caller that acts on a read uses an operation that checks again. A read
+//! of a few keys is done at once. A read of a whole family runs on its own thread, so that no async thread waits for it.
 //!
 //! # The seam
 //!

@@ -35,24 +35,29 @@ impl Table {
         }
     }
 
-    /// Those of these keys that are there, where it pays to ask for them together.
-    pub(super) fn get_together(&self, keys: &[Vec<u8>]) -> Result<Option<Vec<Entry>>, StoreError> {
+    /// Those of these keys that are there. A server is asked once.
+    pub(super) fn get_together(&self, keys: &[Vec<u8>]) -> Result<Vec<Entry>, StoreError> {
         match self {
-            Self::Sled(_) => Ok(None),
-            Self::Postgres(table) => table.get_together(keys).map(Some),
+            Self::Sled(table) => {
+                let entry = |key: &Vec<u8>| Ok(table.get(key)?.map(|value| (key.clone(), value)));
+                keys.iter().filter_map(|key| entry(key).transpose()).collect()
+            }
+            Self::Postgres(table) => table.get_together(keys),
         }
     }
 
-    /// For each of these places the last entry at or before it with a key that begins with `prefix`, where it pays to ask
-    /// for them together.
-    pub(super) fn last_together(
-        &self,
-        prefix: &[u8],
-        places: &[Vec<u8>],
-    ) -> Result<Option<Vec<Last>>, StoreError> {
+    /// For each of these places the last entry at or before it with a key that begins with `prefix`, if there is one. A
+    /// server is asked once.
+    pub(super) fn last_together(&self, prefix: &[u8], places: &[Vec<u8>]) -> Result<Vec<Last>, StoreError> {
         match self {
-            Self::Sled(_) => Ok(None),
-            Self::Postgres(table) => table.last_together(prefix, places).map(Some),
+            Self::Sled(table) => {
+                let last = |place: &Vec<u8>| {
+                    let entry = table.back_from(prefix, place).next()?;
+                    Some(entry.map(|entry| (place.clone(), entry)))
+                };
+                places.iter().filter_map(last).collect()
+            }
+            Self::Postgres(table) => table.last_together(prefix, places),
         }
     }
 

@@ -133,7 +133,7 @@ pub(super) fn index(
     let (old, new) = (before.map(terms).unwrap_or_default(), after.map(terms).unwrap_or_default());
     let prefix = of_account(account);
     let places = old.symmetric_difference(&new).map(|term| [&prefix[..], &posting(term, work)].concat());
-    txn.fetch_lasts(&prefix, places.collect())?;
+    txn.fetch_lasts(&prefix, places)?;
     for term in old.difference(&new) {
         change(txn, &prefix, posting(term, work), false)?;
     }
@@ -354,10 +354,8 @@ mod tests {
             for (term, number, is_there, is_end) in changes {
                 let (term, work) = (Term::word(&term.to_string()), work(number));
                 if asks_together {
-                    // As a server answers.
-                    let place = [&prefix[..], &posting(&term, &work)].concat();
-                    let last = database.table.back_from(&prefix, &place).next().transpose().unwrap();
-                    txn.note_last(place, last);
+                    // As where the database is a server.
+                    txn.ask_lasts(&prefix, [[&prefix[..], &posting(&term, &work)].concat()]).unwrap();
                 }
                 change(&mut txn, &prefix, posting(&term, &work), is_there).unwrap();
                 let known = model.entry(term).or_default();

@@ -37,6 +37,13 @@ pub(super) const OUTBOX: &[u8] = b"outbox\0";
 pub(super) const OUTBOX_DUE: &[u8] = b"outdue\0";
 pub(super) const SEEN: &[u8] = b"seen\0";
 pub(super) const PENDING: &[u8] = b"pending\0";
+const ASKED: &[u8] = b"asked\0";
+const BURST: &[u8] = b"burst\0";
+const HEALTH: &[u8] = b"health\0";
+const RECEIVER: &[u8] = b"receiver\0";
+const STANDING: &[u8] = b"standing\0";
+const TOKEN: &[u8] = b"token\0";
+const WEBHOOK_SECRET: &[u8] = b"webhook_secret\0";
 
 /// Stands for all accounts. No id of Jobber looks like this.
 pub(super) const EVERYWHERE: &str = "*";
@@ -65,12 +72,12 @@ pub(super) fn endpoints() -> Vec<u8> {
 
 /// What an account asked Jobber to send.
 pub(super) fn asked(id: &AccountId) -> Vec<u8> {
-    join(b"asked\0", &[id.as_str().as_bytes()])
+    join(ASKED, &[id.as_str().as_bytes()])
 }
 
 /// How many works of an account are not decided yet.
 pub(super) fn standing(id: &AccountId) -> Vec<u8> {
-    join(b"standing\0", &[id.as_str().as_bytes()])
+    join(STANDING, &[id.as_str().as_bytes()])
 }
 
 /// How many works of an account were decided on the day of an instant (UTC).
@@ -107,16 +114,7 @@ pub(super) fn probe() -> Vec<u8> {
 
 /// Whether a key belongs to the few that are read for every account again and again.
 pub(super) fn is_read_often(key: &[u8]) -> bool {
-    const OFTEN: [&[u8]; 8] = [
-        ACCOUNT,
-        b"asked\0",
-        b"burst\0",
-        b"health\0",
-        b"receiver\0",
-        b"standing\0",
-        b"token\0",
-        b"webhook_secret\0",
-    ];
+    const OFTEN: [&[u8]; 8] = [ACCOUNT, ASKED, BURST, HEALTH, RECEIVER, STANDING, TOKEN, WEBHOOK_SECRET];
     OFTEN.iter().any(|family| key.starts_with(family))
 }
 
@@ -125,11 +123,11 @@ pub(super) fn account(id: &AccountId) -> Vec<u8> {
 }
 
 pub(super) fn health(id: &AccountId) -> Vec<u8> {
-    join(b"health\0", &[id.as_str().as_bytes()])
+    join(HEALTH, &[id.as_str().as_bytes()])
 }
 
 pub(super) fn burst(id: &AccountId) -> Vec<u8> {
-    join(b"burst\0", &[id.as_str().as_bytes()])
+    join(BURST, &[id.as_str().as_bytes()])
 }
 
 pub(super) fn pace(id: &AccountId) -> Vec<u8> {
@@ -142,11 +140,11 @@ pub(super) fn held(account: &AccountId, work: &WorkRef) -> Vec<u8> {
 }
 
 pub(super) fn token(id: &AccountId) -> Vec<u8> {
-    join(b"token\0", &[id.as_str().as_bytes()])
+    join(TOKEN, &[id.as_str().as_bytes()])
 }
 
 pub(super) fn webhook_secret(id: &AccountId) -> Vec<u8> {
-    join(b"webhook_secret\0", &[id.as_str().as_bytes()])
+    join(WEBHOOK_SECRET, &[id.as_str().as_bytes()])
 }
 
 pub(super) fn card(account: &AccountId, client: &EncodedId) -> Vec<u8> {
@@ -347,7 +345,7 @@ pub(super) fn outbox_due(at: Timestamp, id: &MessageId) -> Vec<u8> {
 
 /// `hash` is the hash of the receiver's address.
 pub(super) fn receiver(hash: &str) -> Vec<u8> {
-    join(b"receiver\0", &[hash.as_bytes()])
+    join(RECEIVER, &[hash.as_bytes()])
 }
 
 pub(super) fn broken() -> StoreError {

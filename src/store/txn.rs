@@ -31,34 +31,45 @@ impl<'t> Txn<'t> {
 
     /// Says that these keys will be read. A server is asked for all of them at once.
     pub(super) fn fetch(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> Result<(), StoreError> {
+        if self.table.is_remote() { self.ask(keys) } else { Ok(()) }
+    }
+
+    fn ask(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> Result<(), StoreError> {
         let is_new = |key: &Vec<u8>| !self.fetched.borrow().values.contains_key(key);
         let keys: Vec<Vec<u8>> = keys.into_iter().filter(is_new).collect();
-        if keys.len() > 1
-            && let Some(found) = self.table.get_together(&keys)?
-        {
-            let mut fetched = self.fetched.borrow_mut();
-            fetched.values.extend(keys.into_iter().map(|key| (key, None)));
-            fetched.values.extend(found.into_iter().map(|(key, value)| (key, Some(value))));
+        if keys.is_empty() {
+            return Ok(());
         }
+        let found = self.table.get_together(&keys)?;
+        let mut fetched = self.fetched.borrow_mut();
+        fetched.values.extend(keys.into_iter().map(|key| (key, None)));
+        fetched.values.extend(found.into_iter().map(|(key, value)| (key, Some(value))));
         Ok(())
     }
 
     /// Says that [`Self::last_to`] will be called for these places, with one prefix.
-    pub(super) fn fetch_lasts(&self, prefix: &[u8], places: Vec<Vec<u8>>) -> Result<(), StoreError> {
-        if places.len() > 1
-            && let Some(found) = self.table.last_together(prefix, &places)?
-        {
-            let mut fetched = self.fetched.borrow_mut();
-            fetched.lasts.extend(places.into_iter().map(|place| (place, None)));
-            fetched.lasts.extend(found.into_iter().map(|(place, entry)| (place, Some(entry))));
-        }
-        Ok(())
+    pub(super) fn fetch_lasts(
+        &self,
+        prefix: &[u8],
+        places: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        if self.table.is_remote() { self.ask_lasts(prefix, places) } else { Ok(()) }
     }
 
-    /// As [`Self::fetch_lasts`] does with what a server answers.
-    #[cfg(test)]
-    pub(super) fn note_last(&self, place: Vec<u8>, last: Option<Entry>) {
-        self.fetched.borrow_mut().lasts.insert(place, last);
+    pub(super) fn ask_lasts(
+        &self,
+        prefix: &[u8],
+        places: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        let places: Vec<Vec<u8>> = places.into_iter().collect();
+        if places.is_empty() {
+            return Ok(());
+        }
+        let found = self.table.last_together(prefix, &places)?;
+        let mut fetched = self.fetched.borrow_mut();
+        fetched.lasts.extend(places.into_iter().map(|place| (place, None)));
+        fetched.lasts.extend(found.into_iter().map(|(place, entry)| (place, Some(entry))));
+        Ok(())
     }
 
     fn committed(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {

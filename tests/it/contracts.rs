@@ -1,7 +1,7 @@
 //! What leaves is what `docs/schema` says, field by field.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use jsonschema::Validator;
@@ -12,7 +12,11 @@ fn folder() -> PathBuf {
 }
 
 fn schemas() -> BTreeMap<String, Value> {
-    let files = std::fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path());
+    schemas_in(&folder())
+}
+
+fn schemas_in(folder: &Path) -> BTreeMap<String, Value> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     files
         .filter(|path| path.is_file())
         .map(|path| {
@@ -26,27 +30,44 @@ pub fn validator(schema: &Value) -> Validator {
     jsonschema::draft202012::options().should_validate_formats(true).build(schema).unwrap()
 }
 
-/// Receivers are told to ignore what they do not know. We want to notice it.
-fn without_others(schema: &mut Value) {
+/// Whoever reads is told to ignore what they do not know. We want to notice it.
+fn without_others(schema: &mut Value, is_part: bool) {
     match schema {
         Value::Object(fields) => {
-            fields.values_mut().for_each(without_others);
-            if fields.contains_key("properties") {
-                fields.insert("additionalProperties".to_owned(), false.into());
+            let parts = ["oneOf", "anyOf", "allOf"];
+            let has_fields = fields.contains_key("properties");
+            let is_joined = has_fields && parts.iter().any(|part| fields.contains_key(*part));
+            for (name, field) in fields.iter_mut() {
+                let is_part = (is_joined || is_part) && parts.contains(&name.as_str());
+                match field {
+                    Value::Array(several) if parts.contains(&name.as_str()) => {
+                        for one in several {
+                            without_others(one, is_part);
+                        }
+                    }
+                    field => without_others(field, false),
+                }
+            }
+            if has_fields && !is_part {
+                let others = if is_joined { "unevaluatedProperties" } else { "additionalProperties" };
+                fields.insert(others.to_owned(), false.into());
             }
         }
-        Value::Array(several) => several.iter_mut().for_each(without_others),
+        Value::Array(several) => several.iter_mut().for_each(|one| without_others(one, false)),
         _ => {}
     }
 }
 
-static STRICT: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
-    let strict = schemas().into_iter().map(|(name, mut schema)| {
-        without_others(&mut schema);
+/// The schemas of a folder by name, which take no other fields.
+pub fn strict(folder: &Path) -> BTreeMap<String, Validator> {
+    let strict = schemas_in(folder).into_iter().map(|(name, mut schema)| {
+        without_others(&mut schema, false);
         (name, validator(&schema))
     });
     strict.collect()
-});
+}
+
+static STRICT: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| strict(&folder()));
 
 /// The schema for a type of message.
 fn name_of(kind: &str) -> &str {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncBufReadExt as _;
 use tokio::process::Child;
 
-use crate::contracts::validator;
+use crate::contracts::{strict, validator};
 use crate::machine::{Machine, Said, program, terminate};
 
 fn docs() -> PathBuf {
@@ -38,46 +38,8 @@ fn schema(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// Others may be added later. We want to notice it.
-fn without_others(schema: &mut Value, is_part: bool) {
-    match schema {
-        Value::Object(fields) => {
-            let parts = ["oneOf", "anyOf", "allOf"];
-            let has_fields = fields.contains_key("properties");
-            let is_joined = has_fields && parts.iter().any(|part| fields.contains_key(*part));
-            for (name, field) in fields.iter_mut() {
-                let is_part = (is_joined || is_part) && parts.contains(&name.as_str());
-                match field {
-                    Value::Array(several) if parts.contains(&name.as_str()) => {
-                        for one in several {
-                            without_others(one, is_part);
-                        }
-                    }
-                    field => without_others(field, false),
-                }
-            }
-            if has_fields && !is_part {
-                let others = if is_joined { "unevaluatedProperties" } else { "additionalProperties" };
-                fields.insert(others.to_owned(), false.into());
-            }
-        }
-        Value::Array(several) => several.iter_mut().for_each(|one| without_others(one, false)),
-        _ => {}
-    }
-}
-
-static STRICT: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
-    let files = std::fs::read_dir(docs().join("schema/replies")).unwrap();
-    files
-        .map(|file| {
-            let name = file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
-            let mut strict = schema(&name);
-            without_others(&mut strict, false);
-            let strict = validator(&strict);
-            (name, strict)
-        })
-        .collect()
-});
+static STRICT: LazyLock<BTreeMap<String, Validator>> =
+    LazyLock::new(|| strict(&docs().join("schema/replies")));
 
 /// Stands in the papers for what writes in Jobber.
 const WRITE: &str = "jobber NOUN VERB";
