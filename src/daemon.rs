@@ -10,6 +10,7 @@
 mod clock_watch;
 mod listeners;
 mod reload;
+mod standby;
 mod systemd;
 mod watchdog;
 
@@ -23,7 +24,7 @@ use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
@@ -34,14 +35,16 @@ use crate::config::{Config, Secrets};
 use crate::context::Context;
 use crate::domain::model::{Account, AccountId};
 use crate::ops::rules::{react_once, recall_troubles};
-use crate::server::control::Control;
+use crate::server::control::{Control, Worker};
+use crate::server::relayed;
 use crate::store::{DueTimes, IfMissing, Store, StoreError};
 use crate::workers::forwarding::SETTLES;
 use crate::workers::pool::{Effect, no_progress};
 use crate::workers::spread::{Rhythm, Turns};
 use clock_watch::ClockWatch;
-use listeners::Listeners;
+use listeners::{Listeners, Sockets, bind_control};
 use reload::Sweeps;
+use standby::Standby;
 use systemd::{in_short, tell_systemd};
 use watchdog::{Beat, Pulse};
 
@@ -69,7 +72,7 @@ const LOOK_AGAIN_AT_MOST: Duration = Duration::from_secs(16);
 pub struct Daemon {
     context: Arc<Context>,
     listeners: Listeners,
-    control: Control,
+    control: Arc<Control>,
     scheduler: Schedule,
 }
 
@@ -94,7 +97,7 @@ pub(crate) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
 }
 
 impl Daemon {
-    /// Opens the store and binds the listeners. An already bound listener replaces `http.listen`.
+    /// Opens the store and binds the listeners, in this order unless another daemon works with the store. An already bound listener replaces `http.listen`.
     pub async fn prepare(
         config: Config,
         secrets: &Secrets,
@@ -104,21 +107,18 @@ impl Daemon {
     ) -> anyhow::Result<Self> {
         // While it stands by, a reload is for nobody, and ends nothing.
         let _hangup = signal(SignalKind::hangup())?;
-        let (place, key) = (config.place()?, secrets.store_key.clone());
-        let store =
-            tokio::task::spawn_blocking(move || Store::wait_for(&place, &key, if_missing, systemd::stand_by))
-                .await??;
+        let handed = listener.map(Arc::new);
+        let (store, standby) = open(&config, secrets, handed.clone(), if_missing).await?;
         let context = Arc::new(Context::new(config, secrets, store, clock)?);
         context.note_clock().await?;
         recall_troubles(&context).await?;
-        let listeners = Listeners::bind(&context, listener).await?;
-        let socket = &context.config.control.socket;
-        let control = Control::bind(socket).with_context(|| {
-            format!(
-                "control.socket: {} cannot be created; check that its folder exists and belongs to this user",
-                socket.display()
-            )
-        })?;
+        let (sockets, control) = if let Some(standby) = standby {
+            standby.end()
+        } else {
+            let sockets = Sockets::bind(&context.config, handed).await?;
+            (sockets, Arc::new(bind_control(&context.config)?))
+        };
+        let listeners = Listeners::new(&context, sockets).await?;
         let scheduler = schedule(&context, context.config.poll.schedule.as_str())
             .await
             .context("the scheduler cannot be set up")?;
@@ -151,11 +151,19 @@ impl Daemon {
         };
 
         let mut parts = JoinSet::new();
+        if let Some(answerer) = context.store.answerer() {
+            let (doors, context) = (listeners.doors(), Arc::clone(&context));
+            let (stop, steps) = (stop.clone(), steps.clone());
+            parts.spawn(async move {
+                relayed::answer(answerer, doors, context, stop, &steps).await;
+                Ok(())
+            });
+        }
         listeners.run(&mut parts, &stop);
         parts.spawn({
             let (context, stop, steps) = (Arc::clone(&context), stop.clone(), steps.clone());
             async move {
-                control.run(context, stop, &steps).await;
+                control.run(Worker::Here(context), stop, &steps).await;
                 Ok(())
             }
         });
@@ -208,6 +216,33 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Opens the store. As long as another daemon works with it, this one passes on what it is asked.
+async fn open(
+    config: &Config,
+    secrets: &Secrets,
+    handed: Option<Arc<TcpListener>>,
+    if_missing: IfMissing,
+) -> anyhow::Result<(Store, Option<Standby>)> {
+    let (place, key) = (config.place()?, secrets.store_key.clone());
+    let (waits, mut waiting) = oneshot::channel();
+    let mut opening = tokio::task::spawn_blocking({
+        let (place, key, mut waits) = (place.clone(), key.clone(), Some(waits));
+        move || {
+            Store::wait_for(&place, &key, if_missing, |why| {
+                systemd::stand_by(why);
+                let _gone = waits.take().map(|waits| waits.send(()));
+            })
+        }
+    });
+    let has_to_wait = tokio::select! {
+        biased;
+        opened = &mut opening => return Ok((opened??, None)),
+        has_to_wait = &mut waiting => has_to_wait.is_ok(),
+    };
+    let standby = if has_to_wait { Standby::begin(config, &place, &key, handed).await } else { None };
+    Ok((opening.await??, standby))
 }
 
 /// The clock went back: a schedule that waits for the old time would oversleep, so it begins anew, and what was put off

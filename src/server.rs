@@ -4,11 +4,13 @@ mod api;
 mod console;
 pub mod control;
 mod hardening;
-mod limits;
+pub mod limits;
 mod metrics;
 mod openapi;
 mod pages;
 mod public;
+pub mod relay;
+pub mod relayed;
 mod webhooks;
 
 pub use api::Api;

@@ -93,7 +93,7 @@ pub use links::{LinkRefusal, NewConnection, Start};
 pub use open::IfMissing;
 pub use outbox::{QueueRefusal, ReceiverId};
 pub use place::Place;
-pub use postgres::Address;
+pub use postgres::{Address, Answerer, Asked, Asker, Call, RelayError, Tenants};
 pub use prune::Pruned;
 pub use seal::Tokens;
 pub use tokens::{Held, PairId};
@@ -172,6 +172,23 @@ impl Store {
             Tenure::Own => true,
             Tenure::Leased(lease) => lease.is_good(),
         }
+    }
+
+    /// Where requests arrive that other daemons pass on. `None` if no other daemon can reach the store.
+    pub fn answerer(&self) -> Option<Answerer> {
+        match (&self.0.place, &self.0.tenure) {
+            (Place::Postgres(address), Tenure::Leased(lease)) => {
+                Some(Answerer::new(address, lease, self.0.sealer.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Which daemons share the store. `None` if no other one can reach it.
+    pub async fn tenants(&self) -> Result<Option<Tenants>, StoreError> {
+        let Table::Postgres(table) = self.0.table.clone() else { return Ok(None) };
+        let look = tokio::task::spawn_blocking(move || table.tenants()).await;
+        look.map_err(|error| StoreError::CutOff(error.to_string()))?.map(Some)
     }
 
     /// Where the store is.

@@ -15,6 +15,7 @@ use crate::domain::model::{
 };
 use crate::domain::rules::remarks;
 use crate::jobber::{API_VERSION, supported_until};
+use crate::store::Tenants;
 
 const STATUS_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -31,6 +32,9 @@ pub struct StatusReport {
     /// Whether `review.shadow` is on for all accounts that have no other setting: nothing is sent.
     #[serde(default)]
     pub is_shadow: bool,
+    /// The daemons that share the store, if it is one that can be shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daemons: Option<Tenants>,
     pub alerts: Vec<Alert>,
     /// Why the last alert could not be sent, if it could not.
     #[serde(default)]
@@ -160,6 +164,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
         api_version: API_VERSION.to_owned(),
         api_supported_until: supported_until(),
         clock_ahead_seconds: context.session.jobber_clock().ahead().map(|ahead| ahead.as_secs()),
+        daemons: store.tenants().await?,
         alerts: context.notifier.standing().await?,
         alerts_fail: context.notifier.failing(),
         accounts,

@@ -39,16 +39,24 @@ const COME_AGAIN: i64 = 60;
 /// A bound listener that is not served yet.
 #[derive(Debug)]
 pub struct Api {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     router: Router,
     limits: Limits,
 }
 
 impl Api {
-    pub fn new(listener: TcpListener, context: Arc<Context>) -> Self {
+    pub fn new(listener: impl Into<Arc<TcpListener>>, context: Arc<Context>) -> Self {
+        let limits = Self::limits();
+        Self { listener: listener.into(), router: router(context, limits), limits }
+    }
+
+    pub fn limits() -> Limits {
         let some = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        let limits = Limits { burst: some(100), rate: some(20), ..Limits::default() };
-        Self { listener, router: router(context, limits), limits }
+        Limits { burst: some(100), rate: some(20), ..Limits::default() }
+    }
+
+    pub fn router(&self) -> Router {
+        self.router.clone()
     }
 
     pub fn address(&self) -> std::io::Result<SocketAddr> {

@@ -59,13 +59,17 @@ const LINK_LIVES: i64 = 7 * 24 * 60 * 60;
 /// A bound listener that is not served yet.
 #[derive(Debug)]
 pub struct Console {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     router: Router,
 }
 
 impl Console {
-    pub fn new(listener: TcpListener, context: Arc<Context>) -> Self {
-        Self { listener, router: router(context) }
+    pub fn new(listener: impl Into<Arc<TcpListener>>, context: Arc<Context>) -> Self {
+        Self { listener: listener.into(), router: router(context) }
+    }
+
+    pub fn router(&self) -> Router {
+        self.router.clone()
     }
 
     pub fn address(&self) -> std::io::Result<SocketAddr> {

@@ -12,15 +12,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::relay;
 use crate::context::Context;
 use crate::ops::Told;
-use crate::ops::protocol::{self, Refusal, Scene, Verb};
+use crate::ops::protocol::{self, Refusal, RefusalKind, Scene, Verb};
+use crate::store::{Asker, RelayError};
 
 const LONGEST_REQUEST: u64 = 16 * 1024 * 1024;
 
@@ -72,7 +74,8 @@ impl Control {
         stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == uid || peer.gid() == gid)
     }
 
-    pub async fn run(self, context: Arc<Context>, stop: CancellationToken, tasks: &TaskTracker) {
+    /// Answers until `stop`. What is under way then is in `tasks`.
+    pub async fn run(&self, worker: Worker, stop: CancellationToken, tasks: &TaskTracker) {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -83,7 +86,7 @@ impl Control {
                     tracing::warn!("a process of another user was refused at the control socket");
                 }
                 Ok((stream, _)) => {
-                    tasks.spawn(serve(stream, Arc::clone(&context)));
+                    tasks.spawn(serve(stream, worker.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the control socket cannot accept a connection");
@@ -91,31 +94,85 @@ impl Control {
                 }
             }
         }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
         let _gone = std::fs::remove_file(&self.path);
     }
 }
 
-async fn serve(stream: UnixStream, context: Arc<Context>) {
-    if let Err(error) = answer(stream, &context).await {
+/// Who carries out what the socket is asked.
+#[derive(Clone)]
+pub enum Worker {
+    /// This daemon.
+    Here(Arc<Context>),
+    /// The one that works with the store.
+    Elsewhere(Arc<Asker>),
+}
+
+async fn serve(stream: UnixStream, worker: Worker) {
+    if let Err(error) = answer(stream, &worker).await {
         tracing::debug!(%error, "a control connection ended early");
     }
 }
 
-async fn answer(stream: UnixStream, context: &Context) -> std::io::Result<()> {
+async fn answer(stream: UnixStream, worker: &Worker) -> std::io::Result<()> {
     let (read, write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LONGEST_REQUEST));
     tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
+    match worker {
+        Worker::Here(context) => carry_out(&line, context, write).await,
+        Worker::Elsewhere(asker) => pass_on(line, asker, write).await,
+    }
+}
+
+/// Carries out a line, and writes what it tells and its reply.
+pub(super) async fn carry_out(
+    line: &str,
+    context: &Context,
+    write: impl AsyncWrite + Unpin + Send + 'static,
+) -> std::io::Result<()> {
     let (tell, told) = mpsc::channel(TOLD_AHEAD);
-    let carried_out = protocol::answer(&line, Scene { context, is_daemon: true, tell });
+    let carried_out = protocol::answer(line, Scene { context, is_daemon: true, tell });
     relay(write, told, carried_out).await
+}
+
+/// Has a line carried out by the daemon that works, and writes what that one says.
+async fn pass_on(line: String, asker: &Asker, mut write: impl AsyncWrite + Unpin) -> std::io::Result<()> {
+    let said = async {
+        let mut asked = relay::verb(line, asker).await?;
+        while let Some(mut part) = asked.next().await? {
+            part.push(b'\n');
+            tokio::time::timeout(UNREAD, write.write_all(&part)).await.map_err(std::io::Error::from)??;
+        }
+        Ok(())
+    };
+    match said.await {
+        Ok(()) => Ok(()),
+        Err(NotPassed::Unheard(error)) => Err(error),
+        Err(NotPassed::Relay(error)) => {
+            let refusal = Refusal { kind: RefusalKind::Failed, message: error.to_string() };
+            send(&mut write, &Line::Refused(refusal)).await
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum NotPassed {
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    #[error(transparent)]
+    Unheard(#[from] std::io::Error),
 }
 
 /// Carries the request out, and passes on what it tells. Writing has a task of its own: a client that does not read, such
 /// as a suspended shell, holds up nothing but itself. It misses progress, and is given up when a line cannot be written
 /// in [`UNREAD`]; the work goes on without it.
 async fn relay(
-    mut write: impl AsyncWriteExt + Unpin + Send + 'static,
+    mut write: impl AsyncWrite + Unpin + Send + 'static,
     mut told: mpsc::Receiver<Told>,
     carried_out: impl Future<Output = Result<Value, Refusal>>,
 ) -> std::io::Result<()> {
@@ -132,7 +189,7 @@ async fn relay(
             // Messages come before the reply.
             biased;
             Some(message) = told.recv() => {
-                if !pass_on(&lines, message).await {
+                if !hand_over(&lines, message).await {
                     // A part of an export has lost its reader: the export ends.
                     told.close();
                 }
@@ -141,7 +198,7 @@ async fn relay(
         }
     };
     while let Ok(message) = told.try_recv() {
-        pass_on(&lines, message).await;
+        hand_over(&lines, message).await;
     }
     let reply = reply.map_or_else(Line::Refused, Line::Reply);
     if lines.send(reply).await.is_ok() {
@@ -152,7 +209,7 @@ async fn relay(
 }
 
 /// Hands a message to whoever writes. `false` if there is nobody any more. Progress is dropped for a slow reader.
-async fn pass_on(lines: &mpsc::Sender<Line>, message: Told) -> bool {
+async fn hand_over(lines: &mpsc::Sender<Line>, message: Told) -> bool {
     if matches!(message, Told::Progress { .. }) {
         let _missed = lines.try_send(Line::Told(message));
         return true;

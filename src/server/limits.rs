@@ -20,6 +20,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -74,8 +75,8 @@ const MOST_FIELDS: usize = 64;
 /// At this many remembered callers, those with a full allowance are forgotten.
 const CALLERS: usize = 10_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Caller(IpAddr);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Caller(IpAddr);
 
 impl Caller {
     /// The caller behind `peer`, given these header fields. An IPv6 caller has a whole network, so only half
@@ -145,7 +146,7 @@ impl Drop for Place {
     }
 }
 
-pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+pub async fn serve(listener: Arc<TcpListener>, router: Router, limits: Limits, stop: CancellationToken) {
     let (places, connections) = (Arc::new(Semaphore::new(limits.connections)), TaskTracker::new());
     let (connected, requests) = (Busy::default(), Busy::default());
     loop {
@@ -315,7 +316,7 @@ mod tests {
         let echo = axum::routing::post(|body: String| async move { body });
         let router = Router::new().route("/", echo.get(async || "hello"));
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(listener, router, limits, stop.clone()));
+        let serving = tokio::spawn(serve(Arc::new(listener), router, limits, stop.clone()));
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(says.as_bytes()).await.unwrap();
         let mut heard = Vec::new();
@@ -381,7 +382,7 @@ mod tests {
         let echo = axum::routing::post(|body: String| async move { body });
         let router = Router::new().route("/", echo.get(async || "hello"));
         let stop = CancellationToken::new();
-        let _serving = tokio::spawn(serve(listener, router, limits, stop.clone()));
+        let _serving = tokio::spawn(serve(Arc::new(listener), router, limits, stop.clone()));
         let ask = async |caller: &str, rest: &str| {
             let mut stream = TcpStream::connect(address).await.unwrap();
             let text = format!("{rest}x-forwarded-for: {caller}\r\n\r\n");
@@ -419,7 +420,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", axum::routing::get(async || "hello"));
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(listener, router, limits, stop.clone()));
+        let serving = tokio::spawn(serve(Arc::new(listener), router, limits, stop.clone()));
         let idle = TcpStream::connect(address).await.unwrap();
         let mut waiting = TcpStream::connect(address).await.unwrap();
         waiting.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();

@@ -36,7 +36,7 @@ const FORGOTTEN: Duration = Duration::from_hours(1);
 
 #[derive(Debug)]
 pub struct Metrics {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     router: Router,
     handle: PrometheusHandle,
 }
@@ -49,7 +49,7 @@ struct Board {
 
 impl Metrics {
     /// Starts counting, and shows the counters on `listener`. Once per process.
-    pub fn new(listener: TcpListener, context: Arc<Context>) -> Result<Self, BuildError> {
+    pub fn new(listener: Arc<TcpListener>, context: Arc<Context>) -> Result<Self, BuildError> {
         let builder = PrometheusBuilder::new().set_buckets(BUCKETS)?;
         // The series of removed accounts must disappear.
         let builder = builder.idle_timeout(MetricKindMask::GAUGE, Some(FORGOTTEN));

@@ -74,16 +74,20 @@ struct Site {
 /// A bound listener that is not served yet.
 #[derive(Debug)]
 pub struct Http {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     router: Router,
     limits: Limits,
 }
 
 impl Http {
     /// Serves the pages on `listener`.
-    pub fn new(listener: TcpListener, context: Arc<Context>) -> Self {
+    pub fn new(listener: impl Into<Arc<TcpListener>>, context: Arc<Context>) -> Self {
         let limits = Limits::default();
-        Self { listener, router: router(context, limits), limits }
+        Self { listener: listener.into(), router: router(context, limits), limits }
+    }
+
+    pub fn router(&self) -> Router {
+        self.router.clone()
     }
 
     /// The bound address.

@@ -37,6 +37,7 @@ struct Plain<'a> {
     obtained_at: Timestamp,
 }
 
+#[derive(Clone)]
 pub(super) struct Sealer(XChaCha20Poly1305);
 
 impl Sealer {
@@ -95,14 +96,14 @@ impl Sealer {
         Ok(SecretString::from(std::str::from_utf8(&plain).map_err(|_| corrupt())?.to_owned()))
     }
 
-    fn seal_bytes(&self, bound: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn seal_bytes(&self, bound: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).ok()?;
         let sealed = self.0.encrypt(XNonce::from_slice(&nonce), Payload { msg: plain, aad: bound }).ok()?;
         Some([&[VERSION][..], &nonce, &sealed].concat())
     }
 
-    fn open_bytes(&self, bound: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    pub(super) fn open_bytes(&self, bound: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (version, rest) = sealed.split_first()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
         if *version != VERSION {

@@ -113,6 +113,12 @@ impl Cluster {
         client.query_one(query, &[]).unwrap().get(0)
     }
 
+    /// As [`Cluster::number`], of a server that may be away.
+    pub fn try_number(url: &str, query: &str) -> Option<i64> {
+        let mut client = postgres::Client::connect(url, postgres::NoTls).ok()?;
+        Some(client.query_one(query, &[]).ok()?.get(0))
+    }
+
     fn run(&self, database: &str, statement: &str) {
         let mut client = postgres::Client::connect(&self.url_of(database), postgres::NoTls).unwrap();
         client.batch_execute(statement).unwrap();

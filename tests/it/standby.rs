@@ -4,16 +4,17 @@
 //! happened. `JOBBER_REVIEWD_SEED` plays another one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use jobber_sandbox::Op;
-use tokio::net::UnixStream;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::process::{Child, Command};
 
 use crate::cluster::{Cluster, skips};
 use crate::machine::{Machine, program};
-use crate::support::local;
+use crate::support::{http, local};
 
 /// A takeover after a death or a pause takes at most this long.
 const TAKEOVER: Duration = Duration::from_secs(30);
@@ -27,8 +28,8 @@ struct Fleet {
     machine: Machine,
     cluster: Cluster,
     daemons: Vec<Option<Child>>,
-    /// How browsers reach each of them.
-    urls: Vec<String>,
+    /// Where each of them listens.
+    listens: Vec<SocketAddr>,
     jobs: BTreeSet<String>,
     /// Connections that were lost because a refresh was answered and its answer was not stored, and mended.
     lost: usize,
@@ -44,19 +45,19 @@ impl Fleet {
         })
         .await
         .unwrap();
-        let machine = Machine::set_up_with(Some(url)).await;
-        let first = std::fs::read_to_string(machine.path("config.toml")).unwrap();
-        let mut urls = vec![machine.public_url.clone()];
-        for number in 1..size {
-            let port = std::net::TcpListener::bind(local()).unwrap().local_addr().unwrap().port();
-            urls.push(format!("http://127.0.0.1:{port}"));
-            let own = machine.config(port).replace("control.sock", &format!("control-{number}.sock"));
-            let own = own.replace(&urls[0], &urls[number]);
+        let mut machine = Machine::set_up_with(Some(url)).await;
+        let ports = (0..size).map(|_| std::net::TcpListener::bind(local()).unwrap()).collect::<Vec<_>>();
+        let listens = ports.iter().map(|port| port.local_addr().unwrap()).collect::<Vec<_>>();
+        drop(ports);
+        machine.public_url = balance(listens.clone()).await;
+        for (number, listen) in listens.iter().enumerate() {
+            let own =
+                machine.config(listen.port()).replace("control.sock", &format!("control-{number}.sock"));
             std::fs::write(machine.path(&format!("config-{number}.toml")), own).unwrap();
         }
-        std::fs::write(machine.path("config-0.toml"), first).unwrap();
         let (daemons, jobs) = (Vec::new(), BTreeSet::new());
-        let mut fleet = Self { machine, cluster, daemons, urls, jobs, lost: 0 };
+        let mut fleet = Self { machine, cluster, daemons, listens, jobs, lost: 0 };
+        fleet.speak_to(0);
         fleet.daemons.push(None);
         fleet.start(0);
         fleet.until("the first daemon works", async |fleet| fleet.working().await == Some(0)).await;
@@ -66,6 +67,12 @@ impl Fleet {
             fleet.start(number);
         }
         Some(fleet)
+    }
+
+    /// Verbs go to this daemon.
+    fn speak_to(&self, number: usize) {
+        let own = self.machine.path(&format!("config-{number}.toml"));
+        std::fs::copy(own, self.machine.path("config.toml")).unwrap();
     }
 
     fn start(&mut self, number: usize) {
@@ -85,15 +92,15 @@ impl Fleet {
         }
     }
 
-    /// The daemon that works: it answers on its socket.
+    /// The daemon that works, as the database knows it.
     async fn working(&self) -> Option<usize> {
-        for number in 0..self.daemons.len() {
-            let name = if number == 0 { "control.sock".to_owned() } else { format!("control-{number}.sock") };
-            if UnixStream::connect(self.machine.path(&name)).await.is_ok() {
-                return Some(number);
-            }
-        }
-        None
+        let url = self.machine.database.clone()?;
+        let holder = "SELECT coalesce((SELECT substring(owner FROM '[0-9]+$')::bigint FROM jobber_reviewd.lease \
+            WHERE until > clock_timestamp()), 0)";
+        let holder = tokio::task::spawn_blocking(move || Cluster::try_number(&url, holder)).await.unwrap()?;
+        let is_holder =
+            |daemon: &Option<Child>| daemon.as_ref().and_then(Child::id).map(i64::from) == Some(holder);
+        self.daemons.iter().position(is_holder)
     }
 
     async fn until(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
@@ -103,6 +110,20 @@ impl Fleet {
             assert!(begun.elapsed() < PATIENCE, "it never came to this: {what}");
             look.tick().await;
         }
+    }
+
+    /// Every daemon answers on its socket, whether it works or stands by.
+    async fn all_listen(&self) {
+        self.until("every daemon listens", async |fleet| {
+            for number in 0..fleet.daemons.len() {
+                let socket = fleet.machine.path(&format!("control-{number}.sock"));
+                if UnixStream::connect(socket).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
     }
 
     async fn signal(&self, number: usize, name: &str) {
@@ -130,12 +151,13 @@ impl Fleet {
         ids
     }
 
-    /// Sends the contractor a new link if the connection is lost. Returns whether somebody works.
-    async fn mend(&mut self) -> bool {
-        let Some(working) = self.working().await else { return false };
-        std::fs::copy(self.machine.path(&format!("config-{working}.toml")), self.machine.path("config.toml"))
-            .unwrap();
-        self.machine.public_url.clone_from(&self.urls[working]);
+    /// Sends the contractor a new link if the connection is lost, through any of the daemons. Returns whether somebody
+    /// works.
+    async fn mend(&mut self, any: usize) -> bool {
+        if self.working().await.is_none() {
+            return false;
+        }
+        self.speak_to(any);
         let told = self.machine.run(&["account", "list", "--json"]).await;
         if told.status != 0 {
             return false;
@@ -158,6 +180,83 @@ impl Fleet {
         }
         let spent = self.machine.sandbox.stats(self.machine.account).spent_refresh_uses;
         assert!(spent <= self.lost as u64, "{spent} uses of spent tokens, {} connections lost", self.lost);
+    }
+}
+
+/// A load balancer before daemons: each connection goes to the next one that takes it. Returns its address.
+async fn balance(behind: Vec<SocketAddr>) -> String {
+    let listener = TcpListener::bind(local()).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut turn = 0;
+        while let Ok((mut browser, _)) = listener.accept().await {
+            for _ in 0..behind.len() {
+                turn += 1;
+                if let Ok(mut daemon) = TcpStream::connect(behind[turn % behind.len()]).await {
+                    tokio::spawn(async move {
+                        // It ends when either side does.
+                        let _ended = tokio::io::copy_bidirectional(&mut browser, &mut daemon).await;
+                    });
+                    break;
+                }
+            }
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn any_daemon_serves_pages_events_the_api_and_verbs() {
+    let Some(mut fleet) = Fleet::set_up(3).await else { return skips() };
+    fleet.all_listen().await;
+
+    // Every step of the contractor's way may be at another daemon.
+    fleet.machine.connect().await;
+    let client = http();
+    for (number, listen) in fleet.listens.iter().enumerate() {
+        let get = async |path: &str| client.get(format!("http://{listen}{path}")).send().await.unwrap();
+        let health = get("/healthz").await;
+        assert_eq!((health.status().as_u16(), health.text().await.unwrap().as_str()), (200, "ok\n"));
+        let strange = get("/connect/unknown").await;
+        assert_eq!(strange.status(), 404, "{number}");
+        assert!(
+            strange.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'")
+        );
+        assert!(strange.text().await.unwrap().contains("<html"));
+        let forged = client.post(format!("http://{listen}/webhooks/jobber")).body("{}").send().await.unwrap();
+        assert_eq!(forged.status(), 401, "{number}");
+
+        fleet.speak_to(number);
+        let status = fleet.machine.run(&["status", "--json"]).await.json();
+        assert_eq!(status["running"], true);
+        assert_eq!(status["accounts"][0]["state"], "connected", "{status}");
+        let of = |number: usize| {
+            format!("process {}", fleet.daemons[number].as_ref().and_then(Child::id).unwrap())
+        };
+        assert!(status["daemons"]["works"].as_str().unwrap().ends_with(&of(0)), "{status}");
+        assert_eq!(status["daemons"]["stand_by"].as_array().unwrap().len(), 2, "{status}");
+        let exported =
+            fleet.machine.run(&["export", fleet.machine.path(&number.to_string()).to_str().unwrap()]).await;
+        assert_eq!(exported.status, 0, "{}", exported.err);
+    }
+    let exported = |number: usize| {
+        std::fs::read_to_string(fleet.machine.path(&number.to_string())).unwrap().lines().count()
+    };
+    assert!(exported(2) > 10 && exported(2) == exported(1), "an export comes through");
+
+    // A request that arrives between two that work is answered by the second.
+    fleet.signal(0, "-STOP").await;
+    let asked = tokio::spawn(client.get(format!("http://{}/healthz", fleet.listens[1])).send());
+    fleet.signal(0, "-KILL").await;
+    fleet.ended(0).await;
+    assert_eq!(asked.await.unwrap().unwrap().status(), 200);
+
+    // Without the database there is an answer, and it is no.
+    let fleet = to_the_database(fleet, Cluster::kill).await;
+    for listen in &fleet.listens[1..] {
+        if let Ok(health) = client.get(format!("http://{listen}/healthz")).send().await {
+            assert_eq!(health.status(), 503);
+        }
     }
 }
 
@@ -192,13 +291,13 @@ async fn whoever_works_is_followed_when_it_dies_is_paused_or_stopped() {
     assert_eq!(fleet.ended(1).await.code(), Some(1), "the store is another one's");
     assert_eq!(fleet.working().await, Some(0));
 
-    // A verb where nobody works is told where somebody does.
-    let mut verb = program();
-    verb.arg("--config").arg(fleet.machine.path("config-1.toml")).arg("status");
-    let said = crate::machine::say(verb).await;
+    // A verb where no daemon runs is told where one does.
+    fleet.speak_to(1);
+    let said = fleet.machine.run(&["status"]).await;
     assert!(said.status == 1 && said.err.contains("in use by another daemon"), "{}", said.err);
 
     fleet.start(1);
+    fleet.all_listen().await;
     let stopped = Instant::now();
     fleet.signal(0, "-TERM").await;
     assert_eq!(fleet.ended(0).await.code(), Some(0));
@@ -237,7 +336,7 @@ async fn whatever_happens_to_three_daemons_and_their_database_nobody_is_lost_or_
     let mut random = fastrand::Rng::with_seed(seed as u64);
     let mut happened: BTreeMap<&str, usize> = BTreeMap::new();
     for event in 0..events {
-        while !fleet.mend().await {
+        while !fleet.mend(random.usize(..3)).await {
             fleet.keep_up();
             tokio::time::sleep(HALF_A_BLINK).await;
         }
@@ -294,7 +393,7 @@ async fn whatever_happens_to_three_daemons_and_their_database_nobody_is_lost_or_
         assert!(begun.elapsed() < PATIENCE, "{} of {} asked", fleet.asked().len(), fleet.jobs.len());
         tokio::time::sleep(HALF_A_BLINK).await;
         fleet.keep_up();
-        fleet.mend().await;
+        fleet.mend(random.usize(..3)).await;
     }
     fleet.all_asked().await;
     println!("seed {seed}, {} jobs, three daemons, one database", fleet.jobs.len());

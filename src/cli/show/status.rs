@@ -9,6 +9,7 @@ use crate::cli::style::{Style, wrapped};
 use crate::domain::model::Alert;
 use crate::ops::status::{AccountStatus, StatusReport};
 use crate::ops::words::relative;
+use crate::store::Tenants;
 use crate::text_table::{counted, rows, visible};
 
 const NOT_RUNNING: &str =
@@ -56,6 +57,15 @@ pub(super) fn status(report: &StatusReport, paper: &Paper) -> String {
     let mut text = paper.styled(if report.running { Style::Good } else { Style::Bad }, running);
     if report.is_shadow {
         text.push_str("\nShadow mode: everything is decided, and nothing is sent (review.shadow).");
+    }
+    if let Some(Tenants { works, stand_by }) = &report.daemons {
+        let others = if stand_by.is_empty() {
+            "no other daemon stands by, so nobody takes over if it dies".to_owned()
+        } else {
+            format!("standing by: {}", stand_by.join("; "))
+        };
+        let words = format!("The daemon at {works} works with the store; {others}.");
+        let _ok = write!(text, "\n{}", wrapped(&visible(&words), 0));
     }
     for account in &report.accounts {
         add_trouble(&mut text, account, paper);

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::postgres::config::{Host, SslMode};
-use ::postgres::{Client, Config, NoTls};
+use ::postgres::Client;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{AsyncMessage, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::store::StoreError;
@@ -68,13 +70,53 @@ impl Address {
     }
 
     pub(super) fn connect(&self) -> Result<Client, StoreError> {
-        let Reach { config, tls } = &*self.0;
-        let mut client = match tls {
+        let config = ::postgres::Config::from(self.0.config.clone());
+        let mut client = match &self.0.tls {
             Some(tls) => config.connect(tls.clone())?,
             None => config.connect(NoTls)?,
         };
         client.batch_execute(SETTINGS)?;
         Ok(client)
+    }
+
+    /// A connection for async threads, which others see under `name`. `heard` gets what is told on `channel`.
+    pub(super) async fn listen(
+        &self,
+        name: &str,
+        channel: &str,
+        heard: impl Fn(&str) + Send + 'static,
+    ) -> Result<tokio_postgres::Client, StoreError> {
+        let Reach { config, tls } = &*self.0;
+        let client = if let Some(tls) = tls {
+            let (client, connection) = config.connect(tls.clone()).await?;
+            tokio::spawn(drive(connection, heard));
+            client
+        } else {
+            let (client, connection) = config.connect(NoTls).await?;
+            tokio::spawn(drive(connection, heard));
+            client
+        };
+        let begin = format!("{SETTINGS}; SET application_name = '{name}'; LISTEN {channel}");
+        client.batch_execute(&begin).await?;
+        Ok(client)
+    }
+}
+
+/// Moves what a connection sends and receives, until it ends.
+async fn drive<S, T>(mut connection: Connection<S, T>, heard: impl Fn(&str))
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+        match message {
+            Ok(AsyncMessage::Notification(told)) => heard(told.payload()),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a connection of the relay ended");
+                break;
+            }
+        }
     }
 }
 

@@ -19,6 +19,23 @@ CREATE TABLE IF NOT EXISTS jobber_reviewd.lease (
     until timestamptz NOT NULL
 );
 
+-- What a daemon that stands by was asked, for the one that works. A crash of the server empties both tables.
+CREATE UNLOGGED TABLE IF NOT EXISTS jobber_reviewd.calls (
+    id bigint PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The fence of the lease under which it is answered.
+    taken bigint,
+    sealed bytea NOT NULL
+);
+
+CREATE UNLOGGED TABLE IF NOT EXISTS jobber_reviewd.answers (
+    call bigint NOT NULL REFERENCES jobber_reviewd.calls ON DELETE CASCADE,
+    part integer NOT NULL,
+    is_last boolean NOT NULL,
+    sealed bytea NOT NULL,
+    PRIMARY KEY (call, part)
+);
+
 -- A value is a byte for its version, then JSON. The text of this server has no character zero: it is left out.
 CREATE OR REPLACE FUNCTION jobber_reviewd.content(value bytea) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -62,5 +79,5 @@ CREATE OR REPLACE VIEW jobber_reviewd.asks WITH (security_barrier) AS
     SELECT account_id, ask_id, work_kind, work_id, trigger, at, delivery, client_name, job_number
     FROM jobber_reviewd.decisions WHERE outcome = 'asked';
 
-COMMENT ON TABLE jobber_reviewd.lease IS 'definition 1';
+COMMENT ON TABLE jobber_reviewd.lease IS 'definition 2';
 COMMIT;

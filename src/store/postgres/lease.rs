@@ -45,6 +45,10 @@ impl Lease {
         Instant::now() < *self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn fence(&self) -> i64 {
+        self.fence
+    }
+
     /// Waits until the lease is lost, or was not extended for too long, whatever the thread waits for.
     pub(in crate::store) async fn lost(&self) -> String {
         let mut lost = self.lost.clone();

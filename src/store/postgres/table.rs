@@ -4,9 +4,10 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
 use ::postgres::Row;
+use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
-use super::{Address, Connection, Connector, lock};
+use super::{Address, Connection, Connector, lock, relay};
 use crate::store::StoreError;
 use crate::store::entry::{Bytes, Entry, Last, Value, Writes};
 
@@ -23,6 +24,15 @@ pub(super) enum Source {
     /// Sees what the open transaction wrote.
     Writer(Arc<Mutex<Connection>>),
     Readers(r2d2::Pool<Connector>),
+}
+
+/// The daemons that share a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenants {
+    /// The machine and process of the one that works.
+    pub works: String,
+    /// Those that would take over.
+    pub stand_by: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -209,6 +219,21 @@ impl Table {
             let (client, _) = connection.parts()?;
             let row = client.query_one("SELECT pg_total_relation_size('jobber_reviewd.entries')", &[])?;
             Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
+        })
+    }
+
+    pub(in crate::store) fn tenants(&self) -> Result<Tenants, StoreError> {
+        self.with(|connection| {
+            let (client, _) = connection.parts()?;
+            let works = client.query_one("SELECT owner FROM jobber_reviewd.lease", &[])?.get(0);
+            let others = client.query(
+                "SELECT coalesce(host(client_addr), 'its own machine') || ', process ' \
+                    || substring(application_name FROM '[0-9]+$') \
+                 FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user \
+                    AND starts_with(application_name, $1) ORDER BY 1",
+                &[&relay::NAME],
+            )?;
+            Ok(Tenants { works, stand_by: others.iter().map(|row| row.get(0)).collect() })
         })
     }
 
