@@ -36,6 +36,7 @@ impl Daemon {
         let folder = installation.folder.path();
         secrets(folder);
         let socket = folder.join("notify.sock");
+        let _of_an_earlier_one = std::fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).unwrap();
         notify.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_jobber-reviewd"));

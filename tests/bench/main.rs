@@ -85,7 +85,7 @@ const PARTS: [Part; 13] = [
     ("points", Bench::points),
     ("asks", |bench| bench.asks(1_000)),
     ("events", |bench| {
-        bench.events();
+        bench.events(false);
         bench.pile_of_events(400, 250);
     }),
     ("postgres", postgres::measure),
@@ -358,7 +358,8 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
     }
 
     /// From the event to the ask at the receiver, and how many events are taken.
-    fn events(&self) {
+    /// `is_passed_on`: the events come to a daemon that stands by.
+    fn events(&self, is_passed_on: bool) {
         const ASKS: usize = 300;
         const PACED: usize = 2_000;
         const AT_ONCE: usize = 20_000;
@@ -387,6 +388,20 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
                 ("REVIEW__DELAY", "0s"),
             ],
         );
+        let standby = is_passed_on.then(|| {
+            let port = free_port();
+            let socket = installation.folder.path().join("standby.sock");
+            let keys = [
+                ("HTTP__LISTEN", &*format!("127.0.0.1:{port}")),
+                ("CONTROL__SOCKET", socket.to_str().unwrap()),
+            ];
+            let standby = Daemon::start_with(&installation, &keys);
+            while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+                std::thread::yield_now();
+            }
+            (standby, port)
+        });
+        let port = standby.as_ref().map_or(port, |(_, port)| *port);
         let sender = Events::new(port, "JOB_CLOSED");
         let times = self.runtime.block_on(async {
             let mut times = Vec::new();
@@ -433,7 +448,7 @@ review.window = {{ weekdays = "00:00-24:00", saturday = "00:00-24:00", sunday = 
             tasks.join_all().await;
         });
         tell("events taken, stored and flushed", AT_ONCE as f64 / begun.elapsed().as_secs_f64(), "/s");
-        drop(daemon);
+        drop((daemon, standby));
     }
 
     /// What piles up while Jobber is down.

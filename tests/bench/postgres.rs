@@ -22,6 +22,9 @@ pub(crate) fn measure(_: &Bench) {
     bench.idle_sweep(1_000);
     bench.idle_sweep(10_000);
     bench.asks(1_000);
+    bench.events(false);
+    println!("-- on PostgreSQL, at a daemon that stands by");
+    bench.events(true);
 }
 
 fn bare(url: &str) -> f64 {
