@@ -40,9 +40,6 @@ impl Endpoint {
     }
 }
 
-/// The topics that each account needs.
-pub type Needs = Vec<(AccountId, Vec<Topic>)>;
-
 /// All endpoints of the app that are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -89,10 +86,10 @@ impl Endpoints {
         }
     }
 
-    /// Notes that only these accounts are still there: what others created may have ended with them.
-    pub fn left_by_others(&mut self, there: &BTreeSet<AccountId>) {
+    /// Notes that these accounts have left: what they created may have ended with them.
+    pub fn left_by(&mut self, leavers: &BTreeSet<AccountId>) {
         for endpoint in &mut self.0 {
-            endpoint.by = endpoint.by.take().filter(|by| there.contains(by));
+            endpoint.by = endpoint.by.take().filter(|by| !leavers.contains(by));
         }
     }
 
@@ -106,15 +103,13 @@ impl Endpoints {
         self.0.retain(|known| known.by.as_ref() != Some(account));
     }
 
-    /// The endpoints that can go when accounts need only `needs`.
-    pub fn unneeded(&self, needs: &Needs) -> Vec<Endpoint> {
-        let depends = |endpoint: &Endpoint, (account, topics): &(AccountId, Vec<Topic>)| {
+    /// Takes those away from `unneeded` that an account which needs these topics depends on.
+    pub fn keep_for(&self, account: &AccountId, topics: &[Topic], unneeded: &mut Vec<Endpoint>) {
+        unneeded.retain(|endpoint| {
             // An account with an endpoint of its own does not need this one.
             let is_own = endpoint.by.as_ref() == Some(account);
-            topics.contains(&endpoint.topic) && (is_own || !self.is_own(endpoint.topic, account))
-        };
-        let is_unneeded = |endpoint: &&Endpoint| !needs.iter().any(|need| depends(endpoint, need));
-        self.0.iter().filter(is_unneeded).cloned().collect()
+            !topics.contains(&endpoint.topic) || (!is_own && self.is_own(endpoint.topic, account))
+        });
     }
 
     /// The endpoints that send to another address than `url`.
@@ -206,6 +201,15 @@ mod tests {
         endpoints.iter().map(|endpoint| endpoint.id.as_ref().map_or("held", EncodedId::as_str)).collect()
     }
 
+    /// What can go if accounts need only this.
+    fn unneeded(endpoints: &Endpoints, accounts: &[&str]) -> Vec<Endpoint> {
+        let mut unneeded = endpoints.0.clone();
+        for account in accounts {
+            endpoints.keep_for(&id(account), JOBS, &mut unneeded);
+        }
+        unneeded
+    }
+
     const HERE: &str = "https://here.example.com/webhooks/jobber";
     const JOBS: &[Topic] = &[Topic::JobClosed];
 
@@ -217,10 +221,12 @@ mod tests {
         endpoints.held_by_app(Topic::JobClosed);
         assert_eq!(endpoints.iter().count(), 1);
         assert_eq!(endpoints.missing(&id("b"), JOBS), JOBS, "it asks again each time");
-        let needs = |name: &str| vec![(id(name), JOBS.to_vec())];
-        assert!(endpoints.unneeded(&needs("b")).is_empty(), "the first one leaves, the second depends on it");
-        assert!(endpoints.unneeded(&needs("a")).is_empty());
-        assert_eq!(names(&endpoints.unneeded(&vec![])), ["e1"], "whoever created it");
+        assert!(unneeded(&endpoints, &["b"]).is_empty(), "the first one leaves, the second depends on it");
+        assert!(unneeded(&endpoints, &["a"]).is_empty());
+        assert_eq!(names(&unneeded(&endpoints, &[])), ["e1"], "whoever created it");
+        let mut others = endpoints.0.clone();
+        endpoints.keep_for(&id("b"), &[Topic::VisitComplete], &mut others);
+        assert_eq!(names(&others), ["e1"], "another topic is no reason");
     }
 
     #[test]
@@ -228,7 +234,8 @@ mod tests {
         let mut endpoints = Endpoints::default();
         endpoints.created(Topic::JobClosed, EncodedId::new("e1"), id("a"), Some(HERE.to_owned()));
         endpoints.created(Topic::JobClosed, EncodedId::new("e2"), id("b"), Some(HERE.to_owned()));
-        assert_eq!(names(&endpoints.unneeded(&vec![(id("b"), JOBS.to_vec())])), ["e1"]);
+        assert_eq!(names(&unneeded(&endpoints, &["b"])), ["e1"]);
+        assert!(unneeded(&endpoints, &["b", "a"]).is_empty());
         assert!(endpoints.missing(&id("b"), JOBS).is_empty());
     }
 
@@ -237,7 +244,7 @@ mod tests {
         let mut endpoints = Endpoints::default();
         endpoints.held_by_app(Topic::JobClosed);
         endpoints.held_by_app(Topic::JobClosed);
-        assert_eq!(names(&endpoints.unneeded(&vec![])), ["held"]);
+        assert_eq!(names(&unneeded(&endpoints, &[])), ["held"]);
         endpoints.created(Topic::JobClosed, EncodedId::new("e1"), id("a"), Some(HERE.to_owned()));
         assert_eq!(endpoints.iter().count(), 1);
         endpoints.forget_those_of(&id("a"));

@@ -7,6 +7,7 @@
 //!   one that the app has. Nobody knows its id then, so it stays when it is not needed any more.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,7 +15,7 @@ use super::backoff::Backoff;
 use super::parts::WorkerParts;
 use crate::accounts::session::{SessionError, Trouble};
 use crate::clock::plus;
-use crate::domain::endpoints::{Asked, Endpoint, Endpoints, Needs};
+use crate::domain::endpoints::{Asked, Endpoint, Endpoints};
 use crate::domain::model::{Account, AccountId, Connection, LostReason};
 use crate::domain::webhook_event::Topic;
 use crate::jobber::operations::{Subscribe, Unsubscribe};
@@ -37,6 +38,27 @@ pub struct Subscriber {
     backoff: Backoff<AccountId>,
 }
 
+/// What a look through the accounts found. It keeps no account: there may be many.
+#[derive(Debug, Default)]
+struct Look {
+    /// Those that get events now.
+    beginners: Vec<AccountId>,
+    /// Those that are active and have events.
+    with_events: Vec<AccountId>,
+    any_active: Option<AccountId>,
+    /// Endpoints that nobody depends on.
+    unneeded: Vec<Endpoint>,
+}
+
+/// Whether the app was taken off an account at Jobber.
+fn has_left(account: &Account) -> bool {
+    matches!(
+        account.connection,
+        Connection::Disconnected { .. }
+            | Connection::NeedsAuthorization { reason: LostReason::DisconnectedInJobber, .. }
+    )
+}
+
 impl Subscriber {
     /// `url` is the address that Jobber sends events to.
     pub fn new(parts: WorkerParts, url: String) -> Self {
@@ -47,50 +69,40 @@ impl Subscriber {
     /// What stands already costs no request. Returns the number of changes.
     pub async fn subscribe_once(&self) -> Result<usize, StoreError> {
         let Ok(_turn) = self.turn.try_lock() else { return Ok(0) };
-        let begins = self.parts.settings.begins_events();
-        let have_events = move |any, account: Account| any || account.events;
-        let is_needed = begins || self.parts.store.fold_accounts(false, have_events).await?;
-        if !is_needed && self.parts.store.endpoints().await?.iter().next().is_none() {
-            return Ok(0);
+        let (store, now) = (&self.parts.store, self.parts.clock.now());
+        self.doubt_those_of_leavers().await?;
+        let Look { beginners, with_events, any_active, unneeded } =
+            self.look(self.parts.settings.begins_events()).await?;
+        for id in &beginners {
+            store.note_events(id, true, false).await?;
+            store.note_webhook(id, now).await?;
         }
-        let mut accounts = self.parts.store.accounts().await?;
-        let now = self.parts.clock.now();
-        if begins {
-            for account in accounts.iter_mut().filter(|account| account.is_active()) {
-                if !account.events && !account.events_ended {
-                    self.parts.store.note_events(&account.id, true, false).await?;
-                    self.parts.store.note_webhook(&account.id, now).await?;
-                    account.events = true;
-                }
-            }
-        }
-        self.doubt_those_of_leavers(&accounts).await?;
-        let active: Vec<&Account> = accounts.iter().filter(|account| account.is_active()).collect();
-        let Some(first) = active.first() else { return Ok(0) };
-        let endpoints = self.parts.store.endpoints().await?;
-        let unneeded = endpoints.unneeded(&self.needs(&accounts));
+        let Some(first) = any_active else { return Ok(0) };
         let mut changes = unneeded.len();
-        let gone = unneeded.into_iter().chain(endpoints.elsewhere(&self.url)).collect();
-        match self.delete(&first.id, gone).await {
+        let gone = unneeded.into_iter().chain(store.endpoints().await?.elsewhere(&self.url)).collect();
+        match self.delete(&first, gone).await {
             Ok(()) => {}
             Err(SessionError::Store(error)) => return Err(error),
             // They are tried again, and what is missing does not wait for them.
             Err(error) => tracing::debug!(%error, "webhooks that are not needed could not be deleted"),
         }
         let mut is_shared = false;
-        for account in active.into_iter().filter(|account| account.events) {
+        for id in with_events {
             if self.parts.stop.is_cancelled() {
                 break;
             }
-            if self.backoff.until(&account.id, now).is_some() {
+            if self.backoff.until(&id, now).is_some() {
                 continue;
             }
-            match self.begin(account, false, &mut is_shared).await {
+            // It may have changed while others were asked for.
+            let account = store.account(&id).await?.filter(|account| account.is_active() && account.events);
+            let Some(account) = account else { continue };
+            match self.begin(&account, false, &mut is_shared).await {
                 Ok(created) => changes += created,
                 Err(SessionError::Store(error)) => return Err(error),
                 Err(error) => {
-                    tracing::debug!(account.id = %account.id, %error, "Jobber could not be asked for its events");
-                    self.backoff.hold(&account.id, now, REST);
+                    tracing::debug!(account.id = %id, %error, "Jobber could not be asked for its events");
+                    self.backoff.hold(&id, now, REST);
                 }
             }
         }
@@ -102,38 +114,58 @@ impl Subscriber {
 
     /// It is not known whether endpoints end with the authorisation of the account that created them. So the others ask
     /// again for what a leaver created: that there is one already is as good.
-    async fn doubt_those_of_leavers(&self, accounts: &[Account]) -> Result<(), StoreError> {
-        let has_left = |by: &AccountId| match accounts.iter().find(|account| account.id == *by) {
-            None => true,
-            Some(account) => matches!(
-                account.connection,
-                Connection::Disconnected { .. }
-                    | Connection::NeedsAuthorization { reason: LostReason::DisconnectedInJobber, .. }
-            ),
-        };
-        let endpoints = self.parts.store.endpoints().await?;
-        let doubtful: BTreeSet<Topic> = endpoints
-            .iter()
-            .filter(|endpoint| endpoint.by.as_ref().is_some_and(has_left))
-            .map(|endpoint| endpoint.topic)
-            .collect();
+    async fn doubt_those_of_leavers(&self) -> Result<(), StoreError> {
+        let store = &self.parts.store;
+        let endpoints = store.endpoints().await?;
+        let creators: BTreeSet<&AccountId> =
+            endpoints.iter().filter_map(|endpoint| endpoint.by.as_ref()).collect();
+        let mut leavers = BTreeSet::new();
+        for creator in creators {
+            if store.account(creator).await?.is_none_or(|account| has_left(&account)) {
+                leavers.insert(creator.clone());
+            }
+        }
+        let is_theirs = |endpoint: &&Endpoint| endpoint.by.as_ref().is_some_and(|by| leavers.contains(by));
+        let doubtful: BTreeSet<Topic> =
+            endpoints.iter().filter(is_theirs).map(|endpoint| endpoint.topic).collect();
         if doubtful.is_empty() {
             return Ok(());
         }
-        for account in accounts {
-            let mut asked = self.parts.store.asked(&account.id).await?;
+        for id in store.account_ids().await? {
+            let mut asked = store.asked(&id).await?;
             let before = asked.there.len();
             asked.there.retain(|topic| !doubtful.contains(topic));
             if asked.there.len() != before {
-                self.parts.store.note_asked(&account.id, asked).await?;
+                store.note_asked(&id, asked).await?;
             }
         }
-        let known: BTreeSet<AccountId> = accounts
-            .iter()
-            .filter(|account| !has_left(&account.id))
-            .map(|account| account.id.clone())
-            .collect();
-        self.parts.store.note_endpoints(move |endpoints| endpoints.left_by_others(&known)).await
+        store.note_endpoints(move |endpoints| endpoints.left_by(&leavers)).await
+    }
+
+    /// Goes through the accounts once. `begins`: those without events get them, unless they were ended.
+    async fn look(&self, begins: bool) -> Result<Look, StoreError> {
+        let endpoints = self.parts.store.endpoints().await?;
+        let settings = Arc::clone(&self.parts.settings);
+        let start = Look { unneeded: endpoints.iter().cloned().collect(), ..Look::default() };
+        let note = move |mut look: Look, account: Account| {
+            let is_active = account.is_active();
+            let begins = begins && is_active && !account.events && !account.events_ended;
+            let has_events = account.events || begins;
+            if has_events && !look.unneeded.is_empty() {
+                endpoints.keep_for(&account.id, &settings.topics_of(&account), &mut look.unneeded);
+            }
+            if begins {
+                look.beginners.push(account.id.clone());
+            }
+            if has_events && is_active {
+                look.with_events.push(account.id.clone());
+            }
+            if is_active && look.any_active.is_none() {
+                look.any_active = Some(account.id);
+            }
+            look
+        };
+        self.parts.store.fold_accounts(start, note).await
     }
 
     /// Asks Jobber for everything that an account needs, also for what was refused before. `waits` gives events that are
@@ -150,12 +182,6 @@ impl Subscriber {
     pub async fn end(&self, account: &AccountId, waits: bool) -> Result<(), SessionError> {
         let _turn = self.turn.lock().await;
         self.delete_unneeded(account, waits).await
-    }
-
-    /// What each account with events needs.
-    fn needs(&self, accounts: &[Account]) -> Needs {
-        let with_events = accounts.iter().filter(|account| account.events);
-        with_events.map(|account| (account.id.clone(), self.parts.settings.topics_of(account))).collect()
     }
 
     /// Creates the endpoints that an account needs, with each id stored at once, because Jobber cannot list them. That the
@@ -239,17 +265,13 @@ impl Subscriber {
     }
 
     async fn delete_unneeded(&self, account: &AccountId, waits: bool) -> Result<(), SessionError> {
-        let unneeded = async || -> Result<Vec<Endpoint>, StoreError> {
-            let needs = self.needs(&self.parts.store.accounts().await?);
-            Ok(self.parts.store.endpoints().await?.unneeded(&needs))
-        };
-        let mut gone = unneeded().await?;
+        let mut gone = self.look(false).await?.unneeded;
         if waits && gone.iter().any(|endpoint| endpoint.id.is_some()) {
             // With an endpoint Jobber deletes the events that it has not sent yet.
             let clock = &self.parts.clock;
             tokio::time::sleep(clock.sleep_until(plus(clock.now(), ON_THEIR_WAY))).await;
             // Another account may need them now.
-            gone = unneeded().await?;
+            gone = self.look(false).await?.unneeded;
         }
         self.delete(account, gone).await
     }
