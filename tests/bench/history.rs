@@ -75,6 +75,7 @@ pub(crate) fn measure(bench: &Bench) {
         bench.runtime.block_on(store.close());
         drop(store);
         beside(bench, &installation, decisions);
+        pruning(bench, &installation, decisions);
     }
 }
 
@@ -152,6 +153,35 @@ fn beside(bench: &Bench, installation: &Installation, decisions: usize) {
         tell(&figure(&format!("/healthz beside {verb}, p99")), times[times.len() * 99 / 100], "ms");
         tell(&figure(&format!("peak during {verb}")), daemon.peak(), "MiB");
     }
+}
+
+/// What a day's pruning and erasing takes, and how long a write beside it waits. Everything is two years old at most.
+fn pruning(bench: &Bench, installation: &Installation, decisions: usize) {
+    const DAY: SignedDuration = SignedDuration::from_hours(24);
+    let figure = |what: &str| format!("{what}, {decisions} decisions");
+    let (retention, personal) = (DAY * 731, DAY * 365);
+    let context = context(installation, &secrets());
+    let now = SystemClock.now();
+    let begun = Instant::now();
+    let first = bench.runtime.block_on(context.store.prune(now, retention, personal)).unwrap();
+    tell(&figure(&format!("first erasing ({} entries)", first.erased)), begun.elapsed().as_secs_f64(), "s");
+    let (pruned, took, mut waits) = bench.runtime.block_on(async {
+        let (store, begun) = (context.store.clone(), Instant::now());
+        let pruning = tokio::spawn(async move { store.prune(now + DAY * 3, retention, personal).await });
+        let mut waits = Vec::new();
+        while !pruning.is_finished() {
+            let begun = Instant::now();
+            context.store.probe(SystemClock.now()).await.unwrap();
+            waits.push(begun.elapsed().as_secs_f64() * 1000.0);
+        }
+        (pruning.await.unwrap().unwrap(), begun.elapsed().as_secs_f64() * 1000.0, waits)
+    });
+    let what = format!("pruning ({} deleted, {} erased)", pruned.deleted, pruned.erased);
+    tell(&figure(&what), took, "ms");
+    waits.sort_by(f64::total_cmp);
+    tell(&figure("a write beside it, median"), waits[waits.len() / 2], "ms");
+    tell(&figure("  most"), *waits.last().unwrap(), "ms");
+    bench.runtime.block_on(context.store.close());
 }
 
 fn time<T>(mut run: impl FnMut() -> T) -> f64 {
