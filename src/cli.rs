@@ -369,6 +369,8 @@ async fn daemon(call: Call, may_begin: IfMissing) -> Result<Status, Stop> {
             store => Stop::new(status_of_store(store), format!("{error:#}")),
         },
     )?;
+    // It was stopped while another one worked.
+    let Some(daemon) = daemon else { return Ok(Status::Fine) };
     let traces = Traces::begin().map_err(|error| {
         Stop::usage(format!("traces: {error}; correct the OTEL_… variables, or leave them out"))
     })?;

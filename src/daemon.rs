@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
@@ -44,7 +44,7 @@ use crate::workers::spread::{Rhythm, Turns};
 use clock_watch::ClockWatch;
 use listeners::{Listeners, Sockets, bind_control};
 use reload::Sweeps;
-use standby::Standby;
+use standby::{Opened, Standby};
 use systemd::{in_short, tell_systemd};
 use watchdog::{Beat, Pulse};
 
@@ -97,23 +97,32 @@ pub(crate) fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
 }
 
 impl Daemon {
-    /// Opens the store and binds the listeners, in this order unless another daemon works with the store. An already bound listener replaces `http.listen`.
+    /// Opens the store and binds the listeners, in this order unless another daemon works with the store. `None` if it was
+    /// stopped meanwhile. An already bound listener replaces `http.listen`.
     pub async fn prepare(
         config: Config,
         secrets: &Secrets,
         clock: SharedClock,
         listener: Option<TcpListener>,
         if_missing: IfMissing,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<Option<Self>> {
         // While it stands by, a reload is for nobody, and ends nothing.
         let _hangup = signal(SignalKind::hangup())?;
         let handed = listener.map(Arc::new);
-        let (store, standby) = open(&config, secrets, handed.clone(), if_missing).await?;
+        let Opened { store, standby, stopped } =
+            standby::open(&config, secrets, handed.clone(), if_missing).await?;
+        let Some(store) = store else { return Ok(None) };
         let context = Arc::new(Context::new(config, secrets, store, clock)?);
         context.note_clock().await?;
         recall_troubles(&context).await?;
-        let (sockets, control) = if let Some(standby) = standby {
-            standby.end()
+        // A signal that came while it stood by counts.
+        let stop = context.stop.clone();
+        tokio::spawn(async move {
+            stopped.cancelled().await;
+            stop.cancel();
+        });
+        let (sockets, control) = if let Some(bound) = standby.and_then(Standby::end) {
+            bound
         } else {
             let sockets = Sockets::bind(&context.config, handed).await?;
             (sockets, Arc::new(bind_control(&context.config)?))
@@ -122,7 +131,7 @@ impl Daemon {
         let scheduler = schedule(&context, context.config.poll.schedule.as_str())
             .await
             .context("the scheduler cannot be set up")?;
-        Ok(Self { context, listeners, control, scheduler: Schedule(scheduler) })
+        Ok(Some(Self { context, listeners, control, scheduler: Schedule(scheduler) }))
     }
 
     #[cfg(feature = "demo")]
@@ -216,33 +225,6 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
-}
-
-/// Opens the store. As long as another daemon works with it, this one passes on what it is asked.
-async fn open(
-    config: &Config,
-    secrets: &Secrets,
-    handed: Option<Arc<TcpListener>>,
-    if_missing: IfMissing,
-) -> anyhow::Result<(Store, Option<Standby>)> {
-    let (place, key) = (config.place()?, secrets.store_key.clone());
-    let (waits, mut waiting) = oneshot::channel();
-    let mut opening = tokio::task::spawn_blocking({
-        let (place, key, mut waits) = (place.clone(), key.clone(), Some(waits));
-        move || {
-            Store::wait_for(&place, &key, if_missing, |why| {
-                systemd::stand_by(why);
-                let _gone = waits.take().map(|waits| waits.send(()));
-            })
-        }
-    });
-    let has_to_wait = tokio::select! {
-        biased;
-        opened = &mut opening => return Ok((opened??, None)),
-        has_to_wait = &mut waiting => has_to_wait.is_ok(),
-    };
-    let standby = if has_to_wait { Standby::begin(config, &place, &key, handed).await } else { None };
-    Ok((opening.await??, standby))
 }
 
 /// The clock went back: a schedule that waits for the old time would oversleep, so it begins anew, and what was put off

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::context::Context;
@@ -59,8 +60,8 @@ impl Sockets {
         Ok(Self { public, api, console })
     }
 
-    /// Passes on what arrives there, until `stop`.
-    pub(super) fn pass_on(&self, asker: &Arc<Asker>, stop: &CancellationToken) {
+    /// Passes on what arrives there, until `stop`. What is under way then is in `tasks`.
+    pub(super) fn pass_on(&self, asker: &Arc<Asker>, stop: &CancellationToken, tasks: &TaskTracker) {
         let Self { public, api, console } = self;
         let doors = [
             (Door::Public, Some(public), Limits::default()),
@@ -69,8 +70,8 @@ impl Sockets {
         ];
         for (door, listener, limits) in doors {
             if let Some(listener) = listener {
-                let router = relay::passing_on(door, Arc::clone(asker));
-                tokio::spawn(limits::serve(Arc::clone(listener), router, limits, stop.clone()));
+                let router = relay::passing_on(door, Arc::clone(asker), limits);
+                tasks.spawn(limits::serve(Arc::clone(listener), router, limits, stop.clone()));
             }
         }
     }

@@ -1,62 +1,134 @@
 //! What a daemon does while another one works with the store: it passes on what it is asked (`server/relay.rs`), so that
 //! a load balancer and an operator need not know which one works.
 
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use sd_notify::NotifyState;
+use tokio::net::{TcpListener, UnixStream};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listeners::{Sockets, bind_control};
-use crate::config::Config;
+use super::systemd::{stand_by, tell_systemd};
+use super::{GOODBYE, stop_on_signal};
+use crate::config::{Config, Secrets};
 use crate::server::control::{Control, Worker};
-use crate::store::{Asker, Place};
+use crate::store::{Asker, IfMissing, Place, Store, StoreError};
 use crate::store_key::StoreKey;
 
+/// How long another daemon on this machine may take to let us connect.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Opens the store. As long as another daemon works with it, this one passes on what it is asked.
+pub(super) async fn open(
+    config: &Config,
+    secrets: &Secrets,
+    handed: Option<Arc<TcpListener>>,
+    if_missing: IfMissing,
+) -> anyhow::Result<Opened> {
+    let (place, key) = (config.place()?, secrets.store_key.clone());
+    let ((waits, mut waiting), stopped) = (oneshot::channel(), CancellationToken::new());
+    let mut opening = tokio::task::spawn_blocking({
+        let (place, key, mut waits, stopped) = (place.clone(), key.clone(), Some(waits), stopped.clone());
+        move || {
+            Store::wait_for(&place, &key, if_missing, |why| {
+                stand_by(why);
+                let _gone = waits.take().map(|waits| waits.send(()));
+                !stopped.is_cancelled()
+            })
+        }
+    });
+    let has_to_wait = tokio::select! {
+        biased;
+        opened = &mut opening => return Ok(Opened { store: Some(opened??), standby: None, stopped }),
+        has_to_wait = &mut waiting => has_to_wait.is_ok(),
+    };
+    if !has_to_wait {
+        return Ok(Opened { store: Some(opening.await??), standby: None, stopped });
+    }
+    stop_on_signal(stopped.clone())?;
+    let standby = Standby::begin(config, &place, &key, handed).await;
+    match opening.await? {
+        Err(StoreError::Held { .. } | StoreError::Away(_)) if stopped.is_cancelled() => {
+            tell_systemd(&[NotifyState::Stopping]);
+            if let Some(standby) = standby {
+                standby.leave(GOODBYE).await;
+            }
+            Ok(Opened { store: None, standby: None, stopped })
+        }
+        store => Ok(Opened { store: Some(store?), standby, stopped }),
+    }
+}
+
+/// What came of opening the store.
+pub(super) struct Opened {
+    /// `None` if the daemon was stopped while it stood by.
+    pub(super) store: Option<Store>,
+    pub(super) standby: Option<Standby>,
+    /// Cancelled by a signal that came while it stood by.
+    pub(super) stopped: CancellationToken,
+}
+
 pub(super) struct Standby {
-    sockets: Sockets,
-    control: Arc<Control>,
+    /// `None` if this machine's addresses are taken, as by another daemon on it.
+    bound: Option<(Sockets, Arc<Control>)>,
     stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Standby {
-    /// Begins to pass on. `None` if nobody can work elsewhere, or if this machine's addresses are taken, as by another
-    /// daemon on it.
-    pub(super) async fn begin(
+    /// Begins to pass on. `None` if nobody can work elsewhere.
+    async fn begin(
         config: &Config,
         place: &Place,
         key: &StoreKey,
         handed: Option<Arc<TcpListener>>,
     ) -> Option<Self> {
         let Place::Postgres(address) = place else { return None };
-        if UnixStream::connect(&config.control.socket).is_ok() {
-            tracing::info!("another daemon answers on control.socket: this one passes nothing on");
-            return None;
+        let (asker, stop, tasks) =
+            (Arc::new(Asker::new(address, key)), CancellationToken::new(), TaskTracker::new());
+        let bound = bind(config, handed).await;
+        if let Some((sockets, control)) = &bound {
+            sockets.pass_on(&asker, &stop, &tasks);
+            let (control, worker) = (Arc::clone(control), Worker::Elsewhere(Arc::clone(&asker)));
+            let (stop, under_way) = (stop.clone(), tasks.clone());
+            tasks.spawn(async move { control.run(worker, stop, &under_way).await });
         }
-        let bound =
-            async { Ok::<_, anyhow::Error>((Sockets::bind(config, handed).await?, bind_control(config)?)) };
-        let (sockets, control) = match bound.await {
-            Ok((sockets, control)) => (sockets, Arc::new(control)),
-            Err(error) => {
-                tracing::warn!("{error:#}; while this daemon stands by it passes nothing on");
-                return None;
-            }
-        };
-        let (asker, stop) = (Arc::new(Asker::new(address, key)), CancellationToken::new());
-        sockets.pass_on(&asker, &stop);
-        tokio::spawn({
-            let (control, worker, stop) =
-                (Arc::clone(&control), Worker::Elsewhere(Arc::clone(&asker)), stop.clone());
-            async move { control.run(worker, stop, &TaskTracker::new()).await }
-        });
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move { asker.keep().await }));
-        Some(Self { sockets, control, stop })
+        Some(Self { bound, stop, tasks })
     }
 
     /// What is asked from now on is this daemon's own. What is under way is answered still.
-    pub(super) fn end(self) -> (Sockets, Arc<Control>) {
+    pub(super) fn end(self) -> Option<(Sockets, Arc<Control>)> {
         self.stop.cancel();
-        (self.sockets, self.control)
+        self.bound.filter(|(_, control)| control.is_in_place())
+    }
+
+    /// Ends when what is under way has its answer, and not later than `within`.
+    async fn leave(self, within: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(within, self.tasks.wait()).await.is_err() {
+            tracing::warn!("something was still passed on and was cut off");
+        }
+    }
+}
+
+async fn bind(config: &Config, handed: Option<Arc<TcpListener>>) -> Option<(Sockets, Arc<Control>)> {
+    let neighbour = tokio::time::timeout(PATIENCE, UnixStream::connect(&config.control.socket)).await;
+    if !matches!(neighbour, Ok(Err(_))) {
+        tracing::info!("another daemon has control.socket: this one passes nothing on");
+        return None;
+    }
+    let bound =
+        async { Ok::<_, anyhow::Error>((Sockets::bind(config, handed).await?, bind_control(config)?)) };
+    match bound.await {
+        Ok((sockets, control)) => Some((sockets, Arc::new(control))),
+        Err(error) => {
+            tracing::warn!("{error:#}; while this daemon stands by it passes nothing on");
+            None
+        }
     }
 }

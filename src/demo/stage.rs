@@ -192,6 +192,7 @@ impl Stage {
         sandbox.control(Op::RunClock { from: Some(start), speed: SPEED }).map_err(|error| anyhow!(error))?;
         let shared: SharedClock = Arc::clone(&clock) as SharedClock;
         let daemon = Daemon::prepare(config, &secrets, shared, Some(http), IfMissing::MakeFirst).await?;
+        let daemon = daemon.ok_or_else(|| anyhow!("the daemon was stopped"))?;
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Self {
             sandbox,

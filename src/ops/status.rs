@@ -164,7 +164,7 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
         api_version: API_VERSION.to_owned(),
         api_supported_until: supported_until(),
         clock_ahead_seconds: context.session.jobber_clock().ahead().map(|ahead| ahead.as_secs()),
-        daemons: store.tenants().await?,
+        daemons: if running { store.tenants().await? } else { None },
         alerts: context.notifier.standing().await?,
         alerts_fail: context.notifier.failing(),
         accounts,

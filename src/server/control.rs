@@ -48,11 +48,12 @@ pub struct Control {
     path: PathBuf,
     /// Owner and group of the socket.
     owner: (u32, u32),
+    /// Device and number of the socket's file.
+    file: (u64, u64),
 }
 
 impl Control {
-    /// Binds the socket and replaces one that a dead daemon left. The store is already open, so no other
-    /// daemon is running.
+    /// Binds the socket and replaces one that a dead daemon left.
     pub fn bind(path: &Path) -> std::io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -66,7 +67,13 @@ impl Control {
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
         let made = std::fs::metadata(path)?;
-        Ok(Self { listener, path: path.to_owned(), owner: (made.uid(), made.gid()) })
+        let (owner, file) = ((made.uid(), made.gid()), (made.dev(), made.ino()));
+        Ok(Self { listener, path: path.to_owned(), owner, file })
+    }
+
+    /// Whether the file at the path is still this socket's.
+    pub fn is_in_place(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file)
     }
 
     fn may_ask(&self, stream: &UnixStream) -> bool {
@@ -99,7 +106,10 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        let _gone = std::fs::remove_file(&self.path);
+        // Another daemon may have replaced it.
+        if self.is_in_place() {
+            let _gone = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -153,6 +163,8 @@ async fn pass_on(line: String, asker: &Asker, mut write: impl AsyncWrite + Unpin
     match said.await {
         Ok(()) => Ok(()),
         Err(NotPassed::Unheard(error)) => Err(error),
+        // As when a daemon ends: whoever asked knows what to do when it is not known whether something was done.
+        Err(NotPassed::Relay(RelayError::Lost)) => Err(std::io::ErrorKind::BrokenPipe.into()),
         Err(NotPassed::Relay(error)) => {
             let refusal = Refusal { kind: RefusalKind::Failed, message: error.to_string() };
             send(&mut write, &Line::Refused(refusal)).await

@@ -13,7 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::limits::Caller;
+use super::limits::{Caller, Limits, Rates};
+use crate::config::EVENTS_PATH;
 use crate::store::{Asked, Asker, RelayError};
 
 /// When to come again, in seconds.
@@ -88,22 +89,45 @@ impl Message {
     }
 }
 
-/// What answers at a door of a daemon that stands by.
-pub fn passing_on(door: Door, asker: Arc<Asker>) -> Router {
-    Router::new().fallback(pass_on).with_state((door, asker))
+/// A door of a daemon that stands by.
+struct Relay {
+    door: Door,
+    asker: Arc<Asker>,
+    rates: Rates,
 }
 
-async fn pass_on(State((door, asker)): State<(Door, Arc<Asker>)>, request: Request) -> Response {
-    match passed_on(door, &asker, request).await {
+/// What answers at a door of a daemon that stands by.
+pub fn passing_on(door: Door, asker: Arc<Asker>, limits: Limits) -> Router {
+    let relay = Relay { door, asker, rates: Rates::new(limits) };
+    Router::new().fallback(pass_on).with_state(Arc::new(relay))
+}
+
+async fn pass_on(State(relay): State<Arc<Relay>>, request: Request) -> Response {
+    // Jobber's bursts come from few addresses: its signature is checked instead, by the one that works.
+    let is_event = relay.door == Door::Public && request.uri().path().strip_prefix('/') == Some(EVENTS_PATH);
+    let caller = request.extensions().get::<Caller>();
+    if !is_event && caller.is_some_and(|caller| !relay.rates.allow(*caller)) {
+        return come_again(StatusCode::TOO_MANY_REQUESTS, "too many requests".to_owned());
+    }
+    match passed_on(relay.door, &relay.asker, request).await {
         Ok(Some(response)) => response,
         Ok(None) => (StatusCode::BAD_GATEWAY, "the answer cannot be read\n").into_response(),
         Err(error) => {
             tracing::warn!(%error, "a request could not be passed on");
-            let mut response = (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response();
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(AGAIN));
-            response
+            match error {
+                RelayError::Lost => (StatusCode::BAD_GATEWAY, format!("{error}\n")).into_response(),
+                RelayError::Nobody | RelayError::Away(_) => {
+                    come_again(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+                }
+            }
         }
     }
+}
+
+fn come_again(status: StatusCode, words: String) -> Response {
+    let mut response = (status, words + "\n").into_response();
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(AGAIN));
+    response
 }
 
 async fn passed_on(door: Door, asker: &Asker, request: Request) -> Result<Option<Response>, RelayError> {

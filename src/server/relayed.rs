@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::to_bytes;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,8 @@ use crate::store::{Answerer, Call};
 /// Requests that are answered at the same time.
 const AT_ONCE: usize = 256;
 
-/// How long whoever works may take for an answer: a little less than whoever stands by waits for it.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(55);
+/// How long an answer may take: whoever stands by gives its caller up after a minute, and has waited for a takeover perhaps.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
 /// The largest answer: a page of the console with all its rows has less.
 const LARGEST: usize = 16 * 1024 * 1024;
@@ -56,11 +56,9 @@ pub async fn answer(
     tasks: &TaskTracker,
 ) {
     let places = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let call = tokio::select! {
-            () = stop.cancelled() => break,
-            call = answerer.next() => call,
-        };
+    while let Some(call) = answerer.next(&stop).await {
+        // Those under way end by themselves.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
         let (doors, context) = (doors.clone(), Arc::clone(&context));
         tasks.spawn(async move {
             if let Err(error) = Box::pin(answer_one(call, &doors, &context)).await {
@@ -97,8 +95,12 @@ async fn answer_one(
                 (_, None) => StatusCode::BAD_REQUEST.into_response(),
             };
             let (head, body) = response.into_parts();
-            let body = to_bytes(body, LARGEST).await?;
-            let answered = Answered::of(head.status, &head.headers, &body);
+            let answered = match to_bytes(body, LARGEST).await {
+                Ok(body) => Answered::of(head.status, &head.headers, &body),
+                Err(_) => {
+                    Answered::of(StatusCode::BAD_GATEWAY, &HeaderMap::new(), b"the answer is too large\n")
+                }
+            };
             call.tell(&serde_json::to_vec(&answered)?, true).await?;
         }
         Err(_) => call.tell(b"", true).await?,

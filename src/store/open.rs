@@ -136,17 +136,20 @@ impl Store {
         }
     }
 
-    /// Opens the store in a place as soon as nobody else works with it. Blocks. `tell` hears every second why not yet.
+    /// Opens the store in a place as soon as nobody else works with it. Blocks. `tell` hears every second why not yet, and says
+    /// whether to go on.
     pub fn wait_for(
         place: &Place,
         key: &StoreKey,
         if_missing: IfMissing,
-        mut tell: impl FnMut(&StoreError),
+        mut tell: impl FnMut(&StoreError) -> bool,
     ) -> Result<Self, StoreError> {
         loop {
             match Self::open_in(place, key, if_missing) {
                 Err(error @ (StoreError::Held { .. } | StoreError::Away(_))) => {
-                    tell(&error);
+                    if !tell(&error) {
+                        return Err(error);
+                    }
                     std::thread::sleep(AGAIN);
                 }
                 opened => return opened,

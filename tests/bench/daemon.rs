@@ -45,6 +45,7 @@ impl Daemon {
             .env("NOTIFY_SOCKET", &socket)
             .env("JOBBER_REVIEWD_LOG", "error")
             .env("JOBBER_REVIEWD_FIRST_START", "true")
+            .envs(installation.config.store.url.iter().map(|url| ("JOBBER_REVIEWD__STORE__URL", url)))
             .envs(keys.iter().map(|(key, value)| (format!("JOBBER_REVIEWD__{key}"), value)))
             .stdout(Stdio::null())
             .spawn()

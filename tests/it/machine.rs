@@ -270,7 +270,7 @@ pub fn open(machine: &Machine) -> Store {
         None => Place::Folder(machine.path("store")),
     };
     // No async thread may wait for a server.
-    let open = || Store::wait_for(&place, &key, IfMissing::MakeFirst, |_| {});
+    let open = || Store::wait_for(&place, &key, IfMissing::MakeFirst, |_| true);
     std::thread::scope(|scope| scope.spawn(open).join().unwrap()).unwrap()
 }
 

@@ -30,6 +30,8 @@ struct Fleet {
     daemons: Vec<Option<Child>>,
     /// Where each of them listens.
     listens: Vec<SocketAddr>,
+    /// Where the HTTP API of each is.
+    apis: Vec<SocketAddr>,
     jobs: BTreeSet<String>,
     /// Connections that were lost because a refresh was answered and its answer was not stored, and mended.
     lost: usize,
@@ -46,17 +48,19 @@ impl Fleet {
         .await
         .unwrap();
         let mut machine = Machine::set_up_with(Some(url)).await;
-        let ports = (0..size).map(|_| std::net::TcpListener::bind(local()).unwrap()).collect::<Vec<_>>();
-        let listens = ports.iter().map(|port| port.local_addr().unwrap()).collect::<Vec<_>>();
+        let ports = (0..2 * size).map(|_| std::net::TcpListener::bind(local()).unwrap()).collect::<Vec<_>>();
+        let mut listens = ports.iter().map(|port| port.local_addr().unwrap()).collect::<Vec<_>>();
         drop(ports);
+        let apis = listens.split_off(size);
         machine.public_url = balance(listens.clone()).await;
         for (number, listen) in listens.iter().enumerate() {
             let own =
                 machine.config(listen.port()).replace("control.sock", &format!("control-{number}.sock"));
+            let own = format!("{own}[api]\nlisten = \"{}\"\n", apis[number]);
             std::fs::write(machine.path(&format!("config-{number}.toml")), own).unwrap();
         }
         let (daemons, jobs) = (Vec::new(), BTreeSet::new());
-        let mut fleet = Self { machine, cluster, daemons, listens, jobs, lost: 0 };
+        let mut fleet = Self { machine, cluster, daemons, listens, apis, jobs, lost: 0 };
         fleet.speak_to(0);
         fleet.daemons.push(None);
         fleet.start(0);
@@ -124,6 +128,28 @@ impl Fleet {
             true
         })
         .await;
+    }
+
+    /// Asks a daemon for its health while nobody works. Returns when the question is on its way, with the status to come.
+    async fn ask_meanwhile(&self, number: usize) -> tokio::task::JoinHandle<u16> {
+        let request = http().get(format!("http://{}/healthz", self.listens[number])).send();
+        let asked = tokio::spawn(async { request.await.unwrap().status().as_u16() });
+        self.until("it is passed on", async |fleet| {
+            fleet.number("SELECT count(*) FROM jobber_reviewd.calls").await > 0
+        })
+        .await;
+        asked
+    }
+
+    async fn standing_by(&self) -> usize {
+        let status = self.machine.run(&["status", "--json"]).await.json();
+        status["daemons"]["stand_by"].as_array().unwrap().len()
+    }
+
+    /// A number that the database says.
+    async fn number(&self, query: &'static str) -> i64 {
+        let url = self.machine.database.clone().unwrap();
+        tokio::task::spawn_blocking(move || Cluster::number(&url, query)).await.unwrap()
     }
 
     async fn signal(&self, number: usize, name: &str) {
@@ -209,6 +235,7 @@ async fn balance(behind: Vec<SocketAddr>) -> String {
 async fn any_daemon_serves_pages_events_the_api_and_verbs() {
     let Some(mut fleet) = Fleet::set_up(3).await else { return skips() };
     fleet.all_listen().await;
+    fleet.until("two stand by", async |fleet| fleet.standing_by().await == 2).await;
 
     // Every step of the contractor's way may be at another daemon.
     fleet.machine.connect().await;
@@ -225,6 +252,13 @@ async fn any_daemon_serves_pages_events_the_api_and_verbs() {
         assert!(strange.text().await.unwrap().contains("<html"));
         let forged = client.post(format!("http://{listen}/webhooks/jobber")).body("{}").send().await.unwrap();
         assert_eq!(forged.status(), 401, "{number}");
+
+        let of_api = async |path: &str| {
+            client.get(format!("http://{}{path}", fleet.apis[number])).send().await.unwrap()
+        };
+        let description = of_api("/api/v1/openapi.json").await;
+        assert!(description.text().await.unwrap().contains("\"openapi\""));
+        assert_eq!(of_api("/api/v1/accounts/Ace/jobs/list").await.status(), 401, "{number}");
 
         fleet.speak_to(number);
         let status = fleet.machine.run(&["status", "--json"]).await.json();
@@ -246,18 +280,27 @@ async fn any_daemon_serves_pages_events_the_api_and_verbs() {
 
     // A request that arrives between two that work is answered by the second.
     fleet.signal(0, "-STOP").await;
-    let asked = tokio::spawn(client.get(format!("http://{}/healthz", fleet.listens[1])).send());
+    let asked = fleet.ask_meanwhile(1).await;
     fleet.signal(0, "-KILL").await;
     fleet.ended(0).await;
-    assert_eq!(asked.await.unwrap().unwrap().status(), 200);
+    assert_eq!(asked.await.unwrap(), 200);
+
+    // Whoever is stopped while it stands by ends what it has begun.
+    fleet.start(0);
+    fleet.until("the first stands by", async |fleet| fleet.standing_by().await == 2).await;
+    let working = fleet.working().await.unwrap();
+    fleet.signal(working, "-STOP").await;
+    let asked = fleet.ask_meanwhile(0).await;
+    fleet.signal(0, "-TERM").await;
+    fleet.signal(working, "-CONT").await;
+    assert_eq!(asked.await.unwrap(), 200);
+    assert_eq!(fleet.ended(0).await.code(), Some(0));
 
     // Without the database there is an answer, and it is no.
+    let other = 3 - working;
     let fleet = to_the_database(fleet, Cluster::kill).await;
-    for listen in &fleet.listens[1..] {
-        if let Ok(health) = client.get(format!("http://{listen}/healthz")).send().await {
-            assert_eq!(health.status(), 503);
-        }
-    }
+    let url = format!("http://{}/healthz", fleet.listens[other]);
+    fleet.until("it says no", async |_| client.get(&url).send().await.unwrap().status() == 503).await;
 }
 
 #[tokio::test]
@@ -376,7 +419,7 @@ async fn whatever_happens_to_three_daemons_and_their_database_nobody_is_lost_or_
                 fleet.signal(working, "-STOP").await;
                 let others = async |fleet: &Fleet| {
                     let is_asked = fleet.asked().len() == fleet.jobs.len();
-                    is_asked && fleet.working().await.is_some()
+                    is_asked && fleet.working().await.is_some_and(|now| now != working)
                 };
                 // Whoever lost the connection meanwhile is mended afterwards.
                 let _mended_later =

@@ -28,6 +28,8 @@ CREATE UNLOGGED TABLE IF NOT EXISTS jobber_reviewd.calls (
     sealed bytea NOT NULL
 );
 
+CREATE INDEX IF NOT EXISTS calls_not_taken ON jobber_reviewd.calls (at) WHERE taken IS NULL;
+
 CREATE UNLOGGED TABLE IF NOT EXISTS jobber_reviewd.answers (
     call bigint NOT NULL REFERENCES jobber_reviewd.calls ON DELETE CASCADE,
     part integer NOT NULL,

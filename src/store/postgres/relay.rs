@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
 
 use super::{Address, Lease, lock};
 use crate::store::StoreError;
@@ -24,6 +25,8 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a call waits for a daemon that works: a little longer than a takeover lasts.
 const TAKEN_WITHIN: Duration = Duration::from_secs(25);
+
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Parts of an answer that may lie unread.
 const AHEAD: i32 = 32;
@@ -41,32 +44,31 @@ const TAKE: &str = "UPDATE jobber_reviewd.calls SET taken = $1 \
     AND EXISTS (SELECT FROM jobber_reviewd.lease WHERE fence = $1 AND until > clock_timestamp()) \
     RETURNING id, sealed";
 
+/// How often a removal is tried. What stays is removed later (`CLEANED`).
+const REMOVED_WITHIN: u32 = 20;
+
 const REMOVE: &str = "DELETE FROM jobber_reviewd.calls WHERE id = $1";
 
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
-    #[error("no daemon works with the store at the moment; try again in a minute")]
+    /// Nothing was done.
+    #[error("no daemon answers for the store at the moment; try again in a minute")]
     Nobody,
-    #[error(
-        "the daemon that works with the store ended before it had answered; look whether it was done, and try again if not"
-    )]
-    Ended,
+    /// Nothing was done.
     #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<tokio_postgres::Error> for RelayError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Store(error.into())
-    }
+    Away(#[from] StoreError),
+    #[error(
+        "the answer of the daemon that works with the store was lost; look whether it was done, and try again if not"
+    )]
+    Lost,
 }
 
 fn of_call(id: i64) -> Vec<u8> {
     format!("relayed call {id}").into_bytes()
 }
 
-fn of_part(id: i64, part: i32) -> Vec<u8> {
-    format!("part {part} of the answer to {id}").into_bytes()
+fn of_part(id: i64, part: i32, is_last: bool) -> Vec<u8> {
+    format!("part {part} of the answer to {id}, last: {is_last}").into_bytes()
 }
 
 fn unsealed() -> StoreError {
@@ -80,7 +82,13 @@ struct Line {
     channel: &'static str,
     /// Gets what is told on the channel.
     ring: Arc<dyn Fn(&str) + Send + Sync>,
-    client: tokio::sync::Mutex<Option<Arc<Client>>>,
+    state: tokio::sync::Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    client: Option<Arc<Client>>,
+    failed: Option<Instant>,
 }
 
 impl Line {
@@ -90,18 +98,30 @@ impl Line {
         channel: &'static str,
         ring: impl Fn(&str) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let (ring, client) = (Arc::new(ring), tokio::sync::Mutex::default());
-        Arc::new(Self { address: address.clone(), name, channel, ring, client })
+        let (ring, state) = (Arc::new(ring), tokio::sync::Mutex::default());
+        Arc::new(Self { address: address.clone(), name, channel, ring, state })
     }
 
     async fn client(&self) -> Result<Arc<Client>, StoreError> {
-        let mut kept = self.client.lock().await;
-        if let Some(client) = kept.as_ref().filter(|client| !client.is_closed()) {
+        let mut state = self.state.lock().await;
+        if let Some(client) = state.client.as_ref().filter(|client| !client.is_closed()) {
             return Ok(Arc::clone(client));
         }
+        let away = |why: &str| StoreError::Away(why.to_owned());
+        if state.failed.is_some_and(|at| at.elapsed() < LOOK) {
+            // Many may ask: they do not wait for one attempt after the other.
+            return Err(away("it cannot be reached"));
+        }
         let ring = Arc::clone(&self.ring);
-        let client = self.address.listen(&self.name, self.channel, move |told| ring(told)).await?;
-        Ok(Arc::clone(kept.insert(Arc::new(client))))
+        let made = self.address.listen(&self.name, self.channel, move |told| ring(told));
+        let made = tokio::time::timeout(CONNECTED_WITHIN, made).await;
+        match made.unwrap_or_else(|_| Err(away("it does not answer"))) {
+            Ok(client) => Ok(Arc::clone(state.client.insert(Arc::new(client)))),
+            Err(error) => {
+                state.failed = Some(Instant::now());
+                Err(error)
+            }
+        }
     }
 }
 
@@ -157,11 +177,13 @@ impl Asker {
             sealer: self.sealer.clone(),
             waiting: Arc::clone(&self.waiting),
             parts: VecDeque::new(),
+            read: 0,
             has_last: false,
             since: Instant::now(),
         };
         let put = "INSERT INTO jobber_reviewd.calls (id, sealed) VALUES ($1, $2) RETURNING pg_notify('jobber_reviewd_calls', '')";
-        client.execute(put, &[&id, &sealed]).await?;
+        // It may be there all the same.
+        client.execute(put, &[&id, &sealed]).await.map_err(|_| RelayError::Lost)?;
         Ok(asked)
     }
 }
@@ -174,6 +196,8 @@ pub struct Asked {
     sealer: Sealer,
     waiting: Arc<Waiting>,
     parts: VecDeque<Vec<u8>>,
+    /// How many parts were read.
+    read: i32,
     has_last: bool,
     since: Instant,
 }
@@ -183,49 +207,58 @@ impl Asked {
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, RelayError> {
         while self.parts.is_empty() && !self.has_last {
             let _at_latest = tokio::time::timeout(LOOK, self.bell.notified()).await;
-            // Before the parts: whoever loses the lease afterwards may still have told the last one.
-            let state = "SELECT calls.taken, lease.fence FROM jobber_reviewd.calls, jobber_reviewd.lease WHERE id = $1";
-            let client = self.line.client().await?;
-            let state = client.query_opt(state, &[&self.id]).await?;
-            self.read(&client).await?;
-            if !self.parts.is_empty() || self.has_last {
-                break;
-            }
-            match state.map(|row| (row.get::<_, Option<i64>>(0), row.get::<_, i64>(1))) {
-                Some((None, _)) if self.since.elapsed() > TAKEN_WITHIN => return Err(RelayError::Nobody),
-                Some((None, _)) => {}
-                Some((Some(taken), fence)) if taken == fence => {}
-                _ => return Err(RelayError::Ended),
-            }
+            self.look().await?;
         }
         Ok(self.parts.pop_front())
     }
 
-    async fn read(&mut self, client: &Client) -> Result<(), RelayError> {
+    async fn look(&mut self) -> Result<(), RelayError> {
+        let lost = |error: tokio_postgres::Error| {
+            tracing::debug!(%error, "an answer could not be read");
+            RelayError::Lost
+        };
+        let client = self.line.client().await.map_err(|_| RelayError::Lost)?;
+        // Before the parts: whoever loses the lease afterwards may still have told the last one.
+        let state =
+            "SELECT calls.taken, lease.fence FROM jobber_reviewd.calls, jobber_reviewd.lease WHERE id = $1";
+        let state = client.query_opt(state, &[&self.id]).await.map_err(lost)?;
         let read = "DELETE FROM jobber_reviewd.answers WHERE call = $1 RETURNING part, is_last, sealed";
-        let mut rows = client.query(read, &[&self.id]).await?;
+        let mut rows = client.query(read, &[&self.id]).await.map_err(lost)?;
         rows.sort_by_key(|row| row.get::<_, i32>(0));
         for row in rows {
             let (part, is_last, sealed): (i32, bool, Vec<u8>) = (row.get(0), row.get(1), row.get(2));
-            let plain = self.sealer.open_bytes(&of_part(self.id, part), &sealed).ok_or_else(unsealed)?;
+            if part < self.read {
+                // It was told again, because nobody heard that it had arrived.
+                continue;
+            }
+            let plain = self.sealer.open_bytes(&of_part(self.id, part, is_last), &sealed);
+            let plain = plain.filter(|_| part == self.read).ok_or(RelayError::Lost)?;
             self.parts.push_back(plain.to_vec());
-            self.has_last = is_last;
+            (self.read, self.has_last) = (part + 1, is_last);
         }
-        Ok(())
+        if !self.parts.is_empty() || self.has_last {
+            return Ok(());
+        }
+        match state.map(|row| (row.get::<_, Option<i64>>(0), row.get::<_, i64>(1))) {
+            Some((None, _)) if self.since.elapsed() > TAKEN_WITHIN => {
+                let withdraw = "DELETE FROM jobber_reviewd.calls WHERE id = $1 AND taken IS NULL";
+                match client.execute(withdraw, &[&self.id]).await.map_err(lost)? {
+                    0 => Ok(()),
+                    _ => Err(RelayError::Nobody),
+                }
+            }
+            Some((None, _)) => Ok(()),
+            Some((Some(taken), fence)) if taken == fence => Ok(()),
+            _ => Err(RelayError::Lost),
+        }
     }
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
         lock(&self.waiting.0).remove(&self.id);
-        let (line, id) = (Arc::clone(&self.line), self.id);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Ok(client) = line.client().await {
-                    // If it fails, whoever works removes it later.
-                    let _gone = client.execute(REMOVE, &[&id]).await;
-                }
-            });
+            runtime.spawn(remove(Arc::clone(&self.line), self.id));
         }
     }
 }
@@ -250,19 +283,26 @@ impl Answerer {
         Self { line, fence: lease.fence(), sealer, bell, taken: VecDeque::new(), cleaned: None }
     }
 
-    /// Waits for the next call, also while the database is away.
-    pub async fn next(&mut self) -> Call {
-        loop {
+    /// Waits for the next call, also while the database is away. `None` after `stop`: what was not begun is there for whoever
+    /// works next.
+    pub async fn next(&mut self, stop: &CancellationToken) -> Option<Call> {
+        while !stop.is_cancelled() {
             if let Some(call) = self.taken.pop_front() {
-                return call;
+                return Some(call);
             }
+            // To its end: what was taken must be known.
             if let Err(error) = self.take().await {
                 tracing::debug!(%error, "the relay cannot look for calls");
             }
             if self.taken.is_empty() {
-                let _at_latest = tokio::time::timeout(LOOK, self.bell.notified()).await;
+                let bell = tokio::time::timeout(LOOK, self.bell.notified());
+                let _at_latest = stop.run_until_cancelled(bell).await;
             }
         }
+        for call in self.taken.drain(..) {
+            call.give_back().await;
+        }
+        None
     }
 
     async fn take(&mut self) -> Result<(), StoreError> {
@@ -281,7 +321,14 @@ impl Answerer {
                 continue;
             };
             let (line, sealer) = (Arc::clone(&self.line), self.sealer.clone());
-            self.taken.push_back(Call { id, request: request.to_vec(), line, sealer, told: 0 });
+            self.taken.push_back(Call {
+                id,
+                request: request.to_vec(),
+                line,
+                sealer,
+                told: 0,
+                is_over: false,
+            });
         }
         Ok(())
     }
@@ -294,6 +341,8 @@ pub struct Call {
     line: Arc<Line>,
     sealer: Sealer,
     told: i32,
+    /// Whether the last part was told, or the call is another one's.
+    is_over: bool,
 }
 
 impl Call {
@@ -302,12 +351,14 @@ impl Call {
         if self.told > 0 && self.told % AHEAD == 0 {
             self.until_read().await?;
         }
-        let sealed = self.sealer.seal_bytes(&of_part(self.id, self.told), part).ok_or_else(unsealed)?;
+        let sealed =
+            self.sealer.seal_bytes(&of_part(self.id, self.told, is_last), part).ok_or_else(unsealed)?;
         if self.put(&sealed, is_last).await.is_err() {
             // The connection may have ended while the work was done. What is there already stays as it is.
             self.put(&sealed, is_last).await?;
         }
         self.told += 1;
+        self.is_over = is_last;
         Ok(())
     }
 
@@ -316,6 +367,16 @@ impl Call {
             ON CONFLICT DO NOTHING RETURNING pg_notify('jobber_reviewd_answers', call::text)";
         self.line.client().await?.execute(put, &[&self.id, &self.told, &is_last, &sealed]).await?;
         Ok(())
+    }
+
+    /// Lets another daemon take it. Nothing of it was begun.
+    async fn give_back(mut self) {
+        self.is_over = true;
+        if let Ok(client) = self.line.client().await {
+            // If it fails, whoever asked is told when the lease is another one's.
+            let back = "UPDATE jobber_reviewd.calls SET taken = NULL WHERE id = $1";
+            let _given = client.execute(back, &[&self.id]).await;
+        }
     }
 
     async fn until_read(&self) -> Result<(), StoreError> {
@@ -328,6 +389,28 @@ impl Call {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
+    }
+}
+
+/// Whoever waits for the rest is told that there is none.
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let (false, Ok(runtime)) = (self.is_over, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(remove(Arc::clone(&self.line), self.id));
+        }
+    }
+}
+
+/// Removes a call, and its answers with it.
+async fn remove(line: Arc<Line>, id: i64) {
+    for _ in 0..REMOVED_WITHIN {
+        let client = line.client().await;
+        if let Ok(client) = client
+            && client.execute(REMOVE, &[&id]).await.is_ok()
+        {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -352,7 +435,7 @@ mod tests {
         let telling = tokio::spawn({
             let (mut answerer, told) = (store.answerer().unwrap(), Arc::clone(&told));
             async move {
-                let mut call = answerer.next().await;
+                let mut call = answerer.next(&CancellationToken::new()).await.unwrap();
                 assert_eq!(call.request, b"all of it");
                 for part in 0..100_u8 {
                     call.tell(&[part], part == 99).await.unwrap();
@@ -377,12 +460,12 @@ mod tests {
         let Some((store, asker)) = two(cluster::any()).await else { return };
         let mut asked = asker.ask(b"do it once").await.unwrap();
         let mut answerer = store.answerer().unwrap();
-        let call = answerer.next().await;
+        let call = answerer.next(&CancellationToken::new()).await.unwrap();
         assert_eq!(call.request, b"do it once");
         // Another daemon takes over: the lease has a higher fence.
         let client = asker.line.client().await.unwrap();
         client.execute("UPDATE jobber_reviewd.lease SET fence = fence + 1", &[]).await.unwrap();
-        assert!(matches!(asked.next().await, Err(RelayError::Ended)));
+        assert!(matches!(asked.next().await, Err(RelayError::Lost)));
         answerer.fence += 1;
         answerer.take().await.unwrap();
         assert!(answerer.taken.is_empty(), "it may have been done");
@@ -396,6 +479,28 @@ mod tests {
         answerer.taken.pop_front().unwrap().tell(b"done", true).await.unwrap();
         assert_eq!(again.next().await.unwrap().as_deref(), Some(&b"done"[..]));
         assert_eq!(again.next().await.unwrap(), None);
+
+        // What fails on the way is not waited for, and what was not begun is given back at the end.
+        let mut broken = asker.ask(b"fails").await.unwrap();
+        answerer.take().await.unwrap();
+        drop(answerer.taken.pop_front().unwrap());
+        assert!(matches!(broken.next().await, Err(RelayError::Lost)));
+        let mut later = asker.ask(b"later").await.unwrap();
+        answerer.take().await.unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        assert!(answerer.next(&stop).await.is_none());
+        answerer.take().await.unwrap();
+        let mut call = answerer.taken.pop_front().unwrap();
+        call.tell(b"one", false).await.unwrap();
+        assert_eq!(later.next().await.unwrap().as_deref(), Some(&b"one"[..]));
+        // The answer of the database was lost, and the part is told once more.
+        call.told = 0;
+        call.tell(b"one", false).await.unwrap();
+        call.tell(b"two", true).await.unwrap();
+        assert_eq!(later.next().await.unwrap().as_deref(), Some(&b"two"[..]));
+        assert_eq!(later.next().await.unwrap(), None);
+        drop(call);
     }
 
     #[tokio::test]
@@ -405,7 +510,7 @@ mod tests {
         let asked = asker.ask(b"a secret").await.unwrap();
         let row = client.query_one("SELECT sealed FROM jobber_reviewd.calls", &[]).await.unwrap();
         assert!(!row.get::<_, Vec<u8>>(0).windows(6).any(|part| part == b"secret"));
-        let mut call = store.answerer().unwrap().next().await;
+        let mut call = store.answerer().unwrap().next(&CancellationToken::new()).await.unwrap();
         drop(asked);
         let calls = "SELECT count(*) FROM jobber_reviewd.calls";
         while client.query_one(calls, &[]).await.unwrap().get::<_, i64>(0) > 0 {
@@ -419,7 +524,7 @@ mod tests {
         let mut answerer = store.answerer().unwrap();
         answerer.take().await.unwrap();
         assert!(answerer.taken.is_empty());
-        assert!(matches!(asked.next().await, Err(RelayError::Ended)));
+        assert!(matches!(asked.next().await, Err(RelayError::Lost)));
         store.close().await;
     }
 }
