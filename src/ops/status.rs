@@ -116,9 +116,10 @@ pub async fn status(context: &Context, running: bool) -> Result<StatusReport, Op
         *names.entry(account.name.to_lowercase()).or_default() += 1;
     }
     let is_alone = |name: &str| names.get(&name.to_lowercase()) == Some(&1);
-    for account in known {
-        let (DayTally { asked, skipped }, OpenTally { waiting, held }) =
-            store.tally(&account.id, since).await?;
+    let ids: Vec<AccountId> = known.iter().map(|account| account.id.clone()).collect();
+    let tallies = store.tallies(&ids, since).await?;
+    for (account, tally) in known.into_iter().zip(tallies) {
+        let (DayTally { asked, skipped }, OpenTally { waiting, held }) = tally;
         let health = store.health(&account.id).await?;
         let count = counts.by_account.get(&account.id).copied().unwrap_or_default();
         let stopped_at = match context.settings.receiver_of(&account).await {

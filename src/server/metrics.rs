@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::limits::{Limits, serve};
 use crate::clock::minus;
 use crate::context::Context;
-use crate::domain::model::{AlertKind, EntryState, OutboxEntry};
+use crate::domain::model::{AccountId, AlertKind, EntryState, OutboxEntry};
 use crate::jobber::API_VERSION;
 use crate::store::StoreError;
 use crate::telemetry::{self, OfAccount, Standing};
@@ -110,8 +110,9 @@ async fn standing(context: &Context) -> Result<Standing, StoreError> {
     }
     active.sort();
     active.truncate(context.config.metrics.accounts);
-    for (name, id, last_success) in active {
-        let (week, open) = store.tally(&id, minus(now, WEEK)).await?;
+    let ids: Vec<AccountId> = active.iter().map(|(_, id, _)| id.clone()).collect();
+    let tallies = store.tallies(&ids, minus(now, WEEK)).await?;
+    for ((name, id, last_success), (week, open)) in active.into_iter().zip(tallies) {
         let skipped = week.skipped.values().sum();
         standing.each.push(OfAccount {
             points: context.session.points(&id),

@@ -78,6 +78,20 @@ impl Table {
         }
     }
 
+    /// The entries of some ranges, each from a key to the end of a prefix, with the number of the range. A server is asked
+    /// once.
+    pub(super) fn ranges(&self, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(usize, Entry)>, StoreError> {
+        match self {
+            Self::Sled(table) => {
+                let entries = |(number, (from, prefix)): (usize, &(Vec<u8>, Vec<u8>))| {
+                    table.scan_from(from, prefix).map(move |entry| Ok((number, entry?)))
+                };
+                ranges.iter().enumerate().flat_map(entries).collect()
+            }
+            Self::Postgres(table) => table.ranges(ranges),
+        }
+    }
+
     /// The first entry at or after `from`.
     pub(super) fn first(&self, from: Bound<Vec<u8>>) -> Result<Option<Entry>, StoreError> {
         match self {

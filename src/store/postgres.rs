@@ -69,6 +69,7 @@ struct Statements {
     get: Statement,
     get_together: Statement,
     last_together: Statement,
+    ranges: Statement,
     up: Statement,
     down: Statement,
     put: Statement,
@@ -85,6 +86,11 @@ impl Connection {
             last_together: client.prepare(
                 "SELECT found.key, found.value, place FROM unnest($2::bytea[]) AS place, LATERAL (\
                  SELECT key, value FROM jobber_reviewd.entries WHERE key >= $1 AND key <= place ORDER BY key DESC LIMIT 1) AS found",
+            )?,
+            ranges: client.prepare(
+                "SELECT key, value, number FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS range (low, high, number), \
+                 LATERAL (SELECT key, value FROM jobber_reviewd.entries WHERE key >= low AND key < high) AS found \
+                 ORDER BY number, key",
             )?,
             up: client.prepare(
                 "SELECT key, value FROM jobber_reviewd.entries WHERE key >= $1 AND key < $2 ORDER BY key LIMIT $3",

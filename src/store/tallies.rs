@@ -9,6 +9,9 @@ use super::{Store, StoreError, find, key};
 use crate::clock::minus;
 use crate::domain::model::{AccountId, DayTally, Decision, OpenTally, Outcome};
 
+/// Accounts that are looked at together.
+const TOGETHER: usize = 256;
+
 /// How many days an upgrade counts. Longer ago nobody looks.
 const COUNTED: SignedDuration = SignedDuration::from_hours(90 * 24);
 
@@ -93,6 +96,22 @@ pub(super) fn count_all(txn: &mut Txn<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
+fn tallies_of(
+    txn: &Txn<'_>,
+    accounts: &[AccountId],
+    since: Timestamp,
+) -> Result<Vec<(DayTally, OpenTally)>, StoreError> {
+    txn.fetch(accounts.iter().map(key::standing))?;
+    let standing = |account| Ok((DayTally::default(), txn.get(&key::standing(account))?.unwrap_or_default()));
+    let mut tallies = accounts.iter().map(standing).collect::<Result<Vec<_>, StoreError>>()?;
+    let days = |account| (key::day_tally(account, since), key::of_account(key::DAY, account));
+    for (number, (_, day)) in txn.ranges(&accounts.iter().map(days).collect::<Vec<_>>())? {
+        let (decided, _) = &mut tallies[number];
+        *decided = std::mem::take(decided).and(super::codec::decode(&day)?);
+    }
+    Ok(tallies)
+}
+
 impl Store {
     /// What was decided in an account on each day (UTC) since that of `since`, in order, with the end of the day. Days without
     /// decisions are left out.
@@ -119,14 +138,71 @@ impl Store {
         account: &AccountId,
         since: Timestamp,
     ) -> Result<(DayTally, OpenTally), StoreError> {
-        let (account, family) = (account.clone(), key::of_account(key::DAY, account));
-        self.read(move |txn| {
-            let mut all = DayTally::default();
-            for day in txn.values_from::<DayTally>(&key::day_tally(&account, since), &family) {
-                all = all.and(day?);
+        Ok(self.tallies(std::slice::from_ref(account), since).await?.pop().unwrap_or_default())
+    }
+
+    /// The same for many accounts, in their order.
+    pub async fn tallies(
+        &self,
+        accounts: &[AccountId],
+        since: Timestamp,
+    ) -> Result<Vec<(DayTally, OpenTally)>, StoreError> {
+        let mut all = Vec::with_capacity(accounts.len());
+        for some in accounts.chunks(TOGETHER) {
+            let some = some.to_vec();
+            all.extend(self.read(move |txn| tallies_of(txn, &some, since)).await?);
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Fixture, at, job};
+    use super::*;
+    use crate::domain::model::{SkipReason, Subject, Trigger};
+
+    fn skipped(number: usize, day: i64) -> Decision {
+        let finished_at = at(day * 24 * 60);
+        Decision {
+            work: job(&format!("j{number}")),
+            released_at: None,
+            held_for: SignedDuration::ZERO,
+            trigger: Trigger::JobCompleted,
+            finished_at,
+            at: finished_at,
+            outcome: Outcome::Skipped { reason: SkipReason::AlreadyAsked },
+            saw: BTreeMap::new(),
+            subject: Subject::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn many_accounts_are_counted_each_by_itself_and_in_their_order() {
+        let fixture = Fixture::empty();
+        // One id begins with another, and more than are looked at together.
+        let mut ids: Vec<AccountId> =
+            (0..TOGETHER + 3).map(|number| AccountId::new(format!("a{number}"))).collect();
+        let all = ids.clone();
+        let put = move |txn: &mut Txn<'_>| {
+            for (number, account) in all.iter().enumerate() {
+                for work in 0..number % 5 {
+                    put_decision(txn, account, &skipped(work, i64::try_from(work).unwrap_or_default()))?;
+                }
             }
-            Ok((all, txn.get(&key::standing(&account))?.unwrap_or_default()))
-        })
-        .await
+            Ok(())
+        };
+        fixture.store.write(put).await.unwrap();
+        ids.reverse();
+        ids.push(AccountId::new("unknown"));
+        let tallies = fixture.store.tallies(&ids, at(2 * 24 * 60 + 7)).await.unwrap();
+        let count = |(days, open): &(DayTally, OpenTally)| {
+            assert_eq!(*open, OpenTally::default());
+            days.skipped.values().sum::<usize>()
+        };
+        // Of the works of four days those of the last two count.
+        let ought = (0..TOGETHER + 3).rev().map(|number| (number % 5).saturating_sub(2)).chain([0]);
+        assert_eq!(tallies.iter().map(count).collect::<Vec<_>>(), ought.collect::<Vec<_>>());
+        assert!(fixture.store.tallies(&[], at(0)).await.unwrap().is_empty());
     }
 }

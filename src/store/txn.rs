@@ -110,13 +110,9 @@ impl<'t> Txn<'t> {
         self.table.scan_from(from, prefix)
     }
 
-    /// The values of keys at or after `from` that begin with `prefix`.
-    pub(super) fn values_from<V: Stored>(
-        &self,
-        from: &[u8],
-        prefix: &[u8],
-    ) -> impl Iterator<Item = Result<V, StoreError>> + use<V> {
-        self.table.scan_from(from, prefix).map(|entry| codec::decode(&entry?.1))
+    /// The entries of some ranges, as [`Self::scan_from`] has each, with the number of the range. A server is asked once.
+    pub(super) fn ranges(&self, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(usize, Entry)>, StoreError> {
+        self.table.ranges(ranges)
     }
 
     /// The entries of a family as they are after this operation's writes to entries that were there before. One read of the

@@ -120,6 +120,24 @@ impl Table {
         })
     }
 
+    pub(in crate::store) fn ranges(
+        &self,
+        ranges: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<Vec<(usize, Entry)>, StoreError> {
+        let (from, to): (Vec<&[u8]>, Vec<Vec<u8>>) =
+            ranges.iter().map(|(from, prefix)| (&from[..], after(prefix))).unzip();
+        self.with(|connection| {
+            let (client, statements) = connection.parts()?;
+            let rows = client.query(&statements.ranges, &[&from, &to])?;
+            let numbered = |row: &Row| {
+                // They are counted from 1.
+                let number = usize::try_from(row.get::<_, i64>(2) - 1).unwrap_or_default();
+                (number, entry(row))
+            };
+            Ok(rows.iter().map(numbered).collect())
+        })
+    }
+
     pub(in crate::store) fn scan_from(
         &self,
         from: &[u8],
