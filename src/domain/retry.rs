@@ -160,6 +160,20 @@ mod tests {
     }
 
     #[test]
+    fn what_failed_together_comes_again_apart_by_a_tenth_either_way() {
+        let (wait, span) = (SignedDuration::from_secs(100), 20_000);
+        assert_eq!(jittered(wait, 0), SignedDuration::from_secs(90));
+        assert_eq!(jittered(wait, span / 2), wait);
+        assert_eq!(jittered(wait, span), SignedDuration::from_secs(110));
+        assert_eq!(jittered(wait, span + 1), SignedDuration::from_secs(90));
+        // Nothing can be spread.
+        assert_eq!(jittered(SignedDuration::ZERO, 3), SignedDuration::ZERO);
+        assert_eq!(jittered(SignedDuration::from_millis(4), 3), SignedDuration::from_millis(4));
+        // The least that can.
+        assert_eq!(jittered(SignedDuration::from_millis(5), 1), SignedDuration::from_millis(6));
+    }
+
+    #[test]
     fn retry_after_is_read_in_both_forms() {
         let now = at("1999-12-31T23:58:59Z");
         assert_eq!(retry_after("120", now), Some(SignedDuration::from_secs(120)));

@@ -14,8 +14,8 @@ use crate::domain::model::{ActionRecord, AskId, Contacted, Decision, Link, Marke
 
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Maximum number of entries deleted in one commit, so that other writes get their turn.
-pub(super) const TOGETHER: usize = 256;
+/// Maximum number of entries deleted or erased in one commit: each changes a dozen of the index, and other writes wait meanwhile.
+pub(super) const TOGETHER: usize = 32;
 
 /// What was too old to be kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
