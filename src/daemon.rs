@@ -44,7 +44,7 @@ use crate::workers::spread::{Rhythm, Turns};
 use clock_watch::ClockWatch;
 use listeners::{Listeners, Sockets, bind_control};
 use reload::Sweeps;
-use standby::{Opened, Standby};
+use standby::Opened;
 use systemd::{in_short, tell_systemd};
 use watchdog::{Beat, Pulse};
 
@@ -121,7 +121,8 @@ impl Daemon {
             stopped.cancelled().await;
             stop.cancel();
         });
-        let (sockets, control) = if let Some(bound) = standby.and_then(Standby::end) {
+        let bound = standby.map(|standby| standby.end(&context.config)).transpose()?;
+        let (sockets, control) = if let Some(bound) = bound.flatten() {
             bound
         } else {
             let sockets = Sockets::bind(&context.config, handed).await?;

@@ -101,9 +101,12 @@ impl Standby {
     }
 
     /// What is asked from now on is this daemon's own. What is under way is answered still.
-    pub(super) fn end(self) -> Option<(Sockets, Arc<Control>)> {
+    pub(super) fn end(self, config: &Config) -> anyhow::Result<Option<(Sockets, Arc<Control>)>> {
         self.stop.cancel();
-        self.bound.filter(|(_, control)| control.is_in_place())
+        let Some((sockets, control)) = self.bound else { return Ok(None) };
+        // Another daemon on this machine may have put its own in the place.
+        let control = if control.is_in_place() { control } else { Arc::new(bind_control(config)?) };
+        Ok(Some((sockets, control)))
     }
 
     /// Ends when what is under way has its answer, and not later than `within`.
