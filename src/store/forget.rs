@@ -174,6 +174,7 @@ impl Store {
             let keys = keys.to_vec();
             erased += self
                 .write(move |txn| {
+                    txn.fetch(keys.iter().cloned())?;
                     keys.iter().try_fold(0, |erased, key| Ok(erased + usize::from(erase_at(txn, key)?)))
                 })
                 .await?;

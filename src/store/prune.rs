@@ -5,6 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::codec::decode;
 use super::entry::Bytes;
 use super::reviews::forget_ask;
 use super::txn::Txn;
@@ -59,8 +60,8 @@ fn old_keys(txn: &Txn<'_>, before: Timestamp) -> Result<Vec<Bytes>, StoreError> 
     let mut old = Vec::new();
     for family in [key::DECISION, key::MARKER, key::CONTACT, key::SEEN, key::ACTION, key::LINK, key::DAY] {
         for entry in txn.scan(family) {
-            let (key, _) = entry?;
-            if is_old(txn, &key, before)? {
+            let (key, value) = entry?;
+            if is_old(txn, &key, &value, before)? {
                 old.push(key);
             }
         }
@@ -71,28 +72,31 @@ fn old_keys(txn: &Txn<'_>, before: Timestamp) -> Result<Vec<Bytes>, StoreError> 
 /// Deletes those of `keys` that are still old: a work can have been finished again meanwhile.
 fn forget(txn: &mut Txn<'_>, keys: &[Bytes], before: Timestamp) -> Result<usize, StoreError> {
     let mut forgotten = 0;
+    txn.fetch(keys.iter().cloned())?;
     for key in keys {
-        if is_old(txn, key, before)? {
-            if key.starts_with(key::DECISION) {
-                let decision = find::remove_decision(txn, key)?;
-                if let Some(ask) = decision.as_ref().and_then(Decision::ask) {
-                    forget_ask(txn, &AskId::new(ask));
-                }
-            } else if key.starts_with(key::ACTION) {
-                super::actions::forget(txn, key)?;
-            } else {
-                txn.remove(key);
-            }
-            forgotten += 1;
+        let Some(value) = txn.get_raw(key)? else { continue };
+        if !is_old(txn, key, &value, before)? {
+            continue;
         }
+        if key.starts_with(key::DECISION) {
+            let decision = find::remove_decision(txn, key)?;
+            if let Some(ask) = decision.as_ref().and_then(Decision::ask) {
+                forget_ask(txn, &AskId::new(ask));
+            }
+        } else if key.starts_with(key::ACTION) {
+            super::actions::forget(txn, key)?;
+        } else {
+            txn.remove(key);
+        }
+        forgotten += 1;
     }
     Ok(forgotten)
 }
 
-fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreError> {
+fn is_old(txn: &Txn<'_>, key: &[u8], value: &[u8], before: Timestamp) -> Result<bool, StoreError> {
     let is_queued = |ask: &AskId| Ok::<_, StoreError>(txn.get_raw(&key::outbox(&ask.into()))?.is_some());
     if key.starts_with(key::DECISION) {
-        let Some(decision) = txn.get::<Decision>(key)? else { return Ok(false) };
+        let decision: Decision = decode(value)?;
         // A clock that was years behind stamped it so; the work has Jobber's instant.
         return Ok(decision.at.max(decision.finished_at) < before
             && match &decision.outcome {
@@ -102,22 +106,22 @@ fn is_old(txn: &Txn<'_>, key: &[u8], before: Timestamp) -> Result<bool, StoreErr
             });
     }
     if key.starts_with(key::MARKER) {
-        let Some(marker) = txn.get::<Marker>(key)? else { return Ok(false) };
+        let marker: Marker = decode(value)?;
         return Ok(marker.at < before && !is_queued(&marker.ask_id)?);
     }
     if key.starts_with(key::CONTACT) {
-        return Ok(txn.get::<Contacted>(key)?.is_some_and(|contacted| contacted.at < before));
+        return Ok(decode::<Contacted>(value)?.at < before);
     }
     if key.starts_with(key::SEEN) {
-        return Ok(txn.get::<Seen>(key)?.is_some_and(|seen| seen.at() < before));
+        return Ok(decode::<Seen>(value)?.at() < before);
     }
     if key.starts_with(key::ACTION) {
-        return Ok(txn.get::<ActionRecord>(key)?.is_some_and(|record| record.at < before));
+        return Ok(decode::<ActionRecord>(value)?.at < before);
     }
     if key.starts_with(key::DAY) {
         return Ok(key::end_of_day(key).is_some_and(|end| end < before));
     }
-    let Some(link) = txn.get::<Link>(key)? else { return Ok(false) };
+    let link: Link = decode(value)?;
     Ok(link.created_at < before && link.expires_at < before)
 }
 
