@@ -54,6 +54,9 @@ use crate::ops::protocol;
 use crate::store::{IfMissing, Store, StoreError};
 use crate::telemetry::traces::Traces;
 
+/// How long threads are waited for when everything is done.
+const LAST_THREADS: Duration = Duration::from_secs(2);
+
 const LOOK: Duration = Duration::from_secs(2);
 
 /// The definition of the command line.
@@ -99,7 +102,10 @@ pub fn main() -> ExitCode {
         Err(error) => return give_up(&Stop::failed(error), cli.json),
     };
     let is_json = cli.json;
-    match runtime.block_on(run(cli)) {
+    let ran = runtime.block_on(run(cli));
+    // A thread that waits for a database need not come back.
+    runtime.shutdown_timeout(LAST_THREADS);
+    match ran {
         Ok(status) => status.into(),
         Err(stop) => give_up(&stop, is_json),
     }

@@ -44,7 +44,7 @@ use crate::workers::spread::{Rhythm, Turns};
 use clock_watch::ClockWatch;
 use listeners::{Listeners, Sockets, bind_control};
 use reload::Sweeps;
-use standby::Opened;
+use standby::{Opened, Standby};
 use systemd::{in_short, tell_systemd};
 use watchdog::{Beat, Pulse};
 
@@ -54,6 +54,9 @@ pub use reload::Reread;
 /// interrupted read is harmless. A token refresh is not interrupted: the daemon waits up to another 30 s for
 /// it.
 const GOODBYE: Duration = Duration::from_secs(20);
+
+/// How long requests may then take that were passed on before this daemon worked.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// The hourly schedule of the store's tally and of pruning. A crash loses at most an hour of the tally.
 const TIDY: &str = "0 0 * * * *";
@@ -74,6 +77,8 @@ pub struct Daemon {
     listeners: Listeners,
     control: Arc<Control>,
     scheduler: Schedule,
+    /// What it passed on before it worked may still be under way.
+    standby: Option<Standby>,
 }
 
 struct Schedule(Sweeps);
@@ -109,7 +114,7 @@ impl Daemon {
         // While it stands by, a reload is for nobody, and ends nothing.
         let _hangup = signal(SignalKind::hangup())?;
         let handed = listener.map(Arc::new);
-        let Opened { store, standby, stopped } =
+        let Opened { store, mut standby, stopped } =
             standby::open(&config, secrets, handed.clone(), if_missing).await?;
         let Some(store) = store else { return Ok(None) };
         let context = Arc::new(Context::new(config, secrets, store, clock)?);
@@ -121,7 +126,7 @@ impl Daemon {
             stopped.cancelled().await;
             stop.cancel();
         });
-        let bound = standby.map(|standby| standby.end(&context.config)).transpose()?;
+        let bound = standby.as_mut().map(|standby| standby.end(&context.config)).transpose()?;
         let (sockets, control) = if let Some(bound) = bound.flatten() {
             bound
         } else {
@@ -132,7 +137,7 @@ impl Daemon {
         let scheduler = schedule(&context, context.config.poll.schedule.as_str())
             .await
             .context("the scheduler cannot be set up")?;
-        Ok(Some(Self { context, listeners, control, scheduler: Schedule(scheduler) }))
+        Ok(Some(Self { context, listeners, control, scheduler: Schedule(scheduler), standby }))
     }
 
     #[cfg(feature = "demo")]
@@ -146,7 +151,7 @@ impl Daemon {
 
     /// Runs until it is stopped, then ends running work and closes the store. SIGHUP reloads the settings.
     pub async fn run(self, reread: Reread) -> anyhow::Result<()> {
-        let Self { context, listeners, control, scheduler: Schedule(mut sweeps) } = self;
+        let Self { context, listeners, control, scheduler: Schedule(mut sweeps), standby } = self;
         let (stop, address) = (context.stop.clone(), listeners.address()?);
         let steps = TaskTracker::new();
         let (fail, mut failed) = mpsc::unbounded_channel();
@@ -220,6 +225,10 @@ impl Daemon {
 
         stop.cancel();
         wind_down(&context, &mut sweeps, parts, &steps).await;
+        if let Some(standby) = standby {
+            // Whoever works next may answer it.
+            standby.leave(LAST_ANSWERS).await;
+        }
         if let Some(error) = failure {
             return Err(error);
         }

@@ -1,6 +1,7 @@
 //! What a daemon does while another one works with the store: it passes on what it is asked (`server/relay.rs`), so that
 //! a load balancer and an operator need not know which one works.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use super::systemd::{stand_by, tell_systemd};
 use super::{GOODBYE, stop_on_signal};
 use crate::config::{Config, Secrets};
 use crate::server::control::{Control, Worker};
-use crate::store::{Asker, IfMissing, Place, Store, StoreError};
+use crate::store::{Asker, IfMissing, Place, Store};
 use crate::store_key::StoreKey;
 
-/// How long another daemon on this machine may take to let us connect.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an attempt to open the store may still take after the stop. It may be in the middle of an upgrade, which then
+/// begins anew.
+const PATIENCE_AFTER_STOP: Duration = Duration::from_secs(5);
 
 /// Opens the store. As long as another daemon works with it, this one passes on what it is asked.
 pub(super) async fn open(
@@ -50,16 +52,28 @@ pub(super) async fn open(
     }
     stop_on_signal(stopped.clone())?;
     let standby = Standby::begin(config, &place, &key, handed).await;
-    match opening.await? {
-        Err(StoreError::Held { .. } | StoreError::Away(_)) if stopped.is_cancelled() => {
-            tell_systemd(&[NotifyState::Stopping]);
-            if let Some(standby) = standby {
-                standby.leave(GOODBYE).await;
-            }
-            Ok(Opened { store: None, standby: None, stopped })
+    let opened = tokio::select! {
+        opened = &mut opening => Some(opened?),
+        () = stopped_for(&stopped, PATIENCE_AFTER_STOP) => None,
+    };
+    let standby = match (opened, stopped.is_cancelled()) {
+        (Some(opened), false) => return Ok(Opened { store: Some(opened?), standby, stopped }),
+        (Some(Ok(store)), true) => {
+            store.close().await;
+            standby
         }
-        store => Ok(Opened { store: Some(store?), standby, stopped }),
+        (Some(Err(_)) | None, _) => standby,
+    };
+    tell_systemd(&[NotifyState::Stopping]);
+    if let Some(standby) = standby {
+        standby.leave(GOODBYE).await;
     }
+    Ok(Opened { store: None, standby: None, stopped })
+}
+
+async fn stopped_for(stopped: &CancellationToken, time: Duration) {
+    stopped.cancelled().await;
+    tokio::time::sleep(time).await;
 }
 
 /// What came of opening the store.
@@ -74,8 +88,16 @@ pub(super) struct Opened {
 pub(super) struct Standby {
     /// `None` if this machine's addresses are taken, as by another daemon on it.
     bound: Option<(Sockets, Arc<Control>)>,
+    /// `None` when this daemon works: then its connection is gone as soon as nothing needs it.
+    asker: Option<Arc<Asker>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for Standby {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Standby").finish_non_exhaustive()
+    }
 }
 
 impl Standby {
@@ -96,32 +118,43 @@ impl Standby {
             let (stop, under_way) = (stop.clone(), tasks.clone());
             tasks.spawn(async move { control.run(worker, stop, &under_way).await });
         }
-        tokio::spawn(stop.clone().run_until_cancelled_owned(async move { asker.keep().await }));
-        Some(Self { bound, stop, tasks })
+        let keeper = Arc::clone(&asker);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move { keeper.keep().await }));
+        Some(Self { bound, asker: Some(asker), stop, tasks })
     }
 
-    /// What is asked from now on is this daemon's own. What is under way is answered still.
-    pub(super) fn end(self, config: &Config) -> anyhow::Result<Option<(Sockets, Arc<Control>)>> {
+    /// What is asked from now on is this daemon's own.
+    pub(super) fn end(&mut self, config: &Config) -> anyhow::Result<Option<(Sockets, Arc<Control>)>> {
         self.stop.cancel();
-        let Some((sockets, control)) = self.bound else { return Ok(None) };
+        self.asker = None;
+        let Some((sockets, control)) = self.bound.take() else { return Ok(None) };
         // Another daemon on this machine may have put its own in the place.
         let control = if control.is_in_place() { control } else { Arc::new(bind_control(config)?) };
         Ok(Some((sockets, control)))
     }
 
-    /// Ends when what is under way has its answer, and not later than `within`.
-    async fn leave(self, within: Duration) {
+    /// Ends when what was passed on has its answer, and not later than `within`.
+    pub(super) async fn leave(self, within: Duration) {
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(within, self.tasks.wait()).await.is_err() {
+        let ended = async {
+            self.tasks.wait().await;
+            if let Some(asker) = &self.asker {
+                asker.settle().await;
+            }
+        };
+        if tokio::time::timeout(within, ended).await.is_err() {
             tracing::warn!("something was still passed on and was cut off");
         }
     }
 }
 
 async fn bind(config: &Config, handed: Option<Arc<TcpListener>>) -> Option<(Sockets, Arc<Control>)> {
-    let neighbour = tokio::time::timeout(PATIENCE, UnixStream::connect(&config.control.socket)).await;
-    if !matches!(neighbour, Ok(Err(_))) {
+    let is_free = match UnixStream::connect(&config.control.socket).await {
+        Ok(_) => false,
+        Err(error) => matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound),
+    };
+    if !is_free {
         tracing::info!("another daemon has control.socket: this one passes nothing on");
         return None;
     }

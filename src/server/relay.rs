@@ -93,12 +93,14 @@ impl Message {
 struct Relay {
     door: Door,
     asker: Arc<Asker>,
-    rates: Rates,
+    /// `None` where whoever works has no limit either.
+    rates: Option<Rates>,
 }
 
 /// What answers at a door of a daemon that stands by.
 pub fn passing_on(door: Door, asker: Arc<Asker>, limits: Limits) -> Router {
-    let relay = Relay { door, asker, rates: Rates::new(limits) };
+    let rates = (door != Door::Console).then(|| Rates::new(limits));
+    let relay = Relay { door, asker, rates };
     Router::new().fallback(pass_on).with_state(Arc::new(relay))
 }
 
@@ -106,8 +108,9 @@ async fn pass_on(State(relay): State<Arc<Relay>>, request: Request) -> Response 
     // Jobber's bursts come from few addresses: its signature is checked instead, by the one that works.
     let is_event = relay.door == Door::Public && request.uri().path().strip_prefix('/') == Some(EVENTS_PATH);
     let caller = request.extensions().get::<Caller>();
-    if !is_event && caller.is_some_and(|caller| !relay.rates.allow(*caller)) {
-        return come_again(StatusCode::TOO_MANY_REQUESTS, "too many requests".to_owned());
+    let rates = relay.rates.as_ref().filter(|_| !is_event);
+    if rates.zip(caller).is_some_and(|(rates, caller)| !rates.allow(*caller)) {
+        return come_again(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
     }
     match passed_on(relay.door, &relay.asker, request).await {
         Ok(Some(response)) => response,
@@ -115,17 +118,20 @@ async fn pass_on(State(relay): State<Arc<Relay>>, request: Request) -> Response 
         Err(error) => {
             tracing::warn!(%error, "a request could not be passed on");
             match error {
-                RelayError::Lost => (StatusCode::BAD_GATEWAY, format!("{error}\n")).into_response(),
+                RelayError::Lost => {
+                    let words = "the answer was lost: look whether it was done, and try again if not\n";
+                    (StatusCode::BAD_GATEWAY, words).into_response()
+                }
                 RelayError::Nobody | RelayError::Away(_) => {
-                    come_again(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+                    come_again(StatusCode::SERVICE_UNAVAILABLE, "nothing was done: try again in a minute\n")
                 }
             }
         }
     }
 }
 
-fn come_again(status: StatusCode, words: String) -> Response {
-    let mut response = (status, words + "\n").into_response();
+fn come_again(status: StatusCode, words: &'static str) -> Response {
+    let mut response = (status, words).into_response();
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(AGAIN));
     response
 }

@@ -20,8 +20,8 @@ use crate::store::{Answerer, Call};
 /// Requests that are answered at the same time.
 const AT_ONCE: usize = 256;
 
-/// How long an answer may take: whoever stands by gives its caller up after a minute, and has waited for a takeover perhaps.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+/// When an answer is late, counted from the question: whoever stands by gives its caller up after a minute.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(55);
 
 /// The largest answer: a page of the console with all its rows has less.
 const LARGEST: usize = 16 * 1024 * 1024;
@@ -56,9 +56,10 @@ pub async fn answer(
     tasks: &TaskTracker,
 ) {
     let places = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
-    while let Some(call) = answerer.next(&stop).await {
-        // Those under way end by themselves.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+    loop {
+        let place = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await;
+        // After the stop it gives back what was not begun.
+        let Some(call) = answerer.next(&stop).await else { break };
         let (doors, context) = (doors.clone(), Arc::clone(&context));
         tasks.spawn(async move {
             if let Err(error) = Box::pin(answer_one(call, &doors, &context)).await {
@@ -86,7 +87,10 @@ async fn answer_one(
             let request = request(&method, &uri, &message, caller);
             let response = match (doors.of(door), request) {
                 (Some(router), Some(request)) => {
-                    let answer = tokio::time::timeout(ANSWERED_WITHIN, router.oneshot(request));
+                    let answer = tokio::time::timeout(
+                        ANSWERED_WITHIN.saturating_sub(call.asked.elapsed()),
+                        router.oneshot(request),
+                    );
                     answer
                         .await
                         .map_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response(), |Ok(response)| response)

@@ -135,7 +135,7 @@ impl Fleet {
         let request = http().get(format!("http://{}/healthz", self.listens[number])).send();
         let asked = tokio::spawn(async { request.await.unwrap().status().as_u16() });
         self.until("it is passed on", async |fleet| {
-            fleet.number("SELECT count(*) FROM jobber_reviewd.calls").await > 0
+            fleet.number("SELECT count(*) FROM jobber_reviewd.calls WHERE taken IS NULL").await > 0
         })
         .await;
         asked
@@ -287,6 +287,7 @@ async fn any_daemon_serves_pages_events_the_api_and_verbs() {
 
     // Whoever is stopped while it stands by ends what it has begun.
     fleet.start(0);
+    fleet.all_listen().await;
     fleet.until("the first stands by", async |fleet| fleet.standing_by().await == 2).await;
     let working = fleet.working().await.unwrap();
     fleet.signal(working, "-STOP").await;

@@ -79,6 +79,12 @@ impl Address {
         Ok(client)
     }
 
+    /// How long making a connection may take, with all hosts tried in turn.
+    pub(super) fn patience(&self) -> Duration {
+        let hosts = self.0.config.get_hosts().len().max(self.0.config.get_hostaddrs().len());
+        PATIENCE.saturating_mul(u32::try_from(hosts).unwrap_or(1) + 1)
+    }
+
     /// A connection for async threads, which others see under `name`. `heard` gets what is told on `channel`.
     pub(super) async fn listen(
         &self,

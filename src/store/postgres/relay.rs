@@ -5,13 +5,14 @@
 //! sealed with the store's key. A call is carried out once or not at all: if the daemon that took it dies, whoever asked is
 //! told so, and nobody else takes it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::{Address, Lease, lock};
 use crate::store::StoreError;
@@ -25,8 +26,6 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a call waits for a daemon that works: a little longer than a takeover lasts.
 const TAKEN_WITHIN: Duration = Duration::from_secs(25);
-
-const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Parts of an answer that may lie unread.
 const AHEAD: i32 = 32;
@@ -42,7 +41,10 @@ const TAKE: &str = "UPDATE jobber_reviewd.calls SET taken = $1 \
     WHERE id IN (SELECT id FROM jobber_reviewd.calls \
         WHERE taken IS NULL AND at > clock_timestamp() - interval '30 seconds' ORDER BY at LIMIT 64 FOR UPDATE SKIP LOCKED) \
     AND EXISTS (SELECT FROM jobber_reviewd.lease WHERE fence = $1 AND until > clock_timestamp()) \
-    RETURNING id, sealed";
+    RETURNING id, sealed, extract(epoch FROM clock_timestamp() - at)::float8";
+
+/// After a lost answer nobody knows what it took.
+const UNKNOWN: &str = "UPDATE jobber_reviewd.calls SET taken = NULL WHERE taken = $1 AND NOT id = ANY($2)";
 
 /// How often a removal is tried. What stays is removed later (`CLEANED`).
 const REMOVED_WITHIN: u32 = 20;
@@ -83,6 +85,7 @@ struct Line {
     /// Gets what is told on the channel.
     ring: Arc<dyn Fn(&str) + Send + Sync>,
     state: tokio::sync::Mutex<State>,
+    removals: TaskTracker,
 }
 
 #[derive(Default)]
@@ -99,7 +102,14 @@ impl Line {
         ring: impl Fn(&str) + Send + Sync + 'static,
     ) -> Arc<Self> {
         let (ring, state) = (Arc::new(ring), tokio::sync::Mutex::default());
-        Arc::new(Self { address: address.clone(), name, channel, ring, state })
+        Arc::new(Self { address: address.clone(), name, channel, ring, state, removals: TaskTracker::new() })
+    }
+
+    /// Removes a call, and its answers with it, beside whatever else is done.
+    fn remove(self: &Arc<Self>, id: i64) {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.removals.spawn(remove(Arc::clone(self), id));
+        }
     }
 
     async fn client(&self) -> Result<Arc<Client>, StoreError> {
@@ -114,7 +124,7 @@ impl Line {
         }
         let ring = Arc::clone(&self.ring);
         let made = self.address.listen(&self.name, self.channel, move |told| ring(told));
-        let made = tokio::time::timeout(CONNECTED_WITHIN, made).await;
+        let made = tokio::time::timeout(self.address.patience(), made).await;
         match made.unwrap_or_else(|_| Err(away("it does not answer"))) {
             Ok(client) => Ok(Arc::clone(state.client.insert(Arc::new(client)))),
             Err(error) => {
@@ -164,6 +174,12 @@ impl Asker {
         }
     }
 
+    /// Waits until what was given up is removed.
+    pub async fn settle(&self) {
+        self.line.removals.close();
+        self.line.removals.wait().await;
+    }
+
     pub async fn ask(&self, request: &[u8]) -> Result<Asked, RelayError> {
         let client = self.line.client().await?;
         let id = getrandom::u64().map_err(|_| unsealed())?.cast_signed();
@@ -182,8 +198,11 @@ impl Asker {
             since: Instant::now(),
         };
         let put = "INSERT INTO jobber_reviewd.calls (id, sealed) VALUES ($1, $2) RETURNING pg_notify('jobber_reviewd_calls', '')";
-        // It may be there all the same.
-        client.execute(put, &[&id, &sealed]).await.map_err(|_| RelayError::Lost)?;
+        client.execute(put, &[&id, &sealed]).await.map_err(|error| match error.as_db_error() {
+            Some(_) => RelayError::Away(error.into()),
+            // It may be there all the same.
+            None => RelayError::Lost,
+        })?;
         Ok(asked)
     }
 }
@@ -257,9 +276,7 @@ impl Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         lock(&self.waiting.0).remove(&self.id);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(remove(Arc::clone(&self.line), self.id));
-        }
+        self.line.remove(self.id);
     }
 }
 
@@ -270,8 +287,15 @@ pub struct Answerer {
     sealer: Sealer,
     bell: Arc<Notify>,
     taken: VecDeque<Call>,
+    begun: Arc<Begun>,
+    /// Whether calls may be taken that nobody here knows.
+    is_unsure: bool,
     cleaned: Option<Instant>,
 }
+
+/// The calls that are taken and not over.
+#[derive(Default)]
+struct Begun(Mutex<HashSet<i64>>);
 
 impl Answerer {
     pub(in crate::store) fn new(address: &Address, lease: &Lease, sealer: Sealer) -> Self {
@@ -280,7 +304,16 @@ impl Answerer {
         let line = Line::new(address, "jobber-reviewd".to_owned(), "jobber_reviewd_calls", move |_| {
             rings.notify_one();
         });
-        Self { line, fence: lease.fence(), sealer, bell, taken: VecDeque::new(), cleaned: None }
+        Self {
+            line,
+            fence: lease.fence(),
+            sealer,
+            bell,
+            taken: VecDeque::new(),
+            begun: Arc::default(),
+            is_unsure: false,
+            cleaned: None,
+        }
     }
 
     /// Waits for the next call, also while the database is away. `None` after `stop`: what was not begun is there for whoever
@@ -313,17 +346,29 @@ impl Answerer {
             client.execute(old, &[]).await?;
             self.cleaned = Some(Instant::now());
         }
-        for row in client.query(TAKE, &[&self.fence]).await? {
-            let (id, sealed): (i64, Vec<u8>) = (row.get(0), row.get(1));
+        if self.is_unsure {
+            let known: Vec<i64> = lock(&self.begun.0).iter().copied().collect();
+            client.execute(UNKNOWN, &[&self.fence, &known]).await?;
+        }
+        self.is_unsure = true;
+        let rows = client.query(TAKE, &[&self.fence]).await?;
+        self.is_unsure = false;
+        for row in rows {
+            let (id, sealed, age): (i64, Vec<u8>, f64) = (row.get(0), row.get(1), row.get(2));
             let Some(request) = self.sealer.open_bytes(&of_call(id), &sealed) else {
                 tracing::warn!("a relayed request was sealed with another key: store.key_file differs");
-                client.execute(REMOVE, &[&id]).await?;
+                self.line.remove(id);
                 continue;
             };
-            let (line, sealer) = (Arc::clone(&self.line), self.sealer.clone());
+            let (line, sealer, begun) =
+                (Arc::clone(&self.line), self.sealer.clone(), Arc::clone(&self.begun));
+            lock(&begun.0).insert(id);
+            let asked = Instant::now().checked_sub(Duration::try_from_secs_f64(age).unwrap_or_default());
             self.taken.push_back(Call {
                 id,
                 request: request.to_vec(),
+                asked: asked.unwrap_or_else(Instant::now),
+                begun,
                 line,
                 sealer,
                 told: 0,
@@ -337,6 +382,9 @@ impl Answerer {
 /// A request that another daemon passed on.
 pub struct Call {
     pub request: Vec<u8>,
+    /// When it was asked, by this machine's steady clock.
+    pub asked: Instant,
+    begun: Arc<Begun>,
     id: i64,
     line: Arc<Line>,
     sealer: Sealer,
@@ -395,8 +443,9 @@ impl Call {
 /// Whoever waits for the rest is told that there is none.
 impl Drop for Call {
     fn drop(&mut self) {
-        if let (false, Ok(runtime)) = (self.is_over, tokio::runtime::Handle::try_current()) {
-            runtime.spawn(remove(Arc::clone(&self.line), self.id));
+        lock(&self.begun.0).remove(&self.id);
+        if !self.is_over {
+            self.line.remove(self.id);
         }
     }
 }
