@@ -25,6 +25,8 @@ CREATE UNLOGGED TABLE IF NOT EXISTS jobber_reviewd.calls (
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- The fence of the lease under which it is answered.
     taken bigint,
+    -- With which others it was taken.
+    batch bigint,
     sealed bytea NOT NULL
 );
 

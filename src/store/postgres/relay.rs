@@ -5,7 +5,7 @@
 //! sealed with the store's key. A call is carried out once or not at all: if the daemon that took it dies, whoever asked is
 //! told so, and nobody else takes it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -37,14 +37,17 @@ const UNREAD: Duration = Duration::from_mins(1);
 const CLEANED: Duration = Duration::from_hours(1);
 
 /// The only call that is answered is one that somebody may still wait for.
-const TAKE: &str = "UPDATE jobber_reviewd.calls SET taken = $1 \
+const TAKE: &str = "UPDATE jobber_reviewd.calls SET taken = $1, batch = $2 \
     WHERE id IN (SELECT id FROM jobber_reviewd.calls \
         WHERE taken IS NULL AND at > clock_timestamp() - interval '30 seconds' ORDER BY at LIMIT 64 FOR UPDATE SKIP LOCKED) \
     AND EXISTS (SELECT FROM jobber_reviewd.lease WHERE fence = $1 AND until > clock_timestamp()) \
     RETURNING id, sealed, extract(epoch FROM clock_timestamp() - at)::float8";
 
-/// After a lost answer nobody knows what it took.
-const UNKNOWN: &str = "UPDATE jobber_reviewd.calls SET taken = NULL WHERE taken = $1 AND NOT id = ANY($2)";
+/// Gives back what was taken in batches of which nobody here heard: nothing of them was begun.
+const UNHEARD: &str = "UPDATE jobber_reviewd.calls SET taken = NULL, batch = NULL WHERE batch = ANY($1)";
+
+/// How long the server may still be busy with a batch after its connection is gone.
+const LATE: Duration = Duration::from_mins(1);
 
 /// How often a removal is tried. What stays is removed later (`CLEANED`).
 const REMOVED_WITHIN: u32 = 20;
@@ -75,6 +78,10 @@ fn of_part(id: i64, part: i32, is_last: bool) -> Vec<u8> {
 
 fn unsealed() -> StoreError {
     StoreError::Unsealed("a relayed request")
+}
+
+fn random() -> Result<i64, StoreError> {
+    getrandom::u64().map(u64::cast_signed).map_err(|_| unsealed())
 }
 
 /// A connection that hears a channel. It is made again when it is needed and gone.
@@ -182,7 +189,7 @@ impl Asker {
 
     pub async fn ask(&self, request: &[u8]) -> Result<Asked, RelayError> {
         let client = self.line.client().await?;
-        let id = getrandom::u64().map_err(|_| unsealed())?.cast_signed();
+        let id = random()?;
         let sealed = self.sealer.seal_bytes(&of_call(id), request).ok_or_else(unsealed)?;
         let bell = Arc::new(Notify::new());
         lock(&self.waiting.0).insert(id, Arc::clone(&bell));
@@ -287,15 +294,10 @@ pub struct Answerer {
     sealer: Sealer,
     bell: Arc<Notify>,
     taken: VecDeque<Call>,
-    begun: Arc<Begun>,
-    /// Whether calls may be taken that nobody here knows.
-    is_unsure: bool,
+    /// Batches of which nobody heard, and since when.
+    unheard: Vec<(i64, Instant)>,
     cleaned: Option<Instant>,
 }
-
-/// The calls that are taken and not over.
-#[derive(Default)]
-struct Begun(Mutex<HashSet<i64>>);
 
 impl Answerer {
     pub(in crate::store) fn new(address: &Address, lease: &Lease, sealer: Sealer) -> Self {
@@ -310,8 +312,7 @@ impl Answerer {
             sealer,
             bell,
             taken: VecDeque::new(),
-            begun: Arc::default(),
-            is_unsure: false,
+            unheard: Vec::new(),
             cleaned: None,
         }
     }
@@ -346,13 +347,14 @@ impl Answerer {
             client.execute(old, &[]).await?;
             self.cleaned = Some(Instant::now());
         }
-        if self.is_unsure {
-            let known: Vec<i64> = lock(&self.begun.0).iter().copied().collect();
-            client.execute(UNKNOWN, &[&self.fence, &known]).await?;
+        if !self.unheard.is_empty() {
+            let batches: Vec<i64> = self.unheard.iter().map(|(batch, _)| *batch).collect();
+            client.execute(UNHEARD, &[&batches]).await?;
+            self.unheard.retain(|(_, since)| since.elapsed() < LATE);
         }
-        self.is_unsure = true;
-        let rows = client.query(TAKE, &[&self.fence]).await?;
-        self.is_unsure = false;
+        let batch = random()?;
+        let rows = client.query(TAKE, &[&self.fence, &batch]).await;
+        let rows = rows.inspect_err(|_| self.unheard.push((batch, Instant::now())))?;
         for row in rows {
             let (id, sealed, age): (i64, Vec<u8>, f64) = (row.get(0), row.get(1), row.get(2));
             let Some(request) = self.sealer.open_bytes(&of_call(id), &sealed) else {
@@ -360,15 +362,12 @@ impl Answerer {
                 self.line.remove(id);
                 continue;
             };
-            let (line, sealer, begun) =
-                (Arc::clone(&self.line), self.sealer.clone(), Arc::clone(&self.begun));
-            lock(&begun.0).insert(id);
+            let (line, sealer) = (Arc::clone(&self.line), self.sealer.clone());
             let asked = Instant::now().checked_sub(Duration::try_from_secs_f64(age).unwrap_or_default());
             self.taken.push_back(Call {
                 id,
                 request: request.to_vec(),
                 asked: asked.unwrap_or_else(Instant::now),
-                begun,
                 line,
                 sealer,
                 told: 0,
@@ -384,7 +383,6 @@ pub struct Call {
     pub request: Vec<u8>,
     /// When it was asked, by this machine's steady clock.
     pub asked: Instant,
-    begun: Arc<Begun>,
     id: i64,
     line: Arc<Line>,
     sealer: Sealer,
@@ -422,7 +420,7 @@ impl Call {
         self.is_over = true;
         if let Ok(client) = self.line.client().await {
             // If it fails, whoever asked is told when the lease is another one's.
-            let back = "UPDATE jobber_reviewd.calls SET taken = NULL WHERE id = $1";
+            let back = "UPDATE jobber_reviewd.calls SET taken = NULL, batch = NULL WHERE id = $1";
             let _given = client.execute(back, &[&self.id]).await;
         }
     }
@@ -443,7 +441,6 @@ impl Call {
 /// Whoever waits for the rest is told that there is none.
 impl Drop for Call {
     fn drop(&mut self) {
-        lock(&self.begun.0).remove(&self.id);
         if !self.is_over {
             self.line.remove(self.id);
         }
@@ -535,7 +532,14 @@ mod tests {
         drop(answerer.taken.pop_front().unwrap());
         assert!(matches!(broken.next().await, Err(RelayError::Lost)));
         let mut later = asker.ask(b"later").await.unwrap();
+        // The database took it, and nobody heard.
+        let unheard = "UPDATE jobber_reviewd.calls SET taken = (SELECT fence FROM jobber_reviewd.lease), batch = 7 WHERE taken IS NULL";
+        client.execute(unheard, &[]).await.unwrap();
         answerer.take().await.unwrap();
+        assert!(answerer.taken.is_empty());
+        answerer.unheard.push((7, Instant::now()));
+        answerer.take().await.unwrap();
+        assert_eq!(answerer.taken.len(), 1);
         let stop = CancellationToken::new();
         stop.cancel();
         assert!(answerer.next(&stop).await.is_none());
