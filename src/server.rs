@@ -1,4 +1,5 @@
-//! The listeners: public pages and Jobber's webhooks, the HTTP API, the console, the control socket, the metrics.
+//! The listeners: public pages and Jobber's webhooks, the HTTP API, the console, the control socket, the metrics. While
+//! another daemon works, they pass on what they are asked (`server/relay.rs`, `server/relayed.rs`).
 
 mod api;
 mod console;

@@ -147,7 +147,7 @@ pub(super) async fn carry_out(
 ) -> std::io::Result<()> {
     let (tell, told) = mpsc::channel(TOLD_AHEAD);
     let carried_out = protocol::answer(line, Scene { context, is_daemon: true, tell });
-    relay(write, told, carried_out).await
+    write_out(write, told, carried_out).await
 }
 
 /// Has a line carried out by the daemon that works, and writes what that one says.
@@ -183,7 +183,7 @@ enum NotPassed {
 /// Carries the request out, and passes on what it tells. Writing has a task of its own: a client that does not read, such
 /// as a suspended shell, holds up nothing but itself. It misses progress, and is given up when a line cannot be written
 /// in [`UNREAD`]; the work goes on without it.
-async fn relay(
+async fn write_out(
     mut write: impl AsyncWrite + Unpin + Send + 'static,
     mut told: mpsc::Receiver<Told>,
     carried_out: impl Future<Output = Result<Value, Refusal>>,
@@ -290,7 +290,7 @@ mod tests {
             done.send(()).unwrap();
             Ok(Value::Null)
         };
-        let relayed = tokio::spawn(relay(write, told, work));
+        let relayed = tokio::spawn(write_out(write, told, work));
         is_done.await.unwrap();
         drop(unread);
         assert!(relayed.await.unwrap().is_err(), "the reply reaches nobody");
@@ -306,7 +306,7 @@ mod tests {
             }
             Ok(Value::Bool(true))
         };
-        let relayed = tokio::spawn(relay(write, told, work));
+        let relayed = tokio::spawn(write_out(write, told, work));
         let mut lines = BufReader::new(read).lines();
         let mut seen = Vec::new();
         while let Some(line) = lines.next_line().await.unwrap() {

@@ -4,6 +4,9 @@
 //! one that holds the lease (`store/postgres/lease.rs`). Others wait for it and take over. Every commit checks the
 //! lease in its own transaction, so a process that was paused past its lease commits nothing any more.
 //!
+//! Whoever waits is asked things all the same. Two tables beside the entries carry them to the holder and back
+//! (`store/postgres/relay.rs`); they hold nothing that must survive.
+//!
 //! A transaction takes the operations of one group of the writer. Only the holder of the lease writes, so it conflicts
 //! with nobody. If a commit's answer is lost, the writer refuses everything from then on and the daemon starts again, as
 //! after a crash: the source of whatever was not answered is unchanged.
